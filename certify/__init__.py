@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from certify.attacks.api import attack as attack
+    from certify.bounds.linear import LinearBounds as LinearBounds
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
-    from certify.bounds.tensors import LinearBounds as LinearBounds
     from certify.certifiers.bounds import bound as bound
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
@@ -52,7 +52,7 @@ _HOME = {
     "Gaussian": "certify.smoothing.noise.gaussian",
     "Guarantee": "certify.core.guarantee",
     "Interval": "certify.bounds.tensors",
-    "LinearBounds": "certify.bounds.tensors",
+    "LinearBounds": "certify.bounds.linear",
     "SmoothingEvidence": "certify.core.certificate",
     "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",

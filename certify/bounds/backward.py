@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +11,19 @@ from torch import Tensor
 
 from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
+from certify.bounds.linear import Coefficients, LinearBounds, Samples, plus, weigh
+from certify.bounds.patches import Patches
 from certify.bounds.region import ORDER, Ball, Region
 from certify.bounds.rounding import down, gamma, smallest
-from certify.bounds.rules.base import Affine, Elementwise
-from certify.bounds.tensors import Interval, LinearBounds
+from certify.bounds.rules.base import Affine, Nonlinear
+from certify.bounds.tensors import Interval, Relaxation
 from certify.core.norms import DUAL
 
-__all__ = ["RowBounds", "backward", "minimum", "rows_of"]
+__all__ = ["Planes", "RowBounds", "backward", "minimum", "usual_planes"]
 
-Samples = Tensor | slice
+Planes = Callable[[Layers, Node, Coefficients, Samples], tuple[Relaxation, Tensor | None]]
+"""The planes at a nonlinear node for rows with given coefficients, as tensors (b, 1 or r, ...) in their layout; and
+what a step through them can lose, in the same layout, or None where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,81 +33,121 @@ class RowBounds:
     lower: Tensor
     slack: Tensor
 
+    @classmethod
+    def join(cls, parts: list[RowBounds]) -> RowBounds:
+        """The bounds of consecutive samples in one."""
+        return cls(torch.cat([part.lower for part in parts]), torch.cat([part.slack for part in parts]))
+
     def better(self, other: RowBounds) -> RowBounds:
         """The larger of two lower bounds of the same rows, row by row."""
         mine = self.lower >= other.lower
         return RowBounds(torch.where(mine, self.lower, other.lower), torch.where(mine, self.slack, other.slack))
 
 
-def rows_of(name: str, rows: Tensor) -> LinearBounds:
-    """Rows of one result, (b, r, *shape), as bounds of themselves."""
-    zero = rows.new_zeros(rows.shape[:2])
-    return LinearBounds({name: rows}, zero, zero)
-
-
-def backward(layers: Layers, bounds: LinearBounds, samples: Samples, *, relax: bool) -> LinearBounds:
+def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Planes | None) -> LinearBounds:
     """Push linear bounds back to the input, or only to the last nonlinear results on the way.
 
     Args:
         layers: boxes of everything that the bounds depend on.
         bounds: rows in terms of any results, for b samples, or for one that stands for all.
         samples: which b samples of the batch the rows belong to.
-        relax: go on through nonlinear nodes by their relaxations (CROWN, Zhang et al. 2018), or stop there.
+        planes: what goes on through nonlinear nodes (CROWN, Zhang et al. 2018); None to stop there.
     """
-    pending, settled = dict(bounds.A), {}
+    pending: dict[str, Coefficients] = dict(bounds.A)
+    settled: dict[str, Coefficients] = {}
     b, slack = bounds.b, bounds.slack
     for node in reversed(layers.graph.nodes):
         A = pending.pop(node.name, None)
         if A is None:
             continue
+        if isinstance(A, Patches) and A.large:
+            A = A.dense()
         operator = node.operator
-        if isinstance(operator, Elementwise) and not relax:
+        if isinstance(operator, Affine):
+            if layers.outward:
+                slack = slack + _lost(layers, node, A, samples)
+            parts, offset = _through_affine(layers, node, operator, A)
+        elif planes is None:
             settled[node.name] = A
             continue
-        if layers.outward:
-            slack = slack + _lost(layers, node, A, samples)
-        if isinstance(operator, Affine):
-            parts, offset = _through_affine(layers, node, operator, A)
         else:
-            assert isinstance(operator, Elementwise)
-            parts, offset = _through_lines(layers, node, operator, A, samples)
+            parts, offset, lost = _through_planes(layers, node, A, samples, planes)
+            slack = slack if lost is None else slack + lost
         b = b if offset is None else b + offset
         for name, part in zip(node.inputs, parts, strict=True):
-            pending[name] = pending[name] + part if name in pending else part
+            pending[name] = plus(pending[name], part) if name in pending else part
     return LinearBounds(pending | settled, b, slack)
 
 
-def _through_affine(layers: Layers, node: Node, operator: Affine, A: Tensor) -> tuple[list[Tensor], Tensor | None]:
+def _through_affine(
+    layers: Layers, node: Node, operator: Affine, A: Coefficients
+) -> tuple[list[Coefficients], Tensor | None]:
     shapes = tuple(layers.graph.shapes[name] for name in node.inputs)
-    parts = [part.unflatten(0, A.shape[:2]) for part in operator.adjoint(A.flatten(0, 1), shapes)]
-    if operator.bias is None:
-        return parts, None
-    return parts, A.flatten(2) @ operator.bias.expand(1, *node.shape).flatten()
+    offset = None if operator.bias is None else weigh(A, operator.bias.expand(1, *node.shape))
+    if isinstance(A, Patches):
+        if (sliding := operator.sliding()) is not None:
+            return [A.masked().through(sliding, shapes[0])], offset
+        if all(shape == node.shape for shape in shapes) and (operator.separable or len(shapes) > 1):
+            # One output entry reads the same entry of each input: the adjoint multiplies by an image of factors.
+            ones = A.A.new_ones(1, *node.shape)
+            return [A.times(factor) for factor in operator.adjoint(ones, shapes)], offset
+        A = A.dense()
+    return [part.unflatten(0, A.shape[:2]) for part in operator.adjoint(A.flatten(0, 1), shapes)], offset
 
 
-def _through_lines(
-    layers: Layers, node: Node, operator: Elementwise, A: Tensor, samples: Samples
-) -> tuple[list[Tensor], Tensor]:
-    """A positive coefficient takes the lower line, a negative one the upper line."""
-    lines = layers.relaxation(node, operator)
-    negative = A.clamp(max=0)
-    positive = A - negative
-    part = positive * lines.lower_slope[samples].unsqueeze(1) + negative * lines.upper_slope[samples].unsqueeze(1)
-    offset = _weigh(negative, lines.upper_offset[samples]) + _weigh(positive, lines.lower_offset[samples])
-    return [part], offset
+def usual_planes(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> tuple[Relaxation, Tensor | None]:
+    """The same planes for all rows of a sample."""
+    assert isinstance(node.operator, Nonlinear)
+    planes = layers.relaxation(node, node.operator)
+
+    def fit(values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        return A.of(values[samples]) if isinstance(A, Patches) else values[samples].unsqueeze(1)
+
+    slopes = [tuple(fit(slope) for slope in side) for side in (planes.lower_slopes, planes.upper_slopes)]
+    fitted = Relaxation(slopes[0], fit(planes.lower_offset), slopes[1], fit(planes.upper_offset))  # type: ignore[arg-type]
+    return fitted, fit(layers.error(node)[0]) if layers.outward else None
 
 
-def _lost(layers: Layers, node: Node, A: Tensor, samples: Samples) -> Tensor:
+def _through_planes(
+    layers: Layers, node: Node, A: Coefficients, samples: Samples, planes: Planes
+) -> tuple[list[Coefficients], Tensor | None, Tensor | None]:
+    """A positive coefficient takes the lower plane, a negative one the upper plane."""
+    lines, error = planes(layers, node, A, samples)
+    entries = A if isinstance(A, Tensor) else A.A
+    positive = entries.clamp(min=0)
+    parts: list[Coefficients] = []
+    for below, above in zip(lines.lower_slopes, lines.upper_slopes, strict=True):
+        part = torch.addcmul(entries * above, positive, below - above)
+        parts.append(part if isinstance(A, Tensor) else A.holding(part))
+    offset = None
+    if lines.upper_offset is not None:
+        offset = _dot(entries - positive, lines.upper_offset)
+    if lines.lower_offset is not None:
+        below = _dot(positive, lines.lower_offset)
+        offset = below if offset is None else offset + below
+    if not layers.outward:
+        return parts, offset, None
+    assert error is not None
+    return parts, offset, _dot(entries.abs(), error) + layers.error(node)[1][samples].unsqueeze(1)
+
+
+def _dot(entries: Tensor, vector: Tensor) -> Tensor:
+    """Sums of products (b, r) of (b, r, ...) and (b, 1 or r, ...)."""
+    if vector.shape[1] == 1:
+        return (entries.flatten(2) @ vector.flatten(2).transpose(1, 2)).squeeze(2)
+    return torch.linalg.vecdot(entries.flatten(2), vector.flatten(2))
+
+
+def _lost(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> Tensor:
     error, floor = layers.error(node)
     constant = floor[samples].unsqueeze(1)
-    return constant if error is None else _weigh(A.abs(), error[samples]) + constant
+    return constant if error is None else weigh(A, error[samples], _sizes(A)) + constant
 
 
-def _weigh(A: Tensor, vector: Tensor) -> Tensor:
-    """``A . vector`` for every row: (b, r, ...) and (b, ...) to (b, r), where b may be 1 on the left."""
-    if len(A) == 1:
-        return vector.flatten(1) @ A[0].flatten(1).T
-    return (A.flatten(2) @ vector.flatten(1).unsqueeze(2)).squeeze(2)
+def _sizes(A: Coefficients) -> Tensor:
+    return (A if isinstance(A, Tensor) else A.A).abs()
 
 
 def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds:
@@ -125,7 +170,7 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
     return RowBounds(torch.where(bound.isfinite(), lower, -torch.inf), slack)
 
 
-def _over_region(A: Tensor, region: Region, terms: int | None) -> tuple[Tensor, Tensor]:
+def _over_region(A: Coefficients, region: Region, terms: int | None) -> tuple[Tensor, Tensor]:
     """Lower bounds of ``A x``, the better of box and ball row by row, and the rounding errors they may contain.
 
     ``terms`` counts the roundings besides those of the products here; None if nobody asks for errors.
@@ -138,26 +183,26 @@ def _over_region(A: Tensor, region: Region, terms: int | None) -> tuple[Tensor, 
     return torch.where(better, ball_value, value), torch.where(better, ball_error, error)
 
 
-def _over_box(A: Tensor, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
-    dtype, entries = A.dtype, A[0, 0].numel()
+def _over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
+    dtype, entries = box.lower.dtype, box.lower[0].numel()
     center = (box.lower + box.upper) / 2
     radius = torch.maximum(box.upper - center, center - box.lower)
-    size = A.abs()
-    reach = _weigh(size, radius)
-    value = _weigh(A, center) - reach
+    size = _sizes(A)
+    reach = weigh(A, radius, size)
+    value = weigh(A, center) - reach
     if terms is None:
         return value, torch.zeros_like(value)
     # The radius itself took one rounding more than the products: it is counted in the terms.
-    return value, gamma(entries + terms, dtype) * (_weigh(size, center.abs()) + reach) + entries * smallest(dtype)
+    return value, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)
 
 
-def _over_ball(A: Tensor, ball: Ball, terms: int | None) -> tuple[Tensor, Tensor]:
+def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, Tensor]:
     """Hoelder: ``A x >= A center - radius ||A||_dual``. Squares that underflow are paid for by a constant."""
-    dtype, entries = A.dtype, A[0, 0].numel()
-    size = A.flatten(2).abs()
-    reach = ball.radius.unsqueeze(1) * torch.linalg.vector_norm(size, ord=ORDER[DUAL[ball.norm]], dim=2)
-    value = _weigh(A, ball.center) - reach
+    dtype, entries = ball.center.dtype, ball.center[0].numel()
+    size = _sizes(A if isinstance(A, Tensor) else A.masked())
+    reach = ball.radius.unsqueeze(1) * torch.linalg.vector_norm(size.flatten(2), ord=ORDER[DUAL[ball.norm]], dim=2)
+    value = weigh(A, ball.center) - reach
     if terms is None:
         return value, torch.zeros_like(value)
-    lost = gamma(entries + terms, dtype) * (_weigh(size, ball.center.abs()) + 2 * reach)
+    lost = gamma(entries + terms, dtype) * (weigh(A, ball.center.abs(), size) + 2 * reach)
     return value, lost + (1 + ball.radius.unsqueeze(1)) * (entries * smallest(dtype)) ** 0.5

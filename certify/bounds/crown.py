@@ -7,17 +7,21 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from certify.bounds.backward import RowBounds, backward, minimum, rows_of
+from certify.bounds.backward import RowBounds, backward, minimum, usual_planes
 from certify.bounds.graph import Graph
 from certify.bounds.ibp import propagate, row_bounds
 from certify.bounds.layers import Layers
+from certify.bounds.linear import LinearBounds
 from certify.bounds.methods import METHODS
+from certify.bounds.patches import Patches
 from certify.bounds.region import Region
-from certify.bounds.rules.base import Elementwise
+from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval
+from certify.core.evidence import Claim
 
-__all__ = ["crown", "crown_ibp", "output_rows", "tighten"]
+__all__ = ["crown", "crown_ibp", "entry_rows", "output_rows", "tighten"]
 
 CHUNK = 2**18
 """Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
@@ -33,36 +37,65 @@ def output_rows(layers: Layers, C: Tensor) -> RowBounds:
     parts = []
     for samples in torch.arange(len(C), device=C.device).split(most):
         rows = C[samples].reshape(len(samples), C.shape[1], *shape)
-        bounds = backward(layers, rows_of(layers.graph.output.name, rows), samples, relax=True)
+        bounds = backward(layers, LinearBounds.of(layers.graph.output.name, rows), samples, usual_planes)
         parts.append(minimum(layers, bounds, samples))
-    lower, slack = (torch.cat([getattr(part, name) for part in parts]) for name in ("lower", "slack"))
-    return RowBounds(lower, slack).better(row_bounds(layers, C))
+    return RowBounds.join(parts).better(row_bounds(layers, C))
 
 
-def tighten(layers: Layers, name: str, reader: Elementwise) -> Interval:
-    """A box of one result by backward passes for its entries that the reader bends, cut with the box it had.
-
-    Down to the last nonlinear results, an entry is the same affine function for every sample: that part is done once.
-    From there each sample needs two rows of its own, the function and its negative.
-    """
-    box, everyone = layers.boxes[name], slice(None)
-    bent = reader.bent(box).flatten(1)
+def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
+    """A box of one result by backward passes for the entries ``wanted`` (B, ...), cut with the box it had."""
+    box = layers.boxes[name]
     lower, upper = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
-    shape, most = layers.graph.shapes[name], max(1, CHUNK // (2 * _widest(layers.graph)))
-    [entries] = bent.any(dim=0).nonzero(as_tuple=True)
-    for block in entries.split(SHARED * most):
-        rows = lower.new_zeros(1, len(block), bent.shape[1])
-        rows[0, torch.arange(len(block), device=block.device), block] = 1.0
-        shared = backward(layers, rows_of(name, rows.unflatten(2, shape)), everyone, relax=False)
-        for samples, places in _chunks(bent[:, block], most):
-            bounds = backward(layers, shared.both_signs(samples, places), samples, relax=True)
-            below = minimum(layers, bounds, samples).lower
-            at, count = (samples.unsqueeze(1), block[places]), places.shape[1]
-            lower[at] = torch.maximum(lower[at], below[:, :count])
-            upper[at] = torch.minimum(upper[at], -below[:, count:])
+    for samples, entries, bounds in entry_rows(layers, name, wanted):
+        both = bounds.both_signs()
+        below = minimum(layers, backward(layers, both, samples, usual_planes), samples).lower
+        at, count = (samples.unsqueeze(1), entries), entries.shape[1]
+        lower[at] = torch.maximum(lower[at], below[:, :count])
+        upper[at] = torch.minimum(upper[at], -below[:, count:])
     if not layers.outward:
         upper = torch.maximum(lower, upper)
     return Interval(lower.reshape(box.shape), upper.reshape(box.shape))
+
+
+def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tensor, Tensor, LinearBounds]]:
+    """Single entries of a result as equations in the last nonlinear results, in chunks of bounded memory.
+
+    Yields samples (b,), entries (b, r), and the rows. In images, entries are patches: they see few places. Elsewhere
+    an entry is the same function for every sample, and that part of the work is done once.
+    """
+    shape, wanted = layers.graph.shapes[name], wanted.flatten(1)
+    most = max(1, CHUNK // (2 * _widest(layers.graph)))
+    if _slides(layers.graph, name):
+        for samples, entries in _chunks(wanted, most):
+            rows = LinearBounds.of(name, Patches.one_hot(entries, shape, layers.graph.dtype))
+            yield samples, entries, backward(layers, rows, samples, None)
+        return
+    [present] = wanted.any(dim=0).nonzero(as_tuple=True)
+    for block in present.split(SHARED * most):
+        units = F.one_hot(block, wanted.shape[1]).to(layers.graph.dtype).reshape(1, len(block), *shape)
+        shared = backward(layers, LinearBounds.of(name, units), slice(None), None)
+        for samples, places in _chunks(wanted[:, block], most):
+            yield samples, block[places], shared.chosen(samples, places)
+
+
+def _slides(graph: Graph, name: str) -> bool:
+    """Whether a result is an image whose entries see windows of the last nonlinear results."""
+    nodes = {node.name: node for node in graph.nodes}
+    if len(graph.shapes[name]) != 3 or name not in nodes:
+        return False
+    front, seen = [nodes[name]], False
+    while front:
+        operator = front[-1].operator
+        node = front.pop()
+        if isinstance(operator, Nonlinear):
+            continue
+        assert isinstance(operator, Affine)
+        seen = seen or operator.sliding() is not None
+        same = all(graph.shapes[i] == node.shape for i in node.inputs)
+        if operator.sliding() is None and not (same and (operator.separable or len(node.inputs) > 1)):
+            return False
+        front.extend(nodes[i] for i in node.inputs if i in nodes)
+    return seen
 
 
 def _widest(graph: Graph) -> int:
@@ -90,12 +123,12 @@ def _chunks(wanted: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @METHODS.register("crown-ibp")
-def crown_ibp(graph: Graph, region: Region, C: Tensor, *, outward: bool = True) -> RowBounds:
+def crown_ibp(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
     """Boxes by interval arithmetic, and one backward pass for the rows (Zhang et al. 2020)."""
-    return output_rows(propagate(graph, region, outward=outward), C)
+    return output_rows(propagate(graph, region, claim=claim), C)
 
 
 @METHODS.register("crown")
-def crown(graph: Graph, region: Region, C: Tensor, *, outward: bool = True) -> RowBounds:
+def crown(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
     """Backward passes for every box that a nonlinear operator reads, then for the rows."""
-    return output_rows(propagate(graph, region, outward=outward, tighten=tighten), C)
+    return output_rows(propagate(graph, region, claim=claim, tighten=tighten), C)

@@ -7,43 +7,60 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from certify.bounds.backward import RowBounds, backward, minimum, rows_of
+from certify.bounds.backward import RowBounds, backward, minimum
 from certify.bounds.graph import Graph
 from certify.bounds.layers import Layers
+from certify.bounds.linear import LinearBounds
 from certify.bounds.linear_prefix import over_ball
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
-from certify.bounds.rules.base import Elementwise
+from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval
+from certify.core.evidence import Claim
 
 __all__ = ["ibp", "interval_bounds", "propagate", "row_bounds"]
 
-Tighten = Callable[[Layers, str, Elementwise], Interval]
-"""A better box of the result that an elementwise node is about to read."""
+Tighten = Callable[[Layers, str, Tensor], Interval]
+"""A better box of a result that nonlinear nodes are about to read, for the entries (B, ...) that would gain from it."""
 
 
-def propagate(graph: Graph, region: Region, *, outward: bool, tighten: Tighten | None = None) -> Layers:
+def propagate(graph: Graph, region: Region, *, claim: Claim | None, tighten: Tighten | None = None) -> Layers:
     """Boxes of every result, in order. ``tighten`` is asked for each result that a nonlinear node reads, once."""
-    layers = Layers(graph, region, outward, {graph.input: region.box})
+    layers = Layers(graph, region, claim, {graph.input: region.box})
     asked = set()
     for node in graph.nodes:
-        if isinstance(node.operator, Elementwise) and node.inputs[0] not in asked:
-            name = node.inputs[0]
-            asked.add(name)
-            if graph.depth[name] == 1 and region.ball is not None:
-                layers.boxes[name] = over_ball(layers, name, region.ball)
-            elif graph.depth[name] > 1 and tighten is not None:
-                layers.boxes[name] = tighten(layers, name, node.operator)
-        inputs = [layers.boxes[name] for name in node.inputs]
-        layers.boxes[node.name] = node.operator.interval(*inputs, outward=outward)
+        if isinstance(node.operator, Nonlinear):
+            for name in node.inputs:
+                if name not in asked:
+                    asked.add(name)
+                    _improve(layers, name, tighten)
+        layers.advance(node)
     return layers
+
+
+def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
+    depth, ball = layers.graph.depth[name], layers.region.ball
+    if depth == 1 and ball is not None:
+        layers.boxes[name] = over_ball(layers, name, ball)
+    elif depth > 1 and tighten is not None:
+        layers.boxes[name] = tighten(layers, name, _bent(layers, name))
+
+
+def _bent(layers: Layers, name: str) -> Tensor:
+    """The entries of a result whose box matters to any node that bends them, and whose other inputs are known."""
+    bent = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
+    for node in layers.graph.nodes:
+        if isinstance(node.operator, Nonlinear) and name in node.inputs:
+            known = all(other in layers.boxes for other in node.inputs)
+            bent |= node.operator.bent(*layers.inputs(node)) if known else True
+    return bent
 
 
 def row_bounds(layers: Layers, C: Tensor) -> RowBounds:
     """Lower bounds of ``C y`` over the boxes of the last nonlinear results, through the affine layers after them."""
     rows = C.reshape(*C.shape[:2], *layers.graph.output.shape)
     everyone = slice(None)
-    return minimum(layers, backward(layers, rows_of(layers.graph.output.name, rows), everyone, relax=False), everyone)
+    return minimum(layers, backward(layers, LinearBounds.of(layers.graph.output.name, rows), everyone, None), everyone)
 
 
 def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, outward: bool = False) -> Interval:
@@ -63,7 +80,7 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
     >>> interval_bounds(graph, Interval(torch.tensor([[-1.0, 1.0]]), torch.tensor([[1.0, 2.0]]))).lower
     tensor([[0., 1.]])
     """
-    layers = propagate(graph, Region(box), outward=outward)
+    layers = propagate(graph, Region(box), claim="exact" if outward else None)
     if C is None:
         return layers.boxes[graph.output.name]
     both = row_bounds(layers, torch.cat([C, -C], dim=1)).lower
@@ -72,6 +89,6 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
 
 
 @METHODS.register("ibp")
-def ibp(graph: Graph, region: Region, C: Tensor, *, outward: bool = True) -> RowBounds:
+def ibp(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
     """Interval arithmetic throughout."""
-    return row_bounds(propagate(graph, region, outward=outward), C)
+    return row_bounds(propagate(graph, region, claim=claim), C)

@@ -11,8 +11,10 @@ from torch import Tensor
 from certify.bounds.graph import Graph, Node
 from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
-from certify.bounds.rules.base import Affine, Elementwise
+from certify.bounds.rules.base import Affine, Nonlinear, NotCovered
 from certify.bounds.tensors import Interval, Relaxation
+from certify.core.evidence import Claim
+from certify.errors import UnsupportedOperator
 
 __all__ = ["Layers"]
 
@@ -24,21 +26,52 @@ class Layers:
     Args:
         graph: the network.
         region: the inputs, one region a sample.
-        outward: whether bounds must hold for the exact-real network whatever was rounded.
+        claim: what bounds must hold for, whatever was rounded on the way: ``"exact"``, the network in exact real
+            arithmetic; ``"float32"``, every execution of it in float32; None for a search that claims nothing.
         boxes: an enclosure of each result by name; filled in the order of the nodes.
     """
 
     graph: Graph
     region: Region
-    outward: bool
+    claim: Claim | None
     boxes: dict[str, Interval]
     _relaxations: dict[str, Relaxation] = field(default_factory=dict)
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
 
-    def relaxation(self, node: Node, operator: Elementwise) -> Relaxation:
-        """The lines that enclose an elementwise node on its box."""
+    @property
+    def outward(self) -> bool:
+        """Whether bounds are claimed."""
+        return self.claim is not None
+
+    def inputs(self, node: Node) -> list[Interval]:
+        """The boxes that a node reads."""
+        return [self.boxes[name] for name in node.inputs]
+
+    def advance(self, node: Node) -> None:
+        """Find the box of a node's result by interval arithmetic."""
+        box = node.operator.interval(*self.inputs(node), outward=self.outward)
+        if (off := self.executed(node)) is not None:
+            box = Interval.known(box.lower - off, box.upper + off)
+        self.boxes[node.name] = box
+
+    def executed(self, node: Node) -> Tensor | None:
+        """How far an execution's result may be off, where executions are what is claimed about; None for 0."""
+        if self.claim != "float32":
+            return None
+        try:
+            off = node.operator.executed(*self.inputs(node))
+        except NotCovered as problem:
+            raise UnsupportedOperator(
+                f"node {node.name} ({node.operator.kind}{f', {node.source}' if node.source else ''}): {problem}; "
+                'claim "exact" instead, which is about the network in exact real arithmetic'
+            ) from None
+        # Rounding the error itself, and adding it.
+        return None if off is None else off * (1 + 1e-6) + smallest(torch.float32)
+
+    def relaxation(self, node: Node, operator: Nonlinear) -> Relaxation:
+        """The planes that enclose a nonlinear node on its boxes."""
         if node.name not in self._relaxations:
-            self._relaxations[node.name] = operator.relax(self.boxes[node.inputs[0]])
+            self._relaxations[node.name] = operator.relax(*self.inputs(node))
         return self._relaxations[node.name]
 
     def error(self, node: Node) -> tuple[Tensor | None, Tensor]:
@@ -48,29 +81,45 @@ class Layers:
         ``g_m |A| |W|`` and ``g_n |A| |b|``, m and n the numbers of terms. Times the largest inputs, they are
         ``|A| E`` with ``E = g_m |W| max|x| + g_n |b|``. The same holds for the slopes and offsets of a relaxation.
         Each count is enlarged by the number of nodes, which pays for sums over branches and for adding up offsets.
+        What an execution may be off is weighed in the same way.
         """
         if node.name not in self._errors:
             self._errors[node.name] = self._error(node)
         return self._errors[node.name]
 
     def _error(self, node: Node) -> tuple[Tensor | None, Tensor]:
-        operator, inputs = node.operator, [self.boxes[name] for name in node.inputs]
-        largest = [box.magnitude() for box in inputs]
-        dtype, extra = largest[0].dtype, len(self.graph.nodes) + 8
-        g_sum = gamma(math.prod(node.shape) + extra, dtype)
+        operator = node.operator
+        largest = [box.magnitude() for box in self.inputs(node)]
+        dtype, extra = largest[0].dtype, self._extra
         reached = sum((m.flatten(1).sum(1) for m in largest), largest[0].new_zeros(len(largest[0])))
         floor = smallest(dtype) * (math.prod(node.shape) + extra) * (1 + reached)
-        if isinstance(operator, Elementwise):
-            lines = self.relaxation(node, operator)
-            slope = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs())
-            offset = torch.maximum(lines.lower_offset.abs(), lines.upper_offset.abs())
-            return gamma(extra, dtype) * slope * largest[0] + g_sum * offset, floor
+        off = self.executed(node)
+        if isinstance(operator, Nonlinear):
+            lost = self.error_of_planes(node, self.relaxation(node, operator), largest)
+            return lost if off is None else lost + off, floor
         assert isinstance(operator, Affine)
-        error = None
+        error = off
         if operator.adjoint_terms > 0 or any(self.graph.readers[name] > 1 for name in node.inputs):
             g = gamma(operator.adjoint_terms + extra, dtype) * (1 + gamma(operator.forward_terms + 8, dtype))
-            error = g * operator.absolute(*largest)
+            part = g * operator.absolute(*largest)
+            error = part if error is None else error + part
         if (bias := operator.bias_magnitude) is not None:
-            part = (g_sum * bias).expand(1, *node.shape)
+            part = (gamma(math.prod(node.shape) + extra, dtype) * bias).expand(1, *node.shape)
             error = part.expand(len(largest[0]), *node.shape) if error is None else error + part
         return error, floor
+
+    def error_of_planes(self, node: Node, planes: Relaxation, largest: list[Tensor]) -> Tensor:
+        """E of one step back through ``planes``, where inputs are at most ``largest``."""
+        dtype = largest[0].dtype
+        g_product, g_sum = gamma(self._extra, dtype), gamma(math.prod(node.shape) + self._extra, dtype)
+        error = torch.zeros_like(largest[0])
+        for below, above, size in zip(planes.lower_slopes, planes.upper_slopes, largest, strict=True):
+            error = error + g_product * torch.maximum(below.abs(), above.abs()) * size
+        for offset in (planes.lower_offset, planes.upper_offset):
+            if offset is not None:
+                error = error + g_sum * offset.abs()
+        return error
+
+    @property
+    def _extra(self) -> int:
+        return len(self.graph.nodes) + 8

@@ -15,6 +15,7 @@ from certify.bounds.bracket import Bracket, bracket
 from certify.bounds.graph import Graph
 from certify.bounds.methods import METHODS, Method
 from certify.bounds.region import ball
+from certify.core.evidence import Claim
 from certify.core.specification import Specification
 from certify.core.threat import ThreatModel
 
@@ -92,15 +93,15 @@ def proven_radii(graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel, 
     bound, ledger = METHODS[method], _Ledger(claim.C, threat.radii[0])
 
     def search(chosen: Tensor, radius: Tensor) -> Tensor:
-        return guide.rows(bound, chosen, radius, outward=False).lower.amin(dim=1)
+        return guide.rows(bound, chosen, radius, claim=None).lower.amin(dim=1)
 
     def prove(chosen: Tensor, radius: Tensor) -> Tensor:
-        return ledger.record(claim.rows(bound, chosen, radius, outward=True), chosen, radius)
+        return ledger.record(claim.rows(bound, chosen, radius, claim="exact"), chosen, radius)
 
     everyone = torch.arange(len(x), device=x.device)
     zero = x.new_zeros(len(x), dtype=torch.float64)
     # At a single point interval arithmetic is exact up to rounding.
-    at_zero = ledger.record(claim.rows(METHODS["ibp"], everyone, zero, outward=True), everyone, zero)
+    at_zero = ledger.record(claim.rows(METHODS["ibp"], everyone, zero, claim="exact"), everyone, zero)
     close = partial(
         bracket,
         at_zero=at_zero,
@@ -151,9 +152,9 @@ class _Margins:
         C = torch.from_numpy(rows).to(device=x.device, dtype=graph.dtype)[classes]
         return cls(graph, x.to(graph.dtype), C, threat)
 
-    def rows(self, bound: Method, chosen: Tensor, radius: Tensor, *, outward: bool) -> RowBounds:
+    def rows(self, bound: Method, chosen: Tensor, radius: Tensor, *, claim: Claim | None) -> RowBounds:
         region = ball(self.x[chosen], radius.to(self.x), self.threat.norm, self.threat.input_box)
-        return bound(self.graph, region, self.C[chosen], outward=outward)
+        return bound(self.graph, region, self.C[chosen], claim=claim)
 
 
 class _Ledger:

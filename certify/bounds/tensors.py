@@ -1,8 +1,7 @@
-"""The three tensor types that every rule and every method exchange. Shapes are checked once, here."""
+"""The tensor types that rules and methods exchange. Shapes are checked once, here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from certify.errors import BadInput
 
-__all__ = ["Interval", "LinearBounds", "Relaxation"]
+__all__ = ["Interval", "Relaxation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,51 +59,18 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LinearBounds:
-    """Rows bounded from below by linear functions of earlier results: ``row >= sum_k A_k h_k + b - slack``.
-
-    An upper bound of ``c y`` is a lower bound of ``-c y``, so one side is enough.
-
-    Args:
-        A: coefficients (B, rows, *shape of the result) by name of the result.
-        b: offsets (B, rows).
-        slack: what float rounding may have cost on the way, (B, rows), not negative.
-
-    A batch of 1 stands for every sample.
-    """
-
-    A: Mapping[str, Tensor]
-    b: Tensor
-    slack: Tensor
-
-    def __post_init__(self) -> None:
-        shapes = {tuple(self.b.shape), tuple(self.slack.shape), *(tuple(A.shape[:2]) for A in self.A.values())}
-        rows, batches = {shape[-1] for shape in shapes}, {shape[0] for shape in shapes} - {1}
-        if len(rows) > 1 or len(batches) > 1:
-            raise BadInput(f"coefficients and offsets of linear bounds do not fit: {sorted(shapes)}")
-
-    def both_signs(self, samples: Tensor, rows: Tensor) -> LinearBounds:
-        """Some rows (b, r) of bounds that are equations, made once for all samples (b,); then the same rows negated."""
-        A = {name: A[0][rows] for name, A in self.A.items()}
-        b = self.b[0][rows]
-        slack = self.slack[samples.unsqueeze(1) if len(self.slack) > 1 else 0, rows]
-        signed = {name: torch.cat([a, -a], dim=1) for name, a in A.items()}
-        return LinearBounds(signed, torch.cat([b, -b], dim=1), slack.repeat(1, 2))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Relaxation:
-    """Two lines that enclose a nonlinear function on an interval, one pair a neuron.
+    """Two planes that enclose a nonlinear function of one or more inputs on a box, one pair an entry.
 
-    ``lower_slope * x + lower_offset <= f(x) <= upper_slope * x + upper_offset``, all of shape (B, ...).
+    ``sum_i lower_slopes[i] x_i + lower_offset <= f(x) <= sum_i upper_slopes[i] x_i + upper_offset``, all (B, ...). An
+    offset of None is 0.
     """
 
-    lower_slope: Tensor
-    lower_offset: Tensor
-    upper_slope: Tensor
-    upper_offset: Tensor
+    lower_slopes: tuple[Tensor, ...]
+    lower_offset: Tensor | None
+    upper_slopes: tuple[Tensor, ...]
+    upper_offset: Tensor | None
 
     def __post_init__(self) -> None:
-        shapes = {t.shape for t in (self.lower_slope, self.lower_offset, self.upper_slope, self.upper_offset)}
-        if len(shapes) != 1:
-            raise BadInput(f"slopes and offsets of a relaxation have different shapes: {sorted(map(tuple, shapes))}")
+        if len(self.lower_slopes) != len(self.upper_slopes):
+            raise BadInput("a relaxation needs as many slopes below as above, one for each input")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from certify.bounds.graph import Graph, Node
+from certify.bounds.builder import Builder
+from certify.bounds.graph import Graph
 from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
@@ -73,9 +74,7 @@ class _Reader:
         self.program = program.graph
         self.constants = self._parameters(module, program)
         self.results: dict[str, Any] = {}
-        self.nodes: list[Node] = []
-        self.input: Value | None = None
-        self.dtype = torch.float32
+        self.builder: Builder | None = None
 
     @staticmethod
     def _parameters(module: nn.Module, program: ExportedProgram) -> Mapping[str, Tensor]:
@@ -95,18 +94,17 @@ class _Reader:
                 self._placeholder(call)
             elif call.op == "call_function":
                 self._function(call)
-        output = self._output()
-        if self.input is None:
+        if self.builder is None:
             raise ModelError("the model has no input tensor")
-        return Graph(self.input.name, self.input.shape, self._needed(output), self.dtype)
+        return self.builder.graph(self._output())
 
     def _placeholder(self, call: fx.Node) -> None:
         if call.name in self.constants:
             self.results[call.name] = self.constants[call.name]
-        elif self.input is None:
-            self.dtype = call.meta["val"].dtype
-            self.input = Value(call.name, tuple(call.meta["val"].shape[1:]))
-            self.results[call.name] = self.input
+        elif self.builder is None:
+            example = call.meta["val"]
+            self.builder = Builder(example.dtype, example.device)
+            self.results[call.name] = self.builder.begin(call.name, tuple(example.shape[1:]))
         else:
             raise ModelError(f"the model has a second input {call.name!r}; bounds need a function of one tensor")
 
@@ -128,7 +126,7 @@ class _Reader:
         if name.endswith("_") and isinstance(call.args[0], fx.Node):
             self._rebind(call, call.args[0], result)
 
-    def _rebind(self, call: fx.Node, changed: fx.Node, result: Value) -> None:
+    def _rebind(self, call: fx.Node, changed: fx.Node, result: Any) -> None:
         """After an in-place call, later reads of its first argument see the result; so must reads through a view."""
         order = {node: place for place, node in enumerate(self.program.nodes)}
         for node in list(self.program.nodes)[: order[call]]:
@@ -155,19 +153,22 @@ class _Reader:
     def _result(self, node: fx.Node) -> Any:
         return self.results[node.name]
 
-    def _apply(self, call: fx.Node, name: str, arguments: Mapping[str, Any]) -> Value:
+    def _apply(self, call: fx.Node, name: str, arguments: Mapping[str, Any]) -> Any:
+        if name == "getitem":
+            return arguments["0"][arguments["1"]]
         known = name if name in ATEN else name.removesuffix("_")
         if known not in ATEN:
             raise NotCovered(f"operator {name} is unknown")
-        shape = call.meta["val"].shape
-        if shape[0] != TRACED:
+        traced = call.meta["val"]
+        shape = (traced[0] if isinstance(traced, (list, tuple)) else traced).shape
+        if len(shape) == 0 or shape[0] != TRACED:
             raise NotCovered("it mixes the samples of a batch")
-        applied = ATEN[known](Call(name, arguments, tuple(shape[1:]), self.dtype))
-        if isinstance(applied, Value):
-            return applied
-        inputs = tuple(value.name for value in applied.inputs)
-        self.nodes.append(Node(call.name, applied.operator, inputs, tuple(shape[1:]), _source(call).strip(", ")))
-        return Value(call.name, tuple(shape[1:]))
+        assert self.builder is not None
+        build = self.builder.adder(call.name, _source(call).strip(", "))
+        result = ATEN[known](Call(name, arguments, self.builder.dtype, tuple(shape[1:]), build))
+        if isinstance(result, Value) and result.shape != tuple(shape[1:]):
+            raise NotCovered(f"its rule makes samples of shape {result.shape}, torch {tuple(shape[1:])}")
+        return result
 
     def _fold(self, call: fx.Node) -> Any:
         """Constants computed from constants, such as a buffer in another shape."""
@@ -189,15 +190,6 @@ class _Reader:
         if len(results) != 1 or not isinstance(results[0], Value):
             raise ModelError("the model must return one tensor that depends on its input")
         return results[0]
-
-    def _needed(self, output: Value) -> tuple[Node, ...]:
-        """The nodes that the output depends on."""
-        wanted, kept = {output.name}, []
-        for node in reversed(self.nodes):
-            if node.name in wanted:
-                wanted.update(node.inputs)
-                kept.append(node)
-        return tuple(reversed(kept))
 
 
 def _operator_name(call: fx.Node) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from certify.errors import BadInput
 
-__all__ = ["BoundEvidence", "Evidence", "Look", "PublishedEvidence", "SmoothingEvidence", "evidence_from"]
+__all__ = ["BoundEvidence", "Claim", "Evidence", "Look", "PublishedEvidence", "SmoothingEvidence", "evidence_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,10 @@ class SmoothingEvidence:
             "later": tuple((int(n), float(alpha)) for n, alpha in fields["later"]),
         }
         return cls(**rest)
+
+
+Claim = Literal["exact", "float32"]
+"""What a bound holds for: the network in exact real arithmetic, or every float32 execution of it as well."""
 
 
 @dataclass(frozen=True, slots=True)

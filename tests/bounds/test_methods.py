@@ -25,7 +25,7 @@ def test_crown_lies_inside_ibp_at_every_layer_and_row(conv, points):
     x = points("inside", 6, 2, 6, 6).double()
     graph = import_module(conv, x[:1].float()).to(torch.float64)
     region = Region(Interval(x - 0.3, x + 0.3))
-    loose, tight = (propagate(graph, region, outward=True, tighten=t) for t in (None, tighten))
+    loose, tight = (propagate(graph, region, claim="exact", tighten=t) for t in (None, tighten))
     for name, box in tight.boxes.items():
         assert (box.lower >= loose.boxes[name].lower - 1e-14).all()
         assert (box.upper <= loose.boxes[name].upper + 1e-14).all()

@@ -10,7 +10,7 @@ import torch
 from certify.bounds.graph import Graph, Node
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
-from certify.bounds.rules.base import RULES, Affine, Elementwise
+from certify.bounds.rules.base import RULES, Affine, Nonlinear
 from certify.bounds.tensors import Interval
 from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
@@ -88,20 +88,32 @@ def test_adjoint_and_absolute_value_agree_with_the_operation(kind):
             assert torch.allclose(node.operator.absolute(*still), moved.abs(), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in RULES if issubclass(RULES[kind], Elementwise)])
-def test_lines_enclose_the_function(kind):
-    operator = nodes(kind)[1][0].operator
-    generator = seeded_generator("lines", kind)
-    ends = torch.as_tensor(generator.normal(size=(2, 1, 400))) * 3
-    box = Interval(ends.amin(0), ends.amax(0))
-    lines = operator.relax(box)
-    for share in torch.linspace(0, 1, 21).double():
-        x = (box.lower + (box.upper - box.lower) * share).clamp(box.lower, box.upper)
-        y = operator.forward(x)
-        assert (lines.lower_slope * x + lines.lower_offset <= y + 1e-14).all()
-        assert (lines.upper_slope * x + lines.upper_offset >= y - 1e-14).all()
-    straight = ~operator.bent(box)
-    assert torch.equal(lines.lower_slope[straight], lines.upper_slope[straight])
+@pytest.mark.parametrize("kind", [kind for kind in RULES if issubclass(RULES[kind], Nonlinear)])
+def test_planes_enclose_the_function(kind):
+    [node] = nodes(kind)[1][:1]
+    operator, generator = node.operator, seeded_generator("planes", kind)
+    ends = torch.as_tensor(generator.normal(size=(2, len(node.inputs), 1, 400))) * 3
+    boxes = [Interval(lower, upper) for lower, upper in zip(ends.amin(0), ends.amax(0), strict=True)]
+    free = [torch.as_tensor(generator.uniform(size=(operator.shares, 1, 400))).round(decimals=1) for _ in range(6)]
+    choices = [None, operator.start(*boxes), *free] if operator.shares else [None]
+    for shares in choices:
+        planes = operator.relax(*boxes, shares=shares)
+        for share in torch.as_tensor(generator.uniform(-0.2, 1.2, size=(60, len(boxes), 1, 400))).clamp(0, 1):
+            x = [box.lower + (box.upper - box.lower) * s for box, s in zip(boxes, share, strict=True)]
+            x = [one.clamp(box.lower, box.upper) for one, box in zip(x, boxes, strict=True)]
+            y = operator.forward(*x)
+            below, above = (
+                sum((a * b for a, b in zip(slopes, x, strict=True)), 0 if offset is None else offset)
+                for slopes, offset in (
+                    (planes.lower_slopes, planes.lower_offset),
+                    (planes.upper_slopes, planes.upper_offset),
+                )
+            )
+            assert (below <= y + 1e-14 * (1 + y.abs())).all()
+            assert (above >= y - 1e-14 * (1 + y.abs())).all()
+    planes, straight = operator.relax(*boxes), ~operator.bent(*boxes)
+    for below, above in zip(planes.lower_slopes, planes.upper_slopes, strict=True):
+        assert torch.equal(below[straight], above[straight])
 
 
 def test_an_interval_refuses_what_is_none():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, NotCovered, Shape
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
 
 __all__ = ["AvgPool2d"]
 
@@ -68,34 +68,34 @@ class AvgPool2d(Affine):
 
 
 @ATEN.register("avg_pool2d")
-def avg_pool2d(call: Call) -> Applied:
+def avg_pool2d(call: Call) -> Value:
     """``torch.nn.functional.avg_pool2d``."""
     if call["ceil_mode"] or call["divisor_override"] is not None:
         raise NotCovered("ceil_mode and divisor_override are not covered")
     window = _pair(call["kernel_size"])
     stride = _pair(call["stride"]) if call["stride"] else window
-    return Applied(AvgPool2d(window, stride, _pair(call["padding"]), call["count_include_pad"]), (call["self"],))
+    return call.add(AvgPool2d(window, stride, _pair(call["padding"]), call["count_include_pad"]), call["self"])
 
 
 @ATEN.register("adaptive_avg_pool2d")
-def adaptive_avg_pool2d(call: Call) -> Applied:
+def adaptive_avg_pool2d(call: Call) -> Value:
     """Adaptive pooling whose windows are all of one size."""
     size, out = call["self"].shape[-2:], tuple(call["output_size"])
     if size[0] % out[0] or size[1] % out[1]:
         raise NotCovered(f"an image of {size[0]} x {size[1]} does not divide into {out[0]} x {out[1]} equal windows")
     window = (size[0] // out[0], size[1] // out[1])
-    return Applied(AvgPool2d(window, window), (call["self"],))
+    return call.add(AvgPool2d(window, window), call["self"])
 
 
 @ATEN.register("mean")
-def mean(call: Call) -> Applied:
+def mean(call: Call) -> Value:
     """The mean over both image axes."""
     value = call["self"]
     axes = {axis % (len(value.shape) + 1) for axis in call["dim"] or ()} if "dim" in call.arguments else set()
     if len(value.shape) != 3 or axes != {2, 3}:
         raise NotCovered("only the mean over both image axes is covered")
     window = (value.shape[1], value.shape[2])
-    return Applied(AvgPool2d(window, window, keep_image=call["keepdim"]), (value,))
+    return call.add(AvgPool2d(window, window, keep_image=call["keepdim"]), value)
 
 
 def _pair(setting: list[int]) -> Pair:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, NotCovered, Shape
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
 
 __all__ = ["BatchNorm"]
 
@@ -84,11 +84,11 @@ class BatchNorm(Affine):
 
 
 @ATEN.register("batch_norm")
-def batch_norm(call: Call) -> Applied:
+def batch_norm(call: Call) -> Value:
     """``torch.nn.functional.batch_norm`` with stored statistics."""
     if call["training"] or call["running_mean"] is None:
         raise NotCovered("it uses the statistics of the batch: call model.eval()")
     operator = BatchNorm(
         call["running_mean"], call["running_var"], call["weight"], call["bias"], call["eps"], len(call.shape)
     )
-    return Applied(operator, (call["input"],))
+    return call.add(operator, call["input"])

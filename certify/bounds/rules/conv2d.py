@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Sliding, Value
 
 __all__ = ["Conv2d"]
 
@@ -77,6 +77,11 @@ class Conv2d(Affine):
             F.conv_transpose2d(A, self.weight, None, self.stride, self.padding, missing, self.groups, self.dilation),
         )
 
+    def sliding(self) -> Sliding:
+        """Windows as large as the filter with its gaps."""
+        height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
+        return Sliding(replace(self, padding=(0, 0)), (height, width), self.stride, self.padding)
+
     @property
     def forward_terms(self) -> int:
         """One product for each weight of a filter."""
@@ -98,7 +103,7 @@ class Conv2d(Affine):
 
 
 @ATEN.register("conv2d")
-def conv2d(call: Call) -> Applied:
+def conv2d(call: Call) -> Value:
     """``torch.nn.functional.conv2d``, also with ``padding="same"`` where that is symmetric."""
     value, weight, bias = call["input"], call["weight"], call["bias"]
     if not isinstance(value, Value) or isinstance(weight, Value) or isinstance(bias, Value):
@@ -113,7 +118,7 @@ def conv2d(call: Call) -> Applied:
     elif padding == "valid":
         padding = 0
     operator = Conv2d(weight, bias, _pair(call["stride"]), _pair(padding), dilation, call["groups"])
-    return Applied(operator, (value,))
+    return call.add(operator, value)
 
 
 def _pair(setting: Any) -> Pair:

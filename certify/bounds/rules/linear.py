@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
 
 __all__ = ["Linear"]
 
@@ -63,9 +63,9 @@ class Linear(Affine):
 
 
 @ATEN.register("linear")
-def linear(call: Call) -> Applied:
+def linear(call: Call) -> Value:
     """``torch.nn.functional.linear``."""
     value, weight, bias = call["input"], call["weight"], call["bias"]
     if not isinstance(value, Value) or isinstance(weight, Value) or isinstance(bias, Value):
         raise NotCovered("its weights depend on the input")
-    return Applied(Linear(weight, bias), (value,))
+    return call.add(Linear(weight, bias), value)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, RULES, Applied, Call, Elementwise
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Nonlinear, Value
 from certify.bounds.tensors import Interval, Relaxation
 
 __all__ = ["ReLU"]
@@ -18,10 +18,11 @@ __all__ = ["ReLU"]
 
 @RULES.register("relu")
 @dataclass(frozen=True, slots=True, eq=False)
-class ReLU(Elementwise):
+class ReLU(Nonlinear):
     """``max(x, 0)``, enclosed by a triangle (Zhang et al. 2018; Singh et al. 2019)."""
 
     kind: ClassVar[str] = "relu"
+    shares: ClassVar[int] = 1
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """``max(x, 0)``."""
@@ -31,27 +32,36 @@ class ReLU(Elementwise):
         """Monotone, and exact in floats."""
         return Interval(boxes[0].lower.clamp(min=0), boxes[0].upper.clamp(min=0))
 
-    def bent(self, box: Interval) -> Tensor:
+    def executed(self, *boxes: Interval) -> None:
+        """No arithmetic, no rounding."""
+
+    def bent(self, *boxes: Interval) -> Tensor:
         """Where the sign is open."""
-        return (box.lower < 0) & (box.upper > 0)
+        return (boxes[0].lower < 0) & (boxes[0].upper > 0)
 
-    def relax(self, box: Interval) -> Relaxation:
-        """The chord from above; from below the identity if the interval leans to the right, else zero.
+    def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
+        """The chord from above; from below a line through the origin, whose slope in [0, 1] is free.
 
-        Any slope d in [0, 1] gives an upper line once its offset is at least ``(1-d) u`` and ``-d l``; the factor
-        covers the roundings in those two products.
+        The slope of no choice is 1 if the interval leans to the right, else 0. Any slope d in [0, 1] gives an upper
+        line once its offset is at least ``(1-d) u`` and ``-d l``; the factor covers the roundings in those products.
         """
+        [box] = boxes
         bent = self.bent(box)
-        passing = (box.lower >= 0).to(box.lower.dtype)
         chord = box.upper / (box.upper - box.lower)
         offset = torch.maximum((1 - chord) * box.upper, -chord * box.lower) * (1 + 8 * unit(box.lower.dtype))
-        leaning = (box.upper > -box.lower).to(box.lower.dtype)
+        passing = (box.lower >= 0).to(box.lower.dtype)
+        free = self.start(box)[0] if shares is None else shares[0]
         return Relaxation(
-            lower_slope=torch.where(bent, leaning, passing),
-            lower_offset=torch.zeros_like(box.lower),
-            upper_slope=torch.where(bent, chord, passing),
+            lower_slopes=(torch.where(bent, free, passing),),
+            lower_offset=None,
+            upper_slopes=(torch.where(bent, chord, passing),),
             upper_offset=torch.where(bent, offset, 0.0),
         )
+
+    def start(self, *boxes: Interval) -> Tensor:
+        """The lean of the interval."""
+        [box] = boxes
+        return (box.upper > -box.lower).to(box.lower.dtype).unsqueeze(0)
 
     @staticmethod
     def example() -> Example:
@@ -61,6 +71,12 @@ class ReLU(Elementwise):
 
 
 @ATEN.register("relu")
-def relu(call: Call) -> Applied:
+def relu(call: Call) -> Value:
     """``torch.relu``."""
-    return Applied(ReLU(), (call["self"],))
+    return call.add(ReLU(), call["self"])
+
+
+@ONNX.register("Relu")
+def onnx_relu(call: Call) -> Value:
+    """``max(X, 0)``."""
+    return call.add(ReLU(), call["X"])

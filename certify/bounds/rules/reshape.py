@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, Shape
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, Shape, Value
 from certify.bounds.tensors import Interval
 
 __all__ = ["Reshape"]
@@ -68,6 +68,6 @@ class Reshape(Affine):
 @ATEN.register("unflatten")
 @ATEN.register("squeeze")
 @ATEN.register("unsqueeze")
-def reshape(call: Call) -> Applied:
+def reshape(call: Call) -> Value:
     """Every torch spelling of it; the traced output shape says all there is to say."""
-    return Applied(Reshape(call.shape), (call["self"],))
+    return call.add(Reshape(call.shape), call["self"])

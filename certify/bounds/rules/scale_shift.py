@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rules.add import Add
-from certify.bounds.rules.base import ATEN, RULES, Affine, Applied, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
 
 __all__ = ["ScaleShift"]
 
@@ -104,57 +104,57 @@ def _operands(call: Call) -> tuple[Any, Any]:
     return call["self"], other
 
 
-def _sum(first: Any, second: Any, sign: int) -> Applied:
+def _sum(call: Call, first: Any, second: Any, sign: int) -> Value:
     """``first + sign second``, where at least one of them is a result of the network."""
     if isinstance(first, Value) and isinstance(second, Value):
         if first.shape != second.shape:
             raise NotCovered(f"the two results have different shapes {first.shape} and {second.shape}")
-        return Applied(Add(sign), (first, second))
+        return call.add(Add(sign), first, second)
     if isinstance(first, Value):
-        return Applied(ScaleShift(shift=_constant(second, first), sign=sign), (first,))
+        return call.add(ScaleShift(shift=_constant(second, first), sign=sign), first)
     factor = None if sign > 0 else torch.tensor(-1.0, dtype=torch.float64)
-    return Applied(ScaleShift(factor, _constant(first, second)), (second,))
+    return call.add(ScaleShift(factor, _constant(first, second)), second)
 
 
 @ATEN.register("add")
-def add(call: Call) -> Applied:
+def add(call: Call) -> Value:
     """A sum of two results, or of a result and a constant."""
-    return _sum(*_operands(call), sign=1)
+    return _sum(call, *_operands(call), sign=1)
 
 
 @ATEN.register("sub")
-def subtract(call: Call) -> Applied:
+def subtract(call: Call) -> Value:
     """A difference."""
-    return _sum(*_operands(call), sign=-1)
+    return _sum(call, *_operands(call), sign=-1)
 
 
 @ATEN.register("rsub")
-def subtract_from(call: Call) -> Applied:
+def subtract_from(call: Call) -> Value:
     """``other - self``."""
     first, second = _operands(call)
-    return _sum(second, first, sign=-1)
+    return _sum(call, second, first, sign=-1)
 
 
 @ATEN.register("mul")
-def multiply(call: Call) -> Applied:
+def multiply(call: Call) -> Value:
     """A product with a constant."""
     first, second = _operands(call)
     if isinstance(first, Value) and isinstance(second, Value):
         raise NotCovered("the product of two results is not affine")
     value, constant = (first, second) if isinstance(first, Value) else (second, first)
-    return Applied(ScaleShift(_constant(constant, value)), (value,))
+    return call.add(ScaleShift(_constant(constant, value)), value)
 
 
 @ATEN.register("div")
-def divide(call: Call) -> Applied:
+def divide(call: Call) -> Value:
     """A quotient with a constant divisor."""
     value, divisor = _operands(call)
     if not isinstance(value, Value) or isinstance(divisor, Value):
         raise NotCovered("the divisor depends on the input")
-    return Applied(ScaleShift(_constant(divisor, value), divide=True), (value,))
+    return call.add(ScaleShift(_constant(divisor, value), divide=True), value)
 
 
 @ATEN.register("neg")
-def negate(call: Call) -> Applied:
+def negate(call: Call) -> Value:
     """A change of sign."""
-    return Applied(ScaleShift(torch.tensor(-1.0, dtype=torch.float64)), (call["self"],))
+    return call.add(ScaleShift(torch.tensor(-1.0, dtype=torch.float64)), call["self"])

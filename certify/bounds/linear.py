@@ -1,0 +1,91 @@
+"""Rows bounded by linear functions of earlier results: what a backward pass carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from certify.bounds.patches import Patches
+from certify.errors import BadInput
+
+__all__ = ["Coefficients", "LinearBounds", "Samples", "plus", "weigh", "whole"]
+
+Samples = Tensor | slice
+"""Which samples of the batch rows belong to."""
+
+Coefficients = Tensor | Patches
+"""(b, r, *shape of a result), or windows of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearBounds:
+    """Rows bounded from below by linear functions of earlier results: ``row >= sum_k A_k h_k + b - slack``.
+
+    An upper bound of ``c y`` is a lower bound of ``-c y``, so one side is enough.
+
+    Args:
+        A: coefficients (b, r, *shape of the result) by name of the result.
+        b: offsets (b, r).
+        slack: what float rounding may have cost on the way, (b, r), not negative.
+
+    A batch of 1 stands for every sample.
+    """
+
+    A: Mapping[str, Coefficients]
+    b: Tensor
+    slack: Tensor
+
+    def __post_init__(self) -> None:
+        tensors = [A if isinstance(A, Tensor) else A.A for A in self.A.values()]
+        shapes = {tuple(t.shape[:2]) for t in (self.b, self.slack, *tensors)}
+        rows, batches = {shape[-1] for shape in shapes}, {shape[0] for shape in shapes} - {1}
+        if len(rows) > 1 or len(batches) > 1:
+            raise BadInput(f"coefficients and offsets of linear bounds do not fit: {sorted(shapes)}")
+
+    @classmethod
+    def of(cls, name: str, rows: Coefficients) -> LinearBounds:
+        """Rows of one result as bounds of themselves."""
+        A = rows if isinstance(rows, Tensor) else rows.A
+        zero = A.new_zeros(A.shape[:2])
+        return cls({name: rows}, zero, zero)
+
+    def chosen(self, samples: Tensor, rows: Tensor) -> LinearBounds:
+        """Rows (b, r) of bounds that were made once for all samples (b,)."""
+        A = {name: A[0][rows] for name, A in self.A.items() if isinstance(A, Tensor)}
+        slack = self.slack[samples.unsqueeze(1) if len(self.slack) > 1 else 0, rows]
+        return LinearBounds(A, self.b[0][rows], slack)
+
+    def both_signs(self) -> LinearBounds:
+        """The rows of bounds that are equations, then the same rows negated."""
+        A = {n: torch.cat([A, -A], dim=1) if isinstance(A, Tensor) else A.both_signs() for n, A in self.A.items()}
+        return LinearBounds(A, torch.cat([self.b, -self.b], dim=1), self.slack.repeat(1, 2))
+
+
+def whole(A: Coefficients) -> Tensor:
+    """Coefficients of the whole result."""
+    return A if isinstance(A, Tensor) else A.dense()
+
+
+def plus(first: Coefficients, second: Coefficients) -> Coefficients:
+    """The sum of coefficients of the same rows."""
+    if isinstance(first, Patches) and isinstance(second, Patches):
+        return first + second
+    return whole(first) + whole(second)
+
+
+def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tensor:
+    """``A . vector`` for every row: (b, r, ...) and (b or 1, ...) to (b, r), where b may be 1 on either side.
+
+    ``values`` stands for the entries of A, such as their sizes.
+    """
+    entries = (A if isinstance(A, Tensor) else A.A) if values is None else values
+    if isinstance(A, Patches):
+        return torch.linalg.vecdot(entries.flatten(2), A.of(vector).flatten(2))
+    if len(entries) == 1:
+        return vector.flatten(1) @ entries[0].flatten(1).T
+    if len(vector) == 1:
+        return entries.flatten(2) @ vector.flatten()
+    return (entries.flatten(2) @ vector.flatten(1).unsqueeze(2)).squeeze(2)

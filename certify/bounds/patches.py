@@ -1,0 +1,151 @@
+"""Rows that see one window of an image each: what backward passes through convolutions hold instead of images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from certify.bounds.rules.base import Shape, Sliding
+
+__all__ = ["Patches"]
+
+Pair = tuple[int, int]
+
+LARGEST = 0.55
+"""Windows that cover a larger part of the image are held as whole images: one tensor, no gathering."""
+
+GEMM = 8.0
+"""A local matrix product may multiply this many times more numbers than the sliding operator: it is that fast."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Coefficients (b, r, C, h, w) of windows of images (C, H, W). What sticks out of the image does not count.
+
+    Args:
+        A: the coefficients.
+        places: where each row's own neuron lies in its image, (b, r): row-major index into ``grid``.
+        grid: height and width of the image that the rows belong to.
+        stride, corner: the window of the neuron at (i, j) begins at ``(i, j) * stride + corner``.
+        shape: (C, H, W).
+    """
+
+    A: Tensor
+    places: Tensor
+    grid: Pair
+    stride: Pair
+    corner: Pair
+    shape: Shape
+
+    @classmethod
+    def one_hot(cls, entries: Tensor, shape: Shape, dtype: torch.dtype) -> Patches:
+        """Rows that are single entries (b, r) of an image of ``shape``."""
+        channels, height, width = shape
+        area = height * width
+        A = F.one_hot(entries // area, channels).to(dtype)[..., None, None]
+        return cls(A, entries % area, (height, width), (1, 1), (0, 0), shape)
+
+    @property
+    def window(self) -> Pair:
+        """Height and width of the windows."""
+        return self.A.shape[3], self.A.shape[4]
+
+    @property
+    def large(self) -> bool:
+        """Whether a whole image is cheaper to work with."""
+        return math.prod(self.window) > LARGEST * math.prod(self.shape[1:])
+
+    def holding(self, A: Tensor) -> Patches:
+        """Other coefficients of the same windows."""
+        return replace(self, A=A)
+
+    def both_signs(self) -> Patches:
+        """The rows, then their negatives."""
+        return replace(self, A=torch.cat([self.A, -self.A], dim=1), places=self.places.repeat(1, 2))
+
+    def of(self, image: Tensor) -> Tensor:
+        """Each row's window (b, r, C, h, w) of its sample's image (b or 1, C, H, W), zero outside."""
+        (h, w), (down, right), (top, left) = self.window, self.stride, self.corner
+        rows, columns = self.grid
+        below = (rows - 1) * down + top + h - self.shape[1]
+        beyond = (columns - 1) * right + left + w - self.shape[2]
+        padded = F.pad(image, (-left, beyond, -top, below))
+        windows = padded.unfold(2, h, down).unfold(3, w, right).permute(0, 2, 3, 1, 4, 5)
+        table = windows.reshape(len(image) * rows * columns, -1)
+        index = self.places
+        if len(image) > 1:
+            index = index + rows * columns * torch.arange(len(image), device=index.device).unsqueeze(1)
+        return table.index_select(0, index.flatten()).reshape(*index.shape, self.shape[0], h, w)
+
+    def masked(self) -> Patches:
+        """The same rows with zeros outside the image."""
+        return self.times(self.A.new_ones(1, *self.shape))
+
+    def times(self, factor: Tensor) -> Patches:
+        """Entries multiplied by those of an image (b or 1, C, H, W)."""
+        return replace(self, A=self.A * self.of(factor))
+
+    def __add__(self, other: Patches) -> Patches:
+        """The sum of rows of the same neurons; the windows' strides are the same, their sizes need not be."""
+        first, second = [min(a, b) for a, b in zip(self.corner, other.corner, strict=True)]
+        ends = [
+            max(a + n, b + m) for a, n, b, m in zip(self.corner, self.window, other.corner, other.window, strict=True)
+        ]
+        padded = [
+            F.pad(
+                one.A,
+                (
+                    one.corner[1] - second,
+                    ends[1] - one.corner[1] - one.window[1],
+                    one.corner[0] - first,
+                    ends[0] - one.corner[0] - one.window[0],
+                ),
+            )
+            for one in (self, other)
+        ]
+        return replace(self, A=padded[0] + padded[1], corner=(first, second))
+
+    def through(self, sliding: Sliding, shape: Shape) -> Patches:
+        """Back through a convolution or a pooling of an image of ``shape``. Rows must be masked."""
+        h, w = self.window
+        window = ((h - 1) * sliding.stride[0] + sliding.extent[0], (w - 1) * sliding.stride[1] + sliding.extent[1])
+        flat = self.A.flatten(0, 1)
+        inner = (shape[0], *window)
+        if math.prod(window) <= GEMM * math.prod(sliding.extent):
+            size = math.prod(self.A.shape[2:])
+            units = torch.eye(size, dtype=flat.dtype, device=flat.device).reshape(size, *self.A.shape[2:])
+            [matrix] = sliding.bare.adjoint(units, (inner,))
+            part = flat.flatten(1) @ matrix.flatten(1)
+        else:
+            [part] = sliding.bare.adjoint(flat, (inner,))
+        return Patches(
+            part.reshape(*self.A.shape[:2], *inner),
+            self.places,
+            self.grid,
+            (self.stride[0] * sliding.stride[0], self.stride[1] * sliding.stride[1]),
+            tuple(c * s - p for c, s, p in zip(self.corner, sliding.stride, sliding.padding, strict=True)),  # type: ignore[arg-type]
+            shape,
+        )
+
+    def dense(self) -> Tensor:
+        """Whole images (b, r, C, H, W)."""
+        (h, w), (channels, height, width) = self.window, self.shape
+        top, left = max(0, -self.corner[0]), max(0, -self.corner[1])
+        tall = max(top + height, (self.grid[0] - 1) * self.stride[0] + self.corner[0] + top + h)
+        wide = max(left + width, (self.grid[1] - 1) * self.stride[1] + self.corner[1] + left + w)
+        count = math.prod(self.A.shape[:2])
+        canvas = self.A.new_zeros(count, channels * tall * wide)
+        axes = (torch.arange(n, device=canvas.device) for n in (channels, h, w))
+        c, i, j = torch.meshgrid(*axes, indexing="ij")
+        inside = (c * tall * wide + i * wide + j).flatten()
+        place = self.places.flatten()
+        row = place // self.grid[1] * self.stride[0] + self.corner[0] + top
+        column = place % self.grid[1] * self.stride[1] + self.corner[1] + left
+        index = (row * wide + column).unsqueeze(1) + inside
+        canvas = canvas.scatter(1, index, self.A.reshape(count, -1)).reshape(count, channels, tall, wide)
+        whole = canvas[:, :, top : top + height, left : left + width]
+        return whole.reshape(*self.A.shape[:2], *self.shape)
