@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from certify.attacks.api import attack as attack
     from certify.bounds.linear import LinearBounds as LinearBounds
+    from certify.bounds.output import ball_bounds as ball_bounds
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
     from certify.certifiers.bounds import bound as bound
@@ -59,6 +60,7 @@ _HOME = {
     "ThreatModel": "certify.core.threat",
     "Verdict": "certify.core.verdict",
     "attack": "certify.attacks.api",
+    "ball_bounds": "certify.bounds.output",
     "bound": "certify.certifiers.bounds",
     "evaluate": "certify.study.evaluate",
     "load_data": "certify.data.loaders",
@@ -87,6 +89,7 @@ __all__ = [
     "ThreatModel",
     "Verdict",
     "attack",
+    "ball_bounds",
     "bound",
     "evaluate",
     "load_data",

@@ -35,7 +35,7 @@ class Registry(Mapping[str, V]):
 
     Args:
         kind: what a member is called in messages, for example ``"attack"``.
-        package: dotted name of the package whose modules register themselves when first needed.
+        package: dotted name of the package whose modules register themselves when first needed, or several.
 
     Raises:
         BadInput: on look-up of an unknown name; the message lists the known ones.
@@ -49,9 +49,9 @@ class Registry(Mapping[str, V]):
     certify.errors.BadInput: unknown noise 'gausian'; did you mean 'gaussian'? known: gaussian
     """
 
-    def __init__(self, kind: str, package: str | None = None) -> None:
+    def __init__(self, kind: str, package: str | tuple[str, ...] = ()) -> None:
         self.kind = kind
-        self._package = package
+        self._packages = (package,) if isinstance(package, str) else package
         self._members: dict[str, V] = {}
 
     def register(self, name: str) -> Callable[[V], V]:
@@ -66,8 +66,9 @@ class Registry(Mapping[str, V]):
         return add
 
     def _loaded(self) -> dict[str, V]:
-        if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
+        waiting, self._packages = self._packages, ()
+        for name in waiting:
+            package = importlib.import_module(name)
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
                 importlib.import_module(f"{package.__name__}.{module.name}")
         return self._members

@@ -86,7 +86,7 @@ class AutoAttack:
         return self.attacks or _VERSIONS[self.version]
 
     def check(self, target: Target, threat: ThreatModel) -> None:
-        """Refuse what the library cannot do: no box, too few classes, no gradients, randomness outside ``rand``.
+        """Refuse what the library cannot do: no box, a scale, too few classes, no gradients, noise outside ``rand``.
 
         Raises:
             MissingExtra: without pyautoattack.
@@ -96,6 +96,8 @@ class AutoAttack:
             raise MissingExtra("pyautoattack", "autoattack", "AutoAttack")
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
+        if threat.scale is not None:
+            raise BadInput("autoattack moves all features alike, the threat model has a per-feature scale: use pgd")
         if not target.deterministic and self.version != "rand":
             raise BadInput(
                 f"autoattack {self.version} is for deterministic models; a smoothed one needs version='rand'"

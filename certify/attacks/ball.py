@@ -19,6 +19,9 @@ __all__ = ["project", "random_point", "steepest"]
 _HALF_ULP: Final = 2.0**-24
 """Rounding to float32 moves a number by at most this fraction of its size."""
 
+_WORTHWHILE: Final = 2.0**-10
+"""A coordinate whose rounding would take more than this part of a scaled radius is left where it is."""
+
 
 def _flat_norm(rows: Tensor, norm: Norm) -> Tensor:
     """Norm (B, 1) of each row of (B, d)."""
@@ -45,18 +48,30 @@ def _box_in_float32(box: tuple[float, float]) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-def project(x: Tensor, z: Tensor, radius: float, norm: Norm, box: tuple[float, float] | None) -> Tensor:
+def project(
+    x: Tensor, z: Tensor, radius: float, norm: Norm, box: tuple[float, float] | None, scale: Tensor | None = None
+) -> Tensor:
     """Points of ``z`` (B, ...) brought into the ball of ``radius`` about ``x`` (B, ...) and into the box, as float32.
 
     The ball comes first and the box second. That is a point of both, because clipping to a box that holds ``x`` moves
     no coordinate away from ``x``; it is the nearest one only in linf. A radius within float32 rounding gives ``x``.
 
+    With a ``scale`` (...), the shape of one input, the ball is one of differences divided by it. Coordinates that it
+    allows no step, or none that float32 could take without overstepping, stay bit for bit.
+
     >>> project(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), 1.0, "l2", (0.0, 0.7))
     tensor([[0.6000, 0.7000]])
+    >>> project(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), 1.0, "l2", None, torch.tensor([2.0, 0.0]))
+    tensor([[2.0000, 0.0000]])
     """
     centre = x.double().flatten(1)
     delta = z.to(x.device).double().flatten(1) - centre
-    rounding = _HALF_ULP * (centre.abs() + delta.abs().clamp_max(radius))
+    weight = centre.new_ones(1) if scale is None else scale.to(centre).flatten()
+    rounding = _HALF_ULP * (centre.abs() + delta.abs().minimum(radius * weight))
+    if scale is not None:
+        # From here on in multiples of the scale.
+        movable = rounding < weight * radius * _WORTHWHILE
+        delta, rounding = (torch.where(movable, part / weight, 0.0) for part in (delta, rounding))
     # distance_up inflates by (d + 8) / 2**53; one part in 1e9 covers that up to millions of features.
     inner = radius * (1.0 - 1e-9) - (rounding if norm == "linf" else _flat_norm(rounding, norm))
     inner = inner.clamp_min(0.0)
@@ -66,6 +81,7 @@ def project(x: Tensor, z: Tensor, radius: float, norm: Norm, box: tuple[float, f
         delta = delta * (inner / _flat_norm(delta, norm).clamp_min(1e-300)).clamp_max(1.0)
     else:
         delta = _onto_l1(delta, inner)
+    delta = delta * weight
     # Where nothing moved, x itself comes back bit for bit.
     inside = torch.where(delta == 0, centre, centre + delta).float()
     if box is not None:
@@ -73,8 +89,10 @@ def project(x: Tensor, z: Tensor, radius: float, norm: Norm, box: tuple[float, f
     return inside.reshape(x.shape)
 
 
-def steepest(gradient: Tensor, norm: Norm) -> Tensor:
+def steepest(gradient: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:
     """Directions (B, ...) of unit norm along which a loss with ``gradient`` (B, ...) grows fastest.
+
+    With a ``scale`` (...), of unit norm when divided by it.
 
     A zero gradient gives zero, and NaN counts as zero. For l1 the direction would be a single coordinate; like Tramer
     and Boneh (2019, section 4) we move the largest percent of the coordinates together.
@@ -82,6 +100,9 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     >>> steepest(torch.tensor([[3.0, -4.0]]), "linf")
     tensor([[ 1., -1.]], dtype=torch.float64)
     """
+    if scale is not None:
+        weight = scale.to(gradient.device, torch.float64)
+        return weight * steepest(weight * gradient.double(), norm)
     rows = torch.nan_to_num(gradient.double(), nan=0.0, posinf=0.0, neginf=0.0).flatten(1)
     if norm == "linf":
         direction = rows.sign()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from certify.attacks.ball import project, random_point
+from certify.attacks.ball import project, random_point, steepest
 from certify.core.norms import Norm
 from certify.core.threat import ThreatModel
 from certify.data.generators import keyed_generator
@@ -122,7 +122,7 @@ class Problem:
         target: what is attacked.
         x: inputs (B, ...) float32, on the target's device.
         labels: their classes (B,).
-        radius, norm, box: where an example may lie.
+        radius, norm, box, scale: where an example may lie; the scale has the shape of one input, or is None.
         keys: one a row; all randomness of a row derives from its key, so rows do not disturb each other.
         passes: forward passes spent on each row so far; :meth:`scores` keeps count.
     """
@@ -135,6 +135,7 @@ class Problem:
     box: tuple[float, float] | None
     keys: tuple[str, ...]
     passes: list[int]
+    scale: Tensor | None = None
 
     def scores(self, z: Tensor, rows: Tensor, draw: str) -> Tensor:
         """Scores of ``z``, points for ``rows``. A random target draws anew for every ``draw``."""
@@ -145,13 +146,18 @@ class Problem:
 
     def project(self, z: Tensor, rows: Tensor) -> Tensor:
         """``z``, points for ``rows``, brought into ball and box."""
-        return project(self.x[rows], z, self.radius, self.norm, self.box)
+        return project(self.x[rows], z, self.radius, self.norm, self.box, self.scale)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Steps (B, ...) of length 1 in the problem's norm and scale along which a loss grows fastest."""
+        return steepest(gradient, self.norm, self.scale)
 
     def random_start(self, rows: Tensor, draw: str) -> Tensor:
         """A random point of ball and box for each of ``rows``."""
         keys = [f"{self.keys[row]}:start:{draw}" for row in rows.tolist()]
         points = [random_point(self.x.shape[1:], self.norm, keyed_generator(key)) for key in keys]
-        return self.project(self.x[rows] + self.radius * torch.stack(points).to(self.x.device), rows)
+        steps = torch.stack(points).to(self.x.device)
+        return self.project(self.x[rows] + self.radius * (steps if self.scale is None else steps * self.scale), rows)
 
 
 class Attack(Protocol):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from certify.attacks.ball import steepest
 from certify.attacks.base import ATTACKS, Problem, Target, need_gradients
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
@@ -122,4 +121,4 @@ class PGD:
             blocked = ((z <= problem.box[0]) & (gradient < 0)) | ((z >= problem.box[1]) & (gradient > 0))
             gradient = gradient.masked_fill(blocked, 0.0)
         length = self.step_scale * problem.radius / self.steps
-        return problem.project(z + length * steepest(gradient, problem.norm), rows)
+        return problem.project(z + length * problem.steepest(gradient), rows)

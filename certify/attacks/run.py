@@ -45,11 +45,13 @@ def run_attack(target: Target, batch: Batch, threat: ThreatModel, attack: Attack
 
     Raises:
         DataError: for a batch without labels.
+        BadInput: for a scale of another size than the inputs.
         CertifyError: if the attack cannot run on this target or in this threat model.
     """
     if batch.labels is None:
         raise DataError("attacks need labels: an adversarial example is one whose class differs from the label")
     threat = threat.within(target.input_box)
+    threat.scale_of(batch.shape)
     attack.check(target, threat)
     size = max(1, _SAMPLES // target.passes)
     parts = [batch.rows(slice(first, first + size)) for first in range(0, len(batch), size)]
@@ -59,6 +61,8 @@ def run_attack(target: Target, batch: Batch, threat: ThreatModel, attack: Attack
 def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attack, seed: int) -> list[Finding]:
     started = time.perf_counter()
     labels = part.labels or ()
+    scale = threat.scale_of(part.shape)
+    weight = None if scale is None else torch.from_numpy(scale)
     searched = [radius for radius in threat.radii if radius > 0]
     tries = 1 + len(searched)
     clean = [
@@ -86,9 +90,10 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
             box=threat.input_box,
             keys=keys,
             passes=[0] * len(rows),
+            scale=None if weight is None else weight.to(target.device),
         )
         candidates = attack.perturb(problem).detach().cpu()
-        candidates = project(part.x[rows], candidates, radius, threat.norm, threat.input_box)
+        candidates = project(part.x[rows], candidates, radius, threat.norm, threat.input_box, weight)
         for row, candidate, key, spent in zip(rows, candidates, keys, problem.passes, strict=True):
             passes[row] += spent
             if not _admissible(part.x[row], candidate, threat, radius):
@@ -99,6 +104,8 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
                 successes[row] = _Success(radius, candidate.numpy().copy(), examination)
     seconds = time.perf_counter() - started
     settings = {**attack.settings(), **target.settings()}
+    if threat.scale_digest is not None:
+        settings["scale"] = threat.scale_digest
     findings = []
     for row in range(len(part)):
         success = successes.get(row)
@@ -115,7 +122,7 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
                 settings=settings,
                 seed=seed,
                 radius=None if success is None else success.radius,
-                distance=None if x_adv is None else distance_up(part.x[row].numpy(), x_adv, threat.norm),
+                distance=None if x_adv is None else distance_up(part.x[row].numpy(), x_adv, threat.norm, scale),
                 x_adv=x_adv,
                 adversarial_prediction=None if success is None else success.examination.prediction,
                 p_label_upper=None if success is None else success.examination.p_label_upper,

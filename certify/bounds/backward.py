@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from certify.bounds.graph import Node
+from certify.bounds.hints import Hint
 from certify.bounds.layers import Layers
 from certify.bounds.linear import Coefficients, LinearBounds, Samples, plus, weigh
+from certify.bounds.over_region import over_region
 from certify.bounds.patches import Patches
-from certify.bounds.region import ORDER, Ball, Region
-from certify.bounds.rounding import down, gamma, smallest
+from certify.bounds.region import Region
+from certify.bounds.rounding import down, gamma
 from certify.bounds.rules.base import Affine, Nonlinear
-from certify.bounds.tensors import Interval, Relaxation
-from certify.core.norms import DUAL
+from certify.bounds.tensors import Relaxation
 
 __all__ = ["Planes", "RowBounds", "backward", "minimum", "usual_planes"]
 
@@ -28,15 +29,20 @@ what a step through them can lose, in the same layout, or None where nobody asks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowBounds:
-    """Lower bounds of rows, (B, rows), and the rounding errors already subtracted from them, (B, rows)."""
+    """Lower bounds of rows, (B, rows), and the rounding errors already subtracted from them, (B, rows).
+
+    ``hints``, where a search was made: for each sample, what derives its bounds again without the search.
+    """
 
     lower: Tensor
     slack: Tensor
+    hints: tuple[tuple[Hint, ...], ...] = ()
 
     @classmethod
     def join(cls, parts: list[RowBounds]) -> RowBounds:
         """The bounds of consecutive samples in one."""
-        return cls(torch.cat([part.lower for part in parts]), torch.cat([part.slack for part in parts]))
+        hints = tuple(hint for part in parts for hint in part.hints)
+        return cls(torch.cat([part.lower for part in parts]), torch.cat([part.slack for part in parts]), hints)
 
     def better(self, other: RowBounds) -> RowBounds:
         """The larger of two lower bounds of the same rows, row by row."""
@@ -86,7 +92,7 @@ def _through_affine(
     offset = None if operator.bias is None else weigh(A, operator.bias.expand(1, *node.shape))
     if isinstance(A, Patches):
         if (sliding := operator.sliding()) is not None:
-            return [A.masked().through(sliding, shapes[0])], offset
+            return [A.masked().through(sliding, shapes[0], layers.matrices(node))], offset
         if all(shape == node.shape for shape in shapes) and (operator.separable or len(shapes) > 1):
             # One output entry reads the same entry of each input: the adjoint multiplies by an image of factors.
             ones = A.A.new_ones(1, *node.shape)
@@ -159,7 +165,7 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
     terms = len(layers.graph.nodes) + 8
     for name, A in bounds.A.items():
         region = layers.region if name == layers.graph.input else Region(layers.boxes[name])
-        value, error = _over_region(A, region.rows(samples), terms if layers.outward else None)
+        value, error = over_region(A, region.rows(samples), terms if layers.outward else None)
         lower, slack = lower + value, slack + error
     if not layers.outward:
         return RowBounds(lower, slack)
@@ -168,41 +174,3 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
     bound = lower - slack
     lower = down(bound)
     return RowBounds(torch.where(bound.isfinite(), lower, -torch.inf), slack)
-
-
-def _over_region(A: Coefficients, region: Region, terms: int | None) -> tuple[Tensor, Tensor]:
-    """Lower bounds of ``A x``, the better of box and ball row by row, and the rounding errors they may contain.
-
-    ``terms`` counts the roundings besides those of the products here; None if nobody asks for errors.
-    """
-    value, error = _over_box(A, region.box, terms)
-    if region.ball is None:
-        return value, error
-    ball_value, ball_error = _over_ball(A, region.ball, terms)
-    better = ball_value - ball_error > value - error
-    return torch.where(better, ball_value, value), torch.where(better, ball_error, error)
-
-
-def _over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
-    dtype, entries = box.lower.dtype, box.lower[0].numel()
-    center = (box.lower + box.upper) / 2
-    radius = torch.maximum(box.upper - center, center - box.lower)
-    size = _sizes(A)
-    reach = weigh(A, radius, size)
-    value = weigh(A, center) - reach
-    if terms is None:
-        return value, torch.zeros_like(value)
-    # The radius itself took one rounding more than the products: it is counted in the terms.
-    return value, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)
-
-
-def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, Tensor]:
-    """Hoelder: ``A x >= A center - radius ||A||_dual``. Squares that underflow are paid for by a constant."""
-    dtype, entries = ball.center.dtype, ball.center[0].numel()
-    size = _sizes(A if isinstance(A, Tensor) else A.masked())
-    reach = ball.radius.unsqueeze(1) * torch.linalg.vector_norm(size.flatten(2), ord=ORDER[DUAL[ball.norm]], dim=2)
-    value = weigh(A, ball.center) - reach
-    if terms is None:
-        return value, torch.zeros_like(value)
-    lost = gamma(entries + terms, dtype) * (weigh(A, ball.center.abs(), size) + 2 * reach)
-    return value, lost + (1 + ball.radius.unsqueeze(1)) * (entries * smallest(dtype)) ** 0.5

@@ -1,4 +1,4 @@
-"""A root finder for many inputs at once: how far does a margin stay positive as the radius grows?"""
+"""A root finder for many inputs at once: how far do margins stay positive as the radius grows?"""
 
 from __future__ import annotations
 
@@ -9,128 +9,204 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Bracket", "Margin", "bracket"]
+from certify.bounds.growth import REACH, Growth
 
-Margin = Callable[[Tensor, Tensor], Tensor]
-"""(which inputs, their radii) to the lower bound of each margin; proven where it is positive."""
+__all__ = ["Bracket", "Margins", "bracket", "on_grid"]
 
-Point = tuple[Tensor, Tensor]
+Margins = Callable[[Tensor, Tensor, bool], Tensor]
+"""(which inputs (n,), their radii (n,), whether to prove) to lower bounds of their margins, (n, rows)."""
 
 MOST_ROUNDS = 60
 
 SMALLEST = 1e-6
 """Radii below this part of the cap are given up."""
 
-NEAR = 0.05
-"""A declared radius this close to the next one to try, in relative terms, is tried instead."""
+ASIDE = 0.4
+"""How far from the predicted root to step, as a part of the width asked for: two such steps close a bracket."""
+
+NEAR = 10
+"""A step expected to pass is proven at once if the bracket above it is at most so many times the width asked for."""
+
+BEYOND = 0.03
+"""How much further than predicted to step while the root lies on one side of all radii tried, as a part of the way."""
+
+NOISE = 2e-3
+"""The search is off by rounding: declared radii that should fail by no more than this, relatively, are tried anyway."""
+
+BITS = 13
+"""Radii tried have mantissas of so many bits, and are the same float in every arithmetic."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bracket:
-    """The largest radius tried at which each margin was positive, the smallest above it at which it was not.
+    """The largest radius proven for each input, and the smallest one tried above it that failed.
 
     Args:
         proven: (B,), 0 where no positive radius was proven.
         failed: (B,), infinite where none failed.
-        evaluations: margins evaluated for each input, (B,).
+        searched, claimed: margins evaluated for each input without and with proof, (B,).
     """
 
     proven: Tensor
     failed: Tensor
-    evaluations: Tensor
+    searched: Tensor
+    claimed: Tensor
+
+
+def on_grid(radius: Tensor) -> Tensor:
+    """The nearest number with a short mantissa.
+
+    Margins of one input differ in their last bits with the inputs beside it, and so do predicted roots. Rounded to a
+    grid, the radii that are tried, and so the result, are the same unless a prediction lies on the edge of a cell.
+
+    >>> float(on_grid(torch.tensor(0.1)))
+    0.100006103515625
+    """
+    mantissa, exponent = torch.frexp(radius)
+    return torch.ldexp(torch.round(mantissa * 2**BITS) / 2**BITS, exponent)
 
 
 def bracket(
-    margin: Margin,
+    margins: Margins,
     *,
     at_zero: Tensor,
-    first: Tensor,
-    failed: Tensor,
+    slope: Tensor,
     declared: Sequence[float],
     cap: float,
     tolerance: float,
+    proven: Tensor | None = None,
+    failed: Tensor | None = None,
 ) -> Bracket:
-    """Close the bracket around the radius at which each margin vanishes to a relative ``tolerance``.
+    """Close the bracket around the radius at which the first margin vanishes to a relative ``tolerance``.
 
-    What the margin loses, ``at_zero - margin(r)``, grows roughly like a power of r. So the search goes by logarithms: a
-    power law until the root is enclosed, then Chandrupatla's (1997) choice between inverse quadratic interpolation and
-    the middle. Only positive margins prove anything, and balls are nested: where the margin is not monotone, the
-    largest radius proven stands.
+    A model of each row's margin (:class:`~certify.bounds.growth.Growth`) predicts the root. Steps go just above the
+    prediction to fail without proof, and just below it to be proven at once; where they halve the bracket too slowly,
+    the next goes to its middle. Only positive margins prove anything, and balls are nested: where margins are not
+    monotone, the largest radius proven stands.
 
     Args:
-        margin: the lower bound of the margin as a function of the radius.
-        at_zero: the margin at radius 0, (B,); inputs where it is not positive are left alone.
-        first: radius to try first, (B,).
-        failed: radii known to fail, (B,), or infinity.
+        margins: lower bounds of the margins as a function of the radius.
+        at_zero: the margins at radius 0, (B, rows); inputs where one is not positive are left alone.
+        slope: what they lose per unit of radius at small radii, (B, rows); only a hint.
         declared: radii that are decided as exactly these values. No search is made below the smallest.
         cap: no radius above it is tried.
         tolerance: relative width at which a bracket is closed.
+        proven, failed: radii known to be proven, and to fail, (B,); 0 and infinity if not given.
 
-    >>> line = lambda which, r: 1.0 - 4.0 * r
-    >>> one = torch.ones(1, dtype=torch.float64)
-    >>> start = {"at_zero": one, "first": one, "failed": one / 0}
-    >>> result = bracket(line, **start, declared=(0.1,), cap=2.0, tolerance=1e-3)
-    >>> 0.2497 < float(result.proven) < 0.25
-    True
+    >>> line = lambda which, r, prove: (1.0 - 4.0 * r).unsqueeze(1)
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> result = bracket(line, at_zero=one, slope=4 * one, declared=(0.1,), cap=2.0, tolerance=1e-3)
+    >>> 0.2497 < float(result.proven) < 0.25, int(result.searched + result.claimed)
+    (True, 5)
     """
-    least, step = min(declared), math.log1p(tolerance)
-    low, high = torch.zeros_like(at_zero), failed.clone()
-    evaluations = torch.zeros_like(at_zero, dtype=torch.long)
-    # Points (log radius, log of lost over at_zero): the newest, one across the root from it, an older one.
-    nothing = torch.full_like(at_zero, torch.nan)
-    newest = beyond = older = (nothing, nothing)
-    radius = first.clamp(min=least, max=cap)
+    search = _Search.of(at_zero, slope, declared, cap, tolerance)
+    if proven is not None:
+        search.low, search.proven = proven.clone(), proven.clone()
+    if failed is not None:
+        search.high, search.refuted = failed.clone(), failed.clone()
     for _ in range(MOST_ROUNDS):
-        unclosed = (high > low * (1 + tolerance)) | _first_inside(declared, low, high).isfinite()
-        active = (at_zero > 0) & unclosed & (low < cap) & (high > max(least, SMALLEST * cap))
-        [which] = active.nonzero(as_tuple=True)
-        if len(which) == 0:
+        radius, prove, active = search.next()
+        if not bool(active.any()):
             break
-        value = at_zero.new_full(at_zero.shape, torch.nan)
-        value[which] = margin(which, radius[which]).to(at_zero)
-        evaluations[which] += 1
-        proven = active & (value > 0)  # NaN proves nothing
-        low, high = torch.where(proven, radius, low), torch.where(active & ~proven, radius, high)
-        point = (radius.log(), ((at_zero - value) / at_zero).log().nan_to_num(torch.inf, torch.inf, -torch.inf))
-        crossed = (point[1] < 0) != (newest[1] < 0)
-        moved = active & crossed & ~newest[1].isnan()
-        older = _where(moved, beyond, _where(active, newest, older))
-        beyond = _where(moved, newest, beyond)
-        newest = _where(active, point, newest)
-        radius = _next(low.log(), high.log(), newest, beyond, older, step).exp()
-        inside = _first_inside(declared, low, high)
-        near = (radius.log() - inside.log()).abs() < NEAR
-        closed = high <= low * (1 + tolerance)
-        radius = torch.where(inside.isfinite() & (near | closed), inside, radius).clamp(min=least, max=cap)
-    return Bracket(low, high, evaluations)
+        for proving in (False, True):
+            [which] = (active & (prove == proving)).nonzero(as_tuple=True)
+            if len(which) > 0:
+                search.learn(which, radius[which], proving, margins(which, radius[which], proving).to(at_zero))
+    return Bracket(search.proven, search.high, search.searched, search.claimed)
 
 
-def _first_inside(declared: Sequence[float], low: Tensor, high: Tensor) -> Tensor:
-    """The smallest declared radius strictly between ``low`` and ``high``, or infinity."""
-    radii = low.new_tensor(declared).expand(len(low), -1)
-    inside = (radii > low.unsqueeze(1)) & (radii < high.unsqueeze(1))
-    return torch.where(inside, radii, torch.inf).amin(dim=1)
+@dataclass(slots=True, eq=False)
+class _Search:
+    """What is known so far: ``proven <= low`` passed, ``high`` failed, and ``refuted`` did so with proof asked for."""
 
+    growth: Growth
+    active: Tensor
+    declared: Tensor
+    least: float
+    cap: float
+    tolerance: float
+    low: Tensor
+    proven: Tensor
+    high: Tensor
+    refuted: Tensor
+    searched: Tensor
+    claimed: Tensor
+    widths: tuple[Tensor, Tensor]
+    """Logarithmic widths of the bracket before the last two steps."""
 
-def _where(mask: Tensor, first: Point, second: Point) -> Point:
-    return torch.where(mask, first[0], second[0]), torch.where(mask, first[1], second[1])
+    @classmethod
+    def of(cls, at_zero: Tensor, slope: Tensor, declared: Sequence[float], cap: float, tolerance: float) -> _Search:
+        zero = at_zero.new_zeros(len(at_zero))
+        infinite, count = zero + torch.inf, torch.zeros_like(zero, dtype=torch.long)
+        return cls(
+            Growth(at_zero, slope),
+            at_zero.amin(dim=1) > 0,
+            at_zero.new_tensor(declared),
+            max(min(declared), SMALLEST * cap),
+            cap,
+            tolerance,
+            low=zero,
+            proven=zero.clone(),
+            high=infinite,
+            refuted=infinite.clone(),
+            searched=count,
+            claimed=count.clone(),
+            widths=(infinite, infinite),
+        )
 
+    def learn(self, which: Tensor, radius: Tensor, proving: bool, margins: Tensor) -> None:
+        """Take in the margins of some inputs at a radius each."""
+        passed = margins.amin(dim=1) > 0  # NaN proves nothing
+        up, down = which[passed], which[~passed]
+        self.low[up] = torch.maximum(self.low[up], radius[passed])
+        self.high[down] = torch.minimum(self.high[down], radius[~passed])
+        if proving:
+            self.proven[up] = torch.maximum(self.proven[up], radius[passed])
+            self.refuted[down] = torch.minimum(self.refuted[down], radius[~passed])
+        # What the search passed and the proof did not, or the other way round, is as the proof says.
+        self.low[down] = torch.where(self.low[down] >= self.high[down], self.proven[down], self.low[down])
+        self.high[up] = torch.maximum(self.high[up], self.low[up])
+        (self.claimed if proving else self.searched)[which] += 1
+        new = (self.growth.radii[which] != radius.log().unsqueeze(1)).all(dim=1)
+        self.growth.add(which[new], radius[new], margins[new])
 
-def _next(low: Tensor, high: Tensor, newest: Point, beyond: Point, older: Point, step: float) -> Tensor:
-    """The logarithm of the next radius; ``low`` and ``high`` are logarithms too, infinite where not known."""
-    (a, fa), (b, fb), (c, fc) = newest, beyond, older
-    # On one side of the root only: the slope through two points, a little further so that the next lies across. With
-    # one point, losses are taken to grow like a power 1.5 seen from above, 2.5 seen from below.
-    slope = ((fa - fc) / (a - c)).clamp(0.5, 8.0)
-    below = a - torch.where(slope.isnan(), fa / 1.5, 1.2 * fa / slope + step / 2).clamp(step, 3.0)
-    above = a - torch.where(slope.isnan(), fa / 2.5, 1.1 * fa / slope - step / 2).clamp(-2.0, -step)
-    secant = fa / (fa - fb)
-    xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
-    quadratic = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
-    smooth = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
-    share = torch.where(smooth, quadratic, torch.where(c.isnan(), secant, 0.5))
-    # Never nearer to either end than 0.4 of the width asked for: the last two steps close the bracket from both sides.
-    least = (0.4 * step / (b - a).abs()).clamp(max=0.5)
-    between = a + torch.maximum(torch.minimum(share, 1 - least), least) * (b - a)
-    between = torch.where(between.isfinite(), between, (low + high) / 2)
-    return torch.where(low.isinf(), below, torch.where(high.isinf(), above, between))
+    def next(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The radii to try, whether each is to be proven, and which inputs are not done."""
+        low, high = self.low.log(), self.high.log()
+        root = self.growth.root(low, high)
+        step, prove = self._step(low, high, root)
+        radius = on_grid(step.exp()).clamp(min=self.least, max=self.cap)
+        passed = self.high <= self.low * (1 + self.tolerance)
+        last = (self.low > self.proven) & (passed | (self.low >= self.cap))
+        radius, prove = torch.where(last, self.low, radius), prove | last
+        closed = (self.high <= self.proven * (1 + self.tolerance)) | (self.proven >= self.cap)
+        closed |= self.high <= self.least
+        asked = self._declared(root)
+        exact = closed & asked.isfinite()
+        return torch.where(exact, asked, radius), prove | exact, self.active & (~closed | exact)
+
+    def _declared(self, root: Tensor) -> Tensor:
+        """The smallest declared radius that a closed bracket leaves open, or infinity."""
+        likely = (self.declared < self.high.unsqueeze(1)) | (self.declared <= root.exp().unsqueeze(1) * (1 + NOISE))
+        open_ = (self.declared > self.proven.unsqueeze(1)) & (self.declared < self.refuted.unsqueeze(1))
+        return torch.where(open_ & likely, self.declared, torch.inf).amin(dim=1)
+
+    def _step(self, low: Tensor, high: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithm of the next radius from those of the bracket's ends and the root, and whether to prove it."""
+        width, wanted = high - low, math.log1p(self.tolerance)
+        aside, both = ASIDE * wanted, (high - low).isfinite()
+        above = low + ((root - low) * (1 + BEYOND)).clamp(wanted, REACH)
+        below = high - ((high - root) * (1 + BEYOND)).clamp(wanted, REACH)
+        # The end that is further from the root is brought near to it.
+        step = torch.where(high - root > root - low, root + aside, root - aside)
+        step = torch.maximum(torch.minimum(step, high - aside), low + aside)
+        slow = both & (width > self.widths[0] / 2) & (width > 4 * wanted)
+        step = torch.where(slow, (low + high) / 2, step)
+        # Where either answer can close the bracket, it shall.
+        short = width < 2 * wanted
+        step = torch.where(short, torch.maximum(torch.minimum(step, low + 0.9 * wanted), high - 0.9 * wanted), step)
+        self.widths = self.widths[1], torch.where(both, width, torch.inf)
+        prove = both & (step <= root) & ~slow & (high - step <= NEAR * wanted)
+        neither = low.isinf() & high.isinf()
+        step = torch.where(both, step, torch.where(neither, root, torch.where(high.isinf(), above, below)))
+        return step, prove

@@ -15,13 +15,13 @@ from certify.bounds.ibp import propagate, row_bounds
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
 from certify.bounds.methods import METHODS
-from certify.bounds.patches import Patches
+from certify.bounds.patches import Patches, covers, wider
 from certify.bounds.region import Region
 from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval
 from certify.core.evidence import Claim
 
-__all__ = ["crown", "crown_ibp", "entry_rows", "output_rows", "tighten"]
+__all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
 
 CHUNK = 2**18
 """Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
@@ -47,14 +47,19 @@ def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     box = layers.boxes[name]
     lower, upper = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
     for samples, entries, bounds in entry_rows(layers, name, wanted):
-        both = bounds.both_signs()
-        below = minimum(layers, backward(layers, both, samples, usual_planes), samples).lower
+        below = minimum(layers, backward(layers, bounds.both_signs(), samples, usual_planes), samples).lower
         at, count = (samples.unsqueeze(1), entries), entries.shape[1]
-        lower[at] = torch.maximum(lower[at], below[:, :count])
-        upper[at] = torch.minimum(upper[at], -below[:, count:])
-    if not layers.outward:
-        upper = torch.maximum(lower, upper)
-    return Interval(lower.reshape(box.shape), upper.reshape(box.shape))
+        lower[at], upper[at] = below[:, :count], -below[:, count:]
+    alone = Interval(torch.minimum(lower, upper).reshape(box.shape), torch.maximum(lower, upper).reshape(box.shape))
+    layers.leans[name] = alone
+    return meet(layers, box, alone)
+
+
+def meet(layers: Layers, box: Interval, other: Interval) -> Interval:
+    """What two boxes of one result have in common."""
+    lower, upper = torch.maximum(box.lower, other.lower), torch.minimum(box.upper, other.upper)
+    # Without error terms, rounding may leave nothing in common.
+    return Interval(lower, upper if layers.outward else torch.maximum(lower, upper))
 
 
 def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tensor, Tensor, LinearBounds]]:
@@ -63,39 +68,67 @@ def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tens
     Yields samples (b,), entries (b, r), and the rows. In images, entries are patches: they see few places. Elsewhere
     an entry is the same function for every sample, and that part of the work is done once.
     """
-    shape, wanted = layers.graph.shapes[name], wanted.flatten(1)
-    most = max(1, CHUNK // (2 * _widest(layers.graph)))
-    if _slides(layers.graph, name):
-        for samples, entries in _chunks(wanted, most):
-            rows = LinearBounds.of(name, Patches.one_hot(entries, shape, layers.graph.dtype))
-            yield samples, entries, backward(layers, rows, samples, None)
+    wanted = wanted.flatten(1)
+    if (width := _windows(layers.graph, name)) is not None:
+        for samples, entries in _chunks(wanted, max(1, CHUNK // (2 * width))):
+            yield samples, entries, _patches(layers, name, samples, entries)
         return
+    most = max(1, CHUNK // (2 * _widest(layers.graph)))
     [present] = wanted.any(dim=0).nonzero(as_tuple=True)
     for block in present.split(SHARED * most):
-        units = F.one_hot(block, wanted.shape[1]).to(layers.graph.dtype).reshape(1, len(block), *shape)
-        shared = backward(layers, LinearBounds.of(name, units), slice(None), None)
+        shared = _shared(layers, name, block)
         for samples, places in _chunks(wanted[:, block], most):
             yield samples, block[places], shared.chosen(samples, places)
 
 
-def _slides(graph: Graph, name: str) -> bool:
-    """Whether a result is an image whose entries see windows of the last nonlinear results."""
-    nodes = {node.name: node for node in graph.nodes}
-    if len(graph.shapes[name]) != 3 or name not in nodes:
-        return False
-    front, seen = [nodes[name]], False
-    while front:
-        operator = front[-1].operator
-        node = front.pop()
-        if isinstance(operator, Nonlinear):
+def rows_for(layers: Layers, name: str, sample: int, entries: Tensor) -> LinearBounds:
+    """The same for entries (r,) that are known, of one sample: (1, r) equations."""
+    samples = torch.tensor([sample])
+    if _windows(layers.graph, name) is not None:
+        return _patches(layers, name, samples, entries.unsqueeze(0))
+    return _shared(layers, name, entries).chosen(samples, torch.arange(len(entries)).unsqueeze(0))
+
+
+def _patches(layers: Layers, name: str, samples: Tensor, entries: Tensor) -> LinearBounds:
+    one_hot = Patches.one_hot(entries, layers.graph.shapes[name], layers.graph.dtype)
+    return backward(layers, LinearBounds.of(name, one_hot), samples, None)
+
+
+def _shared(layers: Layers, name: str, entries: Tensor) -> LinearBounds:
+    """Equations (1, r) that hold for every sample."""
+    shape = layers.graph.shapes[name]
+    units = F.one_hot(entries, math.prod(shape)).to(layers.graph.dtype).reshape(1, len(entries), *shape)
+    return backward(layers, LinearBounds.of(name, units), slice(None), None)
+
+
+EVERYTHING = (2**15, 2**15)
+"""A window that covers every image."""
+
+
+def _windows(graph: Graph, name: str) -> int | None:
+    """The most coefficients that a row for one entry of a result has on its way back, if it is held as patches.
+
+    None where the result is no image whose entries see windows of the last nonlinear results.
+    """
+    if len(graph.shapes[name]) != 3:
+        return None
+    windows, most, nonlinear = {name: (1, 1)}, 0, False
+    for node in reversed(graph.nodes):
+        if (window := windows.get(node.name)) is None:
             continue
-        assert isinstance(operator, Affine)
-        seen = seen or operator.sliding() is not None
-        same = all(graph.shapes[i] == node.shape for i in node.inputs)
-        if operator.sliding() is None and not (same and (operator.separable or len(node.inputs) > 1)):
-            return False
-        front.extend(nodes[i] for i in node.inputs if i in nodes)
-    return seen
+        shapes, operator = [graph.shapes[i] for i in node.inputs], node.operator
+        sliding = operator.sliding() if isinstance(operator, Affine) else None
+        nonlinear = nonlinear or isinstance(operator, Nonlinear)
+        local = sliding is not None or all(shape == node.shape for shape in shapes)
+        if not local and not nonlinear:
+            return None
+        for i, shape in zip(node.inputs, shapes, strict=True):
+            seen = window if sliding is None else wider(window, sliding)
+            before = windows.get(i, (1, 1))
+            whole = not local or covers(seen, shape)
+            windows[i] = EVERYTHING if whole else (max(seen[0], before[0]), max(seen[1], before[1]))
+            most = max(most, math.prod(shape) if whole else shape[0] * math.prod(windows[i]))
+    return most
 
 
 def _widest(graph: Graph) -> int:

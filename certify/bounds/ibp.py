@@ -18,7 +18,7 @@ from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval
 from certify.core.evidence import Claim
 
-__all__ = ["ibp", "interval_bounds", "propagate", "row_bounds"]
+__all__ = ["bent", "ibp", "interval_bounds", "propagate", "row_bounds"]
 
 Tighten = Callable[[Layers, str, Tensor], Interval]
 """A better box of a result that nonlinear nodes are about to read, for the entries (B, ...) that would gain from it."""
@@ -43,17 +43,17 @@ def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
     if depth == 1 and ball is not None:
         layers.boxes[name] = over_ball(layers, name, ball)
     elif depth > 1 and tighten is not None:
-        layers.boxes[name] = tighten(layers, name, _bent(layers, name))
+        layers.boxes[name] = tighten(layers, name, bent(layers, name))
 
 
-def _bent(layers: Layers, name: str) -> Tensor:
+def bent(layers: Layers, name: str) -> Tensor:
     """The entries of a result whose box matters to any node that bends them, and whose other inputs are known."""
-    bent = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
+    mask = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
     for node in layers.graph.nodes:
         if isinstance(node.operator, Nonlinear) and name in node.inputs:
             known = all(other in layers.boxes for other in node.inputs)
-            bent |= node.operator.bent(*layers.inputs(node)) if known else True
-    return bent
+            mask |= node.operator.bent(*layers.inputs(node)) if known else True
+    return mask
 
 
 def row_bounds(layers: Layers, C: Tensor) -> RowBounds:

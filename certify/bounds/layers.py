@@ -29,14 +29,18 @@ class Layers:
         claim: what bounds must hold for, whatever was rounded on the way: ``"exact"``, the network in exact real
             arithmetic; ``"float32"``, every execution of it in float32; None for a search that claims nothing.
         boxes: an enclosure of each result by name; filled in the order of the nodes.
+        leans: boxes that free planes are chosen by, where these are not the boxes themselves. An entry that another
+            method bounds better leans as its backward pass says: so a better box never makes a plane worse.
     """
 
     graph: Graph
     region: Region
     claim: Claim | None
     boxes: dict[str, Interval]
+    leans: dict[str, Interval] = field(default_factory=dict)
     _relaxations: dict[str, Relaxation] = field(default_factory=dict)
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
+    _matrices: dict[str, dict[tuple[int, int], Tensor]] = field(default_factory=dict)
 
     @property
     def outward(self) -> bool:
@@ -68,10 +72,17 @@ class Layers:
         # Rounding the error itself, and adding it.
         return None if off is None else off * (1 + 1e-6) + smallest(torch.float32)
 
+    def matrices(self, node: Node) -> dict[tuple[int, int], Tensor]:
+        """What the sliding operator of ``node`` does to windows of each size, filled in by those who use it."""
+        return self._matrices.setdefault(node.name, {})
+
     def relaxation(self, node: Node, operator: Nonlinear) -> Relaxation:
         """The planes that enclose a nonlinear node on its boxes."""
         if node.name not in self._relaxations:
-            self._relaxations[node.name] = operator.relax(*self.inputs(node))
+            leaning = operator.shares > 0 and any(name in self.leans for name in node.inputs)
+            leans = [self.leans.get(name, self.boxes[name]) for name in node.inputs]
+            shares = operator.start(*leans) if leaning else None
+            self._relaxations[node.name] = operator.relax(*self.inputs(node), shares=shares)
         return self._relaxations[node.name]
 
     def error(self, node: Node) -> tuple[Tensor | None, Tensor]:

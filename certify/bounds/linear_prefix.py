@@ -13,7 +13,7 @@ from certify.bounds.region import ORDER, Ball
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval
-from certify.core.norms import DUAL, Norm
+from certify.core.norms import DUAL
 
 __all__ = ["over_ball"]
 
@@ -35,7 +35,7 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
     center = Interval(ball.center, ball.center)
     for node in reversed(chain):
         center = node.operator.interval(center, outward=layers.outward)
-    reach = ball.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, ball.norm)
+    reach = ball.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, ball)
     box = layers.boxes[chain[0].name]
     if not layers.outward:
         lower = torch.maximum(box.lower, center.lower - reach)
@@ -48,8 +48,8 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
     return Interval(torch.maximum(box.lower, known.lower), torch.minimum(box.upper, known.upper))
 
 
-def _norms(layers: Layers, chain: list[Node], norm: Norm) -> Tensor:
-    """Dual norm of each row of the chain's matrix, rounded up.
+def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
+    """Dual norm of each row of the chain's matrix, each entry times the ball's scale, rounded up.
 
     A chain has one matrix product and otherwise moves and scales, so no entry of the matrix suffers cancellation.
     """
@@ -64,7 +64,8 @@ def _norms(layers: Layers, chain: list[Node], norm: Norm) -> Tensor:
         for node in chain:
             assert isinstance(node.operator, Affine)
             [A] = node.operator.adjoint(A, (shapes[node.inputs[0]],))
-        norms.append(torch.linalg.vector_norm(A.flatten(1), ord=ORDER[DUAL[norm]], dim=1))
+        A = A if ball.scale is None else A * ball.scale
+        norms.append(torch.linalg.vector_norm(A.flatten(1), ord=ORDER[DUAL[ball.norm]], dim=1))
     entries = math.prod(layers.graph.shape)
     terms = sum(node.operator.adjoint_terms for node in chain if isinstance(node.operator, Affine))
     result = torch.cat(norms).reshape(1, *shape)

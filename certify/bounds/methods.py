@@ -8,11 +8,12 @@ from torch import Tensor
 
 from certify.bounds.backward import RowBounds
 from certify.bounds.graph import Graph
+from certify.bounds.memory import samples_within
 from certify.bounds.region import Region
 from certify.core.evidence import Claim
 from certify.registry import Registry
 
-__all__ = ["METHODS", "Method"]
+__all__ = ["METHODS", "Method", "bounds_of_rows"]
 
 
 class Method(Protocol):
@@ -23,3 +24,18 @@ class Method(Protocol):
 
 
 METHODS: Registry[Method] = Registry("bound method", package="certify.bounds")
+
+
+def bounds_of_rows(
+    method: str, graph: Graph, region: Region, C: Tensor, *, claim: Claim | None, max_memory: int | None = None
+) -> RowBounds:
+    """What a method gives for a batch of any size, in parts that fit into memory.
+
+    Args:
+        method: name in :data:`METHODS`.
+        graph, region, C, claim: as for every method.
+        max_memory: bytes; None for half of what is free.
+    """
+    most = samples_within(graph, max_memory)
+    parts = [slice(begin, begin + most) for begin in range(0, len(C), most)]
+    return RowBounds.join([METHODS[method](graph, region.rows(part), C[part], claim=claim) for part in parts])

@@ -1,22 +1,30 @@
-"""Bounds of a module's outputs over boxes of inputs, for callers who bring their own boxes."""
+"""Bounds of a module's outputs over boxes or balls of inputs, for callers who bring their own."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from certify.bounds.graph import Graph
-from certify.bounds.methods import METHODS
-from certify.bounds.region import Region
+from certify.bounds.graph_module import GraphModule, chained
+from certify.bounds.margins import claimable
+from certify.bounds.methods import METHODS, bounds_of_rows
+from certify.bounds.onnx_model import Executed
+from certify.bounds.region import Region, ball
 from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval
 from certify.bounds.torch_import import import_module
+from certify.core.evidence import CLAIMS, Claim
+from certify.core.norms import check_norm
+from certify.core.threat import ThreatModel
+from certify.core.values import one_of, whole
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 
-__all__ = ["network_graph", "output_bounds"]
+__all__ = ["ball_bounds", "network_graph", "output_bounds"]
 
 
 def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph:
@@ -27,8 +35,16 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
         UnsupportedOperator: for an operator that has no rule.
     """
     module = model.module if isinstance(model, Classifier) else model
+    if isinstance(model, Classifier) and isinstance(model.function, Executed):
+        raise model.function.refusal
     if not isinstance(module, nn.Module):
         raise ModelError("bound propagation needs an nn.Module; use smoothing, which works on any function")
+    if isinstance(module, GraphModule):
+        module.check(example_batch)
+        return module.graph
+    if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[-1], GraphModule):
+        before = network_graph(module[:-1], example_batch)  # a normalization, usually
+        return chained(before, module[-1].graph, example_batch.device)
     weights = {tensor.dtype for tensor in module.state_dict().values()}
     dtype = torch.float64 if torch.float64 in weights else torch.float32
     with torch.no_grad():
@@ -41,6 +57,9 @@ def output_bounds(
     upper: Tensor,
     method: str = "crown",
     C: Tensor | None = None,
+    *,
+    claim: Claim = "exact",
+    max_memory: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds, over boxes of inputs, of a network's outputs or of linear functions of them.
 
@@ -50,9 +69,13 @@ def output_bounds(
     Args:
         model: a module in eval mode, or a classifier of one.
         lower, upper: the boxes' ends, (B, ...), float32 or float64.
-        method: ``"ibp"`` (Gowal et al. 2018), ``"crown-ibp"`` (Zhang et al. 2020) or ``"crown"`` (Zhang et al. 2018).
-        C: rows (B, rows, outputs) whose products with the outputs are bounded; None for the outputs themselves.
-            Bound differences of classes this way, never by subtracting bounds.
+        method: ``"ibp"`` (Gowal et al. 2018), ``"crown-ibp"`` (Zhang et al. 2020), ``"crown"`` (Zhang et al. 2018), or
+            ``"alpha-crown"`` (Xu et al. 2021), whose planes are searched for; ``"alpha-crown-last"`` searches for those
+            of the rows alone.
+        C: rows (B, rows, outputs) whose products with the outputs are bounded, one matrix an input; None for the
+            outputs themselves. Bound differences of classes this way, never by subtracting bounds.
+        claim: ``"exact"``, or ``"float32"`` for bounds of every float32 execution as well, on float32 inputs.
+        max_memory: bytes to stay within, about, whatever the batch; None for half of what is free.
 
     Returns:
         Two tensors (B, rows) of the boxes' dtype: computed in float64, rounded outward.
@@ -65,25 +88,116 @@ def output_bounds(
     >>> bool((lo <= 0).any()), bool((hi >= 2).any())
     (True, True)
     """
-    bound = METHODS[method]
     for name, end in (("lower", lower), ("upper", upper)):
-        if not end.is_floating_point() or end.dim() < 2 or len(end) == 0:
-            raise BadInput(
-                f"{name} must be a float tensor (B, ...) with B at least 1, got {end.dtype} {tuple(end.shape)}"
-            )
+        _check_batch(name, end)
     if lower.shape != upper.shape:
         raise BadInput(f"lower has shape {tuple(lower.shape)} and upper {tuple(upper.shape)}; give ends of one shape")
-    if bool(lower.isnan().any() or upper.isnan().any()):
-        raise BadInput("lower or upper contains NaN; give numbers")
     if bool((lower > upper).any()):
         raise BadInput("lower is above upper somewhere; swap them or check the radius")
-    graph = network_graph(model, lower[:1]).to(torch.float64)
-    rows = _rows(C, len(lower), math.prod(graph.output.shape), lower.device)
     region = Region(Interval(lower.double(), upper.double()))
+    return _bounds(model, region, method, C, torch.promote_types(lower.dtype, upper.dtype), claim, max_memory)
+
+
+def ball_bounds(
+    model: nn.Module | Classifier,
+    x: Tensor,
+    eps: float | Tensor,
+    norm: str = "linf",
+    *,
+    scale: Any = None,
+    input_box: tuple[float, float] | None = None,
+    method: str = "crown",
+    C: Tensor | None = None,
+    claim: Claim = "exact",
+    max_memory: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Lower and upper bounds, as :func:`output_bounds` gives them, over balls of inputs cut by an input box.
+
+    Args:
+        model: a module in eval mode, or a classifier of one, whose input box is used unless another is given.
+        x: centres (B, ...), float32 or float64, taken as exact.
+        eps: the radius, or one for each input (B,).
+        norm: ``"linf"``, ``"l2"`` or ``"l1"``.
+        scale: one number >= 0 a feature, any array of an input's size: the ball is ``|| (x' - x) / scale || <= eps``.
+            In linf, feature i moves by at most ``eps * scale[i]``; features with 0 do not move in any norm.
+        input_box: (lower, upper) bound of every feature of every input, or None.
+        method, C, claim, max_memory: as for :func:`output_bounds`.
+
+    Returns:
+        Two tensors (B, rows) of the dtype of ``x``: computed in float64, rounded outward.
+
+    Raises:
+        BadInput: for an unknown norm or method, eps that is negative, NaN or of another shape, shapes that do not fit,
+            inputs that are not finite or lie outside the box.
+        UnsupportedOperator: for a network with an operator that has no rule.
+
+    >>> sums, x = nn.Linear(2, 1, bias=False).requires_grad_(False), torch.tensor([[0.5, 0.5]])
+    >>> _ = sums.weight.fill_(1.0)
+    >>> lo, hi = ball_bounds(sums, x, 0.2, "l1", scale=[1.0, 0.5])
+    >>> round(float(lo), 4), round(float(hi), 4)
+    (0.8, 1.2)
+    """
+    _check_batch("x", x)
+    threat = ThreatModel(check_norm(norm), (0.0,), input_box, scale=scale)
+    if isinstance(model, Classifier) and input_box is None:
+        threat = threat.within(model.input_box)
+    centres, radius, around = x.double(), _radii(eps, x), threat.scale_of(x.shape[1:])
+    if not bool(torch.isfinite(x).all()):
+        raise BadInput("x contains infinity; give finite inputs")
+    if (box := threat.input_box) is not None and bool(((centres < box[0]) | (centres > box[1])).any()):
+        raise BadInput(f"x lies outside the input box {box} somewhere; clip it or widen the box")
+    features = None if around is None else torch.from_numpy(around).to(x.device)
+    return _bounds(model, ball(centres, radius, threat.norm, box, features), method, C, x.dtype, claim, max_memory)
+
+
+def _bounds(
+    model: nn.Module | Classifier,
+    region: Region,
+    method: str,
+    C: Tensor | None,
+    dtype: torch.dtype,
+    claim: Claim,
+    max_memory: int | None,
+) -> tuple[Tensor, Tensor]:
+    METHODS[method]
+    one_of("claim", claim, CLAIMS)
+    if max_memory is not None and whole("max_memory", max_memory) < 1:
+        raise BadInput(f"max_memory is in bytes and at least 1, got {max_memory}")
+    inputs = region.box.lower
+    found = network_graph(model, inputs[:1].to(dtype))
+    claimable(found, claim, inputs.device)
+    graph = found.to(torch.float64)
+    rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)
+    both = torch.cat([rows, -rows], dim=1)
     with torch.no_grad():
-        both = bound(graph, region, torch.cat([rows, -rows], dim=1)).lower
-    both = _lower_as(both, torch.promote_types(lower.dtype, upper.dtype))
-    return both[:, : rows.shape[1]], -both[:, rows.shape[1] :]
+        lower = bounds_of_rows(method, graph, region, both, claim=claim, max_memory=max_memory).lower
+    lower = _lower_as(lower, dtype)
+    return lower[:, : rows.shape[1]], -lower[:, rows.shape[1] :]
+
+
+def _check_batch(name: str, batch: Tensor) -> None:
+    if not batch.is_floating_point() or batch.dim() < 2 or len(batch) == 0:
+        raise BadInput(
+            f"{name} must be a float tensor (B, ...) with B at least 1, got {batch.dtype} {tuple(batch.shape)}"
+        )
+    if bool(batch.isnan().any()):
+        raise BadInput(f"{name} contains NaN; give numbers")
+
+
+def _radii(eps: float | Tensor, x: Tensor) -> Tensor:
+    """One radius for each input, float64, no smaller than the one given."""
+    try:
+        radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as problem:
+        raise BadInput(f"eps must be a number, or one for each input, got {eps!r:.60}") from problem
+    if radius.shape not in ((), (len(x),)):
+        raise BadInput(
+            f"eps has shape {tuple(radius.shape)}; give a number, or ({len(x)},) for one at each input; "
+            "for one at each feature, give scale"
+        )
+    if not bool((torch.isfinite(radius) & (radius >= 0)).all()):
+        raise BadInput("eps is negative, NaN or infinite somewhere; give finite radii >= 0")
+    return radius.expand(len(x))
 
 
 def _lower_as(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -96,7 +210,11 @@ def _rows(C: Tensor | None, count: int, outputs: int, device: torch.device) -> T
     if C is None:
         return torch.eye(outputs, dtype=torch.float64, device=device).expand(count, outputs, outputs)
     if C.dim() != 3 or C.shape[0] != count or C.shape[1] == 0 or C.shape[2] != outputs:
-        raise BadInput(f"C has shape {tuple(C.shape)}; give ({count}, rows, {outputs}): one matrix for each input")
+        # A matrix alone could mean one row an input, or all its rows for every input.
+        shared = f"; rows for every input are C.expand({count}, -1, -1)" if C.dim() == 2 else ""
+        raise BadInput(
+            f"C has shape {tuple(C.shape)}; give ({count}, rows, {outputs}): one matrix for each input{shared}"
+        )
     if not bool(torch.isfinite(C).all()):
         raise BadInput("C contains NaN or infinity; give finite rows")
     return C.to(dtype=torch.float64, device=device)

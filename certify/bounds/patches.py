@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from certify.bounds.rules.base import Shape, Sliding
 
-__all__ = ["Patches"]
+__all__ = ["Pair", "Patches", "covers", "wider"]
 
 Pair = tuple[int, int]
 
@@ -20,6 +20,19 @@ LARGEST = 0.55
 
 GEMM = 8.0
 """A local matrix product may multiply this many times more numbers than the sliding operator: it is that fast."""
+
+
+def covers(window: Pair, shape: Shape) -> bool:
+    """Whether a window is so large a part of an image (C, H, W) that it is held as the whole."""
+    return math.prod(window) > LARGEST * math.prod(shape[1:])
+
+
+def wider(window: Pair, sliding: Sliding) -> Pair:
+    """What a window of the outputs of a sliding operator sees of its input."""
+    height, width = (
+        (n - 1) * stride + extent for n, stride, extent in zip(window, sliding.stride, sliding.extent, strict=True)
+    )
+    return height, width
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +70,7 @@ class Patches:
     @property
     def large(self) -> bool:
         """Whether a whole image is cheaper to work with."""
-        return math.prod(self.window) > LARGEST * math.prod(self.shape[1:])
+        return covers(self.window, self.shape)
 
     def holding(self, A: Tensor) -> Patches:
         """Other coefficients of the same windows."""
@@ -109,17 +122,19 @@ class Patches:
         ]
         return replace(self, A=padded[0] + padded[1], corner=(first, second))
 
-    def through(self, sliding: Sliding, shape: Shape) -> Patches:
-        """Back through a convolution or a pooling of an image of ``shape``. Rows must be masked."""
-        h, w = self.window
-        window = ((h - 1) * sliding.stride[0] + sliding.extent[0], (w - 1) * sliding.stride[1] + sliding.extent[1])
-        flat = self.A.flatten(0, 1)
+    def through(self, sliding: Sliding, shape: Shape, matrices: dict[Pair, Tensor]) -> Patches:
+        """Back through a convolution or a pooling of an image of ``shape``. Rows must be masked.
+
+        ``matrices`` keeps what this operator does to windows of each size, as one matrix.
+        """
+        flat, window = self.A.flatten(0, 1), wider(self.window, sliding)
         inner = (shape[0], *window)
         if math.prod(window) <= GEMM * math.prod(sliding.extent):
-            size = math.prod(self.A.shape[2:])
-            units = torch.eye(size, dtype=flat.dtype, device=flat.device).reshape(size, *self.A.shape[2:])
-            [matrix] = sliding.bare.adjoint(units, (inner,))
-            part = flat.flatten(1) @ matrix.flatten(1)
+            if self.window not in matrices:
+                size = math.prod(self.A.shape[2:])
+                units = torch.eye(size, dtype=flat.dtype, device=flat.device).reshape(size, *self.A.shape[2:])
+                matrices[self.window] = sliding.bare.adjoint(units, (inner,))[0].flatten(1)
+            part = flat.flatten(1) @ matrices[self.window]
         else:
             [part] = sliding.bare.adjoint(flat, (inner,))
         return Patches(

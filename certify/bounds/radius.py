@@ -1,22 +1,23 @@
-"""The largest radius that a bound method proves for each input, all inputs of a batch at once."""
+"""The largest radius that bound methods prove for each input, all inputs of a batch at once."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from certify.bounds.backward import RowBounds
-from certify.bounds.bracket import Bracket, bracket
+from certify.bounds.bracket import bracket
 from certify.bounds.graph import Graph
-from certify.bounds.methods import METHODS, Method
-from certify.bounds.region import ball
+from certify.bounds.hints import Hint
+from certify.bounds.ladder import decide
+from certify.bounds.margins import MarginBounds
+from certify.bounds.region import ORDER
 from certify.core.evidence import Claim
-from certify.core.specification import Specification
 from certify.core.threat import ThreatModel
 
 __all__ = ["REACH", "TOLERANCE", "ProvenRadius", "largest_tried", "proven_radii"]
@@ -27,9 +28,6 @@ TOLERANCE = 1e-3
 REACH = 4.0
 """Radii up to this multiple of the largest declared one are searched, for the sake of average radii."""
 
-NOISE = 0.01
-"""A float32 guide can be off by rounding: declared radii this close above its answer are tried in float64 anyway."""
-
 
 @dataclass(frozen=True, slots=True)
 class ProvenRadius:
@@ -38,47 +36,80 @@ class ProvenRadius:
     Args:
         radius: a radius at which every margin was proven positive in float64; None if that failed at the smallest
             declared radius.
-        margins: lower bounds of ``score of the class - score of each other class`` at that radius, or at the smallest
-            declared one, or at the input itself where even there they are not positive.
+        failed: the smallest larger radius at which the margins were not all positive, not even in the search; infinite
+            where there is none below the largest tried. It claims nothing.
+        method: the method that proves the radius; where nothing is proven, the last one that tried.
+        margins: lower bounds of ``score of the class - score of each other class`` at that radius; where nothing is
+            proven, at the smallest declared radius, or at the input itself if the search saw no hope of a proof there.
         slack: the largest rounding error subtracted from a margin.
-        evaluations: bound evaluations spent, in float32 and float64.
+        at_zero: bounds evaluated at the input itself, by interval arithmetic first; they cost about a forward pass.
+        searched: bounds evaluated in float32, which claim nothing.
+        claimed: bounds evaluated in float64 with error terms, passed or not.
+        hopeless: whether the margins at the input itself were not proven positive.
+        hints: the planes behind the margins, where the method searched for some.
     """
 
     radius: float | None
+    failed: float
+    method: str
     margins: tuple[float, ...]
     slack: float
-    evaluations: int
+    at_zero: int
+    searched: int
+    claimed: int
+    hopeless: bool
+    hints: tuple[Hint, ...] = ()
+
+    @property
+    def evaluations(self) -> int:
+        """All bound evaluations spent."""
+        return self.at_zero + self.searched + self.claimed
 
 
 def largest_tried(threat: ThreatModel, features: int) -> float:
     """The cap of the search: 4 times the largest declared radius, or the diameter of the input box if that is less.
 
-    Without a box, and with nothing declared but 0, it is 1 in input units.
+    Without a box, and with nothing declared but 0, it is 1 in input units. With a scale, features that cannot move add
+    nothing to the diameter.
 
     >>> largest_tried(ThreatModel("linf", (0.0, 0.1), (0.0, 1.0)), features=9)
     0.4
     """
     wanted = REACH * threat.largest if threat.largest > 0 else math.inf
     if threat.input_box is not None:
-        side = threat.input_box[1] - threat.input_box[0]
-        wanted = min(wanted, side * {"linf": 1.0, "l2": math.sqrt(features), "l1": float(features)}[threat.norm])
+        scale = np.ones(features) if threat.scale is None else np.array(threat.scale)
+        sides = (threat.input_box[1] - threat.input_box[0]) / scale[scale > 0]
+        wanted = min(wanted, float(np.linalg.norm(sides, ord=ORDER[threat.norm])))
     return max(wanted if math.isfinite(wanted) else 1.0, threat.largest)
 
 
-def proven_radii(graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel, method: str) -> list[ProvenRadius]:
-    """Certify the classes of a batch of inputs, each as far as the method carries.
+def proven_radii(
+    graph: Graph,
+    x: Tensor,
+    classes: Tensor,
+    threat: ThreatModel,
+    methods: str | Sequence[str],
+    *,
+    claim: Claim = "exact",
+    search: bool = True,
+) -> list[ProvenRadius]:
+    """Certify the classes of a batch of inputs, each as far as the methods carry.
 
-    A float32 search without error terms finds where the margins vanish. Its answer is only a hint: the radius returned
+    A float32 search without error terms finds where the margins vanish. Its answers are only hints: the radius returned
     is one at which float64 bounds with error terms were positive. Declared radii are decided as exactly those values,
     and nothing is searched below the smallest. A radius of 0 is proven if the margins at the input exceed their
-    rounding errors.
+    rounding errors. Radii tried lie on a grid, so that rounding, which differs with the inputs in a batch, hardly ever
+    changes a result; and no input's search looks at another's.
 
     Args:
         graph: the network, imported in the dtype in which its weights are exact.
         x: inputs (B, ...); their values are taken as exact.
         classes: the class of each input that should stay on top, (B,) int64.
         threat: norm, declared radii and input box.
-        method: name in :data:`~certify.bounds.methods.METHODS`.
+        methods: a name in :data:`~certify.bounds.methods.METHODS`, or several, cheapest first. Of several, each decides
+            only the declared radii that no earlier one proved, and the last that was asked searches on.
+        claim: what is proven: the network in exact real arithmetic, or every float32 execution of it as well.
+        search: False to decide the declared radii only, by bisection.
 
     >>> from certify.bounds.torch_import import import_module
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -89,72 +120,56 @@ def proven_radii(graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel, 
     >>> 0.2497 < proof.radius < 0.25
     True
     """
-    claim, guide = (_Margins.of(graph.to(t), x, classes, threat) for t in (torch.float64, torch.float32))
-    bound, ledger = METHODS[method], _Ledger(claim.C, threat.radii[0])
+    ladder = (methods,) if isinstance(methods, str) else tuple(methods)
+    proof, guide = (MarginBounds.of(graph.to(t), x, classes, threat) for t in (torch.float64, torch.float32))
+    ledger = _Ledger(proof.C, threat.radii[0])
 
-    def search(chosen: Tensor, radius: Tensor) -> Tensor:
-        return guide.rows(bound, chosen, radius, claim=None).lower.amin(dim=1)
+    def prove(method: str, chosen: Tensor, radius: Tensor) -> Tensor:
+        rows = proof.rows(method, chosen, radius, claim)
+        ledger.record(rows, method, chosen, radius)
+        return rows.lower
 
-    def prove(chosen: Tensor, radius: Tensor) -> Tensor:
-        return ledger.record(claim.rows(bound, chosen, radius, claim="exact"), chosen, radius)
-
-    everyone = torch.arange(len(x), device=x.device)
-    zero = x.new_zeros(len(x), dtype=torch.float64)
+    at_zero = proof.C.new_full(proof.C.shape[:2], -torch.inf)
     # At a single point interval arithmetic is exact up to rounding.
-    at_zero = ledger.record(claim.rows(METHODS["ibp"], everyone, zero, claim="exact"), everyone, zero)
-    close = partial(
-        bracket,
-        at_zero=at_zero,
-        declared=threat.radii,
-        cap=largest_tried(threat, math.prod(graph.shape)),
-        tolerance=TOLERANCE,
-    )
-    start = next((radius for radius in threat.radii if radius > 0), largest_tried(threat, math.prod(graph.shape)) / 64)
-    hint = close(search, first=zero + start, failed=zero + torch.inf)
-    first, failed = _from_hint(hint, threat, start)
-    result = close(prove, first=first, failed=failed)
-    proven = (at_zero > 0) & (result.proven >= threat.radii[0])
-    return [
-        ProvenRadius(
-            radius=float(result.proven[i]) if bool(proven[i]) else None,
-            margins=tuple(ledger.lower[i].tolist()),
-            slack=float(ledger.slack[i].max()),
-            evaluations=1 + int(hint.evaluations[i] + result.evaluations[i]),
-        )
-        for i in range(len(x))
-    ]
+    for method in dict.fromkeys(("ibp", *ladder)):
+        [open_] = (~(at_zero.amin(dim=1) > 0)).nonzero(as_tuple=True)
+        if len(open_) > 0:
+            at_zero[open_] = prove(method, open_, at_zero.new_zeros(len(open_)))
+    hopeless = ~(at_zero.amin(dim=1) > 0)
+    at_first = ledger.claimed.clone()
+    known = None
+    if len(ladder) > 1 or not search:
+        known = decide(prove, ladder, threat.radii, ~hopeless)
+    failed = at_zero.new_full((len(x),), torch.inf) if known is None else known.failed
+    if search:
+        start, slope = guide.at_zero()
+        # The same start whatever is claimed, so that a claim of more never reaches further.
+        start = torch.where(start > 0, start, at_zero)
+        for step, method in enumerate(ladder):
+            [group] = (~hopeless if known is None else ~hopeless & (known.last == step)).nonzero(as_tuple=True)
+            if len(group) == 0:
+                continue
 
+            def margins(
+                which: Tensor, radius: Tensor, proving: bool, method: str = method, at: Tensor = group
+            ) -> Tensor:
+                if proving:
+                    return prove(method, at[which], radius)
+                ledger.searched[at[which]] += 1
+                return guide.rows(method, at[which], radius, None).lower
 
-def _from_hint(hint: Bracket, threat: ThreatModel, start: float) -> tuple[Tensor, Tensor]:
-    """Where to begin in float64, and what to take as failed there without proof (a failure claims nothing)."""
-    first = torch.where(hint.proven > 0, hint.proven, start)
-    failed = torch.where(hint.proven > 0, hint.failed, torch.inf)
-    for radius in reversed(threat.radii):
-        close = (hint.proven < radius) & (radius <= (1 + NOISE) * hint.proven)
-        first = torch.where(close, radius, first)
-        failed = torch.where(close & (failed <= radius), (1 + TOLERANCE) * radius, failed)
-    return first, failed
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Margins:
-    """The specification of a batch, in one dtype."""
-
-    graph: Graph
-    x: Tensor
-    C: Tensor
-    threat: ThreatModel
-
-    @classmethod
-    def of(cls, graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel) -> _Margins:
-        count = math.prod(graph.output.shape)
-        rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
-        C = torch.from_numpy(rows).to(device=x.device, dtype=graph.dtype)[classes]
-        return cls(graph, x.to(graph.dtype), C, threat)
-
-    def rows(self, bound: Method, chosen: Tensor, radius: Tensor, *, claim: Claim | None) -> RowBounds:
-        region = ball(self.x[chosen], radius.to(self.x), self.threat.norm, self.threat.input_box)
-        return bound(self.graph, region, self.C[chosen], claim=claim)
+            found = bracket(
+                margins,
+                at_zero=start[group],
+                slope=slope[group],
+                declared=threat.radii,
+                cap=largest_tried(threat, math.prod(graph.shape)),
+                tolerance=TOLERANCE,
+                proven=None if known is None else known.proven[group],
+                failed=failed[group],
+            )
+            failed[group] = found.failed
+    return [ledger.result(i, float(failed[i]), int(at_first[i]), bool(hopeless[i])) for i in range(len(x))]
 
 
 class _Ledger:
@@ -162,16 +177,38 @@ class _Ledger:
 
     def __init__(self, C: Tensor, least: float) -> None:
         self.least = least
+        self.methods = [""] * len(C)
+        self.hints: list[tuple[Hint, ...]] = [()] * len(C)
         self.proven = C.new_full((len(C),), -1.0)
         self.lower = C.new_full(C.shape[:2], -torch.inf)
         self.slack = C.new_zeros(C.shape[:2])
+        self.searched, self.claimed = torch.zeros(2, len(C), dtype=torch.long, device=C.device)
 
-    def record(self, rows: RowBounds, chosen: Tensor, radius: Tensor) -> Tensor:
-        """Keep what is worth keeping, and return the smallest margins."""
-        margin = rows.lower.amin(dim=1)
-        proven = (margin > 0) & (radius >= self.least)
+    def record(self, rows: RowBounds, method: str, chosen: Tensor, radius: Tensor) -> None:
+        """Count an evaluation that may claim, and keep what is worth keeping."""
+        self.claimed[chosen] += 1
+        proven = (rows.lower.amin(dim=1) > 0) & (radius >= self.least)
         keep = torch.where(proven, radius > self.proven[chosen], (self.proven[chosen] < 0) & (radius <= self.least))
-        self.proven[chosen[keep]] = torch.where(proven, radius, -1.0)[keep]
-        self.lower[chosen[keep]] = rows.lower[keep]
-        self.slack[chosen[keep]] = rows.slack[keep]
-        return margin
+        kept = chosen[keep]
+        self.proven[kept] = torch.where(proven, radius, -1.0)[keep]
+        self.lower[kept] = rows.lower[keep]
+        self.slack[kept] = rows.slack[keep]
+        [places] = keep.nonzero(as_tuple=True)
+        for place, i in zip(places.tolist(), kept.tolist(), strict=True):
+            self.methods[i] = method
+            self.hints[i] = rows.hints[place] if rows.hints else ()
+
+    def result(self, i: int, failed: float, at_zero: int, hopeless: bool) -> ProvenRadius:
+        """What was proven for one input, of whose evaluations ``at_zero`` were made at the input itself."""
+        return ProvenRadius(
+            radius=float(self.proven[i]) if float(self.proven[i]) >= 0 else None,
+            failed=failed,
+            method=self.methods[i],
+            margins=tuple(self.lower[i].tolist()),
+            slack=float(self.slack[i].max()),
+            at_zero=at_zero,
+            searched=int(self.searched[i]),
+            claimed=int(self.claimed[i]) - at_zero,
+            hopeless=hopeless,
+            hints=self.hints[i],
+        )

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from certify.bounds.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph
+from certify.bounds.probes import agree, probes
 from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
@@ -21,7 +23,8 @@ __all__ = ["import_module"]
 
 VIEWS = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze alias detach contiguous to expand permute transpose t select "
-    "slice _unsafe_view dropout feature_dropout".split()
+    "slice _unsafe_view dropout feature_dropout movedim moveaxis swapaxes swapdims mT narrow diagonal unfold view_as "
+    "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem".split()
 )
 """Operators whose result may be their first argument's own memory."""
 
@@ -56,15 +59,17 @@ def _trace(module: nn.Module, example_batch: Tensor) -> ExportedProgram:
     shape = (TRACED, *example_batch.shape[1:])
     example = torch.zeros(shape, dtype=example_batch.dtype, device=example_batch.device)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), BatchFirst():
             warnings.simplefilter("ignore")
-            return torch.export.export(module, (example,))
+            program = torch.export.export(module, (example,))
     except Exception as problem:  # torch documents no narrower class
         text = str(problem).strip().splitlines() or [""]
         raise ModelError(
             f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({type(problem).__name__}: "
             f"{text[0].strip()}): remove data-dependent Python code, or use smoothing, which needs no tracing"
         ) from problem
+    keep_batch_first(program.graph)
+    return program
 
 
 class _Reader:
@@ -155,7 +160,10 @@ class _Reader:
 
     def _apply(self, call: fx.Node, name: str, arguments: Mapping[str, Any]) -> Any:
         if name == "getitem":
-            return arguments["0"][arguments["1"]]
+            results, place = arguments["0"], arguments["1"]
+            if place >= len(results):
+                raise NotCovered(f"result {place} of the call before it cannot be used")
+            return results[place]
         known = name if name in ATEN else name.removesuffix("_")
         if known not in ATEN:
             raise NotCovered(f"operator {name} is unknown")
@@ -219,20 +227,11 @@ def _source(call: fx.Node) -> str:
     return f", {own[-1][0]}:{own[-1][1]}" if own else ""
 
 
-def _probes(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Inputs of many magnitudes and both signs: what an operator does only to some of them must show."""
-    generator = torch.Generator().manual_seed(0)
-    size = (3, *shape)
-    normal = [s * torch.randn(size, generator=generator, dtype=torch.float64) for s in (0.01, 1.0, 30.0, 1000.0)]
-    uniform = [s * torch.rand(size, generator=generator, dtype=torch.float64) for s in (-1.0, 1.0, 255.0)]
-    return torch.cat([*normal, *uniform, torch.zeros((1, *shape), dtype=torch.float64)]).to(device)
-
-
 def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
     """Refuse a graph that does not compute what the module computes: in float64, on a batch and on a single input."""
     exact, graph = copy.deepcopy(module).double(), graph.to(torch.float64)
-    probes = _probes(graph.shape, example_batch.device)
-    for x in (probes, probes[:1]):
+    batch = probes(graph.shape, example_batch.device)
+    for x in (batch, batch[:1]):
         try:
             with torch.no_grad():
                 expected, again, found = exact(x.clone()), exact(x.clone()), graph.forward(x)
@@ -243,10 +242,8 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
                 f"the model returns {tuple(expected.shape)} for a batch of {len(x)}; a batch axis is missing"
             )
         scale = expected.nan_to_num(0.0, 0.0, 0.0).abs().amax(dim=0)
-        close = ((found - expected).abs() <= 1e-6 * scale + 1e-9) | (found == expected)
-        if not bool((close | (found.isnan() & expected.isnan())).all()) or not torch.equal(
-            expected.nan_to_num(), again.nan_to_num()
-        ):
+        steady = torch.equal(expected.nan_to_num(), again.nan_to_num())
+        if not steady or not agree(found, expected, 1e-6 * scale + 1e-9):
             raise ModelError(
                 "the imported graph does not compute what the model computes; "
                 "look for state or randomness that changes between calls, or use smoothing"

@@ -155,7 +155,16 @@ class Smoothing:
         return cast(ChosenBy, self.selection)
 
     def theorem(self, threat: ThreatModel, shape: Shape) -> Theorem:
-        """The radius theorem for inputs of this shape."""
+        """The radius theorem for inputs of this shape.
+
+        Raises:
+            BadInput: for a threat model with a per-feature scale: noise that treats all features alike proves no more.
+        """
+        if threat.scale is not None:
+            raise BadInput(
+                "smoothing proves balls in which all features count alike, the threat model has a per-feature scale: "
+                "use bounds, for example crown"
+            )
         return Theorem(self.law(), threat.norm, math.prod(shape))
 
     def describe(self, threat: ThreatModel, shape: Shape) -> str:

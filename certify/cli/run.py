@@ -21,16 +21,20 @@ __all__ = ["run"]
 def run(
     study: Annotated[Path | None, typer.Argument(help="STUDY.toml, with the flags' names as keys")] = None,
     model: Annotated[
-        str | None, typer.Option(help="folder of `certify train`, or package.module:function[@WEIGHTS]")
+        str | None,
+        typer.Option(help="folder of `certify train`, FILE.onnx, FILE.pt2, or package.module:function[@WEIGHTS]"),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, mnist5k, idx:FOLDER, npz:FILE, images:FOLDER, package.module:function")
     ] = None,
     certifier: Annotated[
-        str | None, typer.Option(help="smoothing, ibp, crown-ibp, crown; or several proofs: ibp,crown")
+        str | None, typer.Option(help="smoothing, ibp, crown-ibp, crown, auto; or several proofs: ibp,crown")
     ] = None,
     norm: Annotated[str | None, typer.Option(help="l2, linf or l1; default: l2 for smoothing, linf for bounds")] = None,
     radii: Annotated[str | None, typer.Option(help="declared radii in input units, ascending: 0,0.25,0.5")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="noise scale in input units (smoothing)")] = None,
     n: Annotated[
         int | None, typer.Option(help="most estimation samples per input, 100,000 if not given (smoothing)")
@@ -54,6 +58,12 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(help="samples per forward pass; results do not depend on it")
     ] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="exact (default): exact arithmetic; float32: every execution as well (bounds)")
+    ] = None,
+    decide: Annotated[
+        bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds)")
+    ] = None,
     attack: Annotated[str | None, typer.Option(help="none, fgsm, pgd or autoattack")] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")
@@ -73,6 +83,7 @@ def run(
         "certifier": certifier,
         "norm": norm,
         "radii": radii,
+        "scale": scale,
         "sigma": sigma,
         "n": n,
         "n0": n0,
@@ -84,6 +95,8 @@ def run(
         "looks": looks,
         "look-alphas": look_alphas,
         "batch-size": batch_size,
+        "claim": claim,
+        "decide": decide,
         "attack": attack,
         "attack-option": pairs("attack option", attack_option or []) or None,
         "limit": limit,

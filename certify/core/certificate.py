@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from certify.core.evidence import BoundEvidence, Evidence, Look, PublishedEvidence, SmoothingEvidence, evidence_from
+from certify.core.evidence import (
+    BoundEvidence,
+    Evidence,
+    LipschitzEvidence,
+    Look,
+    PublishedEvidence,
+    SmoothingEvidence,
+    evidence_from,
+)
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_down, to_hex
@@ -14,7 +22,15 @@ from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["BoundEvidence", "Certificate", "Evidence", "Look", "PublishedEvidence", "SmoothingEvidence"]
+__all__ = [
+    "BoundEvidence",
+    "Certificate",
+    "Evidence",
+    "LipschitzEvidence",
+    "Look",
+    "PublishedEvidence",
+    "SmoothingEvidence",
+]
 
 _ULPS: Final = 2.0**-48
 """A few roundings, relative: what a sum of alphas may be above the alpha that they divide."""
@@ -83,12 +99,14 @@ class Certificate:
     def _check_evidence(self, evidence: Evidence) -> None:
         """Refuse evidence that contradicts the claim on its face; the radius is not derived again here."""
         certified = self.verdict is Verdict.CERTIFIED
-        kind = "deterministic" if isinstance(evidence, BoundEvidence) else "probabilistic"
+        kind = "deterministic" if isinstance(evidence, BoundEvidence | LipschitzEvidence) else "probabilistic"
         if self.guarantee.kind != kind:
             raise BadInput(f"{evidence.kind} evidence makes a {kind} guarantee, got a {self.guarantee.kind} one")
-        if isinstance(evidence, BoundEvidence):
+        if isinstance(evidence, BoundEvidence | LipschitzEvidence):
             if certified and not all(margin > 0 for margin in evidence.margins):
                 raise BadInput(f"a certified input has positive margins, got {evidence.margins}")
+            if isinstance(evidence, LipschitzEvidence) and certified and not self._within(evidence):
+                raise BadInput(f"the evidence shows an l2 radius of {evidence.radius}, not {self.norm} {self.radius}")
         elif isinstance(evidence, PublishedEvidence):
             if certified and not (0 <= evidence.lowest <= float(evidence.printed) == self.radius):
                 raise BadInput(f"radius {self.radius} is not the one that the log prints, {evidence.printed}")
@@ -99,6 +117,9 @@ class Certificate:
                 )
             if certified and not evidence.q_upper + evidence.rival_upper < 1:
                 raise BadInput(f"a class that {evidence.q_upper:.4g} may miss need not be the most probable one")
+
+    def _within(self, evidence: LipschitzEvidence) -> bool:
+        return self.norm == "l2" and self.radius is not None and self.radius <= evidence.radius
 
     @property
     def norm(self) -> Norm:
@@ -181,7 +202,8 @@ class Certificate:
         if self.radius is None:
             return f"{named} ({self.reason or self.verdict.sentence})"
         return (
-            f"{named}, class {self.prediction} constant within {self.norm} {round_down(self.radius)}; {self.guarantee}"
+            f"{named}, class {self.prediction} constant within {self.threat.measure} {round_down(self.radius)}; "
+            f"{self.guarantee}"
         )
 
     def _repr_html_(self) -> str:

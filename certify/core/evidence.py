@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
+from certify.core.values import one_of
 from certify.errors import BadInput
 
-__all__ = ["BoundEvidence", "Claim", "Evidence", "Look", "PublishedEvidence", "SmoothingEvidence", "evidence_from"]
+__all__ = [
+    "CLAIMS",
+    "BoundEvidence",
+    "Claim",
+    "Evidence",
+    "LipschitzEvidence",
+    "Look",
+    "PartNorm",
+    "PublishedEvidence",
+    "SmoothingEvidence",
+    "evidence_from",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +147,28 @@ class SmoothingEvidence:
 Claim = Literal["exact", "float32"]
 """What a bound holds for: the network in exact real arithmetic, or every float32 execution of it as well."""
 
+CLAIMS: Final[tuple[Claim, ...]] = get_args(Claim)
+
 
 @dataclass(frozen=True, slots=True)
 class BoundEvidence:
     """What a bound-propagation radius was derived from.
 
     Args:
-        bound_method: ``"ibp"``, ``"crown-ibp"`` or ``"crown"``: the method that proves the claim.
+        bound_method: the method that proves the claim: ``"ibp"``, ``"crown-ibp"``, ``"crown"``, ``"alpha-crown"``, ...
         input_box: the box that the ball was intersected with, or None.
         margins: proven lower bounds of the rows of the specification at the claimed radius, all positive for a
-            certificate; at the smallest declared radius otherwise.
+            certificate; otherwise at the smallest declared radius, or at the input itself if a search without error
+            terms failed there, which is not repeated with them.
         dtype: the arithmetic in which the claim was made.
         slack: the largest rounding-error term that was subtracted from a margin.
         evaluations: how many bound evaluations the radius search spent on this input.
+        claim: what the margins hold for: the network in exact real arithmetic, or every float32 execution as well.
+        slopes: where planes were searched for, which ones, packed: the margins follow from them without the search.
+            Empty where the method leaves nothing to choose.
+
+    Raises:
+        BadInput: for an unknown claim.
     """
 
     bound_method: str
@@ -156,13 +177,84 @@ class BoundEvidence:
     dtype: str
     slack: float
     evaluations: int
+    claim: Claim = "exact"
+    slopes: str = ""
     kind: Literal["bounds"] = "bounds"
+
+    def __post_init__(self) -> None:
+        one_of("claim", self.claim, CLAIMS)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> BoundEvidence:
         """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
         box = fields["input_box"]
         rest = {**fields, "input_box": None if box is None else (box[0], box[1]), "margins": tuple(fields["margins"])}
+        return cls(**rest)
+
+
+@dataclass(frozen=True, slots=True)
+class PartNorm:
+    """An upper bound of the spectral norm of an affine part of a network.
+
+    Args:
+        node: the result that the part ends in.
+        norm: the bound.
+        proof: what it was proven from: ``"gram"``, ``"spectrum"`` or ``"absolute"``.
+    """
+
+    node: str
+    norm: float
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class LipschitzEvidence:
+    """What a margin's radius was derived from (Tsuzuku et al. 2018), for the network in exact arithmetic.
+
+    Args:
+        margins: proven lower bounds of the rows of the specification at the input itself.
+        constants: upper bounds of the rows' Lipschitz constants in l2, in the units of the inputs.
+        layers: the norms that the constants were multiplied from.
+        lipschitz: upper bound of the Lipschitz constant of all outputs together.
+        slack: the largest rounding error that was subtracted from a margin.
+        dtype: the arithmetic in which the claim was made.
+
+    Raises:
+        BadInput: unless there are as many constants as margins, none of them negative or NaN.
+
+    >>> LipschitzEvidence((1.0, 3.0), (2.0, 4.0), (), 4.0, 0.0, "float64").radius
+    0.49999999999999994
+    """
+
+    margins: tuple[float, ...]
+    constants: tuple[float, ...]
+    layers: tuple[PartNorm, ...]
+    lipschitz: float
+    slack: float
+    dtype: str
+    kind: Literal["lipschitz"] = "lipschitz"
+
+    def __post_init__(self) -> None:
+        if len(self.margins) != len(self.constants) or not all(constant >= 0 for constant in self.constants):
+            raise BadInput(f"each of {len(self.margins)} margins has one constant >= 0, got {self.constants}")
+
+    @property
+    def radius(self) -> float:
+        """The least of margins over constants, each rounded down; not above 0 where a margin is not."""
+        pairs = zip(self.margins, self.constants, strict=True)
+        quotients = (margin / constant if constant else math.inf for margin, constant in pairs if margin > 0)
+        least = min((math.nextafter(quotient, 0.0) for quotient in quotients), default=0.0)
+        return least if all(margin > 0 for margin in self.margins) else 0.0
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> LipschitzEvidence:
+        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
+        rest = {
+            **fields,
+            "margins": tuple(fields["margins"]),
+            "constants": tuple(fields["constants"]),
+            "layers": tuple(PartNorm(**layer) for layer in fields["layers"]),
+        }
         return cls(**rest)
 
 
@@ -197,10 +289,11 @@ class PublishedEvidence:
         return cls(**fields)
 
 
-Evidence = SmoothingEvidence | BoundEvidence | PublishedEvidence
-_KINDS: dict[str, type[SmoothingEvidence] | type[BoundEvidence] | type[PublishedEvidence]] = {
+Evidence = SmoothingEvidence | BoundEvidence | LipschitzEvidence | PublishedEvidence
+_KINDS: dict[str, type[Evidence]] = {
     "smoothing": SmoothingEvidence,
     "bounds": BoundEvidence,
+    "lipschitz": LipschitzEvidence,
     "published": PublishedEvidence,
 }
 

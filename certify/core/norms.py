@@ -31,31 +31,48 @@ def check_norm(norm: str) -> Norm:
     raise BadInput(f"unknown norm {norm!r}; use one of {', '.join(NORMS)}")
 
 
-def distance_up(x: NDArray[np.floating], x_adv: NDArray[np.floating], norm: Norm) -> float:
+def distance_up(
+    x: NDArray[np.floating], x_adv: NDArray[np.floating], norm: Norm, scale: NDArray[np.float64] | None = None
+) -> float:
     """Distance between two inputs in float64, rounded up so that it is never below the exact distance.
 
     ``x`` and ``x_adv`` have the same shape, without a batch axis; both are taken as the exact values of their floats.
-    A NaN anywhere gives NaN, which no comparison accepts.
+    Differences count in multiples of ``scale``, of that shape too; where it is 0, any difference is infinite. A NaN
+    anywhere gives NaN or infinity, which no radius reaches.
 
     Every float64 operation below is off by at most one part in ``2**53``: one subtraction, at most ``d`` additions and
     three further roundings, hence the factor (Higham 2002, Lemma 3.1).
 
     >>> distance_up(np.zeros(2), np.array([3.0, 4.0]), "l2") >= 5.0
     True
+    >>> distance_up(np.zeros(2), np.array([3.0, 0.0]), "l2", np.array([2.0, 0.0])) >= 1.5
+    True
     """
     if x.shape != x_adv.shape:
         raise BadInput(f"cannot measure a distance between shapes {x.shape} and {x_adv.shape}")
     difference = np.abs(x_adv.astype(np.float64) - x.astype(np.float64)).ravel()
+    if scale is not None:
+        difference = _in_multiples(difference, scale.ravel())
+    largest = float(difference.max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
     if norm == "linf":
-        largest = float(difference.max(initial=0.0))
-        return 0.0 if largest == 0.0 else math.nextafter(largest, math.inf)
+        return math.nextafter(largest, math.inf)
     if norm == "l1":
         total = float(difference.sum())
     else:
         # Scaling by the largest entry keeps squares of tiny differences from vanishing.
-        scale = float(difference.max(initial=0.0))
-        total = scale * math.sqrt(float(np.square(difference / scale).sum())) if scale > 0 else scale
-    return total * (1.0 + (difference.size + 8) * 2.0**-53) if total != 0.0 else total
+        total = largest * math.sqrt(float(np.square(difference / largest).sum()))
+    return total * (1.0 + (difference.size + 8) * 2.0**-53)
+
+
+def _in_multiples(difference: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``difference / scale``, never rounded down, even where it is too small for a float."""
+    moved, fixed = difference != 0, scale == 0
+    with np.errstate(over="ignore", under="ignore"):
+        quotient = np.nextafter(difference, np.inf) / np.where(fixed, 1.0, scale)
+    quotient = np.where(fixed, np.inf, np.nextafter(quotient, np.inf))
+    return np.where(moved, quotient, 0.0)
 
 
 _TWICE_INVERSE: Final[dict[Norm, int]] = {"l1": 2, "l2": 1, "linf": 0}

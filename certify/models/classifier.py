@@ -120,6 +120,11 @@ class Classifier:
         """Whether gradient attacks and bound propagation can look inside: true for modules, not for functions."""
         return self.module is not None
 
+    @property
+    def function(self) -> Callable[[Tensor], Any]:
+        """What answers about batches: the module, or the function that was given."""
+        return self._function
+
     def to_layout(self, x: Tensor) -> Tensor:
         """``x`` on the model's device, as float32, in the memory layout in which the model is fastest."""
         x = x.to(device=self.device, dtype=torch.float32)

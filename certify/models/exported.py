@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
+from certify.models.files import MODEL_FILES
 
 __all__ = ["OPERATORS", "ExportedNetwork", "load_exported"]
 
@@ -88,6 +89,7 @@ class ExportedNetwork(nn.Module):
         return values[self.output_name]
 
 
+@MODEL_FILES.register(".pt2")
 def load_exported(
     path: Path,
     num_classes: int | None = None,

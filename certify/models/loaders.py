@@ -6,18 +6,17 @@ from pathlib import Path
 
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
-from certify.models.exported import load_exported
+from certify.models.files import MODEL_FILES
 from certify.models.folder import load_folder
 from certify.models.named import load_named
 from certify.named import is_named
 
 __all__ = ["FORMS", "load_model"]
 
-FORMS = "a folder that `certify train` wrote, FILE.pt2, or package.module:function[@WEIGHTS]"
+FORMS = "a folder that `certify train` wrote, FILE.onnx, FILE.pt2, or package.module:function[@WEIGHTS]"
 
 _WEIGHTS_ALONE = "holds weights, and weights alone are no model: name the function that builds it, module:function@FILE"
 _REFUSED = {
-    ".onnx": "is an ONNX file, which is not read yet: name a Python function that builds the module",
     ".pt": _WEIGHTS_ALONE,
     ".pth": _WEIGHTS_ALONE,
     ".safetensors": _WEIGHTS_ALONE,
@@ -34,15 +33,16 @@ def load_model(
     """Load the model that ``spec`` names, in eval mode. Reading a file never runs code; naming a function does.
 
     Args:
-        spec: a folder that a training recipe wrote; a ``.pt2`` file that ``torch.export.save`` wrote; or
-            ``package.module:function[@WEIGHTS]`` for a function that returns an ``nn.Module`` or a
+        spec: a folder that a training recipe wrote; an ``.onnx`` file; a ``.pt2`` file that ``torch.export.save``
+            wrote; or ``package.module:function[@WEIGHTS]`` for a function that returns an ``nn.Module`` or a
             :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file.
-        num_classes, input_box: for an exported program, or a function that returns a bare module. A folder and a
-            Classifier state their own.
+        num_classes, input_box: for a file, or a function that returns a bare module. A folder and a Classifier state
+            their own.
         device: where the model runs.
 
     Raises:
         BadInput: for an unknown form of SPEC, or one whose file, folder or function does not exist.
+        MissingExtra: if an optional library reads this form and is not installed.
         ModelError: for files that are corrupt, altered or only loadable by running code, and weights that do not fit.
 
     >>> load_model("torch.nn:Identity", num_classes=3)
@@ -57,10 +57,11 @@ def load_model(
         return load_folder(path, device)
     if is_named(spec.partition("@")[0]):
         return load_named(spec, num_classes, input_box, device)
-    if path.suffix in (".pt2", *_REFUSED) and not path.is_file():
+    known = path.suffix in _REFUSED or path.suffix in MODEL_FILES
+    if known and not path.is_file():
         raise BadInput(f"no file {spec!r}")
-    if path.suffix == ".pt2":
-        return load_exported(path, num_classes, input_box, device)
+    if path.suffix in MODEL_FILES:
+        return MODEL_FILES[path.suffix](path, num_classes, input_box, device)
     if path.suffix in _REFUSED:
         raise ModelError(f"{spec} {_REFUSED[path.suffix]}")
     raise BadInput(f"unknown model {spec!r}; a model is {FORMS}")

@@ -35,7 +35,7 @@ def curves(summary: Summary, axes: Any = None) -> Any:
         # On the inputs of the logs, which may be fewer: points, not a curve of this table.
         axes.plot(*zip(*logs, strict=True), "x", label="imported attack logs (their inputs)", color="tab:red")
     axes.axhline(100 * summary.clean, linestyle=":", color="gray", label="clean")
-    axes.set_xlabel(f"{summary.threat.norm} radius ({summary.threat.units})")
+    axes.set_xlabel(f"{summary.threat.measure} radius ({summary.threat.units})")
     axes.set_ylabel(f"accuracy on {summary.n} inputs (%)")
     axes.set_ylim(0, 102)
     axes.set_xlim(left=0)

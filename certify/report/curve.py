@@ -30,7 +30,7 @@ def render(summary: Summary) -> str:
         y_max=100,
         x_min=0,
         x_max=end,
-        title=f"accuracy in % over the {summary.threat.norm} radius: {names}",
+        title=f"accuracy in % over the {summary.threat.measure} radius: {names}",
         legend_labels=list(curves),
         color=False,
     )

@@ -43,7 +43,14 @@ class Manifest:
         differing = (name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         # The seeds last: where they are derived, they differ because something else does.
         names = sorted(differing, key=lambda name: (name.split(".")[-1] == "seed", name))
-        return "; ".join(f"{name} is {ours.get(name)} there, {theirs.get(name)} now" for name in names)
+        return "; ".join(f"{name} is {_brief(ours.get(name))} there, {_brief(theirs.get(name))} now" for name in names)
+
+
+def _brief(text: str | None) -> str | None:
+    """A setting as a message shows it: long ones, such as scales of images, by their digest."""
+    if text is None or len(text) <= 200:
+        return text
+    return f"{text[:20]}... (sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]})"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.norms import check_norm
+from certify.core.scale import read_scale
 from certify.core.threat import ThreatModel
 from certify.core.values import whole
 from certify.data.dataset import Dataset
@@ -157,7 +158,8 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
     norm = settings.norm or _certifiers(settings.certifier, settings.options, seed=0)[0].default_norm
-    threat = ThreatModel(check_norm(norm), settings.radii)
+    scale = None if settings.scale is None else read_scale(settings.scale)
+    threat = ThreatModel(check_norm(norm), settings.radii, scale=scale)
     dataset = load_data(settings.data)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")

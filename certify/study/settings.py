@@ -32,6 +32,7 @@ class Settings:
     certifier: tuple[str, ...] = ("smoothing",)
     norm: str | None = None
     radii: tuple[float, ...] = ()
+    scale: str | None = None
     sigma: float | None = None
     n: int | None = None
     n0: int | None = None
@@ -43,6 +44,8 @@ class Settings:
     looks: tuple[int, ...] | None = None
     look_alphas: tuple[float, ...] | None = None
     batch_size: int | None = None
+    claim: str | None = None
+    decide: bool | None = None
     attack: str = "none"
     attack_option: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -105,6 +108,8 @@ _OPTIONS = (
     "looks",
     "look_alphas",
     "batch_size",
+    "claim",
+    "decide",
 )
 
 
@@ -171,6 +176,12 @@ def _wholes(key: str, value: Any) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"{key} must be true or false, got {value!r}")
+    return value
+
+
 def _texts(key: str, value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, str) and part for part in parts):
@@ -185,6 +196,7 @@ def _options(key: str, value: Any) -> dict[str, Any]:
 
 
 _KINDS = {
+    "bool | None": _flag,
     "int | None": whole,
     "float | None": number,
     "tuple[float, ...]": numbers,

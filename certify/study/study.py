@@ -103,6 +103,7 @@ class Study:
                 f"label {int(self.dataset.y.max())} is out of range; "
                 f"the model's classes are 0 to {self.classifier.num_classes - 1}"
             )
+        self.threat.scale_of(self.dataset.x.shape[1:])
         self.classifier.check(torch.from_numpy(self.dataset.x))
         for certifier in self.certifiers:
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))

@@ -15,9 +15,12 @@ def converted(summary: Summary, to: str) -> Summary:
     """The same summary with the largest ball in another norm that each declared one above 0 contains.
 
     Raises:
-        BadInput: for an unknown norm, or where the records do not say how many features an input has.
+        BadInput: for an unknown norm, radii in a scaled norm, or where the records do not say how many features an
+            input has.
     """
     norm, dimensions = check_norm(to), summary.dimensions
+    if summary.threat.scale is not None:
+        raise BadInput("radii in a scaled norm have no single radius in another norm: certify in that one")
     if dimensions is None:
         raise BadInput("these records do not say how many features an input has; only smoothing runs can be converted")
     threat = summary.threat

@@ -63,8 +63,8 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
     if len(named) < 2:
         raise BadInput("an envelope is over several runs: name at least two")
     for (name, one), (other, two) in combinations(named, 2):
-        if (one.threat.norm, one.threat.radii) != (two.threat.norm, two.threat.radii):
-            raise BadInput(f"{name} and {other} are about different norms or radii; name common --radii")
+        if one.threat.ball != two.threat.ball:
+            raise BadInput(f"{name} and {other} are about different norms or radii, or scales; name common --radii")
         if not _same_inputs(one, two):
             raise BadInput(
                 f"{name} ({one.n:,} inputs) and {other} ({two.n:,}) are about different inputs; an envelope is over "
@@ -82,7 +82,7 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
         rows=tuple(rows),
         runs=tuple(summaries),
         n=first.n,
-        norm=first.threat.norm,
+        norm=first.threat.measure,
         confidence=confidence,
         statement=(
             f"Selected on the test set, so optimistic: on other inputs the run named may do worse; with probability "

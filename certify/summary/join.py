@@ -76,6 +76,7 @@ class Joined:
             and finding.distance is not None
             and same_model(certificate, finding)
             and finding.norm == certificate.norm
+            and finding.settings.get("scale") == certificate.threat.scale_digest
             and certificate.prediction == finding.label
             and _inside_box(certificate, finding)
             and finding.distance <= certificate.radius

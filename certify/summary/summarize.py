@@ -203,6 +203,8 @@ def _common_threat(
     for finding in findings:
         if finding.norm != threat.norm:
             raise BadInput(f"the attack is in {finding.norm}, the certificates in {threat.norm}; they cannot be joined")
+        if finding.settings.get("scale") != threat.scale_digest:
+            raise BadInput("attack and certificates have different per-feature scales; they cannot be joined")
     if radii is None:
         return threat
     asked = replace(threat, radii=cast("tuple[float, ...]", radii))  # which says what is wrong with others
@@ -236,6 +238,8 @@ def _reported(
     methods = {entry.certificates[0].index: entry.certificates[0].method for entry in inputs}
     if reported and reported[0].norm != threat.norm:
         raise BadInput(f"{reported[0].source} is in {reported[0].norm}, the certificates in {threat.norm}")
+    if reported and threat.scale is not None:
+        raise BadInput(f"{reported[0].source} knows no per-feature scale, the certificates have one")
     logs = tuple(beside(rows, certified) for rows in by_log(reported))
     return logs, [
         Contradiction(index, methods[index], certified[index][1] or 0.0, log.source, log.radius, reported=True)

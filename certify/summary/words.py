@@ -64,7 +64,7 @@ def statement(
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
-            f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.norm} "
+            f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.measure} "
             f"change up to its radius inside the input box, with certainty: no sampling is involved, and the fractions "
             f"are of these {n:,} inputs."
         )

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from certify.bounds.methods import METHODS
+from certify.bounds.rules.base import NotCovered
+from certify.bounds.rules.relu import ReLU
 from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import Bounds, bound
 from certify.core.certificate import Certificate
@@ -26,6 +28,66 @@ def test_every_bound_method_is_a_certifier():
         assert method in certifier.describe(LINF, (2,))
 
 
+def test_auto_asks_for_what_is_needed(halves):
+    certifier = CERTIFIERS["auto"](decide=True)
+    assert certifier == Bounds("auto", decide=True)
+    assert "auto (ibp, crown" in certifier.describe(LINF, (2,))
+    [certificate] = bound(halves, [[0.9, 0.2]], [0], threat=LINF, method="auto")
+    assert (certificate.method, certificate.evidence.bound_method) == ("auto", "ibp")
+    assert 0.349 < certificate.radius < 0.35 + 1e-7
+
+
+def test_declared_radii_alone(halves):
+    far, near, close = bound(halves, [[0.9, 0.2], [0.5, 0.2], [0.5, 0.45]], [0, 0, 0], threat=LINF, decide=True)
+    assert (far.radius, near.radius, close.radius) == (0.2, 0.1, None)
+    assert max(one.evidence.evaluations for one in (far, near, close)) == 3
+
+
+def test_claims_about_executions_are_recorded(halves):
+    [certificate] = bound(halves, [[0.9, 0.2]], [0], threat=LINF, claim="float32")
+    assert certificate.evidence.claim == "float32"
+    assert Certificate.from_dict(certificate.to_dict()) == certificate
+    assert "every float32 execution" in Bounds(claim="float32").describe(LINF, (2,))
+    [exact] = bound(halves, [[0.9, 0.2]], [0], threat=LINF)
+    assert exact.evidence.claim == "exact"
+    assert 0.349 < certificate.radius <= exact.radius
+    # A margin of one unit in the last place is a margin; in claims about executions it may be rounding.
+    above = torch.nextafter(torch.tensor(0.5), torch.tensor(1.0))
+    zero = ThreatModel("linf", (0.0,))
+    narrow = [bound(halves, [[float(above), 0.5]], threat=zero, claim=claim)[0] for claim in ("exact", "float32")]
+    assert narrow[0].verdict is Verdict.CERTIFIED
+    assert narrow[1].verdict is Verdict.UNKNOWN
+
+
+def test_claims_that_cannot_be_made_are_refused_before_any_work(monkeypatch):
+    wide = Classifier(nn.Linear(2, 2).double().eval(), 2)
+    with pytest.raises(ModelError, match=r"float64.*claim \"exact\"") as caught:
+        Bounds(claim="float32").check(wide, LINF, torch.zeros(1, 2))
+    assert "\n" not in str(caught.value)
+
+    def unknown(self, *boxes):
+        raise NotCovered("nothing is known about its executions")
+
+    monkeypatch.setattr(ReLU, "executed", unknown)
+    bent = Classifier(nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval(), 2)
+    with pytest.raises(UnsupportedOperator, match=r"relu.*claim \"exact\"") as caught:
+        Bounds(claim="float32").check(bent, LINF, torch.zeros(1, 2))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"claim": "float16"}, "unknown claim"),
+        ({"decide": "yes"}, "decide must be true"),
+        ({"method": "aut"}, "unknown"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings, words):
+    with pytest.raises(BadInput, match=words):
+        Bounds(**settings)
+
+
 def test_verdicts_and_radii(halves):
     x = [[0.9, 0.2], [0.5, 0.2], [0.5, 0.45], [0.2, 0.9], [0.5, 0.5]]
     far, near, close, wrong, tie = bound(halves, x, [0, 0, 0, 0, 0], threat=LINF, index=[7, 8, 9, 10, 11])
@@ -37,7 +99,8 @@ def test_verdicts_and_radii(halves):
     assert not near.holds_at(0.2)
     assert close.verdict is tie.verdict is Verdict.UNKNOWN
     assert "the input itself do not exceed" in tie.reason
-    assert close.evidence.margins[0] == pytest.approx(0.05 - 0.2, abs=1e-6)
+    assert close.evidence.margins[0] == pytest.approx(0.05, abs=1e-6)  # at the input: the search failed at 0.1
+    assert close.evidence.evaluations == 2
     assert (wrong.verdict, wrong.radius, wrong.evidence) == (Verdict.FALSIFIED, None, None)
     assert wrong.reason == "the input itself is misclassified"
     assert [one.index for one in (far, near, close, wrong, tie)] == [7, 8, 9, 10, 11]
@@ -87,7 +150,7 @@ def test_scores_that_overflow_are_unknown():
     ("model", "x", "method", "error", "words"),
     [
         (lambda x: x, [[0.1, 0.2]], "crown", ModelError, "use smoothing"),
-        (nn.Sequential(nn.Linear(2, 2), nn.GELU()), [[0.1, 0.2]], "crown", UnsupportedOperator, "gelu"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Hardshrink()), [[0.1, 0.2]], "crown", UnsupportedOperator, "hardshrink"),
         (nn.Linear(2, 2), [[0.1, 1.2]], "ibp", DataError, "outside the declared input box"),
         (nn.Linear(2, 2), [[0.1, 0.2]], "crwn", BadInput, "did you mean 'crown'"),
     ],

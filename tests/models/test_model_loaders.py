@@ -262,7 +262,6 @@ def test_weights_must_exist_and_have_a_known_suffix() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("net.onnx", "not read yet"),
         ("net.pt", "weights alone are no model"),
         ("net.pth", "weights alone are no model"),
         ("net.safetensors", "weights alone are no model"),

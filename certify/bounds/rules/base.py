@@ -183,6 +183,14 @@ class Nonlinear(Operator):
         """The shares (``self.shares``, B, ...) that a search begins with: those that give the planes of no choice."""
         raise NotImplementedError(f"{type(self).__name__} has no free shares")
 
+    @property
+    def lipschitz(self) -> float | None:
+        """The most that an entry changes per unit of change of its inputs together, in l2; None if that is not known.
+
+        It holds everywhere, not on a box.
+        """
+        return None
+
     @abstractmethod
     def bent(self, *boxes: Interval) -> Tensor:
         """Where the function is not one plane on ``boxes``: the entries that gain from tighter bounds (mask)."""

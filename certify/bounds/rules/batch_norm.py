@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
 
 __all__ = ["BatchNorm"]
 
@@ -83,12 +83,27 @@ class BatchNorm(Affine):
         return Example(seeded(nn.BatchNorm2d, 2), lower, lower + 0.5)
 
 
+def _normalized(call: Call, value: Any, mean: Any, variance: Any, gamma: Any, beta: Any, eps: float) -> Value:
+    if not isinstance(value, Value) or any(isinstance(given, Value) for given in (mean, variance, gamma, beta)):
+        raise NotCovered("its statistics or weights depend on the input")
+    return call.add(BatchNorm(mean, variance, gamma, beta, eps, len(value.shape)), value)
+
+
 @ATEN.register("batch_norm")
+@ATEN.register("instance_norm")
 def batch_norm(call: Call) -> Value:
-    """``torch.nn.functional.batch_norm`` with stored statistics."""
-    if call["training"] or call["running_mean"] is None:
-        raise NotCovered("it uses the statistics of the batch: call model.eval()")
-    operator = BatchNorm(
-        call["running_mean"], call["running_var"], call["weight"], call["bias"], call["eps"], len(call.shape)
-    )
-    return call.add(operator, call["input"])
+    """``torch.nn.functional.batch_norm`` and ``instance_norm`` with stored statistics."""
+    if call.get("training") or call.get("use_input_stats") or call["running_mean"] is None:
+        raise NotCovered("it uses the statistics of the batch: call model.eval(), and keep running statistics")
+    statistics, learned = (call["running_mean"], call["running_var"]), (call["weight"], call["bias"])
+    return _normalized(call, call["input"], *statistics, *learned, call["eps"])
+
+
+@ONNX.register("BatchNormalization")
+def onnx_batch_normalization(call: Call) -> Value:
+    """The same; older versions name the statistics otherwise."""
+    if call.get("training_mode", 0) or not call.get("spatial", 1):
+        raise NotCovered("only batch normalization by channel, outside of training, is covered")
+    prefix = "input_" if call.opset >= 14 else ""
+    statistics = call[f"{prefix}mean"], call[f"{prefix}var"]
+    return _normalized(call, call["X"], *statistics, call["scale"], call["B"], call["epsilon"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import RULES, Affine, Shape
 
 __all__ = ["Linear"]
 
@@ -60,12 +60,3 @@ class Linear(Affine):
     def example() -> Example:
         """Three inputs, two outputs."""
         return Example(seeded(nn.Linear, 3, 2), torch.tensor([[-1.0, 0.0, 2.0]]), torch.tensor([[1.0, 0.5, 2.0]]))
-
-
-@ATEN.register("linear")
-def linear(call: Call) -> Value:
-    """``torch.nn.functional.linear``."""
-    value, weight, bias = call["input"], call["weight"], call["bias"]
-    if not isinstance(value, Value) or isinstance(weight, Value) or isinstance(bias, Value):
-        raise NotCovered("its weights depend on the input")
-    return call.add(Linear(weight, bias), value)

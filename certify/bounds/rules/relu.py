@@ -23,6 +23,7 @@ class ReLU(Nonlinear):
 
     kind: ClassVar[str] = "relu"
     shares: ClassVar[int] = 1
+    lipschitz = 1.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """``max(x, 0)``."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, Shape, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
 from certify.bounds.tensors import Interval
 
-__all__ = ["Reshape"]
+__all__ = ["Reshape", "integers", "reshaped"]
 
 
 @RULES.register("reshape")
@@ -64,10 +65,81 @@ class Reshape(Affine):
 @ATEN.register("flatten")
 @ATEN.register("view")
 @ATEN.register("reshape")
+@ATEN.register("view_as")
+@ATEN.register("reshape_as")
 @ATEN.register("_unsafe_view")
 @ATEN.register("unflatten")
 @ATEN.register("squeeze")
 @ATEN.register("unsqueeze")
 def reshape(call: Call) -> Value:
     """Every torch spelling of it; the traced output shape says all there is to say."""
-    return call.add(Reshape(call.shape), call["self"])
+    if not isinstance(call["self"], Value):
+        raise NotCovered("a constant takes the shape of a result")
+    return reshaped(call, call["self"], call.shape)
+
+
+def reshaped(call: Call, value: Value, shape: Shape) -> Value:
+    """The result in another per-sample shape.
+
+    Raises:
+        NotCovered: if the samples have another number of entries: what is left would belong to other samples.
+    """
+    if math.prod(shape) != math.prod(value.shape):
+        raise NotCovered(f"samples of shape {value.shape} do not become samples of shape {shape}: it mixes a batch's")
+    return value if shape == value.shape else call.add(Reshape(shape), value)
+
+
+def integers(numbers: Any) -> list[int]:
+    """Whole numbers that ONNX gives as an attribute or, in newer versions, as a constant input.
+
+    Raises:
+        NotCovered: if they depend on the network's input.
+    """
+    if isinstance(numbers, Value):
+        raise NotCovered("its sizes or places depend on the input")
+    return [int(number) for number in (numbers.flatten().tolist() if isinstance(numbers, Tensor) else numbers or ())]
+
+
+@ONNX.register("Reshape")
+def onnx_reshape(call: Call) -> Value:
+    """The first number is the batch's, whatever it says, if the others hold one sample."""
+    value, sizes = call["data"], integers(call["shape"])
+    whole = (1,) * call.leading + value.shape
+    if not call.get("allowzero", 0):
+        sizes = [whole[i] if size == 0 and i < len(whole) else size for i, size in enumerate(sizes)]
+    if len(sizes) < call.leading:
+        raise NotCovered("it has no batch axis")
+    inner = sizes[call.leading :]
+    if inner.count(-1) == 1:
+        known = -math.prod(inner)
+        inner = [math.prod(value.shape) // known if size == -1 and known else size for size in inner]
+    return reshaped(call, value, tuple(inner))
+
+
+@ONNX.register("Flatten")
+def onnx_flatten(call: Call) -> Value:
+    """Two axes, of everything before ``axis`` and everything after it."""
+    value = call["input"]
+    axis = call["axis"] + (len(value.shape) + call.leading if call["axis"] < 0 else 0)
+    if not call.leading:
+        return reshaped(call, value, (math.prod(value.shape[:axis]), math.prod(value.shape[axis:])))
+    return reshaped(call, value, (math.prod(value.shape[max(0, axis - 1) :]),))
+
+
+@ONNX.register("Squeeze")
+def onnx_squeeze(call: Call) -> Value:
+    """Without some axes of length 1."""
+    value, axes = call["data"], integers(call["axes"])
+    if not axes and call.leading:
+        raise NotCovered("it names no axes: of a batch of one sample it would remove the batch axis")
+    gone = {call.axis(axis, value) for axis in axes} or {i for i, n in enumerate(value.shape) if n == 1}
+    return reshaped(call, value, tuple(n for i, n in enumerate(value.shape) if i not in gone))
+
+
+@ONNX.register("Unsqueeze")
+def onnx_unsqueeze(call: Call) -> Value:
+    """With further axes of length 1, whose places are counted in the result."""
+    value, axes = call["data"], integers(call["axes"])
+    result = Value("", (*value.shape, *(1,) * len(axes)))
+    new, old = {call.axis(axis, result) for axis in axes}, iter(value.shape)
+    return reshaped(call, value, tuple(1 if i in new else next(old) for i in range(len(result.shape))))

@@ -1,4 +1,4 @@
-"""Elementwise scale and shift by constants, as in the normalization of inputs; torch's sums are read here too."""
+"""Elementwise scale and shift by constants, as in the normalization of inputs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rules.add import Add
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.select import expanded
 
-__all__ = ["ScaleShift"]
+__all__ = ["ScaleShift", "combined", "fitted", "one_sample", "scaled"]
 
 
 class _Standardize(nn.Module):
@@ -23,13 +24,13 @@ class _Standardize(nn.Module):
 @RULES.register("scale_shift")
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleShift(Affine):
-    """``y = factor x + sign shift``, or ``x / factor + sign shift``.
+    """``y = factor x + alpha shift``, or ``x / factor + alpha shift``.
 
     Args:
         factor: constant that broadcasts to (B, ...), or None for 1.
         shift: the same, or None for 0.
         divide: whether to divide by the factor.
-        sign: -1 to subtract the shift.
+        alpha: what the shift is multiplied by, -1 to subtract it.
     """
 
     kind: ClassVar[str] = "scale_shift"
@@ -37,7 +38,7 @@ class ScaleShift(Affine):
     factor: Tensor | None = None
     shift: Tensor | None = None
     divide: bool = False
-    sign: int = 1
+    alpha: float = 1
 
     def _scaled(self, x: Tensor, factor: Tensor | None) -> Tensor:
         if factor is None:
@@ -46,8 +47,8 @@ class ScaleShift(Affine):
 
     @property
     def bias(self) -> Tensor | None:
-        """The signed shift."""
-        return None if self.shift is None else self.sign * self.shift
+        """The shift, times alpha."""
+        return None if self.shift is None else self.alpha * self.shift
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Scale, then shift."""
@@ -64,8 +65,8 @@ class ScaleShift(Affine):
 
     @property
     def forward_terms(self) -> int:
-        """A product, a sum, and the constants' own conversion to the working dtype."""
-        return 4
+        """A product, a sum, alpha, and the constants' own conversions to the working dtype."""
+        return 6
 
     @property
     def adjoint_terms(self) -> int:
@@ -78,83 +79,50 @@ class ScaleShift(Affine):
         return Example(_Standardize(), torch.tensor([[-1.0, 0.5]]), torch.tensor([[2.0, 1.0]]))
 
 
-def _constant(number: Any, value: Value) -> Tensor:
-    """A constant that is the same for every sample and does not enlarge the result."""
+def one_sample(call: Call, constant: Tensor, axes: int) -> Tensor:
+    """A constant without its batch axis, if it has one: a tensor that goes with samples of so many axes.
+
+    Raises:
+        NotCovered: if the constant is not the same for every sample.
+    """
+    if not call.leading or constant.dim() <= axes:
+        return constant
+    if constant.dim() > axes + 1 or not bool((constant == constant[:1]).all()):
+        raise NotCovered(f"a constant of shape {tuple(constant.shape)} differs between the samples of a batch")
+    return constant[0]
+
+
+def fitted(call: Call, number: Any, value: Value) -> tuple[Tensor, Value]:
+    """A constant as a tensor, and the result that it goes with, each as large as their combination needs."""
     constant = number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
-    shape = tuple(constant.shape)
-    if len(shape) == len(value.shape) + 1 and shape[0] == 1:
-        shape = shape[1:]
+    if not constant.is_floating_point():
+        constant = constant.to(call.dtype)
+    constant = one_sample(call, constant, len(value.shape))
+    return constant, expanded(call, value, _together(tuple(constant.shape), value.shape))
+
+
+def _together(first: Shape, second: Shape) -> Shape:
     try:
-        fits = torch.broadcast_shapes(shape, value.shape) == value.shape
+        return tuple(torch.broadcast_shapes(first, second))
     except RuntimeError:
-        fits = False
-    if not fits:
-        raise NotCovered(f"a constant of shape {tuple(constant.shape)} does not fit samples of shape {value.shape}")
-    return constant
+        raise NotCovered(f"shapes {first} and {second} do not go together") from None
 
 
-def _operands(call: Call) -> tuple[Any, Any]:
-    if call.arguments.get("alpha", 1) != 1:
-        raise NotCovered("alpha is not 1")
-    if call.arguments.get("rounding_mode") is not None:
-        raise NotCovered("division with rounding")
-    other = call["other"]
-    if isinstance(other, float):  # torch rounds a number to the dtype of the tensor that it meets
-        other = float(torch.tensor(other, dtype=call.dtype))
-    return call["self"], other
-
-
-def _sum(call: Call, first: Any, second: Any, sign: int) -> Value:
-    """``first + sign second``, where at least one of them is a result of the network."""
+def combined(call: Call, first: Any, second: Any, alpha: float = 1) -> Value:
+    """``first + alpha second``, where at least one of them is a result of the network."""
     if isinstance(first, Value) and isinstance(second, Value):
-        if first.shape != second.shape:
-            raise NotCovered(f"the two results have different shapes {first.shape} and {second.shape}")
-        return call.add(Add(sign), first, second)
+        shape = _together(first.shape, second.shape)
+        if abs(alpha) != 1:
+            second, alpha = scaled(call, second, alpha), 1
+        return call.add(Add(int(alpha)), expanded(call, first, shape), expanded(call, second, shape))
     if isinstance(first, Value):
-        return call.add(ScaleShift(shift=_constant(second, first), sign=sign), first)
-    factor = None if sign > 0 else torch.tensor(-1.0, dtype=torch.float64)
-    return call.add(ScaleShift(factor, _constant(first, second)), second)
+        constant, value = fitted(call, second, first)
+        return call.add(ScaleShift(shift=constant, alpha=alpha), value)
+    constant, value = fitted(call, first, second)
+    return call.add(ScaleShift(None if alpha == 1 else torch.tensor(alpha, dtype=torch.float64), constant), value)
 
 
-@ATEN.register("add")
-def add(call: Call) -> Value:
-    """A sum of two results, or of a result and a constant."""
-    return _sum(call, *_operands(call), sign=1)
-
-
-@ATEN.register("sub")
-def subtract(call: Call) -> Value:
-    """A difference."""
-    return _sum(call, *_operands(call), sign=-1)
-
-
-@ATEN.register("rsub")
-def subtract_from(call: Call) -> Value:
-    """``other - self``."""
-    first, second = _operands(call)
-    return _sum(call, second, first, sign=-1)
-
-
-@ATEN.register("mul")
-def multiply(call: Call) -> Value:
-    """A product with a constant."""
-    first, second = _operands(call)
-    if isinstance(first, Value) and isinstance(second, Value):
-        raise NotCovered("the product of two results is not affine")
-    value, constant = (first, second) if isinstance(first, Value) else (second, first)
-    return call.add(ScaleShift(_constant(constant, value)), value)
-
-
-@ATEN.register("div")
-def divide(call: Call) -> Value:
-    """A quotient with a constant divisor."""
-    value, divisor = _operands(call)
-    if not isinstance(value, Value) or isinstance(divisor, Value):
-        raise NotCovered("the divisor depends on the input")
-    return call.add(ScaleShift(_constant(divisor, value), divide=True), value)
-
-
-@ATEN.register("neg")
-def negate(call: Call) -> Value:
-    """A change of sign."""
-    return call.add(ScaleShift(torch.tensor(-1.0, dtype=torch.float64)), call["self"])
+def scaled(call: Call, value: Value, factor: Any, *, divide: bool = False) -> Value:
+    """A result times a constant, or over it."""
+    constant, value = fitted(call, factor, value)
+    return call.add(ScaleShift(constant, divide=divide), value)

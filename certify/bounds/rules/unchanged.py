@@ -1,8 +1,11 @@
-"""Calls that change no number of a network in eval mode."""
+"""Calls that change no number of a network in eval mode, or do not look at the numbers."""
 
 from __future__ import annotations
 
-from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
+import torch
+from torch import Tensor
+
+from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
 
 __all__: list[str] = []
 
@@ -11,6 +14,7 @@ __all__: list[str] = []
 @ATEN.register("clone")
 @ATEN.register("contiguous")
 @ATEN.register("alias")
+@ATEN.register("lift_fresh_copy")
 def unchanged(call: Call) -> Value:
     """Copies and views."""
     value: Value = call["self"]
@@ -34,4 +38,49 @@ def convert(call: Call) -> Value:
     if dtype is not None and not dtype.is_floating_point:
         raise NotCovered(f"conversion to {dtype} rounds to integers")
     value: Value = call["self"]
+    return value
+
+
+@ATEN.register("zeros_like")
+@ATEN.register("ones_like")
+@ATEN.register("full_like")
+def constant_like(call: Call) -> Tensor:
+    """Constants of the shape of a result, for one sample that stands for all."""
+    fill = {"zeros_like": 0.0, "ones_like": 1.0}.get(call.target)
+    value = call["self"]
+    given = call.get("fill_value") if fill is None else fill
+    if not isinstance(value, Value) or isinstance(given, Value):
+        raise NotCovered("the number that fills depends on the input")
+    return torch.full((1, *call.shape), float(given), dtype=call["dtype"] or call.dtype)
+
+
+@ONNX.register("Identity")
+def onnx_identity(call: Call) -> Value:
+    """The input."""
+    value: Value = call["input"]
+    return value
+
+
+@ONNX.register("Dropout")
+def onnx_dropout(call: Call) -> Value:
+    """Dropout outside of training."""
+    training = call.get("training_mode")
+    if training is not None and bool(training):
+        raise NotCovered("it is random in training mode: export the model in eval mode")
+    value: Value = call["data"]
+    return value
+
+
+FLOATS = {1: "float32", 11: "float64"}
+"""The types of ONNX that hold every float32."""
+
+
+@ONNX.register("Cast")
+def onnx_cast(call: Call) -> Value:
+    """A conversion between float32 and float64."""
+    if call["to"] not in FLOATS:
+        raise NotCovered(
+            f"conversion to type {call['to']} of ONNX rounds; only {' and '.join(FLOATS.values())} are covered"
+        )
+    value: Value = call["input"]
     return value

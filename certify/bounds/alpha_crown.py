@@ -1,0 +1,222 @@
+"""alpha-CROWN (Xu et al. 2021): CROWN whose free planes are searched for, row by row.
+
+Every choice of free planes is sound, so the search may be loose: it runs in float32 without error terms and leaves
+hints, one number in 0..255 for each plane. Proving takes hints and no search: backward passes with these planes, in
+whatever arithmetic the claim asks for. So hints are all that somebody needs who wants to derive the claim again.
+
+Each row has planes of its own, also the rows that bound intermediate results. Then a row's planes serve no other end
+than the row's own bound, and results can be bounded in order, each by a search in its own rows: no gradient through
+the whole network, and no more memory than one chunk of rows takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from certify.bounds.backward import RowBounds, backward, minimum
+from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten
+from certify.bounds.graph import Graph, Node
+from certify.bounds.hints import LEVELS, Hint
+from certify.bounds.ibp import bent, propagate
+from certify.bounds.layers import Layers
+from certify.bounds.linear import Coefficients, LinearBounds, Samples
+from certify.bounds.methods import METHODS
+from certify.bounds.patches import Patches
+from certify.bounds.region import Region
+from certify.bounds.rules.base import Nonlinear
+from certify.bounds.tensors import Interval, Relaxation
+from certify.core.evidence import Claim
+
+__all__ = ["Hint", "alpha_crown", "prove", "search"]
+
+ITERATIONS = 20
+
+RATE, DECAY = 0.5, 0.9
+"""Shares lie in [0, 1]: long first steps find the right side, short last ones the place."""
+
+MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
+"""Adam's constants."""
+
+FIRST, NONE = torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
+"""The one sample that there is, and no entries."""
+
+
+class _Sharing:
+    """Planes by shares (k, b, r, ...) for each row. Nodes are given theirs when a backward pass first meets them."""
+
+    def __init__(self, shares: dict[str, Tensor] | None = None) -> None:
+        self.shares = {} if shares is None else shares
+        self.search = shares is None
+
+    def __call__(
+        self, layers: Layers, node: Node, A: Coefficients, samples: Samples
+    ) -> tuple[Relaxation, Tensor | None]:
+        operator = node.operator
+        assert isinstance(operator, Nonlinear)
+        entries = A if isinstance(A, Tensor) else A.A
+        boxes = [_fit(layers.boxes[name], A, samples) for name in node.inputs]
+        shares = None
+        if operator.shares > 0:
+            if self.search and node.name not in self.shares:
+                leans = [_fit(layers.leans.get(name, layers.boxes[name]), A, samples) for name in node.inputs]
+                start = operator.start(*leans).expand(operator.shares, *entries.shape)
+                self.shares[node.name] = start.clone().requires_grad_()
+            shares = self.shares[node.name]
+        planes = operator.relax(*boxes, shares=shares)
+        if isinstance(A, Patches):
+            planes = _inside(planes, A.of(entries.new_ones(1, *node.shape)))
+        if not layers.outward:
+            return planes, None
+        error = layers.error_of_planes(node, planes, [box.magnitude() for box in boxes])
+        if (off := layers.executed(node)) is not None:
+            error = error + _fitted(off, A, samples)
+        return planes, error
+
+
+def _fitted(values: Tensor, A: Coefficients, samples: Samples) -> Tensor:
+    return A.of(values[samples]) if isinstance(A, Patches) else values[samples].unsqueeze(1)
+
+
+def _fit(box: Interval, A: Coefficients, samples: Samples) -> Interval:
+    return Interval(_fitted(box.lower, A, samples), _fitted(box.upper, A, samples))
+
+
+def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:
+    """Planes without offsets where windows stick out: there is no neuron."""
+    lower, upper = (None if o is None else o * inside for o in (planes.lower_offset, planes.upper_offset))
+    return Relaxation(planes.lower_slopes, lower, planes.upper_slopes, upper)
+
+
+def _climb(layers: Layers, rows: LinearBounds, samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
+    """The best lower bounds found for rows, (b, r), and the shares they were found with.
+
+    Steps are Adam's (Kingma & Ba 2015), projected to [0, 1].
+    """
+    sharing = _Sharing()
+    best = rows.b.new_full(rows.b.shape, -torch.inf)
+    kept: dict[str, Tensor] = {}
+    mean: dict[str, Tensor] = {}
+    square: dict[str, Tensor] = {}
+    for iteration in range(ITERATIONS + 1):
+        with torch.enable_grad():
+            lower = minimum(layers, backward(layers, rows, samples, sharing), samples).lower
+            total = lower.sum()
+        better = lower.detach() > best
+        best = torch.where(better, lower.detach(), best)
+        for name, shares in sharing.shares.items():
+            mask = better.reshape(1, *better.shape, *(1,) * (shares.dim() - 3))
+            kept[name] = torch.where(mask, shares.detach(), kept[name]) if name in kept else shares.detach().clone()
+        if iteration == ITERATIONS or not sharing.shares:
+            break
+        names = list(sharing.shares)
+        slopes = torch.autograd.grad(total, [sharing.shares[name] for name in names])
+        step = RATE * DECAY**iteration
+        for name, slope in zip(names, slopes, strict=True):
+            mean[name] = slope.mul_(1 - MEAN) if iteration == 0 else mean[name].mul_(MEAN).add_(slope, alpha=1 - MEAN)
+            part = slope / (1 - MEAN) if iteration == 0 else slope
+            square[name] = (
+                part.square().mul_(1 - SQUARE)
+                if iteration == 0
+                else square[name].mul_(SQUARE).addcmul_(part, part, value=1 - SQUARE)
+            )
+            size = (square[name] / (1 - SQUARE ** (iteration + 1))).sqrt_().add_(TINY)
+            with torch.no_grad():
+                sharing.shares[name].addcdiv_(mean[name], size, value=step / (1 - MEAN ** (iteration + 1))).clamp_(0, 1)
+    return best, kept
+
+
+def search(graph: Graph, region: Region, C: Tensor, *, joint: bool = True) -> tuple[RowBounds, tuple[Hint, ...]]:
+    """Lower bounds of ``C y`` for one region, (1, rows), without error terms, and the planes that gave them.
+
+    Args:
+        graph: the network; float32 is the precision to search in.
+        region: one region of inputs, of the graph's dtype.
+        C: (1, rows, outputs).
+        joint: search for planes of the rows that bound intermediate results too.
+    """
+    hints: list[Hint] = []
+    layers = propagate(graph, region, claim=None, tighten=partial(_searched, hints) if joint else tighten)
+    best, shares = _climb(layers, _asked(graph, C), FIRST)
+    hints.append(_hint("", NONE, shares))
+    return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
+
+
+def prove(graph: Graph, region: Region, C: Tensor, hints: Sequence[Hint], *, claim: Claim | None) -> RowBounds:
+    """The same lower bounds by the planes of hints alone, with error terms where there is a claim."""
+    layers = propagate(graph, region, claim=claim, tighten=partial(_proved, hints))
+    found = output_rows(layers, C)
+    for hint in hints:
+        if hint.name == "":
+            found = found.better(_bounded(layers, _asked(graph, C), hint))
+    return found
+
+
+def _asked(graph: Graph, C: Tensor) -> LinearBounds:
+    return LinearBounds.of(graph.output.name, C.reshape(*C.shape[:2], *graph.output.shape))
+
+
+def _searched(hints: list[Hint], layers: Layers, name: str, wanted: Tensor) -> Interval:
+    """CROWN first; a search for the entries that are open after it."""
+    box = layers.boxes[name] = tighten(layers, name, wanted)
+    for samples, entries, rows in entry_rows(layers, name, wanted & bent(layers, name)):
+        lower, shares = _climb(layers, rows.both_signs(), samples)
+        box = _tightened(layers, box, entries[0], lower)
+        hints.append(_hint(name, entries[0], shares))
+    return box
+
+
+def _proved(hints: Sequence[Hint], layers: Layers, name: str, wanted: Tensor) -> Interval:
+    box = layers.boxes[name] = tighten(layers, name, wanted)
+    for hint in hints:
+        if hint.name == name:
+            rows = rows_for(layers, name, 0, hint.entries).both_signs()
+            box = _tightened(layers, box, hint.entries, _bounded(layers, rows, hint).lower)
+    return box
+
+
+def _bounded(layers: Layers, rows: LinearBounds, hint: Hint) -> RowBounds:
+    dtype = layers.graph.dtype
+    shares = {name: share.unsqueeze(1).to(dtype) / LEVELS for name, share in hint.shares.items()}
+    return minimum(layers, backward(layers, rows, FIRST, _Sharing(shares)), FIRST)
+
+
+def _tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:
+    """A box cut by lower bounds (1, 2 r) of entries (r,) of its one sample and then of their negatives."""
+    below, above = (end.flatten(1).clone() for end in (box.lower, box.upper))
+    below[0, entries], above[0, entries] = lower[0, : len(entries)], -lower[0, len(entries) :]
+    ends = (torch.minimum(below, above), torch.maximum(below, above))
+    return meet(layers, box, Interval(*(end.reshape(box.shape) for end in ends)))
+
+
+def _hint(name: str, entries: Tensor, shares: Mapping[str, Tensor]) -> Hint:
+    whole = {node: (share[:, 0] * LEVELS).round().to(torch.uint8) for node, share in shares.items()}
+    return Hint(name, entries, whole)
+
+
+@METHODS.register("alpha-crown")
+def alpha_crown(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+    """Planes searched for every row, also of those that bound intermediate results."""
+    return _one_by_one(graph, region, C, claim, joint=True)
+
+
+@METHODS.register("alpha-crown-last")
+def alpha_crown_last(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+    """Planes searched for the rows asked for; intermediate results as CROWN bounds them."""
+    return _one_by_one(graph, region, C, claim, joint=False)
+
+
+def _one_by_one(graph: Graph, region: Region, C: Tensor, claim: Claim | None, *, joint: bool) -> RowBounds:
+    """One sample after the other: rows of one fill a chunk, and what is found for it depends on it alone."""
+    guide = graph if claim is None else graph.to(torch.float32)
+    parts = []
+    for i in range(len(C)):
+        one, rows = region.rows(slice(i, i + 1)), C[i : i + 1]
+        found, hints = search(guide, one.to(guide.dtype), rows.to(guide.dtype), joint=joint)
+        if claim is not None:
+            found = prove(graph, one, rows, hints, claim=claim)
+        parts.append(RowBounds(found.lower, found.slack, (hints,)))
+    return RowBounds.join(parts)

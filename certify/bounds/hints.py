@@ -1,0 +1,75 @@
+"""Which free planes a search chose: enough to derive its bounds again without it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.errors import BadInput
+
+__all__ = ["LEVELS", "Hint", "packed", "unpacked"]
+
+LEVELS = 255
+"""Shares are kept as whole numbers up to this."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hint:
+    """Planes for some rows of one sample.
+
+    Args:
+        name: the result that the rows are entries of, or "" for the rows that were asked for.
+        entries: (r,) which; each stands for itself and then for its negative. Empty for the rows asked for.
+        shares: by nonlinear node, (shares, rows, ...) uint8, in the layout that the backward pass has there.
+    """
+
+    name: str
+    entries: Tensor
+    shares: Mapping[str, Tensor]
+
+
+def packed(hints: Sequence[Hint]) -> str:
+    """Hints as text for a certificate: a JSON table of contents and the numbers, compressed, in base 64.
+
+    >>> hint = Hint("linear", torch.tensor([3]), {"relu": torch.tensor([[[0, 255]]], dtype=torch.uint8)})
+    >>> [again] = unpacked(packed([hint]))
+    >>> again.name, again.entries, again.shares["relu"].tolist()
+    ('linear', tensor([3]), [[[0, 255]]])
+    """
+    contents = [
+        {"name": h.name, "entries": h.entries.tolist(), "shares": {k: list(v.shape) for k, v in h.shares.items()}}
+        for h in hints
+    ]
+    head = json.dumps(contents, separators=(",", ":")).encode()
+    numbers = b"".join(share.cpu().numpy().tobytes() for hint in hints for share in hint.shares.values())
+    return base64.b64encode(zlib.compress(len(head).to_bytes(8, "big") + head + numbers, 9)).decode()
+
+
+def unpacked(text: str) -> tuple[Hint, ...]:
+    """Inverse of :func:`packed`.
+
+    Raises:
+        BadInput: for text that is no such thing.
+    """
+    try:
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+        begin = 8 + int.from_bytes(data[:8], "big")
+        numbers = np.frombuffer(data, dtype=np.uint8, offset=begin)
+        hints = []
+        for one in json.loads(data[8:begin]):
+            shares = {}
+            for name, shape in one["shares"].items():
+                count = int(np.prod(shape))
+                shares[name] = torch.from_numpy(numbers[:count].reshape(shape).copy())
+                numbers = numbers[count:]
+            hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares))
+    except (ValueError, KeyError, TypeError, zlib.error) as problem:
+        raise BadInput("the slopes of a certificate cannot be read: they were cut or changed") from problem
+    return tuple(hints)

@@ -1,0 +1,205 @@
+"""ONNX files: read, refused early where they are no function of one float tensor, and run in their own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.bounds.rules.base import Shape
+from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperator, one_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+__all__ = ["OPSETS", "OnnxFile", "read_onnx"]
+
+OPSETS = range(8, 21)
+"""Versions of ONNX's operators that are read."""
+
+DTYPES = {1: torch.float32, 11: torch.float64}
+"""ONNX's codes of element types that a network may compute in."""
+
+_STANDARD = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxFile:
+    """A valid model of one float input, with what its header says.
+
+    Args:
+        label: what messages call it.
+        model: its content, external weights included.
+        opset: version of its operators.
+        input: name of its input.
+        shape: shape of one sample.
+        leading: 1 if the first axis of its tensors is the batch, 0 if its whole input is one sample.
+        batched: whether it states that it takes several samples at once.
+        dtype: the floating-point type that it computes in.
+        constants: its stored tensors.
+        session: onnxruntime, which says what the file computes.
+    """
+
+    label: str
+    model: ModelProto
+    opset: int
+    input: str
+    shape: Shape
+    leading: int
+    batched: bool
+    dtype: torch.dtype
+    constants: dict[str, NDArray[Any]]
+    session: Any
+
+    def run(self, x: Tensor, output: str | None = None, *, together: bool = False) -> Tensor:
+        """An output (by default all there is) for a batch of samples (B, *shape).
+
+        Each sample by itself, or all ``together`` in one call.
+
+        Raises:
+            ModelError: if onnxruntime fails.
+        """
+        given = x.detach().to("cpu", self.dtype)
+        calls = list(given) if self.leading == 0 else [given] if together else list(given.split(1))
+        names = None if output is None else [output]
+        try:
+            made = [
+                torch.from_numpy(np.array(self.session.run(names, {self.input: call.numpy()})[0])) for call in calls
+            ]
+        except Exception as problem:  # onnxruntime's errors have no common class
+            raise ModelError(f"{self.label} cannot be run by onnxruntime: {_complaint(problem)}") from problem
+        return torch.cat(made) if self.leading else torch.stack(made)
+
+
+def read_onnx(source: Path | bytes) -> OnnxFile:
+    """Read a model, all weights included, without running it.
+
+    Args:
+        source: a file, or its content.
+
+    Raises:
+        BadInput: if there is no such file.
+        ModelError: if it is corrupt, misses weights, or is no function of one float32 or float64 tensor of known shape.
+        UnsupportedOperator: for operators of another version or domain.
+        MissingExtra: without onnx or onnxruntime.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  every import is compared with it
+    except ImportError as absent:
+        raise MissingExtra(absent.name or "onnx", "onnx", "reading ONNX files") from absent
+    label = "the ONNX model" if isinstance(source, bytes) else str(source)
+    try:
+        content = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as problem:
+        raise BadInput(f"cannot read {label}: {one_line(problem)}") from problem
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as problem:  # protobuf's own error, and whatever its decoder meets
+        raise ModelError(f"{label} is no ONNX file, or a corrupt one; export it again") from problem
+    opset = _opset(label, model)
+    _load_external(label, model, None if isinstance(source, bytes) else source.parent)
+    _check_domains(model)
+    if model.graph.sparse_initializer:
+        raise ModelError(f"{label} stores sparse tensors; export it with dense weights")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    name, sizes, dtype = _only_input(label, [given for given in model.graph.input if given.name not in stored])
+    session = _session(label, model)  # finds faults in the graph, too
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    leading = int(sizes[0] in (None, 1) and (len(sizes) > 1 or sizes[0] is None))
+    shape = tuple(size for size in sizes[leading:] if size is not None)
+    return OnnxFile(label, model, opset, name, shape, leading, sizes[0] is None, dtype, constants, session)
+
+
+def _opset(label: str, model: ModelProto) -> int:
+    versions = {entry.version for entry in model.opset_import if entry.domain in _STANDARD}
+    if len(versions) != 1:
+        said = f"states {len(versions)} opsets" if versions else "states no opset"
+        raise ModelError(f"{label} {said}, or is no ONNX file: export it again with opset_version={OPSETS[-1]}")
+    [opset] = versions
+    if opset not in OPSETS:
+        side = f"newer than {OPSETS[-1]}" if opset > OPSETS[-1] else f"older than {OPSETS[0]}"
+        raise ModelError(f"{label}: opset {opset} is {side}: export again with opset_version={OPSETS[-1]}")
+    return opset
+
+
+def _load_external(label: str, model: ModelProto, folder: Path | None) -> None:
+    from onnx import external_data_helper as external
+
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        if external.uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    if not places:
+        return
+    if folder is None:
+        raise ModelError(f"{label} keeps weights in the file {min(places)!r}: give its path, not its content")
+    for place in sorted(places):
+        if not (folder / place).is_file():
+            raise ModelError(f"{label} keeps weights in the file {place!r}, which is not in {folder}: put it there")
+    try:
+        external.load_external_data_for_model(model, str(folder))
+    except Exception as problem:  # onnx documents no narrower class
+        raise ModelError(f"{label} keeps weights in a file that cannot be read: {one_line(problem)}") from problem
+
+
+def _check_domains(model: ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain not in _STANDARD:
+            raise UnsupportedOperator(
+                f"node {node.name or node.output[0]} ({node.domain}.{node.op_type}) has no rule: only ONNX's own "
+                "operators are read; export the model without it"
+            )
+
+
+def _only_input(label: str, inputs: Iterable[ValueInfoProto]) -> tuple[str, list[int | None], torch.dtype]:
+    """Name, sizes (None for a dynamic batch axis) and type of the one input."""
+    from onnx import TensorProto
+
+    given = list(inputs)
+    if len(given) != 1:
+        names = ", ".join(repr(value.name) for value in given) or "none"
+        raise ModelError(f"{label} has {len(given)} inputs ({names}); bounds need a function of one tensor")
+    name, kind = given[0].name, given[0].type.tensor_type
+    if kind.elem_type not in DTYPES:
+        found = TensorProto.DataType.Name(kind.elem_type).lower()
+        raise ModelError(f"{label}: input {name!r} is {found}; certificates need float32: export the model in float32")
+    if not kind.HasField("shape") or len(kind.shape.dim) == 0:
+        raise ModelError(f"{label}: input {name!r} has no shape; export the model with fixed sizes")
+    sizes: list[int | None] = [size.dim_value if size.dim_value > 0 else None for size in kind.shape.dim]
+    for axis, size in enumerate(sizes):
+        if axis > 0 and size is None:
+            dimension = kind.shape.dim[axis].dim_param or axis
+            raise ModelError(
+                f"{label}: dimension {dimension!r} of input {name!r} is dynamic; export with fixed sizes, only the "
+                "first (batch) axis may be dynamic"
+            )
+    return name, sizes, DTYPES[kind.elem_type]
+
+
+def _session(label: str, model: ModelProto) -> Any:
+    """A session on one thread, without rewritings."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # what matters is raised
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime's errors have no common class
+        raise ModelError(f"{label} is refused by onnxruntime: {_complaint(problem)}") from problem
+
+
+def _complaint(problem: Exception) -> str:
+    """What onnxruntime says, without the codes in front."""
+    return str(problem).partition("\n")[0].rpartition(" : ")[2]

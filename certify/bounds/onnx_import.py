@@ -1,0 +1,204 @@
+"""From an ONNX file to a :class:`~certify.bounds.graph.Graph`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.bounds.builder import Builder
+from certify.bounds.graph import Graph
+from certify.bounds.onnx_file import DTYPES, OnnxFile, read_onnx
+from certify.bounds.onnx_node import arguments, fold, inferred
+from certify.bounds.probes import agree, probes
+from certify.bounds.rules.base import ONNX, Call, NotCovered, Shape, Value
+from certify.errors import ModelError, UnsupportedOperator
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+__all__ = ["graph_of", "import_onnx"]
+
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+"""Operators whose result is another one each time."""
+
+
+def import_onnx(source: Path | bytes) -> Graph:
+    """Read an ONNX file as a graph of operators that have bound rules.
+
+    What does not depend on the input (stored tensors, shapes, arithmetic on them) is computed here. A first axis that
+    is dynamic or 1 is the batch; if the input's first axis has another size, the whole input is one sample. The graph
+    is compared with onnxruntime on random inputs before it is returned.
+
+    Args:
+        source: a file of opset 8 to 20, or its content.
+
+    Raises:
+        UnsupportedOperator: names the node, the operator, and the ways out.
+        ModelError: if the file is corrupt or is no function of one float tensor, or the graph computes something else.
+        BadInput: if there is no such file.
+        MissingExtra: without onnx or onnxruntime.
+
+    >>> from onnx import TensorProto, helper
+    >>> x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy")
+    >>> model = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    >>> content = helper.make_model(model, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    >>> [node.operator.kind for node in import_onnx(content.SerializeToString()).nodes]
+    ['relu']
+    """
+    return graph_of(read_onnx(source))
+
+
+def graph_of(file: OnnxFile) -> Graph:
+    """The graph of a file that was read already; otherwise as :func:`import_onnx`."""
+    reader = _Reader(file)
+    output = reader.read()
+    graph = reader.builder.graph(reader.results[output])
+    _compare(graph, file, output)
+    return graph
+
+
+class _Reader:
+    """One pass over a file. ``results`` holds constants as arrays and everything else as values."""
+
+    def __init__(self, file: OnnxFile) -> None:
+        self.file = file
+        self.builder = Builder(file.dtype)
+        self.results: dict[str, Any] = {**file.constants, file.input: self.builder.begin(file.input, file.shape)}
+        self.types = {given.name: given.type.tensor_type.elem_type for given in file.model.graph.input}
+
+    def read(self) -> str:
+        """Read all nodes that matter; the name of the output that depends on the input."""
+        graph = self.file.model.graph
+        wanted, nodes = {output.name for output in graph.output}, []
+        for node in reversed(graph.node):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                nodes.append(node)
+        for node in reversed(nodes):
+            try:
+                self._node(node)
+            except NotCovered as problem:
+                raise UnsupportedOperator(
+                    f"{_named(node)} has no rule: {problem}; add one under "
+                    "certify/bounds/rules, or use smoothing, which needs none"
+                ) from None
+        outputs = [output.name for output in graph.output if isinstance(self.results.get(output.name), Value)]
+        if len(outputs) != 1:
+            names = f" ({', '.join(map(repr, outputs))})" if outputs else ""
+            raise ModelError(
+                f"{self.file.label} has {len(outputs)} outputs that depend on its input{names}; export it with one"
+            )
+        return outputs[0]
+
+    def _node(self, node: NodeProto) -> None:
+        if missing := [name for name in node.input if name and name not in self.results]:
+            raise NotCovered(f"it reads {missing[0]!r}, a further output that no rule covers")
+        inputs = [self.results[name] if name else None for name in node.input]
+        if node.op_type in RANDOM:
+            raise ModelError(f"{self.file.label}: {_named(node)} draws random numbers; export it without")
+        if node.op_type in ("Shape", "Size"):  # what they say about a result is constant, a batch of one
+            inputs = [self._stand_in(value) if isinstance(value, Value) else value for value in inputs]
+        if any(isinstance(value, Value) for value in inputs):
+            results = self._apply(node, inputs)
+        else:
+            results = fold(node, inputs, self.file.opset)
+        self.results.update(zip(node.output, results, strict=False))
+
+    def _stand_in(self, value: Value) -> NDArray[Any]:
+        return np.broadcast_to(np.float32(0), self._batch(value.shape))
+
+    def _batch(self, shape: Shape) -> Shape:
+        """The shape of the file's own tensor."""
+        return (1,) * self.file.leading + shape
+
+    def _apply(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
+        if node.op_type not in ONNX:
+            raise NotCovered(f"operator {node.op_type} is unknown")
+        shapes = self._shapes(node, inputs)
+        build = self.builder.adder(node.name or node.output[0], "")
+        given = arguments(node, inputs, self.file.opset)
+        first = shapes[0] if shapes[0] is not None else ()
+        call = Call(node.op_type, given, self.file.dtype, first, build, self.file.opset, self.file.leading)
+        made = ONNX[node.op_type](call)
+        results = [made] if isinstance(made, (Value, Tensor)) else list(made)
+        for result, shape in zip(results, shapes, strict=False):
+            if isinstance(result, Value) and shape is not None and result.shape != shape:
+                raise NotCovered(f"its rule makes samples of shape {result.shape}, ONNX {shape}")
+        return [result.numpy() if isinstance(result, Tensor) else result for result in results]
+
+    def _shapes(self, node: NodeProto, inputs: Sequence[Any]) -> list[Shape | None]:
+        """Per-sample shape of each result, as ONNX states it; None where it does not.
+
+        Raises:
+            NotCovered: if the first result has no batch axis, or is not made of float32 or float64 numbers.
+        """
+        from onnx import TensorProto, helper
+
+        constants = {name: v for name, v in zip(node.input, inputs, strict=True) if isinstance(v, np.ndarray)}
+        types = {
+            name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in constants.items()
+        }
+        for name, value in zip(node.input, inputs, strict=True):
+            if isinstance(value, Value):
+                types[name] = helper.make_tensor_type_proto(self.types[name], self._batch(value.shape))
+        found = inferred(node, types, constants, self.file.opset)
+        shapes: list[Shape | None] = []
+        for output in node.output:
+            kind = found[output].tensor_type if output in found else None
+            self.types[output] = kind.elem_type if kind else self.types[self.file.input]
+            sizes = [size.dim_value for size in kind.shape.dim if size.HasField("dim_value")] if kind else []
+            known = kind and kind.HasField("shape") and len(sizes) == len(kind.shape.dim)
+            shapes.append(tuple(sizes[self.file.leading :]) if known else None)
+            if output != node.output[0]:
+                continue
+            if self.types[output] not in DTYPES:
+                name = TensorProto.DataType.Name(self.types[output]).lower()
+                raise NotCovered(f"its result is {name}; rules are about float32 and float64")
+            if known and self.file.leading and sizes[:1] != [1]:
+                raise NotCovered("it mixes the samples of a batch")
+        return shapes
+
+
+def _named(node: NodeProto) -> str:
+    return f"node {node.name or node.output[0]} ({node.op_type})"
+
+
+def _compare(graph: Graph, file: OnnxFile, output: str) -> None:
+    """Refuse a graph that does not compute what onnxruntime computes, on single inputs and where it can on a batch.
+
+    onnxruntime rounds, in the file's own type. How much that may matter is measured: by how far the graph, executed in
+    the same type, ends from its execution in float64, on this input or others of at most comparable size.
+    """
+    x = probes(graph.shape).to(file.dtype)
+    with torch.no_grad():
+        rounded, exact = graph.forward(x).double(), graph.to(torch.float64).forward(x.double())
+    runs = [file.run(x, output)]
+    if file.batched:
+        # A file with a batch of 1 written into a shape states more than it can do: then single inputs are what it is.
+        with contextlib.suppress(ModelError):
+            runs.append(file.run(x, output, together=True))
+    reach = x.double().abs().flatten(1).amax(dim=1)
+    comparable = reach <= 2 * reach.clamp(min=1).unsqueeze(1)
+    noise = (rounded - exact).nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
+    noise = torch.where(comparable, noise, 0.0).amax(dim=1)
+    for expected in (run.double() for run in runs):
+        if expected.shape != exact.shape:
+            raise ModelError(
+                f"{file.label}: onnxruntime returns {tuple(expected.shape)} for {len(x)} inputs, the imported graph "
+                f"{tuple(exact.shape)}; the samples of a batch are mixed"
+            )
+        sizes = expected.nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
+        tolerance = (1e-5 * sizes + 16 * noise + 1e-9).reshape(-1, *[1] * (exact.dim() - 1))
+        overflowed = ~expected.isfinite()
+        if not agree(torch.where(overflowed, rounded, exact), expected, tolerance):
+            raise ModelError(f"{file.label}: the imported graph does not compute what onnxruntime computes; report it")

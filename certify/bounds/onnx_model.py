@@ -1,0 +1,72 @@
+"""``FILE.onnx`` as a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from certify.bounds.graph_module import GraphModule
+from certify.bounds.onnx_file import OnnxFile, read_onnx
+from certify.bounds.onnx_import import graph_of
+from certify.errors import UnsupportedOperator
+from certify.models.classifier import Classifier
+from certify.models.files import MODEL_FILES
+
+__all__ = ["Executed", "load_onnx"]
+
+
+@MODEL_FILES.register(".onnx")
+def load_onnx(
+    path: Path,
+    num_classes: int | None = None,
+    input_box: tuple[float, float] | None = (0.0, 1.0),
+    device: str = "cpu",
+) -> Classifier:
+    """Read an ONNX file as a classifier: differentiable, and ready for bounds.
+
+    A network with an operator that has no rule is executed by onnxruntime instead, as a function: smoothing needs no
+    more, and bounds say which operator it was.
+
+    Args:
+        path: a file of opset 8 to 20 with one input and one output.
+        num_classes: the number of outputs if not given.
+        input_box, device: as in :class:`Classifier`.
+
+    Raises:
+        ModelError: as :func:`~certify.bounds.onnx_import.import_onnx`.
+    """
+    file = read_onnx(path)
+    try:
+        graph = graph_of(file)
+    except UnsupportedOperator as refusal:
+        function = Executed(file, refusal)
+        content = hashlib.sha256(file.model.SerializeToString(deterministic=True)).hexdigest()
+        return Classifier(function, num_classes or function.outputs, input_box, name=path.name, digest=content)
+    module = GraphModule(graph).eval()
+    return Classifier(module, num_classes or math.prod(graph.output.shape), input_box, device=device, name=path.name)
+
+
+class Executed:
+    """Scores (B, K) from onnxruntime, each sample by itself, so that they cannot depend on the batch.
+
+    Args:
+        file: with one output.
+        refusal: why there is no graph.
+
+    Raises:
+        UnsupportedOperator: the refusal, if the file has several outputs.
+    """
+
+    def __init__(self, file: OnnxFile, refusal: UnsupportedOperator) -> None:
+        if len(file.model.graph.output) != 1:
+            raise refusal
+        self.file, self.refusal = file, refusal
+        self.outputs = self(torch.zeros(1, *file.shape)).shape[1]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The file's answers on the CPU, back on the device of ``x``."""
+        return self.file.run(x).flatten(1).to(x.device)

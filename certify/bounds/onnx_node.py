@@ -1,0 +1,136 @@
+"""One node of an ONNX file: its arguments by name, the shapes of its results, its results on constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from certify.bounds.rules.base import NotCovered
+from certify.errors import one_line
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, NodeProto, TypeProto
+    from onnx.defs import OpSchema
+
+__all__ = ["arguments", "fold", "inferred"]
+
+SETTING = 64
+"""Constants of at most so many entries are shown to shape inference: shapes, axes and scales, but no weights."""
+
+
+def arguments(node: NodeProto, values: Sequence[Any], opset: int) -> dict[str, Any]:
+    """A node's attributes and inputs by the names of its operator's schema, defaults filled in.
+
+    Args:
+        values: its inputs in order; arrays become tensors of torch, anything else stays.
+
+    Raises:
+        NotCovered: for an argument that no rule can read.
+    """
+    import onnx
+
+    schema = onnx.defs.get_schema(node.op_type, opset)
+    given = {attribute.name: attribute for attribute in node.attribute}
+    attributes = {name: _content(given.get(name, known.default_value)) for name, known in schema.attributes.items()}
+    return {**attributes, **_inputs(values, schema)}
+
+
+def inferred(
+    node: NodeProto, types: Mapping[str, TypeProto], constants: Mapping[str, NDArray[Any]], opset: int
+) -> dict[str, TypeProto]:
+    """Types and shapes of a node's results as ONNX states them; some may be missing.
+
+    Args:
+        types: types and shapes of all inputs.
+        constants: those inputs that are known.
+
+    Raises:
+        NotCovered: if the node does not fit its inputs.
+    """
+    from onnx import defs, helper, numpy_helper, shape_inference
+
+    data = {
+        name: numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape))
+        for name, value in constants.items()
+        if value.ndim <= 1 and value.size <= SETTING
+    }
+    schema, version = defs.get_schema(node.op_type, opset), [helper.make_opsetid("", opset)]
+    try:
+        return shape_inference.infer_node_outputs(schema, node, dict(types), data, opset_imports=version)
+    except shape_inference.InferenceError as problem:
+        raise NotCovered(f"it does not fit its inputs ({one_line(problem)})") from problem
+
+
+def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[Any]:
+    """Results of a node on constants, arrays or None where an input is left out.
+
+    Raises:
+        NotCovered: if they cannot be computed.
+    """
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {name: value for name, value in zip(node.input, values, strict=True) if value is not None}
+    try:
+        given = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in feeds.items()
+        ]
+        made = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        # A whole model, because the evaluator takes a bare node as one of the newest opset.
+        model = helper.make_model(
+            helper.make_graph([node], "constant", given, made), opset_imports=[helper.make_opsetid("", opset)]
+        )
+        with np.errstate(all="ignore"):
+            return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
+    except Exception as problem:  # it documents no narrower class
+        raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
+
+
+def _inputs(values: Sequence[Any], schema: OpSchema) -> dict[str, Any]:
+    """A node's inputs by formal name: None where one is left out, a list for a variadic one."""
+    given = [_tensor(value) for value in values]
+    named: dict[str, Any] = {}
+    for place, parameter in enumerate(schema.inputs):
+        if parameter.option == parameter.option.Variadic:
+            named[parameter.name] = given[place:]
+        else:
+            named[parameter.name] = given[place] if place < len(given) else None
+    return named
+
+
+def _tensor(value: Any) -> Any:
+    """A constant as a tensor of torch; a value as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    try:
+        return torch.from_numpy(np.array(value))
+    except TypeError as problem:
+        raise NotCovered(f"it reads a constant of type {value.dtype}") from problem
+
+
+def _attributes(node: NodeProto, schema: OpSchema) -> dict[str, Any]:
+    """A node's attributes by name, defaults filled in; None for one that has none."""
+    given = {attribute.name: attribute for attribute in node.attribute}
+    return {name: _content(given.get(name, known.default_value)) for name, known in schema.attributes.items()}
+
+
+def _content(attribute: AttributeProto) -> Any:
+    from onnx import GraphProto, TensorProto, helper, numpy_helper
+
+    if not attribute.type:
+        return None
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, GraphProto):
+        raise NotCovered("it runs a graph of its own")
+    if isinstance(value, TensorProto):
+        return _tensor(numpy_helper.to_array(value))
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (int, float)):
+        return value
+    return [entry.decode() if isinstance(entry, bytes) else entry for entry in value]

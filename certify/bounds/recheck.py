@@ -1,0 +1,60 @@
+"""A bound's claim derived again from its evidence: one pass in float64 with error terms, and no search."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from certify.bounds.alpha_crown import prove
+from certify.bounds.graph import Graph
+from certify.bounds.hints import unpacked
+from certify.bounds.margins import MarginBounds
+from certify.core.evidence import BoundEvidence
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput
+
+__all__ = ["rechecked_margins"]
+
+
+def rechecked_margins(
+    graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float, evidence: BoundEvidence
+) -> tuple[float, ...]:
+    """Lower bounds of the margins of class ``kept`` over every other one within ``radius`` of one input.
+
+    The certificate holds if all are above 0. Nothing in the evidence is believed: it only says which method and which
+    planes to take, any of which are sound.
+
+    Args:
+        graph: the network, imported in the dtype in which its weights are exact.
+        x: the input, (...).
+        kept: the class that should stay on top.
+        threat: norm, input box and scale.
+        radius: in the units of the inputs.
+        evidence: what the certificate came with.
+
+    Raises:
+        BadInput: for evidence of another network: planes that do not fit this one, or an unknown method.
+
+    >>> from certify.bounds.torch_import import import_module
+    >>> network = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
+    >>> _ = network.weight.copy_(torch.eye(2))
+    >>> graph, x = import_module(network, torch.zeros(1, 2)), torch.tensor([1.0, 0.5])
+    >>> evidence = BoundEvidence("crown", None, (0.1,), "float64", 0.0, 1)
+    >>> [margin] = rechecked_margins(graph, x, 0, ThreatModel("linf", (0.2,)), 0.2, evidence)
+    >>> 0.0999 < margin < 0.1
+    True
+    """
+    # The radius is taken as it is: a float64 ball, rounded outward.
+    exact = graph.to(torch.float64)
+    margins = MarginBounds.of(exact, x.unsqueeze(0), torch.tensor([kept], device=x.device), threat)
+    first, reach = torch.zeros(1, dtype=torch.long), torch.tensor([radius], dtype=torch.float64, device=x.device)
+    with torch.no_grad():
+        if not evidence.slopes:
+            lower = margins.rows(evidence.bound_method, first, reach, evidence.claim).lower
+        else:
+            hints = unpacked(evidence.slopes)
+            try:
+                lower = prove(exact, margins.region(first, reach), margins.C, hints, claim=evidence.claim).lower
+            except (IndexError, KeyError, RuntimeError) as problem:
+                raise BadInput("the slopes of this evidence belong to another network") from problem
+    return tuple(lower[0].tolist())

@@ -1,0 +1,64 @@
+"""Absolute value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.curve import Curve
+
+__all__ = ["Absolute"]
+
+
+class _Applied(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.abs()
+
+
+@RULES.register("absolute")
+@dataclass(frozen=True, slots=True, eq=False)
+class Absolute(Curve):
+    """``|x|``."""
+
+    kind: ClassVar[str] = "absolute"
+    lipschitz = 1.0
+    curvature = (0, 0)
+    breakpoints = (0.0,)
+    stationary = (0.0,)
+    smooth = False
+    codomain = (0.0, torch.inf)
+    executions = 0.0
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``|x|``."""
+        return inputs[0].abs()
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """-1 or 1."""
+        return torch.full_like(x, 2.0 * piece - 1)
+
+    def rounding(self, x: Tensor, y: Tensor) -> Tensor:
+        """None."""
+        return torch.zeros_like(y)
+
+    @staticmethod
+    def example() -> Example:
+        """Negative, positive, and open."""
+        return Example(_Applied(), torch.tensor([[-3.0, 1.0, -2.0]]), torch.tensor([[-1.0, 2.0, 4.0]]))
+
+
+@ATEN.register("abs")
+def absolute(call: Call) -> Value:
+    """``torch.abs``."""
+    return call.add(Absolute(), call["self"])
+
+
+@ONNX.register("Abs")
+def onnx_absolute(call: Call) -> Value:
+    """``|X|``."""
+    return call.add(Absolute(), call["X"])

@@ -1,0 +1,102 @@
+"""Exponential and logarithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.curve import Curve
+from certify.bounds.tensors import Interval
+
+__all__ = ["Exp", "Log"]
+
+
+class _Applied(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log(torch.exp(x) + 0.5)
+
+
+@RULES.register("exp")
+@dataclass(frozen=True, slots=True, eq=False)
+class Exp(Curve):
+    """``e^x``."""
+
+    kind: ClassVar[str] = "exp"
+    curvature = (1,)
+    codomain = (0.0, torch.inf)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``e^x``."""
+        return inputs[0].exp()
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """``e^x``."""
+        return x.exp()
+
+    def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
+        """``log s``."""
+        return slope.log()
+
+    @staticmethod
+    def example() -> Example:
+        """``log(e^x + 1/2)``."""
+        return Example(_Applied(), torch.tensor([[-2.0, 0.0]]), torch.tensor([[1.0, 2.0]]))
+
+
+@RULES.register("log")
+@dataclass(frozen=True, slots=True, eq=False)
+class Log(Curve):
+    """The natural logarithm. Nothing is known on boxes that contain negative numbers."""
+
+    kind: ClassVar[str] = "log"
+    curvature = (-1,)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``log x``."""
+        return inputs[0].log()
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """``1 / x``."""
+        return 1 / x
+
+    def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
+        """``1 / s``."""
+        return 1 / slope
+
+    def defined(self, box: Interval) -> Tensor:
+        """Positive numbers."""
+        return (box.lower >= 0) & box.upper.isfinite()
+
+    @staticmethod
+    def example() -> Example:
+        """``log(e^x + 1/2)``."""
+        return Exp.example()
+
+
+@ATEN.register("exp")
+def exp(call: Call) -> Value:
+    """``torch.exp``."""
+    return call.add(Exp(), call["self"])
+
+
+@ATEN.register("log")
+def log(call: Call) -> Value:
+    """``torch.log``."""
+    return call.add(Log(), call["self"])
+
+
+@ONNX.register("Exp")
+def onnx_exp(call: Call) -> Value:
+    """``e^x``."""
+    return call.add(Exp(), call["input"])
+
+
+@ONNX.register("Log")
+def onnx_log(call: Call) -> Value:
+    """The natural logarithm."""
+    return call.add(Log(), call["input"])

@@ -1,0 +1,162 @@
+"""Normalization by the mean and variance of each sample's own entries: layer, group, instance and RMS norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example, seeded
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.clip import Clip
+from certify.bounds.rules.multiply import multiply
+from certify.bounds.rules.power import Power
+from certify.bounds.rules.reduce import Reduce
+from certify.bounds.rules.reshape import Reshape
+from certify.bounds.rules.scale_shift import combined, scaled
+from certify.bounds.tensors import Interval
+
+__all__ = ["Center"]
+
+
+@RULES.register("center")
+@dataclass(frozen=True, slots=True, eq=False)
+class Center(Affine):
+    """``y = x - mean(x)`` over the last axes: one product with ``I - 1/n``, so that no entry meets itself twice.
+
+    Args:
+        shape: per-sample shape of the input.
+        first: the first of the axes.
+    """
+
+    kind: ClassVar[str] = "center"
+    shape: Shape
+    first: int
+
+    @property
+    def _count(self) -> int:
+        return math.prod(self.shape[self.first :])
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return x.mean(dim=list(range(self.first + 1, len(self.shape) + 1)), keepdim=True)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The distances from the mean."""
+        return inputs[0] - self._mean(inputs[0])
+
+    def absolute(self, *inputs: Tensor) -> Tensor:
+        """``(1 - 1/n) x_i + sum_(j != i) x_j / n``."""
+        return inputs[0] * (1 - 2 / self._count) + self._mean(inputs[0])
+
+    def executed(self, *boxes: Interval) -> Tensor:
+        """Nothing: executions compute the variance in other ways."""
+        raise NotCovered("float32 executions of a normalization round in other places than its bounds")
+
+    def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """A symmetric matrix is its own adjoint."""
+        return (A - self._mean(A),)
+
+    @property
+    def forward_terms(self) -> int:
+        """A mean and a difference. Their errors are relative to ``x_i + mean(x)``, at most three times ``|W| x``."""
+        return 3 * (self._count + 4)
+
+    @property
+    def adjoint_terms(self) -> int:
+        """The same."""
+        return self.forward_terms
+
+    @staticmethod
+    def example() -> Example:
+        """Lines of three."""
+        lower = torch.tensor([[[-1.0, 0.0, 0.5], [0.2, 0.3, -0.4]]])
+        return Example(seeded(nn.LayerNorm, 3), lower, lower + torch.tensor([0.3, 0.2, 0.1]))
+
+
+def _normalized(call: Call, value: Value, first: int, eps: float, *, centered: bool = True) -> Value:
+    """Over the axes from ``first`` on: ``c / sqrt(mean(c^2) + eps)`` where c is the input, centred or not.
+
+    Of n numbers none exceeds ``sqrt(n)`` times the root of their mean square, or ``sqrt(n - 1)`` times if they sum to
+    0. Cutting the result off there changes nothing, but says what wide boxes of the two factors do not know.
+    """
+    c = call.add(Center(value.shape, first), value) if centered else value
+    axes = tuple(range(first, len(value.shape)))
+    power = call.add(Reduce(value.shape, axes, mean=True, keep=True), call.add(Power(2.0), c))
+    normal = multiply(call, c, call.add(Power(-0.5), combined(call, power, eps)))
+    most = math.sqrt(math.prod(value.shape[first:]) - centered) * (1 + 1e-6)
+    return call.add(Clip(-most, most), normal)
+
+
+def _scaled(call: Call, value: Value, weight: Any, bias: Any) -> Value:
+    if isinstance(weight, Value) or isinstance(bias, Value):
+        raise NotCovered("its weights depend on the input")
+    value = value if weight is None else scaled(call, value, weight)
+    return value if bias is None else combined(call, value, bias)
+
+
+def _by_channel(call: Call, value: Value, groups: int, eps: float, weight: Any, bias: Any) -> Value:
+    """Groups of channels (axis 0 of a sample), scaled and shifted channel by channel."""
+    lines = call.add(Reshape((groups, math.prod(value.shape) // groups)), value)
+    normal = call.add(Reshape(value.shape), _normalized(call, lines, 1, eps))
+    per_channel = [
+        w.reshape(-1, *(1,) * (len(value.shape) - 1)) if isinstance(w, Tensor) else w for w in (weight, bias)
+    ]
+    return _scaled(call, normal, *per_channel)
+
+
+def _last(call: Call, value: Value, normalized: Sequence[int]) -> int:
+    """Where the normalized axes begin."""
+    return call.axis(-len(normalized), value)
+
+
+def _layer_norm(call: Call) -> Value:
+    value: Value = call["input"]
+    normal = _normalized(call, value, _last(call, value, call["normalized_shape"]), call["eps"])
+    return _scaled(call, normal, call["weight"], call["bias"])
+
+
+@ATEN.register("layer_norm")
+def layer_norm(call: Call) -> Value:
+    """``torch.nn.functional.layer_norm``."""
+    return _layer_norm(call)
+
+
+@ATEN.register("native_layer_norm")
+def native_layer_norm(call: Call) -> list[Value]:
+    """The same; mean and variance themselves cannot be used."""
+    return [_layer_norm(call)]
+
+
+@ATEN.register("rms_norm")
+def rms_norm(call: Call) -> Value:
+    """``torch.nn.functional.rms_norm``."""
+    value: Value = call["input"]
+    if call["eps"] is None:
+        raise NotCovered("its eps depends on the precision: give it as a number")
+    normal = _normalized(call, value, _last(call, value, call["normalized_shape"]), call["eps"], centered=False)
+    return _scaled(call, normal, call["weight"], None)
+
+
+@ATEN.register("group_norm")
+def group_norm(call: Call) -> Value:
+    """``torch.nn.functional.group_norm``."""
+    return _by_channel(call, call["input"], call["num_groups"], call["eps"], call["weight"], call["bias"])
+
+
+@ONNX.register("LayerNormalization")
+def onnx_layer_norm(call: Call) -> list[Value]:
+    """Over all axes from ``axis`` on; mean and variance themselves cannot be used."""
+    value: Value = call["X"]
+    normal = _normalized(call, value, call.axis(call["axis"], value), call["epsilon"])
+    return [_scaled(call, normal, call["Scale"], call["B"])]
+
+
+@ONNX.register("InstanceNormalization")
+def onnx_instance_norm(call: Call) -> Value:
+    """One group a channel."""
+    value: Value = call["input"]
+    return _by_channel(call, value, value.shape[0], call["epsilon"], call["scale"], call["B"])

@@ -1,0 +1,174 @@
+"""Powers with a constant exponent: squares, roots, reciprocals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example
+from certify.bounds.rounding import unit
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.curve import Curve
+from certify.bounds.tensors import Interval
+
+__all__ = ["Power"]
+
+
+class _Applied(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x**2 + 0.5).rsqrt() + x**3).sigmoid().reciprocal()
+
+
+@RULES.register("power")
+@dataclass(frozen=True, slots=True, eq=False)
+class Power(Curve):
+    """``x^p``: 2 the square, 0.5 the root, -1 the reciprocal.
+
+    Nothing is known on boxes with negative numbers if p is no integer, and on boxes that contain 0 if p is negative.
+
+    Args:
+        exponent: p, any finite number.
+
+    >>> Power(2.0).interval(Interval(torch.tensor([-1.0]), torch.tensor([3.0])), outward=False)
+    Interval(lower=tensor([0.]), upper=tensor([9.]))
+    """
+
+    kind: ClassVar[str] = "power"
+    breakpoints = (0.0,)
+    stationary = (0.0,)
+    exponent: float
+
+    @property
+    def curvature(self) -> tuple[int, int]:
+        """Of ``p (p - 1) x^(p - 2)`` left and right of 0."""
+        p = self.exponent
+        right = 0 if p in (0, 1) else 1 if p * (p - 1) > 0 else -1
+        return (-right if p % 2 == 1 else right, right)
+
+    @property
+    def codomain(self) -> tuple[float, float]:
+        """Only odd powers are ever negative."""
+        return (-torch.inf if self.exponent % 2 == 1 else 0.0, torch.inf)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``x^p``."""
+        return inputs[0].pow(self.exponent)
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """``p x^(p - 1)``."""
+        p = self.exponent
+        return torch.zeros_like(x) if p == 0 else p * x.pow(p - 1)
+
+    def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
+        """``(s / p)^(1 / (p - 1))``, on the side of 0 that the piece is on."""
+        p = self.exponent
+        ratio = slope / p
+        if p % 2 == 0:
+            return ratio.sign() * ratio.abs().pow(1 / (p - 1))
+        return (2 * piece - 1) * ratio.clamp(min=0).pow(1 / (p - 1))
+
+    def rounding(self, x: Tensor, y: Tensor) -> Tensor:
+        """The power's own, and that of the exponent."""
+        return (8 * unit(x.dtype) + self._inexact(x)) * y.abs()
+
+    def derivative_rounding(self, x: Tensor, slope: Tensor) -> Tensor:
+        """The same for the exponent less 1."""
+        return (32 * unit(x.dtype) + self._inexact(x)) * slope.abs()
+
+    def _inexact(self, x: Tensor) -> Tensor | float:
+        """``x^p`` changes by a factor ``1 + d log x`` if p, or p - 1, is off by d; short binary fractions are not."""
+        p = self.exponent
+        if abs(p) < 2**10 and (p * 2**10).is_integer():
+            return 0.0
+        return 2 * unit(x.dtype) * (abs(p) + 1) * x.abs().clamp(min=torch.finfo(x.dtype).tiny).log().abs()
+
+    def defined(self, box: Interval) -> Tensor:
+        """Other exponents than integers: no negative numbers. Negative integers: not across the pole."""
+        p, finite = self.exponent, box.lower.isfinite() & box.upper.isfinite()
+        if not p.is_integer():
+            return finite & (box.lower >= 0)
+        return finite & ~_across(box) if p < 0 else finite
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """By the values at the ends and at 0; everything across a pole."""
+        [box] = boxes
+        image = Curve.interval(self, box, outward=outward)
+        if self.exponent >= 0:
+            return image
+        least, largest = self.codomain
+        pole = _across(box)
+        return Interval(torch.where(pole, least, image.lower), torch.where(pole, largest, image.upper))
+
+    @staticmethod
+    def example() -> Example:
+        """Square, inverse root, cube and reciprocal."""
+        return Example(_Applied(), torch.tensor([[-1.0, 0.5]]), torch.tensor([[0.5, 1.0]]))
+
+
+def _across(box: Interval) -> Tensor:
+    return (box.lower <= 0) & (box.upper >= 0)
+
+
+def _power(call: Call, value: Value, exponent: Any) -> Value:
+    if isinstance(exponent, Value):
+        raise NotCovered("the exponent depends on the input")
+    if isinstance(exponent, Tensor):
+        if exponent.numel() != 1:
+            raise NotCovered("several exponents in one tensor")
+        exponent = exponent.item()
+    p = float(torch.tensor(exponent, dtype=call.dtype))  # torch rounds a number to the dtype of the tensor it meets
+    if not math.isfinite(p):
+        raise NotCovered(f"exponent {p}")
+    return value if p == 1 else call.add(Power(p), value)
+
+
+@ATEN.register("pow")
+def power(call: Call) -> Value:
+    """``torch.pow`` with a constant exponent."""
+    return _power(call, call["self"], call["exponent"])
+
+
+@ATEN.register("square")
+def square(call: Call) -> Value:
+    """``torch.square``."""
+    return call.add(Power(2.0), call["self"])
+
+
+@ATEN.register("sqrt")
+def sqrt(call: Call) -> Value:
+    """``torch.sqrt``."""
+    return call.add(Power(0.5), call["self"])
+
+
+@ATEN.register("rsqrt")
+def rsqrt(call: Call) -> Value:
+    """``torch.rsqrt``."""
+    return call.add(Power(-0.5), call["self"])
+
+
+@ATEN.register("reciprocal")
+def reciprocal(call: Call) -> Value:
+    """``torch.reciprocal``."""
+    return call.add(Power(-1.0), call["self"])
+
+
+@ONNX.register("Pow")
+def onnx_power(call: Call) -> Value:
+    """``X^Y`` with a constant Y."""
+    return _power(call, call["X"], call["Y"])
+
+
+@ONNX.register("Sqrt")
+def onnx_sqrt(call: Call) -> Value:
+    """The square root."""
+    return call.add(Power(0.5), call["X"])
+
+
+@ONNX.register("Reciprocal")
+def onnx_reciprocal(call: Call) -> Value:
+    """``1 / X``."""
+    return call.add(Power(-1.0), call["X"])

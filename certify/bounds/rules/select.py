@@ -1,0 +1,229 @@
+"""Entries moved about: slices, transpositions, repetition, padding and the like, as one operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from certify.bounds.contract import Example
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Sliding, Value
+from certify.bounds.rules.reshape import Reshape
+from certify.bounds.tensors import Interval
+from certify.errors import one_line
+
+__all__ = ["Select", "expanded", "moved", "placed"]
+
+
+def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
+    """Entries of each sample (B, ...) by row-major index, ``fill`` (None for 0) where that is negative."""
+    index = index.to(x.device)
+    y = x.flatten(1).index_select(1, index.flatten().clamp(min=0)).unflatten(1, index.shape)
+    return torch.where(index < 0, 0.0 if fill is None else fill, y) if bool((index < 0).any()) else y
+
+
+@RULES.register("select")
+@dataclass(frozen=True, slots=True, eq=False)
+class Select(Affine):
+    """Every output entry is one entry of the input, or a constant. Entries may be read several times, or never.
+
+    Args:
+        index: the input entry of each output entry, row-major in one sample, -1 for the constant; integers of the
+            per-sample output shape.
+        shape: per-sample shape of the input.
+        fill: the constant, a number; None for 0.
+        corner: (top, left) zeros around an image (C, H, W), negative where it is cut, if that is all that happens.
+    """
+
+    kind: ClassVar[str] = "select"
+    index: Tensor
+    shape: Shape
+    fill: Tensor | None = None
+    corner: tuple[int, int] | None = None
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Only if no entry is read twice, or a box would not map to a box; and not where entries change their places
+        within one shape, for readers take that for an operation entry by entry."""
+        if self.index.shape == self.shape:
+            flat = self.index.flatten()
+            return bool(((flat < 0) | (flat == torch.arange(len(flat), device=flat.device))).all())
+        return self._uses <= 1
+
+    @property
+    def _uses(self) -> int:
+        """How often the most wanted entry is read."""
+        return int(self.index[self.index >= 0].bincount(minlength=1).max())
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The constant in its places."""
+        return None if self.fill is None else torch.where(self.index < 0, self.fill, torch.zeros_like(self.fill))
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Only the constant is converted."""
+        return self if self.fill is None else replace(self, fill=self.fill.to(dtype))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The chosen entries."""
+        return _gather(inputs[0], self.index, self.fill)
+
+    def absolute(self, *inputs: Tensor) -> Tensor:
+        """Every weight is 0 or 1."""
+        return _gather(inputs[0], self.index)
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """No arithmetic, no rounding."""
+        return Interval(self.forward(boxes[0].lower), self.forward(boxes[0].upper))
+
+    def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """Every coefficient back to its entry: one gather where no entry is read twice, sums elsewhere."""
+        size, index = math.prod(self.shape), self.index.flatten().to(A.device)
+        if self._uses <= 1:
+            reader, used = torch.full((size,), -1, device=A.device), index >= 0
+            reader[index[used]] = used.nonzero().flatten()
+            return (_gather(A, reader.reshape(self.shape)),)
+        one_more = A.new_zeros(len(A), size + 1)  # for the coefficients of constants
+        sums = one_more.index_add(1, torch.where(index < 0, size, index), A.flatten(1))
+        return (sums[:, :size].reshape(len(A), *self.shape),)
+
+    @property
+    def forward_terms(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def adjoint_terms(self) -> int:
+        """One sum a reader of an entry, none for a single one."""
+        return uses if (uses := self._uses) > 1 else 0
+
+    def sliding(self) -> Sliding | None:
+        """An image with another border: windows of one entry, moved."""
+        return None if self.corner is None else Sliding(Reshape((self.shape[0], 1, 1)), (1, 1), (1, 1), self.corner)
+
+    @staticmethod
+    def example() -> Example:
+        """A border of ones, entries in several places, and others nowhere."""
+        lower = torch.tensor([[[[-1.0, 0.0, 1.0], [1.0, 2.0, -2.0]]]])
+        return Example(_Moves(), lower, lower + 0.5)
+
+
+class _Moves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x.flip(2), (1, 1, 0, 1), value=1.0)[..., [2, 0, 2, 1]].transpose(2, 3)
+
+
+def placed(call: Call, value: Value, index: Tensor, fill: float = 0.0) -> Value:
+    """Apply a :class:`Select`, or what is simpler where entries keep their order."""
+    size = math.prod(value.shape)
+    if index.numel() == size and torch.equal(index.flatten(), torch.arange(size)):
+        return value if index.shape == value.shape else call.add(Reshape(tuple(index.shape)), value)
+    constant = torch.tensor(fill, dtype=call.dtype) if fill != 0 else None
+    return call.add(Select(index, value.shape, constant, _corner(index, value.shape)), value)
+
+
+def _corner(index: Tensor, shape: Shape) -> tuple[int, int] | None:
+    """How an image was padded or cut, if nothing else was done to it."""
+    if len(shape) != 3 or index.dim() != 3 or len(index) != shape[0] or bool((index < 0).all()):
+        return None
+    _, row, column = (index >= 0).nonzero()[0].tolist()
+    place = int(index[index >= 0][0])
+    top, left = row - place // shape[2] % shape[1], column - place % shape[2]
+    margins = (left, index.shape[2] - shape[2] - left, top, index.shape[1] - shape[1] - top)
+    numbers = torch.arange(1, math.prod(shape) + 1).reshape(shape)
+    return (top, left) if torch.equal(F.pad(numbers, margins) - 1, index) else None
+
+
+def expanded(call: Call, value: Value, shape: Sequence[int]) -> Value:
+    """A result repeated along axes of length 1, to a per-sample shape."""
+    if len(shape) != len(value.shape) and call.leading:
+        raise NotCovered(
+            f"samples of shapes {value.shape} and {tuple(shape)} are combined: this mixes a batch's samples"
+        )
+    return placed(call, value, torch.arange(math.prod(value.shape)).reshape(value.shape).expand(tuple(shape)))
+
+
+def moved(
+    call: Call, value: Value, function: Callable[[Tensor], Tensor | Sequence[Tensor]], fill: float = 0.0
+) -> Value | list[Value]:
+    """Apply a function that only moves entries: it is run on numbered entries, which say where they went.
+
+    Args:
+        function: works on tensors in the source's own layout, batch axes included. It sees two samples where there is a
+            batch; what it does to one must be what it does to the other. Its zeros stand for ``fill``.
+    """
+    size, samples = math.prod(value.shape), 2 if call.leading else 1
+    numbers = torch.arange(1, samples * size + 1, dtype=torch.float64)
+
+    def read(result: Tensor) -> Value:
+        index = result.long() - 1
+        if call.leading:
+            mixed = NotCovered("it mixes the samples of a batch")
+            if index.dim() == 0 or len(index) != samples:
+                raise mixed
+            index, other = index
+            if bool((index >= size).any()) or not torch.equal(torch.where(index < 0, index, index + size), other):
+                raise mixed
+        return placed(call, value, index, fill)
+
+    try:
+        results = function(numbers.reshape(*(samples,) * call.leading, *value.shape))
+    except (RuntimeError, IndexError, ValueError, TypeError) as problem:
+        raise NotCovered(f"it does not fit samples of shape {value.shape} ({one_line(problem)})") from problem
+    return read(results) if isinstance(results, Tensor) else [read(result) for result in results]
+
+
+def _run(call: Call, fill: float = 0.0, **changed: Any) -> Value | list[Value]:
+    """Torch's own operator on numbered entries, some arguments of the call changed."""
+    [name, *others] = [name for name, argument in call.arguments.items() if isinstance(argument, Value)]
+    if others or name not in ("self", "input"):
+        raise NotCovered("where entries go depends on the input")
+    given: Mapping[str, Any] = {**call.arguments, **changed}
+    constants = {key: argument.cpu() if isinstance(argument, Tensor) else argument for key, argument in given.items()}
+    operator = getattr(torch.ops.aten, call.target)
+    return moved(call, call[name], lambda numbers: operator(**{**constants, name: numbers}), fill)
+
+
+def move(call: Call) -> Value | list[Value]:
+    """Any operator of torch that only moves entries, or brings in zeros."""
+    return _run(call)
+
+
+for _name in (
+    "transpose permute t mT movedim moveaxis swapaxes swapdims flip roll rot90 slice select narrow index index_select "
+    "gather take_along_dim diagonal expand broadcast_to repeat tile repeat_interleave unfold im2col tril triu "
+    "pixel_shuffle pixel_unshuffle channel_shuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d reflection_pad1d reflection_pad2d "
+    "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d split split_with_sizes chunk tensor_split "
+    "unsafe_split unsafe_chunk unbind hsplit vsplit dsplit"
+).split():
+    ATEN.register(_name)(move)
+
+
+@ATEN.register("pad")
+@ATEN.register("constant_pad_nd")
+def pad(call: Call) -> Value | list[Value]:
+    """``torch.nn.functional.pad`` in every mode."""
+    fill = call["value"]
+    return _run(call, 0.0 if fill is None else float(fill), value=0.0)
+
+
+@ATEN.register("masked_fill")
+def masked_fill(call: Call) -> Value | list[Value]:
+    """Constants in constant places."""
+    if isinstance(call["value"], Value):
+        raise NotCovered("the number that fills depends on the input")
+    return _run(call, float(call["value"]), value=0.0)
+
+
+@ATEN.register("expand_as")
+def expand_as(call: Call) -> Value | Tensor:
+    """Repeated to the shape of another result."""
+    if isinstance(call["self"], Tensor):
+        return call["self"].expand(1, *call.shape)
+    return expanded(call, call["self"], call.shape)

@@ -1,0 +1,133 @@
+"""Softmax along an axis, as ``1 / sum_j exp(x_j - x_i)`` (Wei et al. 2023 compare such decompositions)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example
+from certify.bounds.rounding import down, up
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.exp import Exp
+from certify.bounds.rules.power import Power
+from certify.bounds.rules.reduce import Reduce
+from certify.bounds.rules.reshape import Reshape
+from certify.bounds.rules.scale_shift import one_sample
+from certify.bounds.rules.select import placed
+from certify.bounds.tensors import Interval
+
+__all__ = ["Differences", "softmax"]
+
+
+@RULES.register("differences")
+@dataclass(frozen=True, slots=True, eq=False)
+class Differences(Affine):
+    """``y_ij = x_j - x_i`` along one axis, which becomes two: i, then j.
+
+    The difference of an entry and itself is exactly 0, so that every x_j enters one y_ij at most: with monotone
+    functions of them, interval arithmetic attains its ends at corners of the box.
+
+    Args:
+        axis: of a sample.
+        count: its length n.
+    """
+
+    kind: ClassVar[str] = "differences"
+    axis: int
+    count: int
+
+    def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x_j and x_i, with axes that broadcast."""
+        return x.unsqueeze(self.axis + 1), x.unsqueeze(self.axis + 2)
+
+    def _others(self, y: Tensor) -> Tensor:
+        """Zero where i = j."""
+        same = torch.eye(self.count, dtype=torch.bool, device=y.device)
+        same = same.reshape(same.shape + (1,) * (y.dim() - self.axis - 3))
+        return y.masked_fill(same, 0.0)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The differences."""
+        other, own = self._pairs(inputs[0])
+        return self._others(other - own)
+
+    def absolute(self, *inputs: Tensor) -> Tensor:
+        """The sums."""
+        other, own = self._pairs(inputs[0])
+        return self._others(other + own)
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """One difference an end, one rounding each."""
+        (least, own_least), (most, own_most) = self._pairs(boxes[0].lower), self._pairs(boxes[0].upper)
+        lower, upper = least - own_most, most - own_least
+        if outward:
+            lower, upper = down(lower), up(upper)
+        return Interval.known(self._others(lower), self._others(upper))
+
+    def executed(self, *boxes: Interval) -> Tensor:
+        """Nothing: executions compute softmax in other ways."""
+        raise NotCovered("float32 executions of a softmax round in other places than its bounds")
+
+    def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """What each entry gets as j, less what it gets as i."""
+        A = self._others(A)
+        return (A.sum(self.axis + 1) - A.sum(self.axis + 2),)
+
+    @property
+    def forward_terms(self) -> int:
+        """One difference."""
+        return 1
+
+    @property
+    def adjoint_terms(self) -> int:
+        """Two sums of n."""
+        return 2 * self.count
+
+    @staticmethod
+    def example() -> Example:
+        """Along the first of two axes."""
+        lower = torch.tensor([[[-1.0, 0.0], [0.5, 0.2], [0.3, -0.4]]])
+        return Example(nn.Softmax(dim=1), lower, lower + torch.tensor([0.5, 0.1]))
+
+
+def softmax(call: Call, value: Value, axis: int, mask: Tensor | None = None) -> Value:
+    """Softmax along an axis of a sample, over the entries where a constant mask holds; the others become 0."""
+    if mask is not None:
+        mask = one_sample(call, mask, len(value.shape)).expand(value.shape)
+        if not bool(mask.any(dim=axis).all()):
+            raise NotCovered("a mask leaves nothing")
+    terms = call.add(Exp(), call.add(Differences(axis, value.shape[axis]), value))
+    if mask is not None:
+        # Shares that become 0 count all terms: their sums must not vanish.
+        terms = _kept(call, terms, mask.unsqueeze(axis) | ~mask.unsqueeze(axis + 1))
+    total = call.add(Reduce(terms.shape, (axis + 1,)), terms)
+    shares = call.add(Power(-1.0), total)
+    return shares if mask is None else _kept(call, shares, mask)
+
+
+def _kept(call: Call, value: Value, mask: Tensor) -> Value:
+    """Zero where a mask does not hold; a product with it would not do where an execution overflows."""
+    return placed(call, value, torch.arange(mask.numel()).reshape(mask.shape).masked_fill(~mask, -1))
+
+
+@ATEN.register("softmax")
+@ATEN.register("_softmax")
+@ATEN.register("special_softmax")
+def torch_softmax(call: Call) -> Value:
+    """``torch.softmax``."""
+    return softmax(call, call["self"], call.axis(call["dim"], call["self"]))
+
+
+@ONNX.register("Softmax")
+def onnx_softmax(call: Call) -> Value:
+    """Along one axis; before opset 13 over all axes from there on."""
+    value: Value = call["input"]
+    axis = call.axis(call["axis"], value)
+    if call.opset >= 13 or axis == len(value.shape) - 1:
+        return softmax(call, value, axis)
+    lines = call.add(Reshape((*value.shape[:axis], math.prod(value.shape[axis:]))), value)
+    return call.add(Reshape(value.shape), softmax(call, lines, axis))

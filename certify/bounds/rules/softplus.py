@@ -1,0 +1,121 @@
+"""Softplus, and the logarithm of a sigmoid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.contract import Example
+from certify.bounds.rounding import down, unit
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.curve import Curve
+from certify.bounds.rules.scale_shift import scaled
+from certify.bounds.tensors import Interval, Relaxation
+
+__all__ = ["Softplus"]
+
+
+class _Applied(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.logsigmoid(nn.functional.softplus(x, beta=2.0))
+
+
+@RULES.register("softplus")
+@dataclass(frozen=True, slots=True, eq=False)
+class Softplus(Curve):
+    """``log(1 + e^(beta x)) / beta``; its derivative is the sigmoid of ``beta x``.
+
+    Args:
+        beta: positive.
+        threshold: where ``beta x`` is larger, the function is x instead, as torch defines it: a jump down. Infinite
+            for none.
+    """
+
+    kind: ClassVar[str] = "softplus"
+    curvature = (1,)
+    codomain = (0.0, torch.inf)
+    beta: float = 1.0
+    threshold: float = math.inf
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The smooth function: beyond the threshold it is larger than torch's by at most :attr:`jump`."""
+        z = self.beta * inputs[0]
+        return (z.clamp(min=0) + (-z.abs()).exp().log1p()) / self.beta
+
+    @property
+    def lipschitz(self) -> float | None:
+        """1, but for the jump at the threshold, which has none."""
+        return 1.0 if math.isinf(self.threshold) else None
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """The sigmoid p."""
+        return (self.beta * x).sigmoid()
+
+    def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
+        """``log(s / (1 - s)) / beta``."""
+        return slope.logit() / self.beta
+
+    def rounding(self, x: Tensor, y: Tensor) -> Tensor:
+        """An exponential of a rounded product is off by that product's size; it is felt only where it is small."""
+        return (16 + 2 * (self.beta * x).clamp(-800, 0).abs()) * unit(x.dtype) * y.abs()
+
+    def derivative_rounding(self, x: Tensor, slope: Tensor) -> Tensor:
+        """The same."""
+        return (32 + 2 * (self.beta * x).clamp(-800, 0).abs()) * unit(x.dtype) * slope.abs()
+
+    @property
+    def jump(self) -> float:
+        """How far torch's function falls at the threshold."""
+        return math.log1p(math.exp(-self.threshold)) / self.beta * (1 + 1e-6)
+
+    def _jumped(self, box: Interval, value: Tensor) -> Tensor:
+        """``value`` less the jump where a box reaches the threshold, rounded down."""
+        reached = box.upper * self.beta >= self.threshold * (1 - 1e-6)
+        return torch.where(reached, down(value - self.jump), value)
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """Monotone but for the jump."""
+        image = Curve.interval(self, *boxes, outward=outward)
+        return Interval(self._jumped(boxes[0], image.lower).clamp(min=0), image.upper)
+
+    def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
+        """Lines around the smooth function; the lower one is lowered by the jump."""
+        planes = Curve.relax(self, *boxes, shares=shares)
+        assert planes.lower_offset is not None
+        return replace(planes, lower_offset=self._jumped(boxes[0], planes.lower_offset))
+
+    def executed(self, *boxes: Interval) -> Tensor:
+        """Executions may also jump a little earlier or later."""
+        off = Curve.executed(self, *boxes)
+        assert off is not None
+        return off + self.jump
+
+    @staticmethod
+    def example() -> Example:
+        """A small and a large box."""
+        return Example(_Applied(), torch.tensor([[-3.0, 1.0]]), torch.tensor([[1.0, 1.5]]))
+
+
+@ATEN.register("softplus")
+def softplus(call: Call) -> Value:
+    """``torch.nn.functional.softplus``."""
+    beta, threshold = (float(torch.tensor(call[name], dtype=call.dtype)) for name in ("beta", "threshold"))
+    if beta <= 0:
+        raise NotCovered(f"beta is {beta}, not positive")
+    return call.add(Softplus(beta, threshold), call["self"])
+
+
+@ATEN.register("log_sigmoid")
+def log_sigmoid(call: Call) -> Value:
+    """``-log(1 + e^-x)``."""
+    return scaled(call, call.add(Softplus(), scaled(call, call["self"], -1.0)), -1.0)
+
+
+@ONNX.register("Softplus")
+def onnx_softplus(call: Call) -> Value:
+    """``log(1 + e^X)``."""
+    return call.add(Softplus(), call["X"])

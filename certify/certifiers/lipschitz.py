@@ -1,0 +1,134 @@
+"""Margins over Lipschitz constants as a certifier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.attacks.base import Target
+from certify.attacks.plain import Plain
+from certify.bounds.graph import Graph
+from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
+from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.deterministic import Proof, certificates, graph_of
+from certify.core.certificate import Certificate
+from certify.core.evidence import LipschitzEvidence, PartNorm
+from certify.core.norms import Norm
+from certify.core.specification import Specification
+from certify.core.threat import ThreatModel
+from certify.data.batch import Batch
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+
+__all__ = ["Lipschitz"]
+
+GROUP = 256
+"""Inputs whose margins are bounded together; their certificates appear together."""
+
+_constants: WeakKeyDictionary[Graph, Constants] = WeakKeyDictionary()
+"""Constants already found."""
+
+
+@CERTIFIERS.register("lipschitz")
+@dataclass(frozen=True, slots=True)
+class Lipschitz:
+    """Certify the network itself in l2: a margin of m lasts for m / L where the difference of scores is L-Lipschitz.
+
+    The constants hold everywhere and are computed once a network, so an input costs one forward pass. They are products
+    of layer norms, hence useful for networks trained to have small ones, and loose for others (Tsuzuku et al. 2018).
+    Unlike :class:`~certify.certifiers.bounds.Bounds` there is no search: the radius is a quotient, it is not limited to
+    a multiple of the declared radii, and there is none in another norm.
+
+    >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
+    >>> batch = Batch.of([[0.9, 0.1]], None, 2)
+    >>> [certificate] = Lipschitz().certify(clf, batch, ThreatModel("l2", (0.0,)))
+    >>> certificate.radius == certificate.evidence.radius > 0
+    True
+    """
+
+    @property
+    def method(self) -> str:
+        """The name under which certificates are stored."""
+        return "lipschitz"
+
+    @property
+    def rows(self) -> int:
+        """Inputs whose margins are bounded together."""
+        return GROUP
+
+    @property
+    def default_norm(self) -> Norm:
+        """The only one."""
+        return "l2"
+
+    def target(self, classifier: Classifier) -> Target:
+        """The network itself."""
+        return Plain(classifier)
+
+    def settings(self) -> dict[str, Any]:
+        """The method and its arithmetic: there is nothing to choose."""
+        return {"method": self.method, "dtype": "float64"}
+
+    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+        """The method, the arithmetic, and what the claim is about."""
+        return (
+            "margins over products of layer norms, each norm proven, float64 with rounding errors subtracted; "
+            "the claim is about the network in exact real arithmetic"
+        )
+
+    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+        """Refuse other norms, classifiers that wrap a function, and operators without a constant.
+
+        Raises:
+            BadInput, ModelError, UnsupportedOperator: each says what works instead.
+        """
+        if threat.norm != "l2":
+            raise BadInput(f"lipschitz certifies l2 only, got {threat.norm}: use crown or ibp, which bound any norm")
+        if threat.scale is not None:
+            raise BadInput("lipschitz certifies balls whose features count alike: use crown for a scaled norm")
+        check_lipschitz(graph_of(classifier, tuple(x.shape[1:])))
+
+    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+        """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
+        graph = graph_of(classifier, batch.shape)
+        for begin in range(0, len(batch), GROUP):
+            part, prove = batch.rows(slice(begin, begin + GROUP)), partial(_prove, graph, threat)
+            yield from certificates(classifier, graph, part, threat, self.method, prove)
+
+
+def _prove(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
+    with torch.no_grad():
+        constants = _constants.get(graph)
+        if constants is None:
+            constants = _constants[graph] = lipschitz_constants(graph.to(torch.float64))
+        count = math.prod(graph.output.shape)
+        rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
+        found = lipschitz_radii(constants, x, torch.from_numpy(rows).to(x.device)[classes])
+    layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
+    farthest = math.inf
+    if threat.input_box is not None:  # no two inputs of the box are farther apart
+        farthest = math.sqrt(math.prod(graph.shape)) * (threat.input_box[1] - threat.input_box[0])
+    proofs = []
+    for i, radius in enumerate(found.radius.tolist()):
+        evidence = LipschitzEvidence(
+            margins=tuple(found.margins[i].tolist()),
+            constants=tuple(found.constants[i].tolist()),
+            layers=layers,
+            lipschitz=constants.output,
+            slack=float(found.slack[i].max()),
+            dtype="float64",
+        )
+        if math.isnan(radius):
+            reason = "the margins at the input itself do not exceed their rounding errors"
+            proofs.append(Proof(None, evidence, 1, reason))
+        else:
+            proofs.append(Proof(min(radius, farthest), evidence, 1))
+    return proofs

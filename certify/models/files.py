@@ -1,0 +1,17 @@
+"""The kinds of files that hold a model, by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from certify.models.classifier import Classifier
+from certify.registry import Registry
+
+__all__ = ["MODEL_FILES"]
+
+MODEL_FILES: Registry[Callable[..., Classifier]] = Registry("model file", package=("certify.models", "certify.bounds"))
+"""``read(path, num_classes, input_box, device)`` by suffix, ``".pt2"``.
+
+A reader returns a :class:`Classifier` in eval mode and never runs code from the file. Formats whose reading needs a
+graph of operators register from the package of bounds.
+"""
