@@ -165,8 +165,3 @@ class Reference:
         """The margins as rows (B, 9, 10)."""
         rows = np.stack([Specification.top_class(label, 10).rows for label in range(10)])
         return torch.from_numpy(rows).to(dtype)[self.y]
-
-
-def reference_files(pattern: str) -> list[Path]:
-    """Files of the reference by name, sorted."""
-    return sorted((DATA / "bound_reference").glob(pattern))

@@ -168,7 +168,7 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
         value, error = over_region(A, region.rows(samples), terms if layers.outward else None)
         lower, slack = lower + value, slack + error
     if not layers.outward:
-        return RowBounds(lower, slack)
+        return RowBounds(torch.where(lower.isnan(), -torch.inf, lower), slack)
     widest = max(math.prod(shape) for shape in layers.graph.shapes.values())
     slack = slack * (1 + max(1e-3, 2 * gamma(widest + terms, slack.dtype)))
     bound = lower - slack

@@ -90,6 +90,20 @@ class Graph:
         return Counter(name for node in self.nodes for name in node.inputs)
 
     @cached_property
+    def producers(self) -> dict[str, Node]:
+        """The node that computes each result."""
+        return {node.name: node for node in self.nodes}
+
+    def moves(self, name: str) -> tuple[Node, ...]:
+        """The nodes on the way to a result that only move entries of one other, the first one first."""
+        node = self.producers.get(name)
+        if node is None or not isinstance(node.operator, Affine) or len(node.inputs) != 1:
+            return ()
+        if node.operator.forward_terms > 0 or node.operator.bias is not None:
+            return ()
+        return (*self.moves(node.inputs[0]), node)
+
+    @cached_property
     def depth(self) -> dict[str, int]:
         """How far each result is from a box, if the input is one: 0 a box itself, 1 one affine map of a box, 2 further.
 

@@ -14,7 +14,7 @@ from certify.bounds.linear import LinearBounds
 from certify.bounds.linear_prefix import over_ball
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
-from certify.bounds.rules.base import Nonlinear
+from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval
 from certify.core.evidence import Claim
 
@@ -25,15 +25,22 @@ Tighten = Callable[[Layers, str, Tensor], Interval]
 
 
 def propagate(graph: Graph, region: Region, *, claim: Claim | None, tighten: Tighten | None = None) -> Layers:
-    """Boxes of every result, in order. ``tighten`` is asked for each result that a nonlinear node reads, once."""
+    """Boxes of every result, in order. ``tighten`` is asked once for each result that a nonlinear node reads.
+
+    A result that only moves entries of another is not asked for, but the other one: it may hold fewer entries.
+    """
     layers = Layers(graph, region, claim, {graph.input: region.box})
     asked = set()
     for node in graph.nodes:
         if isinstance(node.operator, Nonlinear):
             for name in node.inputs:
-                if name not in asked:
-                    asked.add(name)
-                    _improve(layers, name, tighten)
+                moves = graph.moves(name)
+                source = moves[0].inputs[0] if moves else name
+                if source not in asked:
+                    asked.add(source)
+                    _improve(layers, source, tighten)
+                for move in moves:
+                    layers.move(move)
         layers.advance(node)
     return layers
 
@@ -47,12 +54,30 @@ def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
 
 
 def bent(layers: Layers, name: str) -> Tensor:
-    """The entries of a result whose box matters to any node that bends them, and whose other inputs are known."""
+    """The entries of a result whose box matters to any node that bends them, also after moves.
+
+    A node bends all entries as long as its inputs are not known.
+    """
     mask = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
     for node in layers.graph.nodes:
-        if isinstance(node.operator, Nonlinear) and name in node.inputs:
-            known = all(other in layers.boxes for other in node.inputs)
-            mask |= node.operator.bent(*layers.inputs(node)) if known else True
+        if not isinstance(node.operator, Nonlinear):
+            continue
+        for read in set(node.inputs):
+            moves = layers.graph.moves(read)
+            if name != (moves[0].inputs[0] if moves else read):
+                continue
+            for move in moves:
+                layers.move(move)
+            if all(other in layers.boxes for other in node.inputs):
+                wanted = node.operator.bent(*layers.inputs(node))
+            else:
+                wanted = torch.ones(len(mask), *layers.graph.shapes[read], dtype=torch.bool, device=mask.device)
+            for move in reversed(moves):
+                assert isinstance(move.operator, Affine)
+                shapes = (layers.graph.shapes[move.inputs[0]],)
+                [counts] = move.operator.adjoint(wanted.to(layers.graph.dtype), shapes)
+                wanted = counts > 0
+            mask |= wanted
     return mask
 
 

@@ -58,6 +58,13 @@ class Layers:
             box = Interval.known(box.lower - off, box.upper + off)
         self.boxes[node.name] = box
 
+    def move(self, node: Node) -> None:
+        """The box of a result that only moves entries of another, and what that leans by."""
+        [name] = node.inputs
+        self.advance(node)
+        if name in self.leans:
+            self.leans[node.name] = node.operator.interval(self.leans[name], outward=self.outward)
+
     def executed(self, node: Node) -> Tensor | None:
         """How far an execution's result may be off, where executions are what is claimed about; None for 0."""
         if self.claim != "float32":

@@ -160,7 +160,7 @@ def test_transformers_are_enclosed(name):
     module = filled(Vision(*TRANSFORMERS[name]()), name)
     widths, seen = enclosed(module, drawn(2, 1, 4, 4), 0.005, samples=300)
     assert widths["crown"] < widths["ibp"] / 5
-    assert widths["ibp"] < 60  # normalized results and weights of a softmax stay in their ranges
+    assert widths["ibp"] < 300  # normalized results and weights of a softmax stay in their ranges
     assert widths["crown"] < 5 * seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -116,7 +117,7 @@ def _random_weights(module: nn.Module, g) -> nn.Module:
 
 
 @cache
-def cases(kind: str, seeds: int = 5) -> list[Case]:
+def cases(kind: str, seeds: int = 4) -> list[Case]:
     """The operator in its own example, and with random settings and shapes."""
     example = RULES[kind].example()
     found, read = [(example.module, example.lower)], []
@@ -215,7 +216,7 @@ def test_images_of_boxes_hold_what_finer_arithmetic_finds(kind, dtype):
     g = seeded_generator("image", kind, str(dtype))
     for case in cases(kind):
         for operator in varied(case.operator, g):
-            ends = boxes(case, 24, dtype, g, 30 if dtype == torch.float32 else 160)
+            ends = boxes(case, 12, dtype, g, 30 if dtype == torch.float32 else 160)
             box = operator.to(dtype).interval(*ends, outward=True)
             lower, upper = flat([one.lower for one in ends]), flat([one.upper for one in ends])
             W, (b, size) = matrix(operator, case), offset(operator, case)
@@ -249,9 +250,12 @@ def executions(operator: Affine, case: Case, x: list[Tensor], g) -> Iterator[Ten
     yield torch.cat([single.forward(*(one[i : i + 1] for one in x)) for i in range(len(x[0]))])
     if all(one.dim() == 4 for one in x):
         yield single.forward(*(one.contiguous(memory_format=torch.channels_last) for one in x))
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield single.forward(*x)
-    if kind_of(operator) in COMPUTED:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the flags set others, which this build has no use for
+        # NNPACK transforms convolutions, which no claim covers.
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+            yield single.forward(*x)
+    if operator.kind in COMPUTED:
         return
     W, inputs = torch.from_numpy(matrix(single, case).astype(np.float32)), torch.cat([one.flatten(1) for one in x], dim=1)
     order = torch.as_tensor(g.permutation(W.shape[1]))
@@ -263,10 +267,6 @@ def executions(operator: Affine, case: Case, x: list[Tensor], g) -> Iterator[Ten
     half = len(order) // 2
     parts = [_in_order((w[:half], columns[:half]), False), _in_order((w[half:], columns[half:]), True)]
     yield (parts[0] + parts[1] if b is None else b + parts[0] + parts[1]).reshape(-1, *case.shape)
-
-
-def kind_of(operator: Operator) -> str:
-    return operator.kind
 
 
 @pytest.mark.parametrize("kind", AFFINE)
@@ -327,7 +327,7 @@ def test_adjoints_and_facts_about_windows_and_entries_are_true(kind):
 
 
 def _clips():
-    return [Clip(-0.5, 3.0), Clip(0.0, 6.0), Clip(-torch.inf, 0.25), Clip(-1e-30, 1e30), Clip(2.0, 2.0)]
+    return [Clip(-0.5, 3.0), Clip(0.0, 6.0), Clip(-torch.inf, 0.25), Clip(-(2.0**-100), 2.0**100), Clip(2.0, 2.0)]
 
 
 PARAMETERS = {
@@ -400,11 +400,17 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
                     (below, size), (above, most) = sides
                     assert (below <= y + off + 2.0**-52 * 4 * size)[known].all(), operator
                     assert (above >= y - off - 2.0**-52 * 4 * most)[known].all(), operator
-                    gap = 2.0**8 * (unit(dtype) * sum(sizes) + smallest(dtype) * (1 + sum(box.magnitude().double() for box in ends)))
-                    assert (above - below <= gap)[known & straight & below.isfinite() & above.isfinite()].all(), operator
+                    # Waves round their arguments, sums of exponentials round near 1, and softplus has a jump.
+                    place = 1 + sum(box.magnitude().double() for box in ends)
+                    near = 2.0**8 * (unit(dtype) * (kind in FAR) + smallest(dtype)) * place
+                    gap = near + 2.0**8 * unit(dtype) * sum(sizes) + getattr(operator, "jump", 0.0)
+                    told = known & straight & below.isfinite() & above.isfinite()
+                    told &= place < 1e4 if kind in FAR else True
+                    assert (above - below <= gap)[told].all(), operator
 
 
-FAR = frozenset({"log_sum_exp"})
+FAR = frozenset({"cos", "log_sum_exp", "sin"})
+"""Kinds whose values near 0 come from numbers of the size of their arguments, or of 1."""
 
 
 @pytest.mark.parametrize("kind", NONLINEAR)

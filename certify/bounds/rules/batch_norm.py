@@ -101,7 +101,7 @@ def batch_norm(call: Call) -> Value:
 
 @ONNX.register("BatchNormalization")
 def onnx_batch_normalization(call: Call) -> Value:
-    """The same; older versions name the statistics otherwise."""
+    """Normalization by stored statistics, which older versions name otherwise."""
     if call.get("training_mode", 0) or not call.get("spatial", 1):
         raise NotCovered("only batch normalization by channel, outside of training, is covered")
     prefix = "input_" if call.opset >= 14 else ""

@@ -35,6 +35,7 @@ class Clip(Curve):
     """
 
     kind: ClassVar[str] = "clip"
+    lipschitz = 1.0
     curvature = (0, 0, 0)
     smooth = False
     low: float

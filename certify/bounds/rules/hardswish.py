@@ -22,6 +22,7 @@ class Hardswish(Curve):
     """``x min(max(x + 3, 0), 6) / 6``: 0, a parabola from -3 to 3, x (Howard et al. 2019)."""
 
     kind: ClassVar[str] = "hardswish"
+    lipschitz = 1.5
     curvature = (0, 1, 0)
     breakpoints = (-3.0, 3.0)
     smooth = False

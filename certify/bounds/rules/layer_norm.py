@@ -72,9 +72,9 @@ class Center(Affine):
 
     @staticmethod
     def example() -> Example:
-        """Lines of three."""
-        lower = torch.tensor([[[-1.0, 0.0, 0.5], [0.2, 0.3, -0.4]]])
-        return Example(seeded(nn.LayerNorm, 3), lower, lower + torch.tensor([0.3, 0.2, 0.1]))
+        """Lines of four, none of whose entries comes near the largest that it could be."""
+        lower = torch.tensor([[[-1.0, 1.0, -0.8, 1.2], [0.7, 0.5, -0.4, -0.6]]])
+        return Example(seeded(nn.LayerNorm, 4), lower, lower + torch.tensor([0.1, 0.2, 0.1, 0.05]))
 
 
 def _normalized(call: Call, value: Value, first: int, eps: float, *, centered: bool = True) -> Value:
@@ -127,7 +127,7 @@ def layer_norm(call: Call) -> Value:
 
 @ATEN.register("native_layer_norm")
 def native_layer_norm(call: Call) -> list[Value]:
-    """The same; mean and variance themselves cannot be used."""
+    """Layer normalization; mean and variance themselves cannot be used."""
     return [_layer_norm(call)]
 
 

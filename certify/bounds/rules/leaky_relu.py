@@ -48,6 +48,11 @@ class LeakyReLU(Nonlinear):
             off = torch.where(torch.stack(points) < 0, self._lost(values), off)
         return Interval.known((values - off).amin(0), (values + off).amax(0))
 
+    @property
+    def lipschitz(self) -> float:
+        """The steeper side; NaN slopes leave none."""
+        return max(1.0, float(self.slope.abs().nan_to_num(torch.inf).amax()))
+
     @staticmethod
     def _lost(value: Tensor) -> Tensor:
         """What a few operations lose."""

@@ -179,5 +179,5 @@ def einsum(call: Call) -> Value:
 
 @ONNX.register("Einsum")
 def onnx_einsum(call: Call) -> Value:
-    """The same."""
+    """Einstein sums of two operands."""
     return contraction(call, call["equation"], call["Inputs"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
@@ -28,7 +29,7 @@ def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
 
 
 @RULES.register("select")
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Select(Affine):
     """Every output entry is one entry of the input, or a constant. Entries may be read several times, or never.
 
@@ -55,10 +56,18 @@ class Select(Affine):
             return bool(((flat < 0) | (flat == torch.arange(len(flat), device=flat.device))).all())
         return self._uses <= 1
 
-    @property
+    @cached_property
     def _uses(self) -> int:
         """How often the most wanted entry is read."""
         return int(self.index[self.index >= 0].bincount(minlength=1).max())
+
+    @cached_property
+    def _reader(self) -> Tensor:
+        """Where each input entry is read, -1 for nowhere, if none is read twice."""
+        index = self.index.flatten()
+        reader, used = torch.full((math.prod(self.shape),), -1, device=index.device), index >= 0
+        reader[index[used]] = used.nonzero().flatten()
+        return reader.reshape(self.shape)
 
     @property
     def bias(self) -> Tensor | None:
@@ -83,11 +92,9 @@ class Select(Affine):
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Every coefficient back to its entry: one gather where no entry is read twice, sums elsewhere."""
-        size, index = math.prod(self.shape), self.index.flatten().to(A.device)
         if self._uses <= 1:
-            reader, used = torch.full((size,), -1, device=A.device), index >= 0
-            reader[index[used]] = used.nonzero().flatten()
-            return (_gather(A, reader.reshape(self.shape)),)
+            return (_gather(A, self._reader),)
+        size, index = math.prod(self.shape), self.index.flatten().to(A.device)
         one_more = A.new_zeros(len(A), size + 1)  # for the coefficients of constants
         sums = one_more.index_add(1, torch.where(index < 0, size, index), A.flatten(1))
         return (sums[:, :size].reshape(len(A), *self.shape),)

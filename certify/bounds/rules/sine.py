@@ -93,6 +93,7 @@ class Sin(_Wave):
     """``sin x``."""
 
     kind: ClassVar[str] = "sin"
+    lipschitz = 1.0
     phase: ClassVar[float] = 0.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -115,6 +116,7 @@ class Cos(_Wave):
     """``cos x``."""
 
     kind: ClassVar[str] = "cos"
+    lipschitz = 1.0
     phase: ClassVar[float] = 0.5
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -89,9 +89,13 @@ class Softplus(Curve):
         return replace(planes, lower_offset=self._jumped(boxes[0], planes.lower_offset))
 
     def executed(self, *boxes: Interval) -> Tensor:
-        """Executions may also jump a little earlier or later."""
-        off = Curve.executed(self, *boxes)
+        """Executions may also jump a little earlier or later, and round the product under the exponential."""
+        [box] = boxes
+        off = Curve.executed(self, box)
         assert off is not None
+        if self.beta != 1:
+            exponent = (self.beta * box.lower).clamp(-128, 0).abs()
+            off = off + 2 * unit(torch.float32) * exponent * self.scale(box)
         return off + self.jump
 
     @staticmethod
