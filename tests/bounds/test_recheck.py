@@ -1,0 +1,90 @@
+"""Claims derived again from what a certificate brings, and what it takes to bring too much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from certify.bounds.margins import MarginBounds
+from certify.bounds.methods import METHODS, bounds_of_rows
+from certify.bounds.output import network_graph, output_bounds
+from certify.bounds.recheck import rechecked_margins
+from certify.certifiers.bounds import bound
+from certify.core.evidence import evidence_from
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+
+SCALE = (1.0, 0.5, 0.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def inputs(points):
+    return points("recheck", 4, 4).sigmoid()
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+@pytest.mark.parametrize(("norm", "scale"), [("linf", None), ("l2", None), ("linf", SCALE)])
+@pytest.mark.parametrize("method", [*METHODS, "auto"])
+def test_every_certificate_is_derived_again_from_its_evidence(mlp, inputs, method, norm, scale, claim):
+    clf = Classifier(mlp, num_classes=3)
+    threat = ThreatModel(norm, (0.0, 0.02), (0.0, 1.0), scale=scale)
+    graph = network_graph(clf, inputs[:1])
+    found = bound(clf, inputs, threat=threat, method=method, claim=claim)
+    for x, certificate in zip(inputs, found, strict=True):
+        evidence = evidence_from(certificate.to_dict()["evidence"])
+        assert certificate.radius > 0
+        assert ("alpha" in evidence.bound_method) == bool(evidence.slopes)
+        again = rechecked_margins(graph, x, certificate.prediction, threat, certificate.radius, evidence)
+        assert again == pytest.approx(evidence.margins, rel=1e-9, abs=1e-12)
+        assert min(again) > 0
+        farther = rechecked_margins(graph, x, certificate.prediction, threat, 3 * certificate.radius + 0.1, evidence)
+        assert min(farther) < min(again)
+        other = (certificate.prediction + 1) % 3
+        assert min(rechecked_margins(graph, x, other, threat, certificate.radius, evidence)) < 0
+
+
+def test_evidence_of_another_network_is_refused_in_one_line(mlp, conv, inputs, points):
+    clf, threat = Classifier(mlp, num_classes=3), ThreatModel("linf", (0.02,), (0.0, 1.0))
+    [certificate] = bound(clf, inputs[:1], threat=threat, method="alpha-crown")
+    image = points("recheck image", 2, 6, 6)
+    graph = network_graph(conv, image.unsqueeze(0))
+    with pytest.raises(BadInput, match="another network"):
+        rechecked_margins(graph, image, 0, threat, 0.02, certificate.evidence)
+    for slopes, words in (("AAAA", "cannot be read"), (certificate.evidence.slopes[:-8], "cannot be read")):
+        with pytest.raises(BadInput, match=words):
+            rechecked_margins(
+                network_graph(clf, inputs[:1]), inputs[0], 0, threat, 0.02, replace(certificate.evidence, slopes=slopes)
+            )
+
+
+def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch):
+    x = points("memory", 37, 4).double()
+    sizes = []
+    crown = METHODS["crown"]
+
+    def counting(graph, region, C, *, claim="exact"):
+        sizes.append(len(C))
+        return crown(graph, region, C, claim=claim)
+
+    monkeypatch.setattr(METHODS, "_members", {**METHODS, "crown": counting})
+    whole = output_bounds(mlp, x - 0.1, x + 0.1)
+    assert sizes == [37]
+    parts = output_bounds(mlp, x - 0.1, x + 0.1, max_memory=2**15)
+    assert sizes[1:] == [8, 8, 8, 8, 5]
+    for one, other in zip(whole, parts, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+    for wrong in (0, -1, 1.5):
+        with pytest.raises(BadInput, match="max_memory"):
+            output_bounds(mlp, x - 0.1, x + 0.1, max_memory=wrong)
+
+
+def test_parts_keep_the_hints_of_their_samples(mlp, points):
+    x, threat = points("parts", 5, 4), ThreatModel("linf", (0.1,))
+    graph = network_graph(mlp, x[:1]).to(torch.float64)
+    margins = MarginBounds.of(graph, x.double(), torch.zeros(5, dtype=torch.long), threat)
+    region = margins.region(torch.arange(5), torch.full((5,), 0.1))
+    found = bounds_of_rows("alpha-crown", graph, region, margins.C, claim="exact", max_memory=1)
+    assert len(found.hints) == 5
