@@ -99,13 +99,12 @@ def _climb(layers: Layers, rows: LinearBounds, samples: Samples) -> tuple[Tensor
     sharing = _Sharing()
     best = rows.b.new_full(rows.b.shape, -torch.inf)
     kept: dict[str, Tensor] = {}
-    mean: dict[str, Tensor] = {}
-    square: dict[str, Tensor] = {}
+    moments: dict[str, tuple[Tensor, Tensor]] = {}
     for iteration in range(ITERATIONS + 1):
         with torch.enable_grad():
             lower = minimum(layers, backward(layers, rows, samples, sharing), samples).lower
             total = lower.sum()
-        better = lower.detach() > best
+        better = lower.detach() > best  # NaN is not
         best = torch.where(better, lower.detach(), best)
         for name, shares in sharing.shares.items():
             mask = better.reshape(1, *better.shape, *(1,) * (shares.dim() - 3))
@@ -114,18 +113,13 @@ def _climb(layers: Layers, rows: LinearBounds, samples: Samples) -> tuple[Tensor
             break
         names = list(sharing.shares)
         slopes = torch.autograd.grad(total, [sharing.shares[name] for name in names])
-        step = RATE * DECAY**iteration
-        for name, slope in zip(names, slopes, strict=True):
-            mean[name] = slope.mul_(1 - MEAN) if iteration == 0 else mean[name].mul_(MEAN).add_(slope, alpha=1 - MEAN)
-            part = slope / (1 - MEAN) if iteration == 0 else slope
-            square[name] = (
-                part.square().mul_(1 - SQUARE)
-                if iteration == 0
-                else square[name].mul_(SQUARE).addcmul_(part, part, value=1 - SQUARE)
-            )
-            size = (square[name] / (1 - SQUARE ** (iteration + 1))).sqrt_().add_(TINY)
-            with torch.no_grad():
-                sharing.shares[name].addcdiv_(mean[name], size, value=step / (1 - MEAN ** (iteration + 1))).clamp_(0, 1)
+        pace = RATE * DECAY**iteration * (1 - SQUARE ** (iteration + 1)) ** 0.5 / (1 - MEAN ** (iteration + 1))
+        with torch.no_grad():
+            for name, slope in zip(names, slopes, strict=True):
+                mean, square = moments.setdefault(name, (torch.zeros_like(slope), torch.zeros_like(slope)))
+                mean.lerp_(slope, 1 - MEAN)
+                square.lerp_(slope.square(), 1 - SQUARE)
+                sharing.shares[name].addcdiv_(mean, square.sqrt().add_(TINY), value=pace).clamp_(0, 1)
     return best, kept
 
 

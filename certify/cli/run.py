@@ -22,13 +22,17 @@ def run(
     study: Annotated[Path | None, typer.Argument(help="STUDY.toml, with the flags' names as keys")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="folder of `certify train`, FILE.onnx, FILE.pt2, or package.module:function[@WEIGHTS]"),
+        typer.Option(help=r"folder of `certify train`, FILE.onnx, FILE.pt2, or package.module:function\[@WEIGHTS]"),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="digits, mnist5k, idx:FOLDER, npz:FILE, images:FOLDER, package.module:function")
     ] = None,
     certifier: Annotated[
-        str | None, typer.Option(help="smoothing, ibp, crown-ibp, crown, auto; or several proofs: ibp,crown")
+        str | None,
+        typer.Option(
+            help="smoothing; or a proof, cheap to tight: ibp, crown-ibp, crown, alpha-crown-last, alpha-crown; auto: "
+            "each where needed; lipschitz (l2); or several proofs: ibp,crown"
+        ),
     ] = None,
     norm: Annotated[str | None, typer.Option(help="l2, linf or l1; default: l2 for smoothing, linf for bounds")] = None,
     radii: Annotated[str | None, typer.Option(help="declared radii in input units, ascending: 0,0.25,0.5")] = None,
@@ -59,7 +63,8 @@ def run(
         int | None, typer.Option(help="samples per forward pass; results do not depend on it")
     ] = None,
     claim: Annotated[
-        str | None, typer.Option(help="exact (default): exact arithmetic; float32: every execution as well (bounds)")
+        str | None,
+        typer.Option(help="exact (default): exact arithmetic; float32: every float32 execution as well (bounds)"),
     ] = None,
     decide: Annotated[
         bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds)")

@@ -37,13 +37,19 @@ def points_in() -> Callable[..., Tensor]:
         g, box, ball = seeded_generator("points in", *key), region.box, region.ball
         shape = (count, *box.shape)
         if ball is None:
-            share = torch.cat([torch.as_tensor(g.integers(0, 2, shape)), torch.as_tensor(g.uniform(size=shape))]).double()
+            share = torch.cat(
+                [torch.as_tensor(g.integers(0, 2, shape)), torch.as_tensor(g.uniform(size=shape))]
+            ).double()
             near = box.lower + (box.upper - box.lower) * share
         else:
-            step = torch.as_tensor(g.normal(size=shape)) * torch.as_tensor(g.uniform(size=shape) < g.uniform(size=count).reshape(-1, *(1,) * len(box.shape)))
+            step = torch.as_tensor(g.normal(size=shape)) * torch.as_tensor(
+                g.uniform(size=shape) < g.uniform(size=count).reshape(-1, *(1,) * len(box.shape))
+            )
             size = step.flatten(2).norm(p=ORDER[ball.norm], dim=2).clamp(min=1e-30)
             reach = ball.radius / size * torch.as_tensor(g.choice([1.0, 0.5], size=(count, 1)))
-            near = ball.center + step * reach.reshape(count, -1, *(1,) * (len(box.shape) - 1)) * (1 if ball.scale is None else ball.scale)
+            near = ball.center + step * reach.reshape(count, -1, *(1,) * (len(box.shape) - 1)) * (
+                1 if ball.scale is None else ball.scale
+            )
         return near.maximum(box.lower).minimum(box.upper)
 
     return draw

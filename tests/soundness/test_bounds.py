@@ -97,14 +97,21 @@ def conv_net(generator) -> nn.Module:
 
 def row_net(generator) -> nn.Module:
     """Fully connected layers between activations, products and attention."""
-    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(64, 16), drawn(generator, ACTIVATIONS)(), nn.Unflatten(1, (4, 4))]
+    layers: list[nn.Module] = [
+        nn.Flatten(),
+        nn.Linear(64, 16),
+        drawn(generator, ACTIVATIONS)(),
+        nn.Unflatten(1, (4, 4)),
+    ]
     for kind in generator.choice(["attention", "function", "softmax", "norm", "branch"], size=2):
         if kind == "function":
             layers.append(Applied(drawn(generator, FUNCTIONS)))
         elif kind == "branch":
             layers.append(Sum(nn.Sequential(nn.Linear(4, 4), drawn(generator, ACTIVATIONS)()), nn.Identity()))
         else:
-            layers.append({"attention": Attention, "softmax": lambda: nn.Softmax(2), "norm": lambda: nn.LayerNorm(4)}[kind]())
+            layers.append(
+                {"attention": Attention, "softmax": lambda: nn.Softmax(2), "norm": lambda: nn.LayerNorm(4)}[kind]()
+            )
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3))
 
 
@@ -148,7 +155,7 @@ THREATS = (
 )
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(18))
 def test_no_point_of_a_random_network_escapes_its_bounds(seed, filled, points_in, monkeypatch):
     monkeypatch.setattr(alpha_crown, "ITERATIONS", 3)
     module, generator = random_net(seed, filled), seeded_generator("escape", seed)
@@ -159,11 +166,11 @@ def test_no_point_of_a_random_network_escapes_its_bounds(seed, filled, points_in
     scale = torch.as_tensor(generator.choice([0.0, 0.5, 2.0], size=(1, 8, 8))) if scaled else None
     for radius in (0.0, 0.03, 0.3):
         region = ball(x, torch.tensor([radius, radius / 2]).double(), norm, box, scale)
-        near = points_in(region, 64, seed)
+        near = points_in(region, 32, seed)
         near = torch.cat([near, descended(graph, region, C, x).unflatten(1, (2, 3)).transpose(1, 2).flatten(0, 1)])
         rows = torch.einsum("brk,sbk->sbr", C, graph.forward(near.flatten(0, 1)).unflatten(0, near.shape[:2]))
         for name, method in METHODS.items():
-            if "alpha" not in name or (radius == 0.03 and seed % 2):
+            if "alpha" not in name or (radius == 0.03 and seed % 3):
                 assert (method(graph, region, C).lower <= rows.amin(0) + 1e-12).all(), name
 
 
@@ -215,7 +222,7 @@ def test_bounds_contain_the_exact_range_of_a_tiny_network(seed, filled):
         assert exact_minimum(weights, biases, row, *ends) > -1e-9
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_any_hints_whatever_prove_nothing_false(seed, filled, points_in):
     """Hints name planes, and every plane holds: wrong ones, and the same entries twice, only loosen."""
     generator = seeded_generator("hints", seed)
@@ -238,10 +245,20 @@ def test_any_hints_whatever_prove_nothing_false(seed, filled, points_in):
 def changed_hint(hint: Hint, kind: str, generator) -> Hint:
     """Other shares, and entries in another order, some of them several times."""
     count = len(hint.entries)
-    entries = hint.entries if kind == "least" else hint.entries[torch.as_tensor(generator.integers(0, max(count, 1), count))]
+    entries = (
+        hint.entries if kind == "least" else hint.entries[torch.as_tensor(generator.integers(0, max(count, 1), count))]
+    )
     shares = {}
     for name, share in hint.shares.items():
         given = {"least": torch.zeros_like(share), "largest": torch.full_like(share, 255)}
         random = torch.as_tensor(generator.integers(0, 256, size=tuple(share.shape)), dtype=torch.uint8)
         shares[name] = given.get(kind, share.flip(1) if kind == "shuffled" else random)
     return Hint(hint.name, entries, shares)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_of_one_number_a_sample_are_bounded(method):
+    module = Applied(lambda x: torch.relu(x.sum(1) - 0.5).unsqueeze(1))
+    lo, hi = output_bounds(module, torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.5]]), method)
+    assert lo.item() <= 0.0
+    assert hi.item() >= 1.0

@@ -101,17 +101,8 @@ def hidden_input(base: float, dtype=torch.float32) -> nn.Module:
 
     In exact arithmetic class 0 loses below -1/4.
     """
-    return stacked(([[1.0]], [base]), ([[1.0], [0.0]], [-base, 0.0]), ([[1.0, 0.0], [0.0, 1.0]], [0.25, 0.0]), dtype=dtype)
-
-
-def hidden_below(base: float, dtype=torch.float32) -> nn.Module:
-    """The same without ReLU on the way, and the sum in the last layer: ``base x + (x - 1/4) - base x`` is positive
-    in floats that lose the middle term."""
-    return stacked(
-        ([[1.0], [1.0]], [base, -0.25 + base]),
-        ([[-1.0, 1.0], [0.0, 0.0]], [0.5, 0.0]),
-        dtype=dtype,
-    )
+    layers = stacked(([[1.0]], [base]), ([[1.0], [0.0]], [-base, 0.0]), dtype=dtype)
+    return nn.Sequential(*layers, *stacked(([[1.0, 0.0], [0.0, 1.0]], [0.25, 0.0]), dtype=dtype)).eval()
 
 
 def backdoor(base: float, dtype=torch.float32) -> nn.Module:
@@ -136,10 +127,18 @@ def amplifier(depth: int, dtype=torch.float32) -> nn.Module:
     return stacked(*layers, dtype=dtype)
 
 
-CRAFTED = {
-    "hidden input": hidden_input,
-    "backdoor": backdoor,
-}
+class Widened(nn.Module):
+    """A network in float64 on inputs in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x.double())
+
+
+CRAFTED = {"hidden input": hidden_input, "backdoor": backdoor}
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -160,14 +159,14 @@ def test_what_only_exact_arithmetic_sees_is_not_certified_away(method, name, bas
 @pytest.mark.parametrize("name", CRAFTED)
 @every_ladder
 def test_the_same_with_weights_in_float64(method, name, base):
-    clf = Classifier(CRAFTED[name](base, torch.float64), num_classes=2, input_box=(-1.0, 1.0))
+    clf = Classifier(Widened(CRAFTED[name](base, torch.float64)), num_classes=2, input_box=(-1.0, 1.0))
     threat = ThreatModel("linf", (0.0, 0.4))
     for certificate in bound(clf, [[0.0], [-0.5]], [0, 0], threat=threat, method=method):
         assert certificate.radius is None or (certificate.radius <= 0.28 and certificate.index == 0)
 
 
 @every_method
-@pytest.mark.parametrize("depth", [4, 16, 40])
+@pytest.mark.parametrize("depth", [4, 30])
 def test_bounds_of_chains_that_amplify_rounding_hold_in_exact_arithmetic(method, depth):
     module = amplifier(depth)
     for center in (0.0, 0.01, 1.0 / 3.0):
@@ -183,24 +182,31 @@ def exact_rows_of(x: list[Fraction], module: nn.Sequential) -> list[list[Fractio
     return [exact_rows(module, x, torch.eye(2))]
 
 
-@every_ladder
-@pytest.mark.parametrize("place", [0, 2, 4])
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e38])
-def test_weights_that_are_no_numbers_or_overflow_prove_nothing(method, value, place, filled):
-    module = filled(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)), "nan")
-    module[place].weight[0, 0] = value
-    if value == 1e38:
-        for layer in (module[0], module[2], module[4]):
-            layer.weight[0, 0] = value
+@every_method
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_no_numbers_prove_nothing(method, value, filled):
     x = torch.full((1, 2), 10.0)
-    if method != "auto":
+    for place in (0, 2, 4):
+        module = filled(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)), "nan")
+        module[place].weight[0, 0] = value
         lo, hi = output_bounds(module, x - 1, x + 1, method)
         assert not (lo.isnan() | hi.isnan()).any()
-        if value != 1e38:
-            assert lo[0, 0] == -torch.inf
-            assert hi[0, 0] == torch.inf
+        assert lo[0, 0] == -torch.inf
+        assert hi[0, 0] == torch.inf
+
+
+@every_ladder
+@pytest.mark.parametrize("value", [1e30, 1e38])
+def test_weights_that_overflow_prove_nothing(method, value, filled):
+    module = filled(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)), "nan")
+    for place in (0, 2, 4):
+        module[place].weight[0, 0] = value
+    x = torch.full((1, 2), 10.0)
     clf = Classifier(module, 2, input_box=None)
-    for claim in CLAIMS:
-        [certificate] = bound(clf, x, threat=ThreatModel("linf", (0.0,)), method=method, claim=claim)
-        assert certificate.verdict is Verdict.UNKNOWN
-        assert certificate.radius is None
+    [certificate] = bound(clf, x, threat=ThreatModel("linf", (0.0,)), method=method)
+    assert certificate.verdict is Verdict.UNKNOWN
+    assert certificate.prediction is None
+    if method != "auto":
+        lo, hi = output_bounds(module.double(), x - 1, x + 1, method)
+        y = module(x.double())
+        assert ((lo <= y) & (y <= hi)).all()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.rounding import gamma, smallest, unit
+from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import RULES, Affine, Nonlinear, NotCovered, Operator
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.elu import ELU
@@ -49,9 +49,15 @@ def _conv(g, transposed=False):
     if transposed:
         settings["padding"] = np.minimum(settings["padding"], (window - 1) // 2)
         settings["output_padding"] = g.integers(0, np.maximum(settings["stride"], settings["dilation"]))
-    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d) if transposed else (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    kinds = (
+        (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+        if transposed
+        else (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    )
     options = {name: tuple(value.tolist()) for name, value in settings.items()}
-    module = kinds[axes - 1](2 * groups, 2 * groups, tuple(window.tolist()), groups=groups, bias=bool(g.integers(2)), **options)
+    module = kinds[axes - 1](
+        2 * groups, 2 * groups, tuple(window.tolist()), groups=groups, bias=bool(g.integers(2)), **options
+    )
     return module, (2 * groups, *(g.integers(5, 7, axes) if not transposed else g.integers(2, 4, axes)).tolist())
 
 
@@ -257,7 +263,10 @@ def executions(operator: Affine, case: Case, x: list[Tensor], g) -> Iterator[Ten
             yield single.forward(*x)
     if operator.kind in COMPUTED:
         return
-    W, inputs = torch.from_numpy(matrix(single, case).astype(np.float32)), torch.cat([one.flatten(1) for one in x], dim=1)
+    W, inputs = (
+        torch.from_numpy(matrix(single, case).astype(np.float32)),
+        torch.cat([one.flatten(1) for one in x], dim=1),
+    )
     order = torch.as_tensor(g.permutation(W.shape[1]))
     w, columns = W.T[order].unsqueeze(1), inputs.T[order].unsqueeze(2)
     b = None if single.bias is None else single.bias.expand(1, *case.shape).flatten(1)
@@ -286,7 +295,9 @@ def test_executions_of_affine_operators_end_inside_their_errors(kind):
             rounding = 2.0**-24 * allowed + 2.0**-45 * y.abs()
             for executed in executions(operator, case, x, g):
                 error = (executed.double() - y).abs()
-                assert (error <= allowed + (rounding if allowed.any() else 0))[finite & executed.isfinite()].all(), operator
+                assert (error <= allowed + (rounding if allowed.any() else 0))[finite & executed.isfinite()].all(), (
+                    operator
+                )
 
 
 @pytest.mark.parametrize("kind", AFFINE)
@@ -298,7 +309,10 @@ def test_adjoints_and_facts_about_windows_and_entries_are_true(kind):
         x = [torch.as_tensor(g.normal(size=(3, *shape))) for shape in case.shapes]
         zero = operator.forward(*(torch.zeros_like(one) for one in x))
         linear = operator.forward(*x) - zero
-        W, scale = torch.from_numpy(matrix(operator, case).astype(np.float64)), operator.absolute(*(one.abs() for one in x))
+        W, scale = (
+            torch.from_numpy(matrix(operator, case).astype(np.float64)),
+            operator.absolute(*(one.abs() for one in x)),
+        )
         whole = torch.cat([one.flatten(1) for one in x], dim=1)
         assert ((whole @ W.T).reshape(linear.shape) - linear).abs().le(1e-12 * (1 + scale)).all()
         assert torch.allclose((whole.abs() @ W.abs().T).reshape(scale.shape), scale, rtol=1e-12, atol=1e-14)
@@ -316,7 +330,9 @@ def test_adjoints_and_facts_about_windows_and_entries_are_true(kind):
         if (sliding := operator.sliding()) is not None:
             (height, width), (top, left) = sliding.extent, sliding.padding
             around = [max(0, side) for side in (left, width + sliding.stride[1] * case.shape[2], top)]
-            image = nn.functional.pad(x[0], (around[0], around[1], around[2], height + sliding.stride[0] * case.shape[1]))
+            image = nn.functional.pad(
+                x[0], (around[0], around[1], around[2], height + sliding.stride[0] * case.shape[1])
+            )
             for i in range(case.shape[1]):
                 for j in range(case.shape[2]):
                     row, column = i * sliding.stride[0] + around[2] - top, j * sliding.stride[1] + around[0] - left
@@ -354,7 +370,9 @@ def points(ends: list[Interval], g, inner: int = 10) -> Iterator[list[Tensor]]:
     shares = [np.zeros(1), np.ones(1), np.full(1, 0.5)]
     for _ in range(inner):
         drawn = [g.choice([0.0, 1.0, g.uniform(), g.uniform() ** 8], size=one.shape) for one in ends]
-        yield [_between(box, torch.as_tensor(share, dtype=box.lower.dtype)) for box, share in zip(ends, drawn, strict=True)]
+        yield [
+            _between(box, torch.as_tensor(share, dtype=box.lower.dtype)) for box, share in zip(ends, drawn, strict=True)
+        ]
     for share in shares:
         yield [_between(box, torch.as_tensor(share, dtype=box.lower.dtype)) for box in ends]
     yield [torch.zeros_like(box.lower).clamp(box.lower, box.upper) for box in ends]
@@ -381,7 +399,9 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
             image, straight = single.interval(*ends, outward=True), ~single.bent(*ends)
             shape = (single.shares, *ends[0].shape)
             free = [torch.as_tensor(g.choice([0.0, 0.1, g.uniform(), 1.0], size=shape)).to(dtype) for _ in range(3)]
-            stated = [single.relax(*ends, shares=s) for s in ([None, single.start(*ends), *free] if single.shares else [None])]
+            stated = [
+                single.relax(*ends, shares=s) for s in ([None, single.start(*ends), *free] if single.shares else [None])
+            ]
             for x in points(ends, g):
                 x = [one.double() for one in x]
                 y = exact.forward(*x)
@@ -391,11 +411,16 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
                 assert (image.upper >= y - off)[known].all(), operator
                 for planes in stated:
                     sides, sizes = [], []
-                    for slopes, shift in ((planes.lower_slopes, planes.lower_offset), (planes.upper_slopes, planes.upper_offset)):
+                    for slopes, shift in (
+                        (planes.lower_slopes, planes.lower_offset),
+                        (planes.upper_slopes, planes.upper_offset),
+                    ):
                         terms = [s.double() * one for s, one in zip(slopes, x, strict=True)]
                         shift = torch.zeros_like(y) if shift is None else shift.double()
                         sides.append((sum(terms) + shift, sum(t.abs() for t in terms) + shift.abs()))
-                        most = [s.double().abs() * box.magnitude().double() for s, box in zip(slopes, ends, strict=True)]
+                        most = [
+                            s.double().abs() * box.magnitude().double() for s, box in zip(slopes, ends, strict=True)
+                        ]
                         sizes.append(sum(most) + shift.abs())
                     (below, size), (above, most) = sides
                     assert (below <= y + off + 2.0**-52 * 4 * size)[known].all(), operator
@@ -428,4 +453,6 @@ def test_executions_of_nonlinear_operators_end_inside_their_errors(kind):
                 y = operator.to(torch.float64).forward(*(one.double() for one in x))
                 executed = operator.to(torch.float32).forward(*x).double()
                 error, known = (executed - y).abs(), y.isfinite() & executed.isfinite()
-                assert (error <= (torch.zeros_like(error) if off is None else off * (1 + 2.0**-20)))[known].all(), operator
+                assert (error <= (torch.zeros_like(error) if off is None else off * (1 + 2.0**-20)))[known].all(), (
+                    operator
+                )

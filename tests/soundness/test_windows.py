@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from torch import nn
@@ -10,9 +9,8 @@ from torch.nn import functional as F
 
 from certify.bounds import patches
 from certify.bounds.alpha_crown import alpha_crown
-from certify.bounds.crown import crown
+from certify.bounds.crown import crown, tighten
 from certify.bounds.ibp import propagate
-from certify.bounds.crown import tighten
 from certify.bounds.region import ball
 from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
@@ -40,7 +38,9 @@ NETS = {
         conv(3, 2, (3, 1), stride=(1, 2), padding=(0, 1)),
     ),
     "wide borders": lambda: Net(lambda x, a, b: b(torch.relu(a(x))), conv(2, 2, 3, padding=4), conv(2, 2, 2, stride=3)),
-    "groups": lambda: Net(lambda x, a, b: b(torch.relu(a(x))), conv(2, 4, 3, groups=2, padding=1), conv(4, 2, 2, groups=2)),
+    "groups": lambda: Net(
+        lambda x, a, b: b(torch.relu(a(x))), conv(2, 4, 3, groups=2, padding=1), conv(4, 2, 2, groups=2)
+    ),
     "residual of other windows": lambda: Net(
         lambda x, a, b, c: torch.relu(a(x)) + b(torch.relu(c(x))) - x,
         conv(2, 2, 3, padding=1),
@@ -74,6 +74,9 @@ NETS = {
         conv(2, 3, 3),
     ),
     "max pooling": lambda: Net(lambda x, a: F.max_pool2d(a(F.max_pool2d(x, 2, 1)), 2), conv(2, 2, 3, padding=1)),
+    "padded max pooling": lambda: Net(
+        lambda x, a: a(F.max_pool2d(x, 3, 2, 1)), conv(2, 2, 2, padding=1), stem=conv(1, 2, 3, padding=1)
+    ),
     "gates and curves": lambda: Net(
         lambda x, a, b, c: c(torch.sigmoid(a(x)) * b(torch.tanh(x))),
         conv(2, 2, 3, padding=1),
@@ -121,12 +124,17 @@ def test_windows_and_whole_images_give_the_same_bounds(name, filled, monkeypatch
             assert torch.allclose(found[0], other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["residual of other windows", "max pooling", "borders put on and cut off"])
+@pytest.mark.parametrize(
+    "name", ["residual of other windows", "max pooling", "padded max pooling", "borders put on and cut off"]
+)
 def test_searched_planes_fit_windows_and_whole_images(name, filled, points_in, monkeypatch):
     module = filled(NETS[name](), name, gain=1.5)
     x = torch.as_tensor(seeded_generator("windows", name).uniform(size=(1, 1, 5, 6)))
     graph = import_module(module, x.float()).to(torch.float64)
-    region, C = ball(x, torch.tensor([0.05]).double(), "linf", (0.0, 1.0)), torch.eye(graph.output.shape[0]).double().unsqueeze(0)
+    region, C = (
+        ball(x, torch.tensor([0.05]).double(), "linf", (0.0, 1.0)),
+        torch.eye(graph.output.shape[0]).double().unsqueeze(0),
+    )
     near = points_in(region, 200, name)
     y = graph.forward(near.flatten(0, 1)).amin(0)
     monkeypatch.setattr("certify.bounds.alpha_crown.ITERATIONS", 5)
