@@ -159,7 +159,7 @@ def test_what_only_exact_arithmetic_sees_is_not_certified_away(method, name, bas
 @pytest.mark.parametrize("name", CRAFTED)
 @every_ladder
 def test_the_same_with_weights_in_float64(method, name, base):
-    clf = Classifier(Widened(CRAFTED[name](base, torch.float64)), num_classes=2, input_box=(-1.0, 1.0))
+    clf = Classifier(Widened(CRAFTED[name](base, torch.float64)).eval(), num_classes=2, input_box=(-1.0, 1.0))
     threat = ThreatModel("linf", (0.0, 0.4))
     for certificate in bound(clf, [[0.0], [-0.5]], [0, 0], threat=threat, method=method):
         assert certificate.radius is None or (certificate.radius <= 0.28 and certificate.index == 0)
