@@ -31,7 +31,7 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
     """The graph of a module, or of the module in a classifier, in the dtype of its weights; for claims, not training.
 
     Raises:
-        ModelError: for a classifier that wraps a function.
+        ModelError: for a classifier that wraps a function, or weights narrower than float32.
         UnsupportedOperator: for an operator that has no rule.
     """
     module = model.module if isinstance(model, Classifier) else model
@@ -46,6 +46,8 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
         before = network_graph(module[:-1], example_batch)  # a normalization, usually
         return chained(before, module[-1].graph, example_batch.device)
     weights = {tensor.dtype for tensor in module.state_dict().values()}
+    if narrow := [one for one in weights if one.is_floating_point and one not in (torch.float32, torch.float64)]:
+        raise ModelError(f"the model's weights are {narrow[0]}; bounds need float32: call model.float()")
     dtype = torch.float64 if torch.float64 in weights else torch.float32
     with torch.no_grad():
         return import_module(module, example_batch.to(dtype))
@@ -175,7 +177,9 @@ def _bounds(
     return lower[:, : rows.shape[1]], -lower[:, rows.shape[1] :]
 
 
-def _check_batch(name: str, batch: Tensor) -> None:
+def _check_batch(name: str, batch: Any) -> None:
+    if not isinstance(batch, Tensor):
+        raise BadInput(f"{name} must be a float tensor (B, ...), got {type(batch).__name__}; try torch.as_tensor")
     if not batch.is_floating_point() or batch.dim() < 2 or len(batch) == 0:
         raise BadInput(
             f"{name} must be a float tensor (B, ...) with B at least 1, got {batch.dtype} {tuple(batch.shape)}"
@@ -206,9 +210,11 @@ def _lower_as(values: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(rounded.double() > values, down(rounded), rounded)
 
 
-def _rows(C: Tensor | None, count: int, outputs: int, device: torch.device) -> Tensor:
+def _rows(C: Any, count: int, outputs: int, device: torch.device) -> Tensor:
     if C is None:
         return torch.eye(outputs, dtype=torch.float64, device=device).expand(count, outputs, outputs)
+    if not isinstance(C, Tensor):
+        raise BadInput(f"C must be a tensor ({count}, rows, {outputs}), got {type(C).__name__}; try torch.as_tensor")
     if C.dim() != 3 or C.shape[0] != count or C.shape[1] == 0 or C.shape[2] != outputs:
         # A matrix alone could mean one row an input, or all its rows for every input.
         shared = f"; rows for every input are C.expand({count}, -1, -1)" if C.dim() == 2 else ""

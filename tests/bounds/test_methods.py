@@ -121,6 +121,8 @@ ONE = torch.ones(2, 4)
         ((ONE * torch.nan, ONE), "NaN"),
         ((ONE, ONE[:1]), r"shape \(2, 4\) and upper \(1, 4\)"),
         ((ONE.long(), ONE), "float tensor"),
+        ((ONE.numpy(), ONE), "lower must be a float tensor .*got ndarray"),
+        ((ONE, ONE, "ibp", [[1.0, 0.0, 0.0]]), r"C must be a tensor \(2, rows, 3\), got list"),
         ((ONE, ONE, "ibp", torch.eye(3)), r"give \(2, rows, 3\)"),
         ((ONE, ONE, "ibp", torch.full((2, 1, 3), torch.inf)), "C contains NaN or infinity"),
     ],
@@ -129,6 +131,11 @@ def test_wrong_arguments_are_named_in_one_line(mlp, arguments, words):
     with pytest.raises(BadInput, match=words) as caught:
         output_bounds(mlp, *arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_is_named():
+    with pytest.raises(ModelError, match=r"weights are torch\.float16; .*model\.float\(\)"):
+        output_bounds(torch.nn.Linear(4, 3).half(), ONE, ONE)
 
 
 def test_a_function_has_no_inside():

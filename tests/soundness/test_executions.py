@@ -24,8 +24,9 @@ NETS = {
     ),
     "smooth": lambda: nn.Sequential(nn.Linear(20, 12), nn.Tanh(), nn.Linear(12, 12), nn.GELU(), nn.Linear(12, 3)),
     "images": lambda: nn.Sequential(
-        nn.Unflatten(1, (1, 4, 5)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.AvgPool2d(2, 1),
-        nn.Conv2d(8, 6, 2, stride=2), nn.MaxPool2d((1, 2), 1), nn.Flatten(), nn.Linear(6, 10), nn.Sigmoid(), nn.Linear(10, 3),
+        nn.Unflatten(1, (1, 4, 5)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.LeakyReLU(),
+        nn.AvgPool2d(2, 1), nn.Conv2d(8, 6, 2, stride=2), nn.MaxPool2d((1, 2), 1), nn.Flatten(),
+        nn.Linear(6, 10), nn.Sigmoid(), nn.Linear(10, 3),
     ),
 }  # fmt: skip
 

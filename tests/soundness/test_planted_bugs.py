@@ -39,7 +39,8 @@ NETS = {
     "smooth": lambda: nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 2)),
     "images": lambda: nn.Sequential(
         nn.Unflatten(1, (1, 1, 6)), nn.Conv2d(1, 3, (1, 2), padding=(0, 1)), nn.ReLU(),
-        nn.Conv2d(3, 3, (1, 2), padding=(0, 1)), nn.Conv2d(3, 3, (1, 3), padding=(0, 1)), nn.ReLU(), nn.Conv2d(3, 2, (1, 2)),
+        nn.Conv2d(3, 3, (1, 2), padding=(0, 1)), nn.Conv2d(3, 3, (1, 3), padding=(0, 1)), nn.ReLU(),
+        nn.Conv2d(3, 2, (1, 2)),
         nn.ReLU(), nn.Flatten(), nn.LazyLinear(2),
     ),
     "products": Gated,
