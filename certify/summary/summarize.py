@@ -97,7 +97,7 @@ def summarize(
         acr=math.fsum(proven) / len(inputs),
         contradictions=(*(found for entry in inputs for found in entry.contradictions()), *reports),
         guarantee=guarantee,
-        statement=statement(threat, len(inputs), guarantee, methods, first, delta),
+        statement=statement(threat, len(inputs), guarantee, methods, certificates, first, delta),
         head=head_of_table(certificates, first, threat, len(inputs), methods, head or {}, findings),
         radii_proven=tuple(float(radius) for radius in np.sort(proven)[::-1]),
         methods=methods,

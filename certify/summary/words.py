@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from certify.core.certificate import Certificate, Evidence, PublishedEvidence, SmoothingEvidence
+from certify.core.evidence import BoundEvidence, LipschitzEvidence
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief_up, percent_down
@@ -58,15 +59,28 @@ def _one_look(evidence: SmoothingEvidence) -> bool:
     return len(evidence.looks) == 1 and evidence.looks[0].n == evidence.n_most
 
 
+def subject(certificates: Sequence[Certificate]) -> str:
+    """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
+    claims = {c.evidence.claim for c in certificates if isinstance(c.evidence, BoundEvidence)}
+    executions = claims == {"float32"} and not any(isinstance(c.evidence, LipschitzEvidence) for c in certificates)
+    return "the model in exact real arithmetic" + " and in every float32 execution" * executions
+
+
 def statement(
-    threat: ThreatModel, n: int, guarantee: Guarantee, methods: Sequence[str], first: Certificate, delta: float
+    threat: ThreatModel,
+    n: int,
+    guarantee: Guarantee,
+    methods: Sequence[str],
+    certificates: Sequence[Certificate],
+    first: Certificate,
+    delta: float,
 ) -> str:
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
             f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.measure} "
-            f"change up to its radius inside the input box, with certainty: no sampling is involved, and the fractions "
-            f"are of these {n:,} inputs."
+            f"change up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
+            f"about {subject(certificates)}, and the fractions are of these {n:,} inputs."
         )
     promise = (
         f"with probability at least {percent(1 - delta)} over the sampling noise, the SMOOTHED model, not the base "
@@ -103,7 +117,7 @@ def head_of_table(
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)
     if smoothed is None or first.alpha is None:
         head["method"] = " and ".join(methods)
-        head["guarantee"] = "deterministic: a proof about the model itself"
+        head["guarantee"] = f"deterministic: a proof about {subject(certificates)}"
     else:
         head["smoothing"] = f"{smoothed}, alpha={brief_up(first.alpha)} per input"
         head["guarantee"] = "about the SMOOTHED model, not the base model: majority vote under the noise"

@@ -16,6 +16,7 @@ from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, DataError, ModelError, UnsupportedOperator
 from certify.models.classifier import Classifier
+from certify.summary.summarize import summarize
 
 LINF = ThreatModel("linf", (0.1, 0.2))
 
@@ -169,3 +170,13 @@ def test_radii_hardly_depend_on_the_inputs_beside_them(halves):
     alone = [bound(halves, one[None], threat=LINF, index=[i])[0] for i, one in enumerate(x)]
     assert [c.verdict for c in together] == [c.verdict for c in alone]
     assert sum(a.radius == b.radius for a, b in zip(together, alone, strict=True)) >= 39
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+def test_a_table_says_what_the_proofs_are_about(claim):
+    clf = Classifier(nn.Linear(2, 2).eval(), num_classes=2)
+    certificates = bound(clf, [[0.9, 0.1], [0.1, 0.9]], threat=ThreatModel("linf", (0.0,)), claim=claim)
+    summary = summarize(certificates)
+    for text in (summary.statement, summary.head["guarantee"]):
+        assert "exact real arithmetic" in text
+        assert ("every float32 execution" in text) == (claim == "float32")
