@@ -28,7 +28,7 @@ from certify.bounds.methods import METHODS
 from certify.bounds.patches import Patches
 from certify.bounds.region import Region
 from certify.bounds.rules.base import Nonlinear
-from certify.bounds.tensors import Interval, Relaxation
+from certify.bounds.tensors import Interval, Relaxation, flat
 from certify.core.evidence import Claim
 
 __all__ = ["Hint", "alpha_crown", "prove", "search"]
@@ -180,7 +180,7 @@ def _bounded(layers: Layers, rows: LinearBounds, hint: Hint) -> RowBounds:
 
 def _tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:
     """A box cut by lower bounds (1, 2 r) of entries (r,) of its one sample and then of their negatives."""
-    below, above = (end.flatten(1).clone() for end in (box.lower, box.upper))
+    below, above = (flat(end, 1).clone() for end in (box.lower, box.upper))
     below[0, entries], above[0, entries] = lower[0, : len(entries)], -lower[0, len(entries) :]
     ends = (torch.minimum(below, above), torch.maximum(below, above))
     return meet(layers, box, Interval(*(end.reshape(box.shape) for end in ends)))

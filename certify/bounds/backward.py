@@ -18,7 +18,7 @@ from certify.bounds.patches import Patches
 from certify.bounds.region import Region
 from certify.bounds.rounding import down, gamma
 from certify.bounds.rules.base import Affine, Nonlinear
-from certify.bounds.tensors import Relaxation
+from certify.bounds.tensors import Relaxation, flat
 
 __all__ = ["Planes", "RowBounds", "backward", "minimum", "usual_planes"]
 
@@ -66,9 +66,9 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
         A = pending.pop(node.name, None)
         if A is None:
             continue
-        if isinstance(A, Patches) and A.large:
-            A = A.dense()
         operator = node.operator
+        if isinstance(A, Patches) and (A.large or (isinstance(operator, Nonlinear) and not operator.uniform)):
+            A = A.dense()
         if isinstance(operator, Affine):
             if layers.outward:
                 slack = slack + _lost(layers, node, A, samples)
@@ -142,8 +142,8 @@ def _through_planes(
 def _dot(entries: Tensor, vector: Tensor) -> Tensor:
     """Sums of products (b, r) of (b, r, ...) and (b, 1 or r, ...)."""
     if vector.shape[1] == 1:
-        return (entries.flatten(2) @ vector.flatten(2).transpose(1, 2)).squeeze(2)
-    return torch.linalg.vecdot(entries.flatten(2), vector.flatten(2))
+        return (flat(entries, 2) @ flat(vector, 2).transpose(1, 2)).squeeze(2)
+    return torch.linalg.vecdot(flat(entries, 2), flat(vector, 2))
 
 
 def _lost(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> Tensor:

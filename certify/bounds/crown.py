@@ -18,7 +18,7 @@ from certify.bounds.methods import METHODS
 from certify.bounds.patches import Patches, covers, wider
 from certify.bounds.region import Region
 from certify.bounds.rules.base import Affine, Nonlinear
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 
 __all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
@@ -45,7 +45,7 @@ def output_rows(layers: Layers, C: Tensor) -> RowBounds:
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     """A box of one result by backward passes for the entries ``wanted`` (B, ...), cut with the box it had."""
     box = layers.boxes[name]
-    lower, upper = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
+    lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
     for samples, entries, bounds in entry_rows(layers, name, wanted):
         below = minimum(layers, backward(layers, bounds.both_signs(), samples, usual_planes), samples).lower
         at, count = (samples.unsqueeze(1), entries), entries.shape[1]
@@ -68,7 +68,7 @@ def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tens
     Yields samples (b,), entries (b, r), and the rows. In images, entries are patches: they see few places. Elsewhere
     an entry is the same function for every sample, and that part of the work is done once.
     """
-    wanted = wanted.flatten(1)
+    wanted = flat(wanted, 1)
     if (width := _windows(layers.graph, name)) is not None:
         for samples, entries in _chunks(wanted, max(1, CHUNK // (2 * width))):
             yield samples, entries, _patches(layers, name, samples, entries)

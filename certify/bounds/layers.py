@@ -12,7 +12,7 @@ from certify.bounds.graph import Graph, Node
 from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Affine, Nonlinear, NotCovered
-from certify.bounds.tensors import Interval, Relaxation
+from certify.bounds.tensors import Interval, Relaxation, flat
 from certify.core.evidence import Claim
 from certify.errors import UnsupportedOperator
 
@@ -109,7 +109,7 @@ class Layers:
         operator = node.operator
         largest = [box.magnitude() for box in self.inputs(node)]
         dtype, extra = largest[0].dtype, self._extra
-        reached = sum((m.flatten(1).sum(1) for m in largest), largest[0].new_zeros(len(largest[0])))
+        reached = sum((flat(m, 1).sum(1) for m in largest), largest[0].new_zeros(len(largest[0])))
         floor = smallest(dtype) * (math.prod(node.shape) + extra) * (1 + reached)
         off = self.executed(node)
         if isinstance(operator, Nonlinear):

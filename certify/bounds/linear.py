@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.patches import Patches
+from certify.bounds.tensors import flat
 from certify.errors import BadInput
 
 __all__ = ["Coefficients", "LinearBounds", "Samples", "plus", "weigh", "whole"]
@@ -85,7 +86,7 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
     if isinstance(A, Patches):
         return torch.linalg.vecdot(entries.flatten(2), A.of(vector).flatten(2))
     if len(entries) == 1:
-        return vector.flatten(1) @ entries[0].flatten(1).T
+        return flat(vector, 1) @ flat(entries[0], 1).T
     if len(vector) == 1:
-        return entries.flatten(2) @ vector.flatten()
-    return (entries.flatten(2) @ vector.flatten(1).unsqueeze(2)).squeeze(2)
+        return flat(entries, 2) @ vector.flatten()
+    return (flat(entries, 2) @ flat(vector, 1).unsqueeze(2)).squeeze(2)

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from certify.errors import BadInput
 
-__all__ = ["Interval", "Relaxation"]
+__all__ = ["Interval", "Relaxation", "flat"]
+
+
+def flat(tensor: Tensor, lead: int) -> Tensor:
+    """All axes after the first ``lead`` ones in one, also where there are none: a sample may be a single number.
+
+    >>> flat(torch.zeros(2, 3), 2).shape
+    torch.Size([2, 3, 1])
+    """
+    return tensor.flatten(lead) if tensor.dim() > lead else tensor.unsqueeze(lead)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -175,7 +175,7 @@ def test_radii_hardly_depend_on_the_inputs_beside_them(halves):
 @pytest.mark.parametrize("claim", ["exact", "float32"])
 def test_a_table_says_what_the_proofs_are_about(claim):
     clf = Classifier(nn.Linear(2, 2).eval(), num_classes=2)
-    certificates = bound(clf, [[0.9, 0.1], [0.1, 0.9]], threat=ThreatModel("linf", (0.0,)), claim=claim)
+    certificates = bound(clf, [[0.9, 0.1], [0.1, 0.9]], [0, 1], threat=ThreatModel("linf", (0.0,)), claim=claim)
     summary = summarize(certificates)
     for text in (summary.statement, summary.head["guarantee"]):
         assert "exact real arithmetic" in text

@@ -143,7 +143,7 @@ class Affine(Operator):
         if not outward:
             radii = [(box.upper - box.lower) / 2 for box in boxes]
             z, spread = self.forward(*centers), self.absolute(*radii)
-            return Interval(z - spread, z + spread)
+            return Interval.known(z - spread, z + spread)
         dtype = centers[0].dtype
         u, g = unit(dtype), gamma(self.forward_terms + 2, dtype)
         padded = [
@@ -178,6 +178,11 @@ class Nonlinear(Operator):
             shares: (``self.shares``, ...), any numbers in [0, 1]: each choice is sound, and the planes are
                 differentiable in them. None for a good choice without search.
         """
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the function is the same at all places of an image, so that it can be asked about windows of one."""
+        return True
 
     def start(self, *boxes: Interval) -> Tensor:
         """The shares (``self.shares``, B, ...) that a search begins with: those that give the planes of no choice."""

@@ -33,6 +33,11 @@ class LeakyReLU(Nonlinear):
     shares: ClassVar[int] = 1
     slope: Tensor
 
+    @property
+    def uniform(self) -> bool:
+        """One slope for all places, or one a channel."""
+        return self.slope.shape[-2:].numel() == 1
+
     def forward(self, *inputs: Tensor) -> Tensor:
         """``slope x``, or x."""
         [x] = inputs

@@ -39,6 +39,11 @@ class Maximum(Nonlinear):
     sign: int = 1
     repeated: Tensor | None = None
 
+    @property
+    def uniform(self) -> bool:
+        """Inputs that repeat others do so at the borders."""
+        return self.repeated is None
+
     def to(self, dtype: torch.dtype) -> Self:
         """Nothing to convert."""
         return self
