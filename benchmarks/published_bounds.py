@@ -1,6 +1,6 @@
 """Certified accuracies that were published for published networks, and those of our certificates.
 
-    python benchmarks/published_bounds.py --out results/published_bounds.md      # ten minutes of one core
+    python benchmarks/published_bounds.py --out results/published_bounds.md      # twelve minutes of one core
 
 Every image counted has a certificate: float64 bounds with error terms, made by `certify.bound(..., decide=True)`.
 """
@@ -137,7 +137,7 @@ def main() -> None:
     count = HEADINGS.count("|") + 1
     parts = [
         "# Published certified accuracies",
-        "    python benchmarks/published_bounds.py " + " ".join(sys.argv[1:]),
+        "    python benchmarks/published_bounds.py" + " --only " * bool(options.only) + " ".join(options.only or []),
         "\n".join([f"| {HEADINGS} |", "|" + " --- |" * 3 + " ---: |" * (count - 3), *lines]),
         NOTES,
     ]
