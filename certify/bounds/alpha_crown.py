@@ -66,6 +66,8 @@ class _Sharing:
                 start = operator.start(*leans).expand(operator.shares, *entries.shape)
                 self.shares[node.name] = start.clone().requires_grad_()
             shares = self.shares[node.name]
+            if shares.shape != (operator.shares, *entries.shape):
+                raise IndexError(f"shares of shape {tuple(shares.shape)} for rows {tuple(entries.shape)}")
         planes = operator.relax(*boxes, shares=shares)
         if isinstance(A, Patches):
             planes = _inside(planes, A.of(entries.new_ones(1, *node.shape)))

@@ -123,10 +123,12 @@ def _through_planes(
     lines, error = planes(layers, node, A, samples)
     entries = A if isinstance(A, Tensor) else A.A
     positive = entries.clamp(min=0)
+    # Slopes of all neurons, cut into windows, are 0 where there is no neuron.
+    inside = isinstance(A, Patches) and (A.inside or planes is usual_planes)
     parts: list[Coefficients] = []
     for below, above in zip(lines.lower_slopes, lines.upper_slopes, strict=True):
         part = torch.addcmul(entries * above, positive, below - above)
-        parts.append(part if isinstance(A, Tensor) else A.holding(part))
+        parts.append(part if isinstance(A, Tensor) else A.holding(part, inside))
     offset = None
     if lines.upper_offset is not None:
         offset = _dot(entries - positive, lines.upper_offset)
@@ -162,6 +164,8 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
     Outward bounds have every rounding error subtracted, and become minus infinity where NaN appeared.
     """
     lower, slack = bounds.b, bounds.slack
+    if (void := layers.void(samples)) is not None:
+        lower = torch.where(void.unsqueeze(1), -torch.inf, lower)
     terms = len(layers.graph.nodes) + 8
     for name, A in bounds.A.items():
         region = layers.region if name == layers.graph.input else Region(layers.boxes[name])

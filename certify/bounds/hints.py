@@ -70,6 +70,6 @@ def unpacked(text: str) -> tuple[Hint, ...]:
                 shares[name] = torch.from_numpy(numbers[:count].reshape(shape).copy())
                 numbers = numbers[count:]
             hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares))
-    except (ValueError, KeyError, TypeError, zlib.error) as problem:
+    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error) as problem:
         raise BadInput("the slopes of a certificate cannot be read: they were cut or changed") from problem
     return tuple(hints)

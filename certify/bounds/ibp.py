@@ -107,7 +107,11 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
     """
     layers = propagate(graph, Region(box), claim="exact" if outward else None)
     if C is None:
-        return layers.boxes[graph.output.name]
+        box = layers.boxes[graph.output.name]
+        if (void := layers.void(slice(None))) is None:
+            return box
+        void = void.reshape(-1, *(1,) * len(graph.output.shape))
+        return Interval(torch.where(void, -torch.inf, box.lower), torch.where(void, torch.inf, box.upper))
     both = row_bounds(layers, torch.cat([C, -C], dim=1)).lower
     lower, upper = both[:, : C.shape[1]], -both[:, C.shape[1] :]
     return Interval(lower, upper if outward else torch.maximum(lower, upper))

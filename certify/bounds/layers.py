@@ -31,6 +31,8 @@ class Layers:
         boxes: an enclosure of each result by name; filled in the order of the nodes.
         leans: boxes that free planes are chosen by, where these are not the boxes themselves. An entry that another
             method bounds better leans as its backward pass says: so a better box never makes a plane worse.
+        voids: by node, the samples (B,) mask whose regions may hold points at which the node has no value, or at which
+            an execution overflows where executions are claimed about. What comes after may look bounded: nothing holds.
     """
 
     graph: Graph
@@ -38,6 +40,7 @@ class Layers:
     claim: Claim | None
     boxes: dict[str, Interval]
     leans: dict[str, Interval] = field(default_factory=dict)
+    voids: dict[str, Tensor] = field(default_factory=dict)
     _relaxations: dict[str, Relaxation] = field(default_factory=dict)
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
     _matrices: dict[str, dict[tuple[int, int], Tensor]] = field(default_factory=dict)
@@ -54,9 +57,27 @@ class Layers:
     def advance(self, node: Node) -> None:
         """Find the box of a node's result by interval arithmetic."""
         box = node.operator.interval(*self.inputs(node), outward=self.outward)
+        void = node.operator.undefined(*self.inputs(node))
         if (off := self.executed(node)) is not None:
             box = Interval.known(box.lower - off, box.upper + off)
+            void = self._overflows(node, box) | (False if void is None else void)
+        if void is not None:
+            self.voids[node.name] = flat(void, 1).any(dim=1)
         self.boxes[node.name] = box
+
+    def _overflows(self, node: Node, box: Interval) -> Tensor:
+        """Where a sum on the way of an execution may leave float32, in any order: terms of one size, and some room."""
+        size, terms = box.magnitude(), 1
+        if isinstance(operator := node.operator, Affine):
+            terms += operator.forward_terms
+            size = operator.absolute(*(one.magnitude() for one in self.inputs(node)))
+            if operator.bias_magnitude is not None:
+                size = size + operator.bias_magnitude
+        return ~(size * (16 * terms) < torch.finfo(torch.float32).max)  # NaN may be anything
+
+    def void(self, samples: Tensor | slice) -> Tensor | None:
+        """Which of some samples nothing can be said about, (b,) mask; None for none."""
+        return torch.stack(list(self.voids.values())).any(dim=0)[samples] if self.voids else None
 
     def move(self, node: Node) -> None:
         """The box of a result that only moves entries of another, and what that leans by."""
@@ -119,7 +140,7 @@ class Layers:
         error = off
         if operator.adjoint_terms > 0 or any(self.graph.readers[name] > 1 for name in node.inputs):
             g = gamma(operator.adjoint_terms + extra, dtype) * (1 + gamma(operator.forward_terms + 8, dtype))
-            part = g * operator.absolute(*largest)
+            part = g * operator.absolute(*largest) + smallest(dtype)  # small sizes may meet large coefficients
             error = part if error is None else error + part
         if (bias := operator.bias_magnitude) is not None:
             part = (gamma(math.prod(node.shape) + extra, dtype) * bias).expand(1, *node.shape)
@@ -130,7 +151,7 @@ class Layers:
         """E of one step back through ``planes``, where inputs are at most ``largest``."""
         dtype = largest[0].dtype
         g_product, g_sum = gamma(self._extra, dtype), gamma(math.prod(node.shape) + self._extra, dtype)
-        error = torch.zeros_like(largest[0])
+        error = torch.full_like(largest[0], smallest(dtype))  # small sizes may meet large coefficients
         for below, above, size in zip(planes.lower_slopes, planes.upper_slopes, largest, strict=True):
             error = error + g_product * torch.maximum(below.abs(), above.abs()) * size
         for offset in (planes.lower_offset, planes.upper_offset):

@@ -72,7 +72,8 @@ def whole(A: Coefficients) -> Tensor:
 
 def plus(first: Coefficients, second: Coefficients) -> Coefficients:
     """The sum of coefficients of the same rows."""
-    if isinstance(first, Patches) and isinstance(second, Patches):
+    # Windows of branches that stride differently move apart from neuron to neuron.
+    if isinstance(first, Patches) and isinstance(second, Patches) and first.stride == second.stride:
         return first + second
     return whole(first) + whole(second)
 

@@ -27,14 +27,18 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
     The matrix is the same for every sample, so its norms are computed once a batch.
     """
     graph = layers.graph
-    by_name = {node.name: node for node in graph.nodes}
     chain: list[Node] = []
     while name != graph.input:
-        chain.append(by_name[name])
-        name = by_name[name].inputs[0]
+        chain.append(graph.producers[name])
+        name = chain[-1].inputs[0]
     center = Interval(ball.center, ball.center)
+    off = torch.zeros_like(center.lower)  # how far executions may end from the exact results
     for node in reversed(chain):
         center = node.operator.interval(center, outward=layers.outward)
+        assert isinstance(node.operator, Affine)
+        off = node.operator.absolute(off) * (1 + 1e-6)
+        if (more := layers.executed(node)) is not None:
+            off = off + more
     reach = ball.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, ball)
     box = layers.boxes[chain[0].name]
     if not layers.outward:
@@ -44,7 +48,8 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
     lower, upper = center.lower - reach, center.upper + reach
     pad = 4 * gamma(1, lower.dtype)
     least = smallest(lower.dtype)
-    known = Interval.known(lower - (pad * lower.abs() + least), upper + (pad * upper.abs() + least))
+    spare = least + off * (1 + 1e-6)
+    known = Interval.known(lower - (pad * lower.abs() + spare), upper + (pad * upper.abs() + spare))
     return Interval(torch.maximum(box.lower, known.lower), torch.minimum(box.upper, known.upper))
 
 

@@ -45,6 +45,7 @@ class Patches:
         grid: height and width of the image that the rows belong to.
         stride, corner: the window of the neuron at (i, j) begins at ``(i, j) * stride + corner``.
         shape: (C, H, W).
+        inside: whether coefficients that stick out are known to be 0.
     """
 
     A: Tensor
@@ -53,6 +54,7 @@ class Patches:
     stride: Pair
     corner: Pair
     shape: Shape
+    inside: bool = False
 
     @classmethod
     def one_hot(cls, entries: Tensor, shape: Shape, dtype: torch.dtype) -> Patches:
@@ -60,7 +62,7 @@ class Patches:
         channels, height, width = shape
         area = height * width
         A = F.one_hot(entries // area, channels).to(dtype)[..., None, None]
-        return cls(A, entries % area, (height, width), (1, 1), (0, 0), shape)
+        return cls(A, entries % area, (height, width), (1, 1), (0, 0), shape, inside=True)
 
     @property
     def window(self) -> Pair:
@@ -72,9 +74,9 @@ class Patches:
         """Whether a whole image is cheaper to work with."""
         return covers(self.window, self.shape)
 
-    def holding(self, A: Tensor) -> Patches:
+    def holding(self, A: Tensor, inside: bool) -> Patches:
         """Other coefficients of the same windows."""
-        return replace(self, A=A)
+        return replace(self, A=A, inside=inside)
 
     def both_signs(self) -> Patches:
         """The rows, then their negatives."""
@@ -96,11 +98,11 @@ class Patches:
 
     def masked(self) -> Patches:
         """The same rows with zeros outside the image."""
-        return self.times(self.A.new_ones(1, *self.shape))
+        return self if self.inside else self.times(self.A.new_ones(1, *self.shape))
 
     def times(self, factor: Tensor) -> Patches:
         """Entries multiplied by those of an image (b or 1, C, H, W)."""
-        return replace(self, A=self.A * self.of(factor))
+        return self.holding(self.A * self.of(factor), inside=True)
 
     def __add__(self, other: Patches) -> Patches:
         """The sum of rows of the same neurons; the windows' strides are the same, their sizes need not be."""
@@ -120,7 +122,7 @@ class Patches:
             )
             for one in (self, other)
         ]
-        return replace(self, A=padded[0] + padded[1], corner=(first, second))
+        return replace(self, A=padded[0] + padded[1], corner=(first, second), inside=self.inside and other.inside)
 
     def through(self, sliding: Sliding, shape: Shape, matrices: dict[Pair, Tensor]) -> Patches:
         """Back through a convolution or a pooling of an image of ``shape``. Rows must be masked.

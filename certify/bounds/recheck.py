@@ -55,6 +55,6 @@ def rechecked_margins(
             hints = unpacked(evidence.slopes)
             try:
                 lower = prove(exact, margins.region(first, reach), margins.C, hints, claim=evidence.claim).lower
-            except (IndexError, KeyError, RuntimeError) as problem:
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as problem:
                 raise BadInput("the slopes of this evidence belong to another network") from problem
     return tuple(lower[0].tolist())

@@ -45,7 +45,7 @@ def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
     inner = torch.clamp(entries, -most, most)
     if isinstance(A, Tensor):
         return inner, A - inner
-    return A.holding(inner), A.holding(entries - inner)
+    return A.holding(inner, A.inside), A.holding(entries - inner, A.inside)
 
 
 def fit(A: Coefficients, values: Tensor) -> Tensor:

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from certify.bounds.hints import Hint, packed
 from certify.bounds.margins import MarginBounds
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.output import network_graph, output_bounds
 from certify.bounds.recheck import rechecked_margins
 from certify.certifiers.bounds import bound
-from certify.core.evidence import evidence_from
+from certify.core.evidence import BoundEvidence, evidence_from
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -58,6 +60,36 @@ def test_evidence_of_another_network_is_refused_in_one_line(mlp, conv, inputs, p
             rechecked_margins(
                 network_graph(clf, inputs[:1]), inputs[0], 0, threat, 0.02, replace(certificate.evidence, slopes=slopes)
             )
+
+
+class Turned(nn.Module):
+    """Class 2 beats class 0 everywhere; between its layers entries change places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 4), nn.Linear(4, 3, bias=False)
+        self.first.weight.data.copy_(torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, -1]]))
+        self.first.bias.data.copy_(torch.tensor([2.0, 2, 2, 0]))
+        self.last.weight.data.copy_(torch.tensor([[1.0, 1, 1, 0], [0, 0, 0, 0], [1.05, 1.05, 1.05, 0]]))
+
+    def forward(self, x):
+        h = torch.relu(self.first(x).view(-1, 2, 2).transpose(1, 2))
+        return self.last(h.transpose(1, 2).flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 2, 2), (3, 2, 2, 2), (1,), (1, 1, 2, 2), (1, 2, 4)])
+def test_planes_of_another_layout_are_refused(shape):
+    module, x = Turned().eval().requires_grad_(False), torch.tensor([0.5, 0.5])
+    graph, threat = network_graph(module, x.unsqueeze(0)), ThreatModel("linf", (0.6,))
+    [relu] = [node.name for node in graph.nodes if node.operator.kind == "relu"]
+
+    def evidence(*shape):
+        hint = Hint("", torch.zeros(0, dtype=torch.long), {relu: torch.zeros(shape, dtype=torch.uint8)})
+        return BoundEvidence("alpha-crown", None, (1.0, 1.0), "float64", 0.0, 1, slopes=packed([hint]))
+
+    assert min(rechecked_margins(graph, x, 0, threat, 0.6, evidence(1, 2, 2, 2))) < 0
+    with pytest.raises(BadInput, match="another network"):
+        rechecked_margins(graph, x, 0, threat, 0.6, evidence(*shape))
 
 
 def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch):

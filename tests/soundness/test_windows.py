@@ -53,6 +53,11 @@ NETS = {
         conv(2, 2, 3, stride=2, padding=1),
         conv(2, 3, 1, stride=2),
     ),
+    "branches of other strides": lambda: Net(
+        lambda x, a, b: torch.relu(a(x) + b(x)),
+        conv(2, 2, 3, stride=2, padding=1),
+        conv(2, 2, 2, dilation=(3, 2)),
+    ),
     "batch norm and scales": lambda: Net(
         lambda x, a, b, c: c(torch.relu(b(a(x))) * torch.linspace(-1, 2, 3).reshape(3, 1, 1) - 0.1),
         conv(2, 3, 3, padding=1),

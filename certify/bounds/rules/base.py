@@ -61,6 +61,10 @@ class Operator(ABC):
             NotCovered: if nothing is known about executions of this operator.
         """
 
+    def undefined(self, *boxes: Interval) -> Tensor | None:
+        """Where boxes may hold points that have no value, (B, *shape) mask; None for nowhere. Nothing holds there."""
+        return None
+
     def to(self, dtype: torch.dtype) -> Self:
         """A copy whose tensors have another dtype and take no part in training."""
         tensors = {f.name: t for f in fields(self) if isinstance(t := getattr(self, f.name), Tensor)}  # type: ignore[arg-type]
@@ -147,7 +151,7 @@ class Affine(Operator):
         dtype = centers[0].dtype
         u, g = unit(dtype), gamma(self.forward_terms + 2, dtype)
         padded = [
-            torch.maximum(box.upper - c, c - box.lower) * (1 + 2 * u) + (g + 2 * u) * c.abs()
+            torch.maximum(box.upper - c, c - box.lower) * (1 + 2 * u) + ((g + 2 * u) * c.abs() + smallest(dtype))
             for box, c in zip(boxes, centers, strict=True)
         ]
         spread = self.absolute(*padded)

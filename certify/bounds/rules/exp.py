@@ -68,6 +68,10 @@ class Log(Curve):
         """``1 / s``."""
         return 1 / slope
 
+    def undefined(self, *boxes: Interval) -> Tensor | None:
+        """At 0 and below."""
+        return boxes[0].lower <= 0
+
     def defined(self, box: Interval) -> Tensor:
         """Positive numbers."""
         return (box.lower >= 0) & box.upper.isfinite()

@@ -93,6 +93,13 @@ class Power(Curve):
             return finite & (box.lower >= 0)
         return finite & ~_across(box) if p < 0 else finite
 
+    def undefined(self, *boxes: Interval) -> Tensor | None:
+        """At negative numbers unless the exponent is an integer, and at 0 if it is negative."""
+        [box], p = boxes, self.exponent
+        if p.is_integer():
+            return (box.lower <= 0) & (box.upper >= 0) if p < 0 else None
+        return box.lower <= 0 if p < 0 else box.lower < 0
+
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
         """By the values at the ends and at 0; everything across a pole."""
         [box] = boxes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rounding import unit
+from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Nonlinear, Value
 from certify.bounds.tensors import Interval, Relaxation
 
@@ -49,7 +49,8 @@ class ReLU(Nonlinear):
         [box] = boxes
         bent = self.bent(box)
         chord = box.upper / (box.upper - box.lower)
-        offset = torch.maximum((1 - chord) * box.upper, -chord * box.lower) * (1 + 8 * unit(box.lower.dtype))
+        dtype = box.lower.dtype
+        offset = torch.maximum((1 - chord) * box.upper, -chord * box.lower) * (1 + 8 * unit(dtype)) + smallest(dtype)
         passing = (box.lower >= 0).to(box.lower.dtype)
         free = self.start(box)[0] if shares is None else shares[0]
         return Relaxation(
