@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from certify.certifiers.smooth import smooth as smooth
     from certify.core.certificate import BoundEvidence as BoundEvidence
     from certify.core.certificate import Certificate as Certificate
+    from certify.core.certificate import LipschitzEvidence as LipschitzEvidence
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
@@ -54,6 +55,7 @@ _HOME = {
     "Guarantee": "certify.core.guarantee",
     "Interval": "certify.bounds.tensors",
     "LinearBounds": "certify.bounds.linear",
+    "LipschitzEvidence": "certify.core.certificate",
     "SmoothingEvidence": "certify.core.certificate",
     "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",
@@ -83,6 +85,7 @@ __all__ = [
     "Guarantee",
     "Interval",
     "LinearBounds",
+    "LipschitzEvidence",
     "SmoothingEvidence",
     "Specification",
     "Summary",

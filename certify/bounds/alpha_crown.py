@@ -23,7 +23,7 @@ from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS, Hint
 from certify.bounds.ibp import bent, propagate
 from certify.bounds.layers import Layers
-from certify.bounds.linear import Coefficients, LinearBounds, Samples
+from certify.bounds.linear import Coefficients, LinearBounds, Samples, fit, held
 from certify.bounds.methods import METHODS
 from certify.bounds.patches import Patches
 from certify.bounds.region import Region
@@ -57,7 +57,7 @@ class _Sharing:
     ) -> tuple[Relaxation, Tensor | None]:
         operator = node.operator
         assert isinstance(operator, Nonlinear)
-        entries = A if isinstance(A, Tensor) else A.A
+        entries = held(A)
         boxes = [_fit(layers.boxes[name], A, samples) for name in node.inputs]
         shares = None
         if operator.shares > 0:
@@ -75,16 +75,12 @@ class _Sharing:
             return planes, None
         error = layers.error_of_planes(node, planes, [box.magnitude() for box in boxes])
         if (off := layers.executed(node)) is not None:
-            error = error + _fitted(off, A, samples)
+            error = error + fit(A, off[samples])
         return planes, error
 
 
-def _fitted(values: Tensor, A: Coefficients, samples: Samples) -> Tensor:
-    return A.of(values[samples]) if isinstance(A, Patches) else values[samples].unsqueeze(1)
-
-
 def _fit(box: Interval, A: Coefficients, samples: Samples) -> Interval:
-    return Interval(_fitted(box.lower, A, samples), _fitted(box.upper, A, samples))
+    return Interval(fit(A, box.lower[samples]), fit(A, box.upper[samples]))
 
 
 def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:

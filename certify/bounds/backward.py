@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from certify.bounds.graph import Node
 from certify.bounds.hints import Hint
 from certify.bounds.layers import Layers
-from certify.bounds.linear import Coefficients, LinearBounds, Samples, plus, weigh
+from certify.bounds.linear import Coefficients, LinearBounds, Samples, fit, held, plus, sizes, weigh
 from certify.bounds.over_region import over_region
 from certify.bounds.patches import Patches
 from certify.bounds.region import Region
@@ -106,14 +105,13 @@ def usual_planes(layers: Layers, node: Node, A: Coefficients, samples: Samples) 
     assert isinstance(node.operator, Nonlinear)
     planes = layers.relaxation(node, node.operator)
 
-    def fit(values: Tensor | None) -> Tensor | None:
-        if values is None:
-            return None
-        return A.of(values[samples]) if isinstance(A, Patches) else values[samples].unsqueeze(1)
-
-    slopes = [tuple(fit(slope) for slope in side) for side in (planes.lower_slopes, planes.upper_slopes)]
-    fitted = Relaxation(slopes[0], fit(planes.lower_offset), slopes[1], fit(planes.upper_offset))  # type: ignore[arg-type]
-    return fitted, fit(layers.error(node)[0]) if layers.outward else None
+    slopes = [tuple(fit(A, slope[samples]) for slope in side) for side in (planes.lower_slopes, planes.upper_slopes)]
+    error = layers.error(node)[0] if layers.outward else None
+    below, above, lost = (
+        None if values is None else fit(A, values[samples])
+        for values in (planes.lower_offset, planes.upper_offset, error)
+    )
+    return Relaxation(slopes[0], below, slopes[1], above), lost
 
 
 def _through_planes(
@@ -121,7 +119,7 @@ def _through_planes(
 ) -> tuple[list[Coefficients], Tensor | None, Tensor | None]:
     """A positive coefficient takes the lower plane, a negative one the upper plane."""
     lines, error = planes(layers, node, A, samples)
-    entries = A if isinstance(A, Tensor) else A.A
+    entries = held(A)
     positive = entries.clamp(min=0)
     # Slopes of all neurons, cut into windows, are 0 where there is no neuron.
     inside = isinstance(A, Patches) and (A.inside or planes is usual_planes)
@@ -151,11 +149,7 @@ def _dot(entries: Tensor, vector: Tensor) -> Tensor:
 def _lost(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> Tensor:
     error, floor = layers.error(node)
     constant = floor[samples].unsqueeze(1)
-    return constant if error is None else weigh(A, error[samples], _sizes(A)) + constant
-
-
-def _sizes(A: Coefficients) -> Tensor:
-    return (A if isinstance(A, Tensor) else A.A).abs()
+    return constant if error is None else weigh(A, error[samples], sizes(A)) + constant
 
 
 def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds:
@@ -173,8 +167,7 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
         lower, slack = lower + value, slack + error
     if not layers.outward:
         return RowBounds(torch.where(lower.isnan(), -torch.inf, lower), slack)
-    widest = max(math.prod(shape) for shape in layers.graph.shapes.values())
-    slack = slack * (1 + max(1e-3, 2 * gamma(widest + terms, slack.dtype)))
+    slack = slack * (1 + max(1e-3, 2 * gamma(layers.graph.widest + terms, slack.dtype)))
     bound = lower - slack
     lower = down(bound)
     return RowBounds(torch.where(bound.isfinite(), lower, -torch.inf), slack)

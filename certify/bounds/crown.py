@@ -23,7 +23,7 @@ from certify.core.evidence import Claim
 
 __all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
 
-CHUNK = 2**18
+CHUNK = 2**20
 """Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
 
 SHARED = 4
@@ -33,7 +33,7 @@ SHARED = 4
 def output_rows(layers: Layers, C: Tensor) -> RowBounds:
     """Lower bounds of ``C y`` back to the input, or from the last boxes where those give more."""
     shape = layers.graph.output.shape
-    most = max(1, CHUNK // (C.shape[1] * _widest(layers.graph)))
+    most = max(1, CHUNK // (C.shape[1] * layers.graph.widest))
     parts = []
     for samples in torch.arange(len(C), device=C.device).split(most):
         rows = C[samples].reshape(len(samples), C.shape[1], *shape)
@@ -73,7 +73,7 @@ def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tens
         for samples, entries in _chunks(wanted, max(1, CHUNK // (2 * width))):
             yield samples, entries, _patches(layers, name, samples, entries)
         return
-    most = max(1, CHUNK // (2 * _widest(layers.graph)))
+    most = max(1, CHUNK // (2 * layers.graph.widest))
     [present] = wanted.any(dim=0).nonzero(as_tuple=True)
     for block in present.split(SHARED * most):
         shared = _shared(layers, name, block)
@@ -129,10 +129,6 @@ def _windows(graph: Graph, name: str) -> int | None:
             windows[i] = EVERYTHING if whole else (max(seen[0], before[0]), max(seen[1], before[1]))
             most = max(most, math.prod(shape) if whole else shape[0] * math.prod(windows[i]))
     return most
-
-
-def _widest(graph: Graph) -> int:
-    return max(math.prod(shape) for shape in graph.shapes.values())
 
 
 def _chunks(wanted: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:

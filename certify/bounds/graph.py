@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -83,6 +84,11 @@ class Graph:
     def shapes(self) -> dict[str, Shape]:
         """Per-sample shape of every result, the input included."""
         return {self.input: self.shape, **{node.name: node.shape for node in self.nodes}}
+
+    @cached_property
+    def widest(self) -> int:
+        """The most numbers that one result has."""
+        return max(math.prod(shape) for shape in self.shapes.values())
 
     @cached_property
     def readers(self) -> Counter[str]:

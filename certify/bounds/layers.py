@@ -19,7 +19,7 @@ from certify.errors import UnsupportedOperator
 __all__ = ["Layers"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Layers:
     """Boxes of all results so far, and from them, once each, relaxations and rounding errors.
 

@@ -12,7 +12,7 @@ from certify.bounds.patches import Patches
 from certify.bounds.tensors import flat
 from certify.errors import BadInput
 
-__all__ = ["Coefficients", "LinearBounds", "Samples", "plus", "weigh", "whole"]
+__all__ = ["Coefficients", "LinearBounds", "Samples", "fit", "held", "plus", "sizes", "weigh", "whole"]
 
 Samples = Tensor | slice
 """Which samples of the batch rows belong to."""
@@ -40,8 +40,8 @@ class LinearBounds:
     slack: Tensor
 
     def __post_init__(self) -> None:
-        tensors = [A if isinstance(A, Tensor) else A.A for A in self.A.values()]
-        shapes = {tuple(t.shape[:2]) for t in (self.b, self.slack, *tensors)}
+        tensors = (self.b, self.slack, *(held(A) for A in self.A.values()))
+        shapes = {tuple(t.shape[:2]) for t in tensors}
         rows, batches = {shape[-1] for shape in shapes}, {shape[0] for shape in shapes} - {1}
         if len(rows) > 1 or len(batches) > 1:
             raise BadInput(f"coefficients and offsets of linear bounds do not fit: {sorted(shapes)}")
@@ -49,8 +49,7 @@ class LinearBounds:
     @classmethod
     def of(cls, name: str, rows: Coefficients) -> LinearBounds:
         """Rows of one result as bounds of themselves."""
-        A = rows if isinstance(rows, Tensor) else rows.A
-        zero = A.new_zeros(A.shape[:2])
+        zero = held(rows).new_zeros(held(rows).shape[:2])
         return cls({name: rows}, zero, zero)
 
     def chosen(self, samples: Tensor, rows: Tensor) -> LinearBounds:
@@ -63,6 +62,21 @@ class LinearBounds:
         """The rows of bounds that are equations, then the same rows negated."""
         A = {n: torch.cat([A, -A], dim=1) if isinstance(A, Tensor) else A.both_signs() for n, A in self.A.items()}
         return LinearBounds(A, torch.cat([self.b, -self.b], dim=1), self.slack.repeat(1, 2))
+
+
+def held(A: Coefficients) -> Tensor:
+    """The entries that are held, (b, r, ...): of the whole result, or of windows of it."""
+    return A if isinstance(A, Tensor) else A.A
+
+
+def sizes(A: Coefficients) -> Tensor:
+    """Their magnitudes."""
+    return held(A).abs()
+
+
+def fit(A: Coefficients, values: Tensor) -> Tensor:
+    """Values (b or 1, ...) in the layout of rows."""
+    return A.of(values) if isinstance(A, Patches) else values.unsqueeze(1)
 
 
 def whole(A: Coefficients) -> Tensor:
@@ -83,11 +97,11 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
 
     ``values`` stands for the entries of A, such as their sizes.
     """
-    entries = (A if isinstance(A, Tensor) else A.A) if values is None else values
+    values = held(A) if values is None else values
     if isinstance(A, Patches):
-        return torch.linalg.vecdot(entries.flatten(2), A.of(vector).flatten(2))
-    if len(entries) == 1:
-        return flat(vector, 1) @ flat(entries[0], 1).T
+        return torch.linalg.vecdot(values.flatten(2), A.of(vector).flatten(2))
+    if len(values) == 1:
+        return flat(vector, 1) @ flat(values[0], 1).T
     if len(vector) == 1:
-        return flat(entries, 2) @ vector.flatten()
-    return (flat(entries, 2) @ flat(vector, 1).unsqueeze(2)).squeeze(2)
+        return flat(values, 2) @ vector.flatten()
+    return (flat(values, 2) @ flat(vector, 1).unsqueeze(2)).squeeze(2)

@@ -122,7 +122,6 @@ class _Composition:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.operators = {node.name: node for node in graph.nodes}
         self.of: dict[str, float] = {graph.input: 1.0}
         self.layers: dict[str, NormBound] = {}
         self._stacked: dict[tuple[str, ...], float] = {}
@@ -150,14 +149,14 @@ class _Composition:
                 squares.append(of[name])
             else:
                 left.remove(partner)
-                squares.append(self.stacked(tuple(sorted(self.operators[name].inputs))))
+                squares.append(self.stacked(tuple(sorted(self.graph.producers[name].inputs))))
         return _norm(squares)
 
     def _sort(self, first: str, second: str) -> bool:
         """Whether two results are the larger and the smaller of the same two: sorting moves no two vectors apart."""
         if self.graph.input in (first, second):
             return False
-        one, other = self.operators[first], self.operators[second]
+        one, other = self.graph.producers[first], self.graph.producers[second]
         return (
             isinstance(one.operator, Maximum)
             and isinstance(other.operator, Maximum)
@@ -179,7 +178,7 @@ class _Composition:
     def _in_pieces(self, part: AffinePart, name: str, known: dict[str, float]) -> float:
         """The constant of one result of a part that is too large to be one matrix: chain by chain."""
         if name not in known:
-            chain = part.chain(self.operators[name])
+            chain = part.chain(self.graph.producers[name])
             for source in chain.sources:
                 self._in_pieces(part, source, known)
             known[name], norm = self._through(chain, known)

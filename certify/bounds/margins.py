@@ -20,7 +20,7 @@ from certify.core.specification import Specification
 from certify.core.threat import ThreatModel
 from certify.errors import ModelError
 
-__all__ = ["MarginBounds", "claimable"]
+__all__ = ["MarginBounds", "claimable", "margin_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +33,7 @@ class MarginBounds:
         C: rows (B, classes - 1, classes) whose products with the scores are the margins.
         threat: norm, input box and scale of the balls.
         scale: the threat model's scale in the shape of one input, float64, or None.
+        max_memory: bytes to stay within, about; None for half of what is free.
     """
 
     graph: Graph
@@ -40,19 +41,22 @@ class MarginBounds:
     C: Tensor
     threat: ThreatModel
     scale: Tensor | None
+    max_memory: int | None = None
 
     @classmethod
-    def of(cls, graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel) -> MarginBounds:
+    def of(
+        cls, graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel, max_memory: int | None = None
+    ) -> MarginBounds:
         """The margins of the classes (B,) that should stay on top."""
-        count = math.prod(graph.output.shape)
-        rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
-        C = torch.from_numpy(rows).to(device=x.device, dtype=graph.dtype)[classes]
+        C = margin_rows(classes, math.prod(graph.output.shape), graph.dtype, x.device)
         scale = threat.scale_of(x.shape[1:])
-        return cls(graph, x.to(graph.dtype), C, threat, None if scale is None else torch.from_numpy(scale).to(x.device))
+        features = None if scale is None else torch.from_numpy(scale).to(x.device)
+        return cls(graph, x.to(graph.dtype), C, threat, features, max_memory)
 
     def rows(self, method: str, chosen: Tensor, radius: Tensor, claim: Claim | None) -> RowBounds:
         """Lower bounds (n, classes - 1) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each."""
-        return bounds_of_rows(method, self.graph, self.region(chosen, radius), self.C[chosen], claim=claim)
+        region = self.region(chosen, radius)
+        return bounds_of_rows(method, self.graph, region, self.C[chosen], claim=claim, max_memory=self.max_memory)
 
     def region(self, chosen: Tensor, radius: Tensor) -> Region:
         """The balls of ``radius`` (n,) around the inputs ``chosen`` (n,), inside the input box."""
@@ -77,6 +81,16 @@ class MarginBounds:
             gradient = gradient * self.scale.flatten()
         slope = torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[self.threat.norm]], dim=2)
         return margins.detach().double(), slope.double()
+
+
+def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The rows (B, count - 1, count) of each class over every other one of ``count``.
+
+    >>> margin_rows(torch.tensor([1]), 3, torch.float32, torch.device("cpu")).tolist()
+    [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
+    """
+    rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
+    return torch.from_numpy(rows).to(device=device, dtype=dtype)[classes]
 
 
 def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:

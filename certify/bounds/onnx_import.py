@@ -16,7 +16,7 @@ from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph
 from certify.bounds.onnx_file import DTYPES, OnnxFile, read_onnx
 from certify.bounds.onnx_node import arguments, fold, inferred
-from certify.bounds.probes import agree, probes
+from certify.bounds.probes import agree, noise, probes, tolerance
 from certify.bounds.rules.base import ONNX, Call, NotCovered, Shape, Value
 from certify.errors import ModelError, UnsupportedOperator
 
@@ -187,18 +187,13 @@ def _compare(graph: Graph, file: OnnxFile, output: str) -> None:
         # A file with a batch of 1 written into a shape states more than it can do: then single inputs are what it is.
         with contextlib.suppress(ModelError):
             runs.append(file.run(x, output, together=True))
-    reach = x.double().abs().flatten(1).amax(dim=1)
-    comparable = reach <= 2 * reach.clamp(min=1).unsqueeze(1)
-    noise = (rounded - exact).nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
-    noise = torch.where(comparable, noise, 0.0).amax(dim=1)
+    measured = noise(x, (rounded, exact))
     for expected in (run.double() for run in runs):
         if expected.shape != exact.shape:
             raise ModelError(
                 f"{file.label}: onnxruntime returns {tuple(expected.shape)} for {len(x)} inputs, the imported graph "
                 f"{tuple(exact.shape)}; the samples of a batch are mixed"
             )
-        sizes = expected.nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
-        tolerance = (1e-5 * sizes + 16 * noise + 1e-9).reshape(-1, *[1] * (exact.dim() - 1))
         overflowed = ~expected.isfinite()
-        if not agree(torch.where(overflowed, rounded, exact), expected, tolerance):
+        if not agree(torch.where(overflowed, rounded, exact), expected, tolerance(expected, measured, 1e-5)):
             raise ModelError(f"{file.label}: the imported graph does not compute what onnxruntime computes; report it")

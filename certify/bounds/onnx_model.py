@@ -22,7 +22,6 @@ __all__ = ["Executed", "load_onnx"]
 @MODEL_FILES.register(".onnx")
 def load_onnx(
     path: Path,
-    num_classes: int | None = None,
     input_box: tuple[float, float] | None = (0.0, 1.0),
     device: str = "cpu",
 ) -> Classifier:
@@ -32,8 +31,7 @@ def load_onnx(
     more, and bounds say which operator it was.
 
     Args:
-        path: a file of opset 8 to 20 with one input and one output.
-        num_classes: the number of outputs if not given.
+        path: a file of opset 8 to 20 with one input and one output, whose entries are the classes.
         input_box, device: as in :class:`Classifier`.
 
     Raises:
@@ -45,9 +43,9 @@ def load_onnx(
     except UnsupportedOperator as refusal:
         function = Executed(file, refusal)
         content = hashlib.sha256(file.model.SerializeToString(deterministic=True)).hexdigest()
-        return Classifier(function, num_classes or function.outputs, input_box, name=path.name, digest=content)
+        return Classifier(function, function.outputs, input_box, name=path.name, digest=content)
     module = GraphModule(graph).eval()
-    return Classifier(module, num_classes or math.prod(graph.output.shape), input_box, device=device, name=path.name)
+    return Classifier(module, math.prod(graph.output.shape), input_box, device=device, name=path.name)
 
 
 class Executed:

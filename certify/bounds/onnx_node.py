@@ -34,9 +34,7 @@ def arguments(node: NodeProto, values: Sequence[Any], opset: int) -> dict[str, A
     import onnx
 
     schema = onnx.defs.get_schema(node.op_type, opset)
-    given = {attribute.name: attribute for attribute in node.attribute}
-    attributes = {name: _content(given.get(name, known.default_value)) for name, known in schema.attributes.items()}
-    return {**attributes, **_inputs(values, schema)}
+    return {**_attributes(node, schema), **_inputs(values, schema)}
 
 
 def inferred(

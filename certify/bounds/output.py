@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from certify.bounds.graph import Graph
 from certify.bounds.graph_module import GraphModule, chained
 from certify.bounds.margins import claimable
+from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.onnx_model import Executed
 from certify.bounds.region import Region, ball
@@ -20,7 +21,7 @@ from certify.bounds.torch_import import import_module
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.norms import check_norm
 from certify.core.threat import ThreatModel
-from certify.core.values import one_of, whole
+from certify.core.values import one_of
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 
@@ -163,8 +164,7 @@ def _bounds(
 ) -> tuple[Tensor, Tensor]:
     METHODS[method]
     one_of("claim", claim, CLAIMS)
-    if max_memory is not None and whole("max_memory", max_memory) < 1:
-        raise BadInput(f"max_memory is in bytes and at least 1, got {max_memory}")
+    check_memory(max_memory)
     inputs = region.box.lower
     found = network_graph(model, inputs[:1].to(dtype))
     claimable(found, claim, inputs.device)
@@ -184,6 +184,8 @@ def _check_batch(name: str, batch: Any) -> None:
         raise BadInput(
             f"{name} must be a float tensor (B, ...) with B at least 1, got {batch.dtype} {tuple(batch.shape)}"
         )
+    if batch.dtype not in (torch.float32, torch.float64):
+        raise BadInput(f"{name} is {batch.dtype}; bounds need float32 or float64: call {name}.float()")
     if bool(batch.isnan().any()):
         raise BadInput(f"{name} contains NaN; give numbers")
 
@@ -221,6 +223,8 @@ def _rows(C: Any, count: int, outputs: int, device: torch.device) -> Tensor:
         raise BadInput(
             f"C has shape {tuple(C.shape)}; give ({count}, rows, {outputs}): one matrix for each input{shared}"
         )
+    if C.is_complex():
+        raise BadInput(f"C is {C.dtype}; give real rows")
     if not bool(torch.isfinite(C).all()):
         raise BadInput("C contains NaN or infinity; give finite rows")
     return C.to(dtype=torch.float64, device=device)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.bounds.linear import Coefficients, weigh
+from certify.bounds.linear import Coefficients, fit, sizes, weigh
 from certify.bounds.region import ORDER, Ball, Region
 from certify.bounds.rounding import gamma, smallest
-from certify.bounds.split import fit, split
+from certify.bounds.split import split
 from certify.bounds.tensors import Interval
 from certify.core.norms import DUAL
 
@@ -39,7 +39,7 @@ def _over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor
     dtype, entries = box.lower.dtype, box.lower[0].numel()
     center = (box.lower + box.upper) / 2
     radius = torch.maximum(box.upper - center, center - box.lower)
-    size = _sizes(A)
+    size = sizes(A)
     reach = weigh(A, radius, size)
     value = weigh(A, center) - reach
     if terms is None:
@@ -51,7 +51,7 @@ def _over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor
 def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, Tensor]:
     """Hoelder: ``A x >= A center - radius ||scale A||_dual``. Squares that underflow are paid for by a constant."""
     dtype, entries = ball.center.dtype, ball.center[0].numel()
-    size = _sizes(A if isinstance(A, Tensor) else A.masked())
+    size = sizes(A if isinstance(A, Tensor) else A.masked())
     scaled = size if ball.scale is None else size * fit(A, ball.scale)
     reach = ball.radius.unsqueeze(1) * torch.linalg.vector_norm(scaled.flatten(2), ord=ORDER[DUAL[ball.norm]], dim=2)
     value = weigh(A, ball.center) - reach
@@ -60,7 +60,3 @@ def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, 
     # Twice the reach has room for the rounding of the scaled entries.
     lost = gamma(entries + terms, dtype) * (weigh(A, ball.center.abs(), size) + 2 * reach)
     return value, lost + (1 + ball.radius.unsqueeze(1)) * (entries * smallest(dtype)) ** 0.5
-
-
-def _sizes(A: Coefficients) -> Tensor:
-    return (A if isinstance(A, Tensor) else A.A).abs()

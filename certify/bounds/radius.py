@@ -92,6 +92,7 @@ def proven_radii(
     *,
     claim: Claim = "exact",
     search: bool = True,
+    max_memory: int | None = None,
 ) -> list[ProvenRadius]:
     """Certify the classes of a batch of inputs, each as far as the methods carry.
 
@@ -110,6 +111,7 @@ def proven_radii(
             only the declared radii that no earlier one proved, and the last that was asked searches on.
         claim: what is proven: the network in exact real arithmetic, or every float32 execution of it as well.
         search: False to decide the declared radii only, by bisection.
+        max_memory: bytes to stay within, about; None for half of what is free.
 
     >>> from certify.bounds.torch_import import import_module
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -121,7 +123,9 @@ def proven_radii(
     True
     """
     ladder = (methods,) if isinstance(methods, str) else tuple(methods)
-    proof, guide = (MarginBounds.of(graph.to(t), x, classes, threat) for t in (torch.float64, torch.float32))
+    proof, guide = (
+        MarginBounds.of(graph.to(t), x, classes, threat, max_memory) for t in (torch.float64, torch.float32)
+    )
     ledger = _Ledger(proof.C, threat.radii[0])
 
     def prove(method: str, chosen: Tensor, radius: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from certify.bounds.alpha_crown import prove
 from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
-from certify.bounds.margins import MarginBounds
+from certify.bounds.margins import MarginBounds, claimable
 from certify.core.evidence import BoundEvidence
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
@@ -29,11 +31,13 @@ def rechecked_margins(
         x: the input, (...).
         kept: the class that should stay on top.
         threat: norm, input box and scale.
-        radius: in the units of the inputs.
+        radius: in the units of the inputs, finite and not below 0.
         evidence: what the certificate came with.
 
     Raises:
-        BadInput: for evidence of another network: planes that do not fit this one, or an unknown method.
+        BadInput: for a radius that is none, or evidence of another network: planes that do not fit this one, or an
+            unknown method.
+        ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
 
     >>> from certify.bounds.torch_import import import_module
     >>> network = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -44,6 +48,9 @@ def rechecked_margins(
     >>> 0.0999 < margin < 0.1
     True
     """
+    if not 0 <= radius < math.inf:
+        raise BadInput(f"a radius is finite and not below 0, got {radius}")
+    claimable(graph, evidence.claim, x.device)
     # The radius is taken as it is: a float64 ball, rounded outward.
     exact = graph.to(torch.float64)
     margins = MarginBounds.of(exact, x.unsqueeze(0), torch.tensor([kept], device=x.device), threat)

@@ -172,8 +172,7 @@ def _by_gram(part: AffinePart, ranges: list[slice], absolute: list[NormBound]) -
     rows, columns = part.size
     device = _device(part)
     M = torch.empty(rows, columns, dtype=torch.float64, device=device)
-    widest = max(math.prod(shape) for shape in part.graph.shapes.values())
-    for chosen in torch.arange(rows, device=device).split(max(1, CHUNK // max(rows, widest))):
+    for chosen in torch.arange(rows, device=device).split(max(1, CHUNK // max(rows, part.graph.widest))):
         unit_rows = torch.zeros(len(chosen), rows, dtype=torch.float64, device=device)
         unit_rows[torch.arange(len(chosen), device=device), chosen] = 1.0
         M[chosen] = part.transposed(unit_rows)

@@ -11,11 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.bounds.linear import Coefficients
-from certify.bounds.patches import Patches
+from certify.bounds.linear import Coefficients, fit, held
 from certify.bounds.region import Ball, Region
 
-__all__ = ["fit", "split"]
+__all__ = ["split"]
 
 STEPS = 4
 """Refinements of the l2 multiplier; each lets go of the entries that the last one drove to the edge of the box."""
@@ -30,7 +29,7 @@ def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
     """
     assert region.ball is not None
     A = A if isinstance(A, Tensor) else A.masked()
-    ball, entries = region.ball, A if isinstance(A, Tensor) else A.A
+    ball, entries = region.ball, held(A)
     below, above = (fit(A, side) for side in (ball.center - region.box.lower, region.box.upper - ball.center))
     reach = torch.where(entries > 0, below, above).flatten(2)
     gain, scale = entries.abs().flatten(2), None
@@ -46,11 +45,6 @@ def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
     if isinstance(A, Tensor):
         return inner, A - inner
     return A.holding(inner, A.inside), A.holding(entries - inner, A.inside)
-
-
-def fit(A: Coefficients, values: Tensor) -> Tensor:
-    """Values (b or 1, ...) in the layout of rows."""
-    return A.of(values) if isinstance(A, Patches) else values.unsqueeze(1)
 
 
 def _most_l2(gain: Tensor, reach: Tensor, ball: Ball) -> Tensor:

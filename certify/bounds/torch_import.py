@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from certify.bounds.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph
-from certify.bounds.probes import agree, probes
+from certify.bounds.probes import agree, noise, probes, tolerance
 from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
+from certify.bounds.tracing import TRACED, trace
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
@@ -27,9 +26,6 @@ VIEWS = frozenset(
     "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem".split()
 )
 """Operators whose result may be their first argument's own memory."""
-
-TRACED = 2
-"""Samples in the traced batch: an axis of another size is not the batch."""
 
 
 def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
@@ -50,26 +46,9 @@ def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
     >>> [node.operator.kind for node in graph.nodes]
     ['linear', 'relu']
     """
-    graph = _Reader(module, _trace(module, example_batch)).read()
+    graph = _Reader(module, trace(module, example_batch)).read()
     _compare(graph, module, example_batch)
     return graph
-
-
-def _trace(module: nn.Module, example_batch: Tensor) -> ExportedProgram:
-    shape = (TRACED, *example_batch.shape[1:])
-    example = torch.zeros(shape, dtype=example_batch.dtype, device=example_batch.device)
-    try:
-        with warnings.catch_warnings(), BatchFirst():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(module, (example,))
-    except Exception as problem:  # torch documents no narrower class
-        text = str(problem).strip().splitlines() or [""]
-        raise ModelError(
-            f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({type(problem).__name__}: "
-            f"{text[0].strip()}): remove data-dependent Python code, or use smoothing, which needs no tracing"
-        ) from problem
-    keep_batch_first(program.graph)
-    return program
 
 
 class _Reader:
@@ -229,21 +208,21 @@ def _source(call: fx.Node) -> str:
 
 def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
     """Refuse a graph that does not compute what the module computes: in float64, on a batch and on a single input."""
-    exact, graph = copy.deepcopy(module).double(), graph.to(torch.float64)
-    batch = probes(graph.shape, example_batch.device)
-    for x in (batch, batch[:1]):
+    own, exact, wide = copy.deepcopy(module), copy.deepcopy(module).double(), graph.to(torch.float64)
+    every = probes(graph.shape, example_batch.device).to(graph.dtype)
+    measured = torch.empty(0)
+    for x in (every, every[:1]):
         try:
-            with torch.no_grad():
-                expected, again, found = exact(x.clone()), exact(x.clone()), graph.forward(x)
+            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                expected, again = (exact(x.clone().double()) for _ in range(2))
+                found, rounded, narrow = wide.forward(x.double()), own(x.clone()), graph.forward(x)
         except RuntimeError as problem:
             raise ModelError(f"the model refuses a batch of shape {tuple(x.shape)}: {one_line(problem)}") from problem
-        if expected.shape != found.shape:
-            raise ModelError(
-                f"the model returns {tuple(expected.shape)} for a batch of {len(x)}; a batch axis is missing"
-            )
-        scale = expected.nan_to_num(0.0, 0.0, 0.0).abs().amax(dim=0)
+        if (shape := tuple(expected.shape)) != found.shape:
+            raise ModelError(f"the model returns {shape} for a batch of {len(x)}; a batch axis is missing")
+        measured = noise(x, (rounded, expected), (narrow, found)) if x is every else measured[:1]
         steady = torch.equal(expected.nan_to_num(), again.nan_to_num())
-        if not steady or not agree(found, expected, 1e-6 * scale + 1e-9):
+        if not (steady and agree(found, expected, tolerance(expected, measured, 1e-6))):
             raise ModelError(
                 "the imported graph does not compute what the model computes; "
                 "look for state or randomness that changes between calls, or use smoothing"

@@ -15,6 +15,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
 from certify.bounds.ladder import ladder
 from certify.bounds.margins import claimable
+from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS
 from certify.bounds.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Shape
@@ -33,6 +34,8 @@ __all__ = ["Bounds", "bound"]
 
 GROUP = 32
 """Inputs whose radii are searched together; their certificates appear together."""
+
+_NAMES = ("auto", *METHODS)
 
 _CLAIMED: dict[Claim, str] = {
     "exact": "the network in exact real arithmetic",
@@ -53,20 +56,24 @@ class Bounds:
             in float32 as well (in any order of summation, with or without fused multiply-add; no narrower formats and
             no transformed convolutions).
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
+        max_memory: bytes to stay within, about, whatever the network; None for half of what is free. It decides how
+            many inputs are bounded at a time, and no result.
 
     Raises:
-        BadInput: for an unknown method or claim, or a ``decide`` that is not true or false.
+        BadInput: for an unknown method or claim, a ``decide`` that is not true or false, or less than a byte.
     """
 
     method: str = "crown"
     claim: Claim = "exact"
     decide: bool = False
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
-        ladder(self.method)
+        one_of("bound method", self.method, _NAMES)
         one_of("claim", self.claim, CLAIMS)
         if not isinstance(self.decide, bool):
             raise BadInput(f"decide must be true or false, got {self.decide!r}")
+        check_memory(self.max_memory)
 
     @property
     def rows(self) -> int:
@@ -117,7 +124,9 @@ class Bounds:
 
     def _prove(self, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
         methods = ladder(self.method)
-        found = proven_radii(graph, x, classes, threat, methods, claim=self.claim, search=not self.decide)
+        found = proven_radii(
+            graph, x, classes, threat, methods, claim=self.claim, search=not self.decide, max_memory=self.max_memory
+        )
         return [self._proof(one, threat) for one in found]
 
     def _proof(self, found: ProvenRadius, threat: ThreatModel) -> Proof:
@@ -135,7 +144,7 @@ class Bounds:
         return Proof(found.radius, evidence, found.evaluations, reason)
 
 
-for _method in ("auto", *METHODS):
+for _method in _NAMES:
     CERTIFIERS.register(_method)(partial(Bounds, _method))
 
 
@@ -148,6 +157,7 @@ def bound(
     method: str = "crown",
     claim: Claim = "exact",
     decide: bool = False,
+    max_memory: int | None = None,
     index: Sequence[int] | None = None,
 ) -> list[Certificate]:
     """Certify a network at each input by bound propagation: a proof, not a confidence.
@@ -163,13 +173,14 @@ def bound(
         claim: ``"exact"`` is about the network in exact real arithmetic: how an execution of it rounds is not covered.
             ``"float32"`` holds for every float32 execution as well, in any order of summation, on float32 inputs.
         decide: decide the declared radii only; each input then takes a few evaluations.
+        max_memory: bytes to stay within, about; None for half of what is free. No result depends on it.
         index: positions in the data set; 0..B-1 by default.
 
     Returns:
         One certificate an input.
 
     Raises:
-        BadInput: for an unknown method or claim.
+        BadInput: for an unknown method or claim, or ``max_memory`` below 1.
         UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
         DataError, ModelError: for inputs or models that cannot be certified.
 
@@ -181,12 +192,15 @@ def bound(
     deterministic: a proof
     """
     certifier: Bounds | Lipschitz
+    one_of("bound method", method, (*_NAMES, "lipschitz"))
     if method == "lipschitz":
-        if claim != "exact" or decide:
-            raise BadInput("lipschitz claims a radius of the network in exact arithmetic: leave claim and decide out")
+        if claim != "exact" or decide or max_memory is not None:
+            raise BadInput(
+                "lipschitz claims a radius of the network in exact arithmetic: leave claim, decide and max_memory out"
+            )
         certifier = Lipschitz()
     else:
-        certifier = Bounds(method, claim, decide)
+        certifier = Bounds(method, claim, decide, max_memory)
     threat = threat.within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import ModelError
 from certify.models.classifier import INVALID, Classifier
+from certify.models.digest import all_tensors
 
 __all__ = ["Proof", "Prove", "certificates", "graph_of"]
 
-_graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], Graph]] = WeakKeyDictionary()
-"""Graphs already imported: a classifier's module never changes."""
+_graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
+"""Graphs already imported, each with what its module held at that time."""
+
+CHANGED = "the network no longer computes what was imported: wrap the module in a new Classifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,47 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     """The graph of a classifier's network for inputs of one shape, imported once.
 
     Raises:
-        ModelError, UnsupportedOperator: for a classifier that wraps a function, or an operator without a rule.
+        ModelError, UnsupportedOperator: for a classifier that wraps a function, or an operator without a rule; for a
+            module that was changed since it was imported.
     """
     known = _graphs.setdefault(classifier, {})
     if shape not in known:
-        known[shape] = network_graph(classifier, torch.zeros(1, *shape, device=classifier.device))
-    return known[shape]
+        graph = network_graph(classifier, torch.zeros(1, *shape, device=classifier.device))
+        known[shape] = graph, _kept(classifier, graph)
+    graph, kept = known[shape]
+    now = _contents(classifier)
+    if any(now.get(name) != content for name, content in kept.items()):
+        raise ModelError(CHANGED)
+    return graph
+
+
+def _kept(classifier: Classifier, graph: Graph) -> dict[str, str]:
+    """What the classifier's module holds, without what a forward pass changes: counters, results kept for later."""
+    before = _contents(classifier)
+    with torch.no_grad():
+        classifier.function(torch.full((1, *graph.shape), 0.5, dtype=graph.dtype, device=classifier.device))
+    after = _contents(classifier)
+    return {name: content for name, content in before.items() if after.get(name) == content}
+
+
+def _contents(classifier: Classifier) -> dict[str, str]:
+    """Every tensor and setting of a classifier's module by name, tensors as digests of their numbers.
+
+    Counters of changes would be cheaper, but writes through ``.data`` or numpy pass them by.
+    """
+    module = classifier.module
+    assert module is not None
+    contents = {
+        f"{name}.{key}": repr(value)
+        for name, child in module.named_modules()
+        for key, value in vars(child).items()
+        if isinstance(value, (bool, int, float, str, tuple, list))
+    }
+    for name, tensor in all_tensors(module).items():
+        values = tensor.detach().cpu().contiguous()
+        numbers = values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b""
+        contents[f"{name} as a tensor"] = f"{values.dtype} {tuple(values.shape)} {hashlib.sha256(numbers).hexdigest()}"
+    return contents
 
 
 def certificates(
@@ -124,5 +163,5 @@ def _same_scores(classifier: Classifier, graph: Graph, batch: Batch) -> Tensor:
     finite = torch.isfinite(scores)
     off = (found.reshape(scores.shape) - scores).abs()
     if bool((off > 1e-2 * (scores.abs().amax(dim=1, keepdim=True) + 1))[finite].any()):
-        raise ModelError("the network no longer computes what was imported: wrap the module in a new Classifier")
+        raise ModelError(CHANGED)
     return scores

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +16,13 @@ from certify.attacks.base import Target
 from certify.attacks.plain import Plain
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
+from certify.bounds.margins import margin_rows
+from certify.bounds.radius import largest_tried
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
-from certify.core.specification import Specification
 from certify.core.threat import ThreatModel
 from certify.data.batch import Batch
 from certify.errors import BadInput
@@ -45,7 +45,7 @@ class Lipschitz:
     The constants hold everywhere and are computed once a network, so an input costs one forward pass. They are products
     of layer norms, hence useful for networks trained to have small ones, and loose for others (Tsuzuku et al. 2018).
     Unlike :class:`~certify.certifiers.bounds.Bounds` there is no search: the radius is a quotient, it is not limited to
-    a multiple of the declared radii, and there is none in another norm.
+    a multiple of the declared radii unless scores are constant, and there is none in another norm.
 
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
     >>> batch = Batch.of([[0.9, 0.1]], None, 2)
@@ -109,9 +109,8 @@ def _prove(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> lis
         constants = _constants.get(graph)
         if constants is None:
             constants = _constants[graph] = lipschitz_constants(graph.to(torch.float64))
-        count = math.prod(graph.output.shape)
-        rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
-        found = lipschitz_radii(constants, x, torch.from_numpy(rows).to(x.device)[classes])
+        C = margin_rows(classes, math.prod(graph.output.shape), torch.float64, x.device)
+        found = lipschitz_radii(constants, x, C)
     layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
     farthest = math.inf
     if threat.input_box is not None:  # no two inputs of the box are farther apart
@@ -130,5 +129,7 @@ def _prove(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> lis
             reason = "the margins at the input itself do not exceed their rounding errors"
             proofs.append(Proof(None, evidence, 1, reason))
         else:
+            if radius > torch.finfo(torch.float32).max:  # the scores are constant: infinity is not a radius
+                radius = largest_tried(threat, math.prod(graph.shape))
             proofs.append(Proof(min(radius, farthest), evidence, 1))
     return proofs

@@ -69,6 +69,9 @@ def run(
     decide: Annotated[
         bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds)")
     ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="bytes to stay within, about: 4G; half of what is free if not given (bounds)")
+    ] = None,
     attack: Annotated[str | None, typer.Option(help="none, fgsm, pgd or autoattack")] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")
@@ -102,6 +105,7 @@ def run(
         "batch-size": batch_size,
         "claim": claim,
         "decide": decide,
+        "max-memory": max_memory,
         "attack": attack,
         "attack-option": pairs("attack option", attack_option or []) or None,
         "limit": limit,

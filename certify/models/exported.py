@@ -92,15 +92,14 @@ class ExportedNetwork(nn.Module):
 @MODEL_FILES.register(".pt2")
 def load_exported(
     path: Path,
-    num_classes: int | None = None,
     input_box: tuple[float, float] | None = (0.0, 1.0),
     device: str = "cpu",
 ) -> Classifier:
     """Read an exported program with one input and one output as a classifier.
 
     Args:
-        path: what ``torch.export.save`` wrote; export with a dynamic batch dimension.
-        num_classes: the last size of the program's output if not given.
+        path: what ``torch.export.save`` wrote; export with a dynamic batch dimension. The last size of the program's
+            output is the number of classes.
         input_box, device: as in :class:`Classifier`.
 
     Raises:
@@ -113,7 +112,7 @@ def load_exported(
         raise ModelError(f"{path} {problem}; name a Python function that builds the module instead") from problem
     except _CORRUPT as problem:
         raise ModelError(f"{path} is no exported program, or a corrupt one: {one_line(problem)}") from problem
-    return Classifier(module.eval(), num_classes or classes, input_box, device=device, name=path.name)
+    return Classifier(module.eval(), classes, input_box, device=device, name=path.name)
 
 
 def _network(archive: zipfile.ZipFile) -> tuple[ExportedNetwork, int]:

@@ -10,8 +10,8 @@ from certify.registry import Registry
 __all__ = ["MODEL_FILES"]
 
 MODEL_FILES: Registry[Callable[..., Classifier]] = Registry("model file", package=("certify.models", "certify.bounds"))
-"""``read(path, num_classes, input_box, device)`` by suffix, ``".pt2"``.
+"""``read(path, input_box, device)`` by suffix, ``".pt2"``.
 
-A reader returns a :class:`Classifier` in eval mode and never runs code from the file. Formats whose reading needs a
-graph of operators register from the package of bounds.
+A reader returns a :class:`Classifier` in eval mode with as many classes as the file has outputs, and never runs code
+from the file. Formats whose reading needs a graph of operators register from the package of bounds.
 """

@@ -36,8 +36,8 @@ def load_model(
         spec: a folder that a training recipe wrote; an ``.onnx`` file; a ``.pt2`` file that ``torch.export.save``
             wrote; or ``package.module:function[@WEIGHTS]`` for a function that returns an ``nn.Module`` or a
             :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file.
-        num_classes, input_box: for a file, or a function that returns a bare module. A folder and a Classifier state
-            their own.
+        num_classes: for a function that returns a bare module. Anything else states its own.
+        input_box: for a bare module or a file. A folder and a Classifier state their own.
         device: where the model runs.
 
     Raises:
@@ -61,7 +61,7 @@ def load_model(
     if known and not path.is_file():
         raise BadInput(f"no file {spec!r}")
     if path.suffix in MODEL_FILES:
-        return MODEL_FILES[path.suffix](path, num_classes, input_box, device)
+        return MODEL_FILES[path.suffix](path, input_box, device)
     if path.suffix in _REFUSED:
         raise ModelError(f"{spec} {_REFUSED[path.suffix]}")
     raise BadInput(f"unknown model {spec!r}; a model is {FORMS}")

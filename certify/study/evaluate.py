@@ -116,7 +116,7 @@ def evaluate(
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
         seed: master seed; derived from model, data and settings if None.
-        options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``.
+        options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``; ``claim``, ``max_memory``.
 
     Returns:
         A result whose ``summary`` is the table.

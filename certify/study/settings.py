@@ -14,8 +14,13 @@ from certify.core.values import number, whole
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["Settings", "decimal", "numbers", "read_toml"]
+__all__ = ["Settings", "amount", "decimal", "numbers", "read_toml"]
 
+Bytes = int
+"""A number of bytes, as :func:`amount` reads it."""
+
+_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
 _DECIMAL: Final = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE][-+]?[0-9]+)?")
 
 
@@ -46,6 +51,7 @@ class Settings:
     batch_size: int | None = None
     claim: str | None = None
     decide: bool | None = None
+    max_memory: Bytes | None = None
     attack: str = "none"
     attack_option: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -110,6 +116,7 @@ _OPTIONS = (
     "batch_size",
     "claim",
     "decide",
+    "max_memory",
 )
 
 
@@ -163,6 +170,23 @@ def numbers(key: str, value: Any) -> tuple[float, ...]:
         raise BadInput(f"{key} must be numbers separated by commas, for example 0,0.25,0.5, got {value!r}") from problem
 
 
+def amount(key: str, value: Any) -> Bytes:
+    """A number of bytes from a whole number, or from text with K, M or G behind it; ``key`` is what a message calls it.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> amount("max-memory", "4G") == 4 * amount("max-memory", 2**30)
+    True
+    """
+    if not isinstance(value, str):
+        return whole(key, value)
+    plain = _AMOUNT.fullmatch(value.strip())
+    if plain is None:
+        raise BadInput(f"{key} must be a whole number of bytes, or of K, M or G (2**30), for example 4G, got {value!r}")
+    return int(plain[1]) * _UNITS[plain[2]]
+
+
 def _real(part: Any) -> float:
     if isinstance(part, bool):
         raise TypeError(part)
@@ -198,6 +222,7 @@ def _options(key: str, value: Any) -> dict[str, Any]:
 _KINDS = {
     "bool | None": _flag,
     "int | None": whole,
+    "Bytes | None": amount,
     "float | None": number,
     "tuple[float, ...]": numbers,
     "tuple[float, ...] | None": numbers,

@@ -8,7 +8,7 @@ from torch import nn
 
 from certify.bounds.ibp import interval_bounds
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
+from certify.bounds.torch_import import _compare, import_module
 from certify.errors import ModelError, UnsupportedOperator
 from certify.models.classifier import Normalize
 
@@ -86,6 +86,55 @@ def test_what_is_no_function_of_one_tensor_is_refused_in_one_line(function, word
     with pytest.raises(ModelError, match=words) as caught:
         import_module(Function(function), torch.zeros(1, 2))
     assert "\n" not in str(caught.value)
+
+
+def steep(x):
+    """Large, but only far from the inputs of interest."""
+    return x.sum(1, keepdim=True) + 1e9 * torch.relu(x.abs().sum(1, keepdim=True) - 20)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda m, x: steep(x) + 1e-3 * torch.relu(1 - x.abs().sum(1, keepdim=True)),
+        lambda m, x: steep(x) + 1e-3 * torch.relu(x.amax(1, keepdim=True) - 2),
+    ],
+)
+def test_a_difference_does_not_hide_behind_a_steep_region(other):
+    graph = import_module(Function(lambda m, x: steep(x)), torch.zeros(1, 2))
+    with pytest.raises(ModelError, match="does not compute what the model computes"):
+        _compare(graph, Function(other), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        # 0.3 is another number in float64: the outputs are all that remains of it.
+        lambda m, x: (nn.functional.pad(x, (1, 0), value=0.3).mul(1e4) - 1e4 * torch.tensor(0.3)) - 1e4 * x[:, :1],
+        lambda m, x: 1e5 * (torch.sin(x + 0.1) - torch.sin(x)) - 1e4 * torch.cos(x + 0.05),
+        lambda m, x: nn.functional.softplus(4 * x, threshold=1.0),
+        lambda m, x: nn.functional.softplus(nn.functional.softplus(x + 0.7, threshold=8), beta=0.1, threshold=0.3),
+    ],
+)
+def test_roundings_of_numbers_in_the_code_are_no_difference(function):
+    graph = import_module(Function(function), torch.zeros(1, 2))
+    x = torch.linspace(-3, 3, 8).reshape(4, 2)
+    assert torch.allclose(graph.forward(x), function(None, x), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda m, x: nn.functional.softplus(x, threshold=-1.0), "threshold is -1.0"),
+        (lambda m, x: nn.functional.layer_norm(x, (2,), eps=-1e-9), "eps is -1e-09"),
+        (lambda m, x: nn.functional.rms_norm(x, (2,), eps=-1e-9), "eps is -1e-09"),
+        (lambda m, x: nn.functional.group_norm(x, 1, eps=-1e-9), "eps is -1e-09"),
+        (lambda m, x: nn.functional.batch_norm(x, m.weight - 2, m.weight - 2, eps=0.0), "not positive"),
+    ],
+)
+def test_settings_outside_of_their_range_are_refused(function, words):
+    with torch.no_grad(), pytest.raises(UnsupportedOperator, match=words):
+        import_module(Function(function), torch.zeros(1, 2))
 
 
 def test_importing_leaves_the_global_generator_alone(conv):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from certify.bounds.bracket import bracket
+from certify.bounds.margins import MarginBounds
 from certify.bounds.methods import METHODS
 from certify.bounds.radius import largest_tried, proven_radii
 from certify.bounds.region import ball
@@ -90,6 +91,20 @@ def test_a_search_that_is_off_by_rounding_decides_nothing():
         assert (result.proven[able] > ROOTS[able] * (1 - 2e-3)).all()
 
 
+def test_a_declared_radius_that_was_refuted_is_not_tried_again():
+    """The search believes in a declared radius just beyond the root, whatever the proof says."""
+    declared, tried = float(ROOTS[0]) * 1.00005, []
+
+    def margins(which, r, proving):
+        tried.extend(r[which == 0].tolist() if proving else [])
+        return (1 - r / (ROOTS[which] * (1 if proving else 1.001))).unsqueeze(1)
+
+    result = bracket(margins, at_zero=ONE, slope=ONE, declared=(declared,), cap=4.0, tolerance=1e-3)
+    assert result.proven[0] == 0
+    assert tried.count(declared) == 1
+    assert spent(result).max() <= 12
+
+
 def test_where_margins_are_not_monotone_the_largest_radius_proven_stands():
     def margin(which, r):
         return torch.where((r > 0.3 * ROOTS[which]) & (r < 0.5 * ROOTS[which]), -0.1, 1 - r / ROOTS[which])
@@ -129,6 +144,18 @@ def test_an_input_is_searched_as_if_it_were_alone():
     alone = close(noisy(0, torch.tensor([7])), at_zero=ONE[:1], slope=slope[7:8])
     assert alone.proven == together.proven[7]
     assert alone.searched == together.searched[7]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_the_search_starts_from_slopes_in_multiples_of_the_scale(points, norm):
+    module = nn.Linear(4, 3).requires_grad_(False)
+    module.weight.copy_(points("slope", 3, 4))
+    x, scale = points("slope x", 5, 4), (1.0, 0.5, 0.0, 4.0)
+    threat = ThreatModel(norm, (0.1,), scale=scale)
+    _, slope = MarginBounds.of(import_module(module, x), x, torch.zeros(5, dtype=torch.long), threat).at_zero()
+    gradient = (module.weight[0] - module.weight[1:]).double() * torch.tensor(scale)
+    order = {"l1": 1, "l2": 2, "linf": math.inf}[DUAL[norm]]
+    assert torch.allclose(slope, gradient.norm(p=order, dim=1).expand(5, 2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown"])

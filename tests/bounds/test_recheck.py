@@ -16,7 +16,7 @@ from certify.bounds.recheck import rechecked_margins
 from certify.certifiers.bounds import bound
 from certify.core.evidence import BoundEvidence, evidence_from
 from certify.core.threat import ThreatModel
-from certify.errors import BadInput
+from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 
 SCALE = (1.0, 0.5, 0.0, 2.0)
@@ -60,6 +60,23 @@ def test_evidence_of_another_network_is_refused_in_one_line(mlp, conv, inputs, p
             rechecked_margins(
                 network_graph(clf, inputs[:1]), inputs[0], 0, threat, 0.02, replace(certificate.evidence, slopes=slopes)
             )
+
+
+@pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf")])
+def test_a_radius_that_is_none_is_refused_in_one_line(mlp, inputs, radius):
+    evidence = BoundEvidence("crown", None, (1.0, 1.0), "float64", 0.0, 1)
+    with pytest.raises(BadInput, match="finite and not below 0") as refused:
+        rechecked_margins(network_graph(mlp, inputs[:1]), inputs[0], 0, ThreatModel("linf", (0.1,)), radius, evidence)
+    assert "\n" not in str(refused.value)
+
+
+def test_evidence_that_claims_what_the_network_cannot_carry_is_refused(inputs):
+    """Of a network with float64 weights there are no float32 executions."""
+    graph = network_graph(nn.Linear(4, 3).double().requires_grad_(False), inputs[:1].double())
+    evidence, threat = BoundEvidence("crown", None, (1.0, 1.0), "float64", 0.0, 1), ThreatModel("linf", (0.1,))
+    rechecked_margins(graph, inputs[0].double(), 0, threat, 0.1, evidence)
+    with pytest.raises(ModelError, match="weights are float64"):
+        rechecked_margins(graph, inputs[0].double(), 0, threat, 0.1, replace(evidence, claim="float32"))
 
 
 class Turned(nn.Module):

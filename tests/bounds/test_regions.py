@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from certify.bounds.output import ball_bounds, output_bounds
+from certify.bounds.over_region import over_region
+from certify.bounds.patches import Patches
 from certify.bounds.region import ORDER, Ball, Region, ball
 from certify.bounds.split import split
 from certify.core.norms import DUAL, NORMS
@@ -127,6 +129,19 @@ def test_windows_and_whole_images_give_the_same_bounds_over_cut_balls(conv, poin
     monkeypatch.setattr("certify.bounds.patches.LARGEST", 0.0)
     for ours, dense in zip(windows, ball_bounds(conv, x, 0.4, norm, scale=mask, input_box=(0.0, 1.0)), strict=True):
         assert torch.allclose(ours, dense, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_what_sticks_out_of_the_image_takes_no_part_in_the_split(points, norm):
+    """Padded windows with huge numbers outside, and entries of every distance to the box: as whole images."""
+    x = torch.logspace(-4, -0.3, 32).double().reshape(1, 2, 4, 4)
+    A = points("windows", 1, 16, 2, 3, 3).double()
+    windows = Patches(A, torch.arange(16).unsqueeze(0), (4, 4), (1, 1), (-1, -1), (2, 4, 4))
+    filled = windows.holding(torch.where(windows.of(torch.ones_like(x)) > 0, A, 1e9), inside=False)
+    for radius in (0.05, 0.6, 2.2, 2.6):  # the last ones leave little of the ball: four refinements are few there
+        region = ball(x, torch.tensor([radius]).double(), norm, (0.0, 1.0))
+        ours, dense = (over_region(rows, region, None)[0] for rows in (filled, windows.dense()))
+        assert torch.allclose(ours, dense, rtol=1e-12, atol=1e-14)
 
 
 def test_float32_boxes_hold_the_exact_reach():

@@ -81,12 +81,34 @@ def test_claims_that_cannot_be_made_are_refused_before_any_work(monkeypatch):
     [
         ({"claim": "float16"}, "unknown claim"),
         ({"decide": "yes"}, "decide must be true"),
-        ({"method": "aut"}, "unknown"),
+        ({"method": "aut"}, "unknown bound method 'aut'; did you mean 'auto'"),
+        ({"max_memory": 0}, "max_memory is in bytes"),
+        ({"max_memory": "4G"}, "max_memory must be a whole number"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, words):
     with pytest.raises(BadInput, match=words):
         Bounds(**settings)
+
+
+def test_memory_decides_how_many_at_a_time_and_no_result(halves, monkeypatch):
+    asked, crown = [], METHODS["crown"]
+
+    def counting(graph, region, C, **claim):
+        asked.append(len(C))
+        return crown(graph, region, C, **claim)
+
+    monkeypatch.setattr(METHODS, "_members", {**METHODS, "crown": counting})
+    x, threat = torch.linspace(0, 1, 20).reshape(10, 2).flip(1), ThreatModel("linf", (0.0, 0.1))
+    whole = bound(halves, x, threat=threat)
+    assert max(asked) == 10
+    asked.clear()
+    parts = bound(halves, x, threat=threat, max_memory=1)
+    assert max(asked) == 1
+    assert [one.radius for one in parts] == pytest.approx([one.radius for one in whole], rel=1e-9)
+    assert Bounds(max_memory=1).settings() == Bounds().settings()
+    with pytest.raises(BadInput, match="max_memory out"):
+        bound(halves, x, threat=threat, method="lipschitz", max_memory=1)
 
 
 def test_verdicts_and_radii(halves):
@@ -153,7 +175,7 @@ def test_scores_that_overflow_are_unknown():
         (lambda x: x, [[0.1, 0.2]], "crown", ModelError, "use smoothing"),
         (nn.Sequential(nn.Linear(2, 2), nn.Hardshrink()), [[0.1, 0.2]], "crown", UnsupportedOperator, "hardshrink"),
         (nn.Linear(2, 2), [[0.1, 1.2]], "ibp", DataError, "outside the declared input box"),
-        (nn.Linear(2, 2), [[0.1, 0.2]], "crwn", BadInput, "did you mean 'crown'"),
+        (nn.Linear(2, 2), [[0.1, 0.2]], "crwn", BadInput, "did you mean 'crown'.* known: auto, .*, lipschitz$"),
     ],
 )
 def test_what_cannot_be_certified_is_refused_in_one_line(model, x, method, error, words):
@@ -173,9 +195,8 @@ def test_radii_hardly_depend_on_the_inputs_beside_them(halves):
 
 
 @pytest.mark.parametrize("claim", ["exact", "float32"])
-def test_a_table_says_what_the_proofs_are_about(claim):
-    clf = Classifier(nn.Linear(2, 2).eval(), num_classes=2)
-    certificates = bound(clf, [[0.9, 0.1], [0.1, 0.9]], [0, 1], threat=ThreatModel("linf", (0.0,)), claim=claim)
+def test_a_table_says_what_the_proofs_are_about(halves, claim):
+    certificates = bound(halves, [[0.9, 0.1], [0.1, 0.9]], [0, 1], threat=ThreatModel("linf", (0.0,)), claim=claim)
     summary = summarize(certificates)
     for text in (summary.statement, summary.head["guarantee"]):
         assert "exact real arithmetic" in text

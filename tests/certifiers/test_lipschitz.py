@@ -58,8 +58,9 @@ def test_no_radius_exceeds_the_diameter_of_the_input_box():
     boxed = Classifier(flat.eval(), 2, input_box=(0.0, 1.0))
     [certificate] = certificates(boxed, [[0.2, 0.9]], None, ThreatModel("l2", (0.0,), (0.0, 1.0)))
     assert certificate.radius == math.sqrt(2)
-    [certificate] = certificates(Classifier(flat, 2), [[0.2, 0.9]], None, ThreatModel("l2", (0.0,)))
-    assert certificate.radius > 1e200
+    for declared, most in ((0.0, 1.0), (0.5, 2.0)):  # without a box, no farther than other methods search
+        [certificate] = certificates(Classifier(flat, 2), [[0.2, 0.9]], None, ThreatModel("l2", (declared,)))
+        assert certificate.radius == most
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -77,6 +78,51 @@ def test_a_function_is_refused():
     clf = Classifier(lambda x: x, num_classes=2)
     with pytest.raises(ModelError, match="smoothing"):
         certificates(clf, [[1.0, 0.0]], None, ThreatModel("l2", (0.1,)))
+
+
+class Leaky(nn.Module):
+    """Counts its calls and keeps its last result, neither of which changes what it computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.relu, self.calls, self.last = nn.Linear(2, 2), nn.LeakyReLU(0.1), 0, None
+        self.register_buffer("shift", torch.tensor([0.5, 0.0]))
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = self.relu(self.linear(x)) + self.shift
+        return self.last
+
+
+def _assigned(module):
+    module.linear.weight = nn.Parameter(module.linear.weight * 1.01, requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.linear.weight.mul_(1.01),
+        lambda module: module.linear.weight.data.mul_(1.01),
+        lambda module: module.linear.weight.numpy().fill(0.0),
+        lambda module: module.shift.add_(0.01),
+        lambda module: setattr(module.relu, "negative_slope", 0.2),
+        _assigned,
+    ],
+)
+@pytest.mark.parametrize("method", ["lipschitz", "crown"])
+def test_a_module_that_was_changed_is_refused_whatever_wrote_to_it(change, method):
+    module = Leaky().requires_grad_(False).eval()
+    module.linear.weight.copy_(torch.tensor([[1.0, -0.5], [0.2, 0.7]]))
+    clf, threat = Classifier(module, 2, None), ThreatModel("l2", (0.0,))
+    batch = Batch.of([[1.0, 0.0]], None, 2)
+    certifier = CERTIFIERS[method]()
+    first, again = (next(iter(certifier.certify(clf, batch, threat))).radius for _ in range(2))
+    assert first == again
+    change(clf.module)
+    for ask in (lambda: list(certifier.certify(clf, batch, threat)), lambda: certifier.check(clf, threat, batch.x)):
+        with pytest.raises(ModelError, match="no longer computes what was imported: wrap the module in a new"):
+            ask()
+    assert certifier.check(Classifier(clf.module, 2, None), threat, batch.x) is None
 
 
 def test_settings_and_description_say_what_is_claimed(l2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from certify.errors import BadInput
-from certify.study.settings import Settings, decimal, numbers, read_toml
+from certify.study.settings import Settings, amount, decimal, numbers, read_toml
 
 GIVEN = {"model": "net", "data": "digits", "radii": "0,0.25"}
 
@@ -26,6 +26,10 @@ GIVEN = {"model": "net", "data": "digits", "radii": "0,0.25"}
         ({"look-alphas": [False, 0.001]}, "look-alphas must be numbers"),
         ({"look_alphas": "0.001", "look-alphas": "0.002"}, "look_alphas and look-alphas are one setting; give it once"),
         ({"batch_size": 64, "batch-size": 64}, "batch_size and batch-size are one setting"),
+        ({"max-memory": "4 G"}, "max-memory must be a whole number of bytes, or of K, M or G"),
+        ({"max-memory": "1.5G"}, "for example 4G, got '1.5G'"),
+        ({"max-memory": "-4G"}, "max-memory must be"),
+        ({"max-memory": 1.5}, "max-memory must be a whole number"),
     ],
 )
 def test_what_is_not_plainly_a_number_or_given_twice_is_refused_in_one_line(changes, words):
@@ -45,3 +49,9 @@ def test_plain_numbers_are_read_however_they_are_written():
     assert numbers("radii", [0, 0.5, "1e0"]) == (0.0, 0.5, 1.0)
     assert Settings.of(GIVEN | {"looks": "1e3,2000"}).looks == (1000, 2000)
     assert decimal("5e-324") == 5e-324
+
+
+@pytest.mark.parametrize(("given", "count"), [("7", 7), (7, 7), ("2K", 2**11), (" 512M ", 2**29), ("4G", 2**32)])
+def test_amounts_of_memory(given, count):
+    assert amount("max-memory", given) == count
+    assert Settings.of(GIVEN | {"max-memory": given}).options == {"max_memory": count}

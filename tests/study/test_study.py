@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from certify.core.certificate import Certificate
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset
-from certify.errors import BadInput, StoreError, UnsupportedOperator
+from certify.errors import BadInput, DataError, StoreError, UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.store.run_folder import RunFolder
-from certify.study.evaluate import build, evaluate
+from certify.study.evaluate import build, evaluate, study_from
 from certify.study.progress import Quiet
 from certify.study.read import merge, summarize_run
 from certify.study.settings import Settings, read_toml
@@ -158,6 +159,43 @@ def test_batch_size_may_differ_at_a_resume(clf, whole, tmp_path):
         study(clf).run(tmp_path, Interrupting(20))
     options = {"sigma": 0.25, "n": 300, "n0": 10, "schedule": "fixed", "batch_size": 7}
     assert plain(study(clf, options=options).run(tmp_path).certificates) == plain(whole.certificates)
+
+
+def test_memory_may_differ_at_a_resume(clf, tmp_path):
+    threat = ThreatModel("linf", (0.0, 0.05))
+    first, again = (
+        evaluate(clf, (X, Y), threat=threat, certifier=["ibp", "crown"], out=tmp_path, max_memory=given)
+        for given in (None, 1)
+    )
+    assert plain(first.certificates) == plain(again.certificates)
+    with pytest.raises(BadInput, match="max_memory is in bytes"):
+        evaluate(clf, (X, Y), threat=threat, certifier="ibp", max_memory=0)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_model_file_states_how_many_classes_it_has(kind, tmp_path):
+    """Data that lack the last classes say less."""
+    weight = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    file = tmp_path / f"net.{kind}"
+    if kind == "onnx":
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", k]) for name, k in (("x", 6), ("y", 5)))
+        product = helper.make_node("Gemm", ["x", "W"], ["y"], transB=1)
+        graph = helper.make_graph([product], "net", [x], [y], [numpy_helper.from_array(weight, "W")])
+        opsets = [helper.make_opsetid("", 13)]
+        file.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+    else:
+        module = nn.Linear(6, 5, bias=False).requires_grad_(False)
+        module.weight.copy_(torch.from_numpy(weight))
+        batch = ({0: torch.export.Dim("batch")},)
+        torch.export.save(torch.export.export(module.eval(), (torch.zeros(2, 6),), dynamic_shapes=batch), file)
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+    given = {"model": str(file), "data": f"npz:{tmp_path / 'data.npz'}", "radii": "0,0.01", "certifier": "ibp"}
+    result = study_from(Settings.of({**given, "limit": 8, "max-memory": "1M"})).run()
+    assert len(result.certificates) == 8
+    assert {len(one.evidence.margins) for one in result.certificates if one.evidence is not None} == {4}
+    np.savez(tmp_path / "data.npz", x=X, y=Y + 5)
+    with pytest.raises(DataError, match="the model's classes are 0 to 4"):
+        study_from(Settings.of(given))
 
 
 def test_the_derived_seed_depends_on_everything(clf):

@@ -86,6 +86,8 @@ class BatchNorm(Affine):
 def _normalized(call: Call, value: Any, mean: Any, variance: Any, gamma: Any, beta: Any, eps: float) -> Value:
     if not isinstance(value, Value) or any(isinstance(given, Value) for given in (mean, variance, gamma, beta)):
         raise NotCovered("its statistics or weights depend on the input")
+    if not bool((variance + eps > 0).all()):
+        raise NotCovered("a variance plus eps is not positive, and has no inverse root")
     return call.add(BatchNorm(mean, variance, gamma, beta, eps, len(value.shape)), value)
 
 

@@ -8,10 +8,10 @@ from functools import reduce
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
 from certify.bounds.rules.maximum import Maximum
+from certify.bounds.rules.reduce import onnx_axes
 from certify.bounds.rules.relu import ReLU
 from certify.bounds.rules.scale_shift import combined
 from certify.bounds.rules.select import expanded, placed
@@ -101,12 +101,9 @@ def onnx_of_several(call: Call) -> Value:
 @ONNX.register("ReduceMax")
 @ONNX.register("ReduceMin")
 def onnx_over_axes(call: Call) -> Value:
-    """Axes are an attribute of older versions and an input of newer ones."""
-    axes = call.get("axes")
-    if isinstance(axes, Tensor):
-        axes = axes.tolist()
-    if not axes and call.get("noop_with_empty_axes", 0):
-        value: Value = call["data"]
+    """The extreme over axes."""
+    value: Value = call["data"]
+    if (axes := onnx_axes(call)) == []:
         return value
     sign = SIGN[call.target.removeprefix("Reduce").lower()]
-    return _over_axes(call, call["data"], axes or None, sign, keep=bool(call["keepdims"]))
+    return _over_axes(call, value, axes, sign, keep=bool(call["keepdims"]))

@@ -82,7 +82,12 @@ def _normalized(call: Call, value: Value, first: int, eps: float, *, centered: b
 
     Of n numbers none exceeds ``sqrt(n)`` times the root of their mean square, or ``sqrt(n - 1)`` times if they sum to
     0. Cutting the result off there changes nothing, but says what wide boxes of the two factors do not know.
+
+    Raises:
+        NotCovered: for a negative eps, with which the result has no such limit.
     """
+    if not eps >= 0:
+        raise NotCovered(f"eps is {eps}: a normalization needs one that is not negative")
     c = call.add(Center(value.shape, first), value) if centered else value
     axes = tuple(range(first, len(value.shape)))
     power = call.add(Reduce(value.shape, axes, mean=True, keep=True), call.add(Power(2.0), c))

@@ -16,7 +16,7 @@ from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovere
 from certify.bounds.rules.einsum import along
 from certify.bounds.tensors import Interval
 
-__all__ = ["Reduce"]
+__all__ = ["Reduce", "onnx_axes"]
 
 
 class _Centered(nn.Module):
@@ -115,17 +115,25 @@ def cumsum(call: Call) -> Value:
     return _running(call, call["self"], call["dim"])
 
 
-@ONNX.register("ReduceSum")
-@ONNX.register("ReduceMean")
-def onnx_reduction(call: Call) -> Value:
-    """Axes are an attribute of older versions and an input of newer ones."""
+def onnx_axes(call: Call) -> list[int] | None:
+    """The axes of an ONNX reduction, an attribute of older versions and an input of newer ones; None for all of them.
+
+    An empty list where the reduction does nothing.
+    """
     axes = call.get("axes")
     if isinstance(axes, Tensor):
         axes = axes.tolist()
-    if not axes and call.get("noop_with_empty_axes", 0):
-        value: Value = call["data"]
+    return list(axes) if axes else [] if call.get("noop_with_empty_axes", 0) else None
+
+
+@ONNX.register("ReduceSum")
+@ONNX.register("ReduceMean")
+def onnx_reduction(call: Call) -> Value:
+    """Sums and means."""
+    value: Value = call["data"]
+    if (axes := onnx_axes(call)) == []:
         return value
-    return _reduced(call, call["data"], axes or None, mean=call.target == "ReduceMean", keep=bool(call["keepdims"]))
+    return _reduced(call, value, axes, mean=call.target == "ReduceMean", keep=bool(call["keepdims"]))
 
 
 @ONNX.register("GlobalAveragePool")

@@ -31,8 +31,8 @@ class Softplus(Curve):
 
     Args:
         beta: positive.
-        threshold: where ``beta x`` is larger, the function is x instead, as torch defines it: a jump down. Infinite
-            for none.
+        threshold: at least 0; where ``beta x`` is larger, the function is x instead, as torch defines it: a jump down.
+            Infinite for none.
     """
 
     kind: ClassVar[str] = "softplus"
@@ -42,9 +42,15 @@ class Softplus(Curve):
     threshold: float = math.inf
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The smooth function: beyond the threshold it is larger than torch's by at most :attr:`jump`."""
-        z = self.beta * inputs[0]
-        return (z.clamp(min=0) + (-z.abs()).exp().log1p()) / self.beta
+        """As torch defines it; beyond the threshold, x falls short of the smooth function by at most :attr:`jump`."""
+        [x] = inputs
+        z = self.beta * x
+        return torch.where(z > self.threshold, x, (z.clamp(min=0) + (-z.abs()).exp().log1p()) / self.beta)
+
+    @property
+    def _smooth(self) -> Softplus:
+        """The function without its jump, which is a curve."""
+        return replace(self, threshold=math.inf)
 
     @property
     def lipschitz(self) -> float | None:
@@ -79,12 +85,12 @@ class Softplus(Curve):
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
         """Monotone but for the jump."""
-        image = Curve.interval(self, *boxes, outward=outward)
+        image = Curve.interval(self._smooth, *boxes, outward=outward)
         return Interval(self._jumped(boxes[0], image.lower).clamp(min=0), image.upper)
 
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
         """Lines around the smooth function; the lower one is lowered by the jump."""
-        planes = Curve.relax(self, *boxes, shares=shares)
+        planes = Curve.relax(self._smooth, *boxes, shares=shares)
         assert planes.lower_offset is not None
         return replace(planes, lower_offset=self._jumped(boxes[0], planes.lower_offset))
 
@@ -110,6 +116,8 @@ def softplus(call: Call) -> Value:
     beta, threshold = (float(torch.tensor(call[name], dtype=call.dtype)) for name in ("beta", "threshold"))
     if beta <= 0:
         raise NotCovered(f"beta is {beta}, not positive")
+    if not threshold >= 0:
+        raise NotCovered(f"threshold is {threshold}: beyond a negative one it would be x, and negative")
     return call.add(Softplus(beta, threshold), call["self"])
 
 

@@ -1,0 +1,77 @@
+"""``torch.export`` on a batch of two, with its own account of what fails kept out of sight."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from certify.bounds.batch_first import BatchFirst, keep_batch_first
+from certify.errors import CertifyError, ModelError, one_line
+
+__all__ = ["TRACED", "trace"]
+
+TRACED = 2
+"""Samples in the traced batch: an axis of another size is not the batch."""
+
+
+def trace(module: nn.Module, example_batch: Tensor) -> ExportedProgram:
+    """The program of a module's forward pass, for batches of ``TRACED`` samples like those of an example.
+
+    Raises:
+        ModelError: if the module refuses such a batch, or torch cannot trace it.
+    """
+    shape = (TRACED, *example_batch.shape[1:])
+    example = torch.zeros(shape, dtype=example_batch.dtype, device=example_batch.device)
+    _check_answers(module, example)
+    try:
+        with _silence(), BatchFirst():
+            program = torch.export.export(module, (example,))
+    except Exception as problem:  # torch documents no narrower class
+        raise ModelError(
+            f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({one_line(problem)}): "
+            "remove data-dependent Python code, or use smoothing, which needs no tracing"
+        ) from problem
+    keep_batch_first(program.graph)
+    return program
+
+
+def _check_answers(module: nn.Module, example: Tensor) -> None:
+    """Refuse inputs that the module itself refuses, in its own words: a trace reports them as a fault of tracing.
+
+    A copy is asked, because an answer may change state, and no random number is used up.
+
+    Raises:
+        ModelError: quoting the module.
+    """
+    devices = [example.device] if example.device.type == "cuda" else []
+    try:
+        with _silence(), torch.no_grad(), torch.random.fork_rng(devices):
+            copy.deepcopy(module)(example.clone())
+    except CertifyError:
+        raise
+    except Exception as problem:  # somebody else's code may raise anything
+        raise ModelError(
+            f"the model refuses inputs of shape {tuple(example.shape[1:])} and type {example.dtype}: "
+            f"{one_line(problem)}; a batch of {len(example)} was tried"
+        ) from problem
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings, no log lines and nothing on stderr; what was in force before is in force again afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
