@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from certify.bounds.graph import Graph
-from certify.bounds.onnx_import import import_onnx
+from certify.bounds.importers.onnx_import import import_onnx
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.core.specification import Specification
 from certify.models.classifier import Normalize
 

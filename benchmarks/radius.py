@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
-from certify.bounds.radius import REACH, proven_radii
+from certify.bounds.radii.radius import REACH, proven_radii
 from certify.bounds.region import ball
-from certify.bounds.torch_import import import_module
 from certify.core.norms import Norm
 from certify.core.specification import Specification
 from certify.core.threat import ThreatModel

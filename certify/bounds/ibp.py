@@ -100,7 +100,7 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
     Returns:
         (B, *output shape), or (B, rows).
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> graph = import_module(torch.nn.ReLU(), torch.zeros(1, 2))
     >>> interval_bounds(graph, Interval(torch.tensor([[-1.0, 1.0]]), torch.tensor([[1.0, 2.0]]))).lower
     tensor([[0., 1.]])

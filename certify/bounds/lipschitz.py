@@ -100,7 +100,7 @@ def lipschitz_constants(graph: Graph) -> Constants:
     Raises:
         UnsupportedOperator: for a nonlinear operator whose rule states no constant.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU()).requires_grad_(False)
     >>> _ = net[0].weight.copy_(2 * torch.eye(2))
     >>> 2.0 <= lipschitz_constants(import_module(net, torch.zeros(1, 2)).to(torch.float64)).output < 2.0001

@@ -89,7 +89,7 @@ def samples_within(graph: Graph, max_memory: int | None) -> int:
     None stands for half of what is free. What a method keeps grows with the samples; the rows that it works on are cut
     into chunks of one size. A power of two, so that a little more or less memory changes no group.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> graph = import_module(torch.nn.Linear(1000, 10), torch.zeros(1, 1000))
     >>> samples_within(graph, 10_000_000)
     128

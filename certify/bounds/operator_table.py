@@ -11,11 +11,11 @@ import torch
 
 from certify.bounds.graph import Graph, Node
 from certify.bounds.ibp import propagate
-from certify.bounds.onnx_file import OPSETS
+from certify.bounds.importers.onnx_file import OPSETS
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Importer, Nonlinear, NotCovered
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.registry import Registry
 
 __all__ = ["first_sentence", "operator_table"]

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.graph import Graph
-from certify.bounds.graph_module import GraphModule, chained
-from certify.bounds.margins import claimable
+from certify.bounds.importers.graph_module import GraphModule, chained
+from certify.bounds.importers.onnx_model import Executed
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS, bounds_of_rows
-from certify.bounds.onnx_model import Executed
+from certify.bounds.radii.margins import claimable
 from certify.bounds.region import Region, ball
 from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.norms import check_norm
 from certify.core.threat import ThreatModel

@@ -13,11 +13,11 @@ from certify.attacks.base import Target
 from certify.attacks.plain import Plain
 from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
-from certify.bounds.ladder import ladder
-from certify.bounds.margins import claimable
 from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS
-from certify.bounds.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
+from certify.bounds.radii.ladder import ladder
+from certify.bounds.radii.margins import claimable
+from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz

@@ -16,8 +16,8 @@ from certify.attacks.base import Target
 from certify.attacks.plain import Plain
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
-from certify.bounds.margins import margin_rows
-from certify.bounds.radius import largest_tried
+from certify.bounds.radii.margins import margin_rows
+from certify.bounds.radii.radius import largest_tried
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.core.certificate import Certificate

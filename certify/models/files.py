@@ -9,7 +9,9 @@ from certify.registry import Registry
 
 __all__ = ["MODEL_FILES"]
 
-MODEL_FILES: Registry[Callable[..., Classifier]] = Registry("model file", package=("certify.models", "certify.bounds"))
+MODEL_FILES: Registry[Callable[..., Classifier]] = Registry(
+    "model file", package=("certify.models", "certify.bounds.importers")
+)
 """``read(path, input_box, device)`` by suffix, ``".pt2"``.
 
 A reader returns a :class:`Classifier` in eval mode with as many classes as the file has outputs, and never runs code

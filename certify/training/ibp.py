@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
 from certify.training.loop import Loop, ramp

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from certify.bounds.graph import Graph
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
 from certify.bounds.rules.select import Select
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 

@@ -9,10 +9,10 @@ from torch import nn
 from certify.bounds import crown
 from certify.bounds.alpha_crown import prove, search
 from certify.bounds.hints import Hint, packed, unpacked
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region, ball
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 

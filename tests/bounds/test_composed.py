@@ -11,12 +11,12 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.onnx_import import import_onnx
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
-from certify.bounds.onnx_import import import_onnx
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.certifiers.bounds import bound
 from certify.core.threat import ThreatModel
 from certify.data.dataset import seeded_generator

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from certify.bounds.onnx_import import import_onnx
+from certify.bounds.importers.onnx_import import import_onnx
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.rules.absolute import Absolute
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.elu import ELU
@@ -24,7 +25,6 @@ from certify.bounds.rules.silu import Mish, SiLU
 from certify.bounds.rules.sine import Cos, Sin
 from certify.bounds.rules.softplus import Softplus
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 

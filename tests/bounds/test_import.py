@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.torch_import import _compare, import_module
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import _compare, import_module
 from certify.errors import ModelError, UnsupportedOperator
 from certify.models.classifier import Normalize
 

@@ -9,12 +9,12 @@ from torch import nn
 from certify.bounds.backward import backward, minimum, usual_planes
 from certify.bounds.crown import tighten
 from certify.bounds.ibp import propagate
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
 from certify.bounds.region import Region
 from certify.bounds.rounding import unit
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 
 EVERYONE = slice(None)
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from certify.bounds import spectral
 from certify.bounds.affine_part import AffinePart
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.lipschitz import lipschitz_constants, lipschitz_radii
 from certify.bounds.rules.base import RULES, Nonlinear
 from certify.bounds.spectral import norms, spectral_norm
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 

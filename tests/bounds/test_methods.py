@@ -10,11 +10,11 @@ from torch import nn
 
 from certify.bounds.crown import tighten
 from certify.bounds.ibp import interval_bounds, propagate
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region, ball
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.core.norms import DUAL
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier

@@ -7,8 +7,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.methods import METHODS
-from certify.bounds.onnx_import import import_onnx
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.data.dataset import seeded_generator

@@ -14,10 +14,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from certify.bounds.graph_module import GraphModule
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.graph_module import GraphModule
+from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.methods import METHODS
-from certify.bounds.onnx_import import import_onnx
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
 from certify.bounds.rules.base import ONNX, NotCovered

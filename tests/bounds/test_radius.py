@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from certify.bounds.bracket import bracket
-from certify.bounds.margins import MarginBounds
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
-from certify.bounds.radius import largest_tried, proven_radii
+from certify.bounds.radii.bracket import bracket
+from certify.bounds.radii.margins import MarginBounds
+from certify.bounds.radii.radius import largest_tried, proven_radii
 from certify.bounds.region import ball
-from certify.bounds.torch_import import import_module
 from certify.core.norms import DUAL
 from certify.core.specification import Specification
 from certify.core.threat import ThreatModel

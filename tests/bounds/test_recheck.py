@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from certify.bounds.hints import Hint, packed
-from certify.bounds.margins import MarginBounds
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.output import network_graph, output_bounds
-from certify.bounds.recheck import rechecked_margins
+from certify.bounds.radii.margins import MarginBounds
+from certify.bounds.radii.recheck import rechecked_margins
 from certify.certifiers.bounds import bound
 from certify.core.evidence import BoundEvidence, evidence_from
 from certify.core.threat import ThreatModel

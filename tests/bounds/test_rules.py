@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from certify.bounds.graph import Graph, Node
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.rules.base import RULES, Affine, Nonlinear
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from certify.bounds.tracing import trace
+from certify.bounds.importers.tracing import trace
 from certify.errors import ModelError
 
 

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import certify
-from certify.bounds.graph_module import GraphModule
+from certify.bounds.importers.graph_module import GraphModule
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.output import network_graph, output_bounds
 from certify.bounds.rules.base import ONNX
-from certify.bounds.torch_import import import_module
 from certify.errors import BadInput, DataError, ModelError, UnsupportedOperator
 from certify.models.classifier import Classifier, Normalize
 from certify.models.digest import module_digest

@@ -12,10 +12,10 @@ from torch import nn
 
 from certify.bounds import alpha_crown
 from certify.bounds.hints import Hint, packed, unpacked
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region, ball
-from certify.bounds.torch_import import import_module
 from certify.certifiers.bounds import bound
 from certify.core.threat import ThreatModel
 from certify.data.dataset import seeded_generator

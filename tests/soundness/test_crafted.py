@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.certifiers.bounds import bound
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds import alpha_crown
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 
 NETS = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.lipschitz import lipschitz_constants
 from certify.bounds.spectral import spectral_norm
-from certify.bounds.torch_import import import_module
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.threat import ThreatModel
 from certify.data.batch import Batch

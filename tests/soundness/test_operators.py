@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import RULES, Affine, Nonlinear, NotCovered, Operator
 from certify.bounds.rules.clip import Clip
@@ -20,7 +21,6 @@ from certify.bounds.rules.leaky_relu import LeakyReLU
 from certify.bounds.rules.power import Power
 from certify.bounds.rules.softplus import Softplus
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 
 AFFINE = [kind for kind in RULES if issubclass(RULES[kind], Affine)]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.methods import METHODS
-from certify.bounds.onnx_import import import_onnx
 from certify.bounds.region import Region
 from certify.bounds.rounding import down, up
 from certify.bounds.tensors import Interval

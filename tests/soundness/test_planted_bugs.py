@@ -12,6 +12,7 @@ from torch import nn
 from certify.bounds import backward, layers, linear_prefix, over_region, patches
 from certify.bounds.crown import tighten
 from certify.bounds.ibp import propagate
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region, ball
 from certify.bounds.rules import base
@@ -21,7 +22,6 @@ from certify.bounds.rules.multiply import Multiply
 from certify.bounds.rules.relu import ReLU
 from certify.bounds.rules.sigmoid import Sigmoid
 from certify.bounds.tensors import Interval, Relaxation
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 

@@ -11,8 +11,8 @@ from certify.bounds import patches
 from certify.bounds.alpha_crown import alpha_crown
 from certify.bounds.crown import crown, tighten
 from certify.bounds.ibp import propagate
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import ball
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import seeded_generator
 
 conv = nn.Conv2d

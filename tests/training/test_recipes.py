@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from certify.bounds.ibp import interval_bounds
+from certify.bounds.importers.torch_import import import_module
 from certify.bounds.tensors import Interval
-from certify.bounds.torch_import import import_module
 from certify.data.dataset import Dataset
 from certify.data.loaders import load_data
 from certify.errors import BadInput, ModelError

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from certify.bounds.backward import RowBounds
-from certify.bounds.bracket import bracket
 from certify.bounds.graph import Graph
 from certify.bounds.hints import Hint
-from certify.bounds.ladder import decide
-from certify.bounds.margins import MarginBounds
+from certify.bounds.radii.bracket import bracket
+from certify.bounds.radii.ladder import decide
+from certify.bounds.radii.margins import MarginBounds
 from certify.bounds.region import ORDER
 from certify.core.evidence import Claim
 from certify.core.threat import ThreatModel
@@ -113,7 +113,7 @@ def proven_radii(
         search: False to decide the declared radii only, by bisection.
         max_memory: bytes to stay within, about; None for half of what is free.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
     >>> _ = identity.weight.copy_(torch.eye(2))
     >>> graph = import_module(identity, torch.zeros(1, 2))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from certify.bounds.batch_first import BatchFirst, keep_batch_first
+from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
 from certify.errors import CertifyError, ModelError, one_line
 
 __all__ = ["TRACED", "trace"]

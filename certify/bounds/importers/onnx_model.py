@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from certify.bounds.graph_module import GraphModule
-from certify.bounds.onnx_file import OnnxFile, read_onnx
-from certify.bounds.onnx_import import graph_of
+from certify.bounds.importers.graph_module import GraphModule
+from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
+from certify.bounds.importers.onnx_import import graph_of
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
@@ -35,7 +35,7 @@ def load_onnx(
         input_box, device: as in :class:`Classifier`.
 
     Raises:
-        ModelError: as :func:`~certify.bounds.onnx_import.import_onnx`.
+        ModelError: as :func:`~certify.bounds.importers.onnx_import.import_onnx`.
     """
     file = read_onnx(path)
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from certify.bounds.growth import REACH, Growth
+from certify.bounds.radii.growth import REACH, Growth
 
 __all__ = ["Bracket", "Margins", "bracket", "on_grid"]
 
@@ -79,10 +79,10 @@ def bracket(
 ) -> Bracket:
     """Close the bracket around the radius at which the first margin vanishes to a relative ``tolerance``.
 
-    A model of each row's margin (:class:`~certify.bounds.growth.Growth`) predicts the root. Steps go just above the
-    prediction to fail without proof, and just below it to be proven at once; where they halve the bracket too slowly,
-    the next goes to its middle. Only positive margins prove anything, and balls are nested: where margins are not
-    monotone, the largest radius proven stands.
+    A model of each row's margin (:class:`~certify.bounds.radii.growth.Growth`) predicts the root. Steps go just above
+    the prediction to fail without proof, and just below it to be proven at once; where they halve the bracket too
+    slowly, the next goes to its middle. Only positive margins prove anything, and balls are nested: where margins are
+    not monotone, the largest radius proven stands.
 
     Args:
         margins: lower bounds of the margins as a function of the radius.

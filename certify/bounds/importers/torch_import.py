@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph
-from certify.bounds.probes import agree, noise, probes, tolerance
+from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.probes import agree, noise, probes, tolerance
+from certify.bounds.importers.tracing import TRACED, trace
 from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
-from certify.bounds.tracing import TRACED, trace
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]

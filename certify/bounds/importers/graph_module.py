@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph, Node
+from certify.bounds.importers.builder import Builder
 from certify.errors import DataError
 
 __all__ = ["GraphModule", "chained"]
@@ -21,7 +21,7 @@ class GraphModule(nn.Module):
     The operators' tensors are buffers. ``computes`` spells out everything else that the graph is made of, so that a
     digest of the module covers the whole computation.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> module = GraphModule(import_module(nn.Linear(2, 3), torch.zeros(1, 2))).double()
     >>> module(torch.zeros(5, 2)).shape, module.graph.dtype
     (torch.Size([5, 3]), torch.float64)
@@ -74,7 +74,7 @@ class GraphModule(nn.Module):
 def chained(first: Graph, second: Graph, device: torch.device | str = "cpu") -> Graph:
     """One graph that feeds the output of the first to the second.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> graph = import_module(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), torch.zeros(1, 2))
     >>> [node.operator.kind for node in chained(graph, graph).nodes]
     ['linear', 'relu', 'linear', 'relu']

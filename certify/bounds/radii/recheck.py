@@ -10,7 +10,7 @@ from torch import Tensor
 from certify.bounds.alpha_crown import prove
 from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
-from certify.bounds.margins import MarginBounds, claimable
+from certify.bounds.radii.margins import MarginBounds, claimable
 from certify.core.evidence import BoundEvidence
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
@@ -39,7 +39,7 @@ def rechecked_margins(
             unknown method.
         ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
 
-    >>> from certify.bounds.torch_import import import_module
+    >>> from certify.bounds.importers.torch_import import import_module
     >>> network = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
     >>> _ = network.weight.copy_(torch.eye(2))
     >>> graph, x = import_module(network, torch.zeros(1, 2)), torch.tensor([1.0, 0.5])

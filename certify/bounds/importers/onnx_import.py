@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.bounds.builder import Builder
 from certify.bounds.graph import Graph
-from certify.bounds.onnx_file import DTYPES, OnnxFile, read_onnx
-from certify.bounds.onnx_node import arguments, fold, inferred
-from certify.bounds.probes import agree, noise, probes, tolerance
+from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.onnx_file import DTYPES, OnnxFile, read_onnx
+from certify.bounds.importers.onnx_node import arguments, fold, inferred
+from certify.bounds.importers.probes import agree, noise, probes, tolerance
 from certify.bounds.rules.base import ONNX, Call, NotCovered, Shape, Value
 from certify.errors import ModelError, UnsupportedOperator
 

@@ -1,0 +1,1 @@
+"""The largest radius that bounds prove for each input, and the proof derived again."""
