@@ -79,7 +79,12 @@ and gathered from them (col2im, clone, constant_pad_nd, index_select, index, unf
 multiplied into the coefficients of every row's window (mul, add, sub), a pass over memory for each of few operations
 per number. Rows of 3 x 3 convolutions meet several nonlinear layers on their way back, each with windows of its own,
 and chunks are kept small for the sake of cache and memory: hence the many calls, each of which costs some microseconds
-before it does anything."""
+before it does anything.
+
+alpha-CROWN on mlp256x2 at batch 1 stays below its target. One of its 21 evaluations takes 3.2 ms, of which the matrix
+products of 134 rows, forth and back, need 1.2 ms. The rest is passes over 134 x 784 coefficients and their gradients
+(sizes, signs, two weighted sums) and Adam's. Sixteen iterations instead of 20 take a tenth off and keep the margin, but
+on kw_mnist at batch 32 the mean then falls short of the reference's by 0.0003."""
 
 
 @dataclass(frozen=True, slots=True)
