@@ -112,20 +112,24 @@ def _windows(graph: Graph, name: str) -> int | None:
     """
     if len(graph.shapes[name]) != 3:
         return None
-    windows, most, nonlinear = {name: (1, 1)}, 0, False
+    windows, strides, most, nonlinear = {name: (1, 1)}, {name: (1, 1)}, 0, False
     for node in reversed(graph.nodes):
         if (window := windows.get(node.name)) is None:
             continue
         shapes, operator = [graph.shapes[i] for i in node.inputs], node.operator
         sliding = operator.sliding() if isinstance(operator, Affine) else None
-        nonlinear = nonlinear or isinstance(operator, Nonlinear)
+        if isinstance(operator, Nonlinear):
+            nonlinear, window = True, window if operator.uniform else EVERYTHING
+        down, right = strides[node.name]
+        stride = (down, right) if sliding is None else (down * sliding.stride[0], right * sliding.stride[1])
         local = sliding is not None or all(shape == node.shape for shape in shapes)
         if not local and not nonlinear:
             return None
         for i, shape in zip(node.inputs, shapes, strict=True):
             seen = window if sliding is None else wider(window, sliding)
             before = windows.get(i, (1, 1))
-            whole = not local or covers(seen, shape)
+            apart = strides.setdefault(i, stride) != stride
+            whole = apart or not local or covers(seen, shape)
             windows[i] = EVERYTHING if whole else (max(seen[0], before[0]), max(seen[1], before[1]))
             most = max(most, math.prod(shape) if whole else shape[0] * math.prod(windows[i]))
     return most
