@@ -21,7 +21,7 @@ from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import ModelError
 from certify.models.classifier import INVALID, Classifier
-from certify.models.digest import all_tensors
+from certify.models.digest import all_tensors, weights_digest
 
 __all__ = ["Proof", "Prove", "certificates", "graph_of"]
 
@@ -61,6 +61,8 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     """
     known = _graphs.setdefault(classifier, {})
     if shape not in known:
+        if classifier.module is not None and weights_digest(classifier.module) != classifier.weights:
+            raise ModelError(CHANGED)
         graph = network_graph(classifier, torch.zeros(1, *shape, device=classifier.device))
         known[shape] = graph, _kept(classifier, graph)
     graph, kept = known[shape]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from certify.core.threat import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
-from certify.models.digest import all_tensors, function_digest, module_digest
+from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 
 __all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
 
@@ -95,6 +95,7 @@ class Classifier:
             self._function = self.module = self._adopt(model, mean, std)
         elif mean is not None:
             raise BadInput("normalization is for modules; normalize inside the function instead")
+        self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
     def _adopt(self, model: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:

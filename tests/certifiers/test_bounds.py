@@ -201,3 +201,11 @@ def test_a_table_says_what_the_proofs_are_about(halves, claim):
     for text in (summary.statement, summary.head["guarantee"]):
         assert "exact real arithmetic" in text
         assert ("every float32 execution" in text) == (claim == "float32")
+
+
+@pytest.mark.parametrize("method", ["crown", "lipschitz"])
+def test_weights_changed_before_the_first_certificate_are_refused(method):
+    clf = Classifier(nn.Linear(2, 2).eval(), num_classes=2)
+    next(clf.module.parameters()).data.mul_(2.0)
+    with pytest.raises(ModelError, match="wrap the module in a new Classifier"):
+        bound(clf, [[0.9, 0.1]], threat=ThreatModel("l2", (0.0,)), method=method)
