@@ -49,9 +49,14 @@ def _box_in_float32(box: tuple[float, float]) -> tuple[float, float]:
 
 
 def project(
-    x: Tensor, z: Tensor, radius: float, norm: Norm, box: tuple[float, float] | None, scale: Tensor | None = None
+    x: Tensor,
+    z: Tensor,
+    radius: float | Tensor,
+    norm: Norm,
+    box: tuple[float, float] | None,
+    scale: Tensor | None = None,
 ) -> Tensor:
-    """Points of ``z`` (B, ...) brought into the ball of ``radius`` about ``x`` (B, ...) and into the box, as float32.
+    """Points of ``z`` (B, ...) brought into balls about ``x`` (B, ...) and the box, as float32; one radius or (B, 1).
 
     The ball comes first and the box second. That is a point of both, because clipping to a box that holds ``x`` moves
     no coordinate away from ``x``; it is the nearest one only in linf. A radius within float32 rounding gives ``x``.

@@ -11,7 +11,7 @@ the whole network, and no more memory than one chunk of rows takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -31,7 +31,7 @@ from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
 from certify.core.evidence import Claim
 
-__all__ = ["Hint", "alpha_crown", "prove", "search"]
+__all__ = ["Hint", "Sharing", "alpha_crown", "climb", "prove", "proven_layers", "search", "search_layers"]
 
 ITERATIONS = 20
 
@@ -45,8 +45,8 @@ FIRST, NONE = torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
 """The one sample that there is, and no entries."""
 
 
-class _Sharing:
-    """Planes by shares (k, b, r, ...) for each row. Nodes are given theirs when a backward pass first meets them."""
+class Sharing:
+    """Planes by shares (k, b, r, ...) for each row: those given, or where none are, a search's. Nodes are given theirs when a backward pass first meets them."""
 
     def __init__(self, shares: dict[str, Tensor] | None = None) -> None:
         self.shares = {} if shares is None else shares
@@ -89,16 +89,19 @@ def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:
     return Relaxation(planes.lower_slopes, lower, planes.upper_slopes, upper)
 
 
-def _climb(layers: Layers, rows: LinearBounds, samples: Samples) -> tuple[Tensor, dict[str, Tensor]]:
-    """The best lower bounds found for rows, (b, r), and the shares they were found with.
+def climb(
+    layers: Layers, rows: LinearBounds, samples: Samples, iterations: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The best lower bounds found for rows, (b, r), and the shares they were found with: (shares, b, r, ...) by node.
 
     Steps are Adam's (Kingma & Ba 2015), projected to [0, 1].
     """
-    sharing = _Sharing()
+    sharing = Sharing()
+    iterations = ITERATIONS if iterations is None else iterations
     best = rows.b.new_full(rows.b.shape, -torch.inf)
     kept: dict[str, Tensor] = {}
     moments: dict[str, tuple[Tensor, Tensor]] = {}
-    for iteration in range(ITERATIONS + 1):
+    for iteration in range(iterations + 1):
         with torch.enable_grad():
             lower = minimum(layers, backward(layers, rows, samples, sharing), samples).lower
             total = lower.sum()
@@ -107,7 +110,7 @@ def _climb(layers: Layers, rows: LinearBounds, samples: Samples) -> tuple[Tensor
         for name, shares in sharing.shares.items():
             mask = better.reshape(1, *better.shape, *(1,) * (shares.dim() - 3))
             kept[name] = torch.where(mask, shares.detach(), kept[name]) if name in kept else shares.detach().clone()
-        if iteration == ITERATIONS or not sharing.shares:
+        if iteration == iterations or not sharing.shares:
             break
         names = list(sharing.shares)
         slopes = torch.autograd.grad(total, [sharing.shares[name] for name in names])
@@ -131,15 +134,15 @@ def search(graph: Graph, region: Region, C: Tensor, *, joint: bool = True) -> tu
         joint: search for planes of the rows that bound intermediate results too.
     """
     hints: list[Hint] = []
-    layers = propagate(graph, region, claim=None, tighten=partial(_searched, hints) if joint else tighten)
-    best, shares = _climb(layers, _asked(graph, C), FIRST)
+    layers = propagate(graph, region, claim=None, tighten=partial(_searched, hints, _never) if joint else tighten)
+    best, shares = climb(layers, _asked(graph, C), FIRST)
     hints.append(_hint("", NONE, shares))
     return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
 
 
 def prove(graph: Graph, region: Region, C: Tensor, hints: Sequence[Hint], *, claim: Claim | None) -> RowBounds:
     """The same lower bounds by the planes of hints alone, with error terms where there is a claim."""
-    layers = propagate(graph, region, claim=claim, tighten=partial(_proved, hints))
+    layers = proven_layers(graph, region, hints, claim=claim)
     found = output_rows(layers, C)
     for hint in hints:
         if hint.name == "":
@@ -147,15 +150,33 @@ def prove(graph: Graph, region: Region, C: Tensor, hints: Sequence[Hint], *, cla
     return found
 
 
+def search_layers(graph: Graph, region: Region, stop: Callable[[], bool]) -> tuple[Hint, ...]:
+    """Planes for all intermediate results of one region; once ``stop`` says so, what is left has those of CROWN."""
+    hints: list[Hint] = []
+    propagate(graph, region, claim=None, tighten=partial(_searched, hints, stop))
+    return tuple(hints)
+
+
+def proven_layers(graph: Graph, region: Region, hints: Sequence[Hint], *, claim: Claim | None) -> Layers:
+    """Boxes of all results of one region by the planes of hints alone, with error terms where there is a claim."""
+    return propagate(graph, region, claim=claim, tighten=partial(_proved, hints))
+
+
+def _never() -> bool:
+    return False
+
+
 def _asked(graph: Graph, C: Tensor) -> LinearBounds:
     return LinearBounds.of(graph.output.name, C.reshape(*C.shape[:2], *graph.output.shape))
 
 
-def _searched(hints: list[Hint], layers: Layers, name: str, wanted: Tensor) -> Interval:
+def _searched(hints: list[Hint], stop: Callable[[], bool], layers: Layers, name: str, wanted: Tensor) -> Interval:
     """CROWN first; a search for the entries that are open after it."""
     box = layers.boxes[name] = tighten(layers, name, wanted)
     for samples, entries, rows in entry_rows(layers, name, wanted & bent(layers, name)):
-        lower, shares = _climb(layers, rows.both_signs(), samples)
+        if stop():
+            break
+        lower, shares = climb(layers, rows.both_signs(), samples)
         box = _tightened(layers, box, entries[0], lower)
         hints.append(_hint(name, entries[0], shares))
     return box
@@ -173,7 +194,7 @@ def _proved(hints: Sequence[Hint], layers: Layers, name: str, wanted: Tensor) ->
 def _bounded(layers: Layers, rows: LinearBounds, hint: Hint) -> RowBounds:
     dtype = layers.graph.dtype
     shares = {name: share.unsqueeze(1).to(dtype) / LEVELS for name, share in hint.shares.items()}
-    return minimum(layers, backward(layers, rows, FIRST, _Sharing(shares)), FIRST)
+    return minimum(layers, backward(layers, rows, FIRST, Sharing(shares)), FIRST)
 
 
 def _tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:

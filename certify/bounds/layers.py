@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -53,6 +54,12 @@ class Layers:
     def inputs(self, node: Node) -> list[Interval]:
         """The boxes that a node reads."""
         return [self.boxes[name] for name in node.inputs]
+
+    def within(self, boxes: Mapping[str, Interval]) -> Layers:
+        """The same for parts of its one region: smaller boxes (B, ...) of some results. Errors stay the region's."""
+        errors = {node.name: self.error(node) for node in self.graph.nodes} if self.outward else {}
+        known = {**self.boxes, **boxes}
+        return Layers(self.graph, self.region, self.claim, known, voids=self.voids, _errors=errors)
 
     def advance(self, node: Node) -> None:
         """Find the box of a node's result by interval arithmetic."""

@@ -40,12 +40,14 @@ class Proof:
         evidence: what that was derived from.
         evaluations: bound evaluations spent.
         reason: why there is no radius, where the verdict's own words do not say enough.
+        otherwise: the verdict where there is no radius.
     """
 
     radius: float | None
     evidence: Evidence
     evaluations: int
     reason: str = ""
+    otherwise: Verdict = Verdict.UNKNOWN
 
 
 Prove = Callable[[Tensor, Tensor], Sequence[Proof]]
@@ -126,7 +128,7 @@ def certificates(
     for row, prediction in enumerate(classes.tolist()):
         proof = proofs.get(row)
         if proof is not None:
-            verdict, radius, reason = settle(proof.radius, threat, Verdict.UNKNOWN)
+            verdict, radius, reason = settle(proof.radius, threat, proof.otherwise)
             reason = proof.reason or reason
         elif prediction < 0:
             verdict, radius, reason = Verdict.UNKNOWN, None, "the model's scores contain NaN or infinity"

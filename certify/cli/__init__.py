@@ -1,6 +1,7 @@
 """The command line: one file a command, each thin: parse, call the Python API, print.
 
-Nothing here imports torch until a command needs it, so ``certify --help`` is quick.
+Nothing here imports torch until a command needs it, so ``certify --help`` is quick; and a command that is named like
+its file is the only one imported.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import importlib
 import os
 import pkgutil
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 
 import typer
 
-from certify.cli.app import app
+from certify.cli.app import Caller, app
 from certify.errors import CertifyError, one_line
+from certify.process import began
 
 __all__ = ["main"]
 
@@ -25,12 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done; 1 a gate or a check failed; 2 usage or bad input; 3 incomplete; 4 contradiction.
     """
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    alone = arguments is None  # otherwise somebody else's process, which may have lived for long and will go on
+    caller = Caller(began() if alone else time.monotonic(), alone)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    modules = [module.name for module in pkgutil.iter_modules(__path__)]
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for module in [command] if command in modules else modules:
+        importlib.import_module(f"{__name__}.{module}")
     debug = "--debug" in arguments
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False, obj=caller)
         return code if isinstance(code, int) else 0
     except (CertifyError, typer.TyperException) as problem:
         if debug:
@@ -39,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = getattr(problem, "exit_code", 2)
     except typer.Abort:
         message, code = "aborted", 2
-    except Exception as problem:  # the last resort of a command line: one line, and the rest only if asked for
-        if debug:
-            traceback.print_exc()
-        message, code = f"unexpected {one_line(problem)}; --debug shows where", 2
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as problem:  # the last resort of a command line: one line, and the rest only if asked for
+        if debug:
+            traceback.print_exc()
+        message, code = f"unexpected {one_line(problem)}; --debug shows where", 2
     if message:
         sys.stderr.write(f"certify: {message}\n")
     return code

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Annotated, NamedTuple
 
 import typer
 
 from certify.core.summary import Summary
 from certify.errors import IncompleteRun
 
-__all__ = ["ExitCode", "app", "exit_code", "resumable"]
+__all__ = ["Caller", "ExitCode", "app", "exit_code", "resumable"]
 
 
 class ExitCode(IntEnum):
@@ -22,6 +23,18 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     INCOMPLETE = 3
     CONTRADICTION = 4
+
+
+class Caller(NamedTuple):
+    """Whose process a command runs in.
+
+    Args:
+        begin: when the command began, on the clock of ``time.monotonic``; start-up counts.
+        alone: whether the process ends with the command.
+    """
+
+    begin: float
+    alone: bool
 
 
 app = typer.Typer(
@@ -36,8 +49,27 @@ app = typer.Typer(
 )
 
 
+def _print_name(wanted: bool) -> None:
+    if wanted:
+        typer.echo("certify")
+        raise typer.Exit
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("certify"))
+        raise typer.Exit
+
+
 @app.callback()
-def _certify() -> None:
+def _certify(
+    name: Annotated[bool, typer.Option("--name", callback=_print_name, is_eager=True, help="print certify")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
     """What radius can you promise for this model, and how sure are you?"""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from certify.core.evidence import (
     BoundEvidence,
+    CompleteEvidence,
     Evidence,
     LipschitzEvidence,
     Look,
@@ -15,6 +16,7 @@ from certify.core.evidence import (
     SmoothingEvidence,
     evidence_from,
 )
+from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_down, to_hex
@@ -25,6 +27,7 @@ from certify.errors import BadInput
 __all__ = [
     "BoundEvidence",
     "Certificate",
+    "CompleteEvidence",
     "Evidence",
     "LipschitzEvidence",
     "Look",
@@ -99,7 +102,8 @@ class Certificate:
     def _check_evidence(self, evidence: Evidence) -> None:
         """Refuse evidence that contradicts the claim on its face; the radius is not derived again here."""
         certified = self.verdict is Verdict.CERTIFIED
-        kind = "deterministic" if isinstance(evidence, BoundEvidence | LipschitzEvidence) else "probabilistic"
+        proofs = BoundEvidence | LipschitzEvidence | CompleteEvidence
+        kind = "deterministic" if isinstance(evidence, proofs) else "probabilistic"
         if self.guarantee.kind != kind:
             raise BadInput(f"{evidence.kind} evidence makes a {kind} guarantee, got a {self.guarantee.kind} one")
         if isinstance(evidence, BoundEvidence | LipschitzEvidence):
@@ -107,6 +111,9 @@ class Certificate:
                 raise BadInput(f"a certified input has positive margins, got {evidence.margins}")
             if isinstance(evidence, LipschitzEvidence) and certified and not self._within(evidence):
                 raise BadInput(f"the evidence shows an l2 radius of {evidence.radius}, not {self.norm} {self.radius}")
+        elif isinstance(evidence, CompleteEvidence):
+            if certified and evidence.certified != self.radius:
+                raise BadInput(f"radius {self.radius} is not the one that was proven, {evidence.certified}")
         elif isinstance(evidence, PublishedEvidence):
             if certified and not (0 <= evidence.lowest <= float(evidence.printed) == self.radius):
                 raise BadInput(f"radius {self.radius} is not the one that the log prints, {evidence.printed}")
@@ -120,6 +127,36 @@ class Certificate:
 
     def _within(self, evidence: LipschitzEvidence) -> bool:
         return self.norm == "l2" and self.radius is not None and self.radius <= evidence.radius
+
+    @property
+    def finding(self) -> Finding | None:
+        """What a complete search found on its way, as the attack that it is as well; None for other methods."""
+        evidence = self.evidence
+        label = self.prediction if self.label is None else self.label
+        if not isinstance(evidence, CompleteEvidence) or label is None:
+            return None
+        distance, declared = evidence.falsified, self.threat.radii
+        settings = {"claim": evidence.claim, "timeout": evidence.timeout, "gap": evidence.gap}
+        if self.threat.scale is not None:
+            settings["scale"] = self.threat.scale_digest
+        return Finding(
+            index=self.index,
+            input_digest=self.input_digest,
+            label=label,
+            prediction=self.prediction,
+            norm=self.norm,
+            radii=declared,
+            attack=self.method,
+            settings=settings,
+            seed=evidence.seed,
+            radius=None if distance is None else next((r for r in declared if r >= distance), distance),
+            distance=distance,
+            x_adv=None if evidence.example is None else evidence.example.values,
+            adversarial_prediction=evidence.adversarial_prediction,
+            model_digest=self.model_digest,
+            seconds=self.seconds,
+            forward_passes=self.forward_passes,
+        )
 
     @property
     def norm(self) -> Norm:

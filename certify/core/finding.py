@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.example import Example
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_up, to_hex
@@ -33,7 +33,7 @@ class Finding:
         attack: registered name of the attack.
         settings: steps, step size, restarts and whatever else the attack was run with.
         seed: master seed.
-        radius: the declared radius at which it succeeded, or None.
+        radius: the declared radius at which it succeeded, beyond all of them the distance itself, or None.
         distance: distance of the example in input units, rounded up; None where the attack failed.
         x_adv: the example itself, one input of float values; None where the attack failed.
         adversarial_prediction: the class returned there.
@@ -78,14 +78,6 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the example travels as base64 of its little-endian bytes."""
-        example = None
-        if self.x_adv is not None:
-            little = np.ascontiguousarray(self.x_adv, dtype=self.x_adv.dtype.newbyteorder("<"))
-            example = {
-                "dtype": self.x_adv.dtype.name,
-                "shape": list(self.x_adv.shape),
-                "base64": base64.b64encode(little.tobytes()).decode("ascii"),
-            }
         return {
             "index": self.index,
             "input_digest": self.input_digest,
@@ -99,7 +91,7 @@ class Finding:
             "radius": self.radius,
             "distance": self.distance,
             "distance_hex": to_hex(self.distance),
-            "x_adv": example,
+            "x_adv": None if self.x_adv is None else Example.of(self.x_adv).to_dict(),
             "adversarial_prediction": self.adversarial_prediction,
             "p_label_upper": self.p_label_upper,
             "model_digest": self.model_digest,
@@ -115,10 +107,7 @@ class Finding:
             rest["radii"] = tuple(fields["radii"])
             rest["distance"] = from_hex(fields["distance_hex"])
             example = fields["x_adv"]
-            if example is not None:
-                dtype = np.dtype(example["dtype"]).newbyteorder("<")
-                values = np.frombuffer(base64.b64decode(example["base64"]), dtype=dtype).reshape(example["shape"])
-                rest["x_adv"] = values.astype(example["dtype"])
+            rest["x_adv"] = None if example is None else Example.from_dict(example).values
             return cls(**rest)
         except (KeyError, TypeError, ValueError) as problem:
             raise BadInput(f"not a finding record: {type(problem).__name__} {problem}") from problem

@@ -48,7 +48,7 @@ def summarize(
     Args:
         certificates: of one model and one threat model; several *deterministic* methods may be mixed, and the best
             proof of each input counts.
-        findings: of the same model and inputs; None if no attack ran.
+        findings: of the same model and inputs; None if no attack ran. What complete searches found counts as well.
         reported: rows of attack logs on the same inputs.
         radii: other radii to report than the declared ones, ascending; none below the smallest declared.
         head: names for the table's head that certificates do not carry, such as the data set's.
@@ -65,6 +65,8 @@ def summarize(
     """
     certificates, attacks_belong = _checked(certificates), findings is not None
     findings = list(findings or ())
+    reported_on = {finding.index for finding in findings}
+    findings += [found for one in certificates if (found := one.finding) is not None]
     threat = _common_threat(certificates, findings, radii)
     inputs = join(certificates, findings)
     _check_sizes(len(inputs), expected, of)
@@ -102,7 +104,7 @@ def summarize(
         radii_proven=tuple(float(radius) for radius in np.sort(proven)[::-1]),
         methods=methods,
         expected=expected,
-        attacked=attacked if attacks_belong else None,
+        attacked=sum(entry.certificates[0].index in reported_on for entry in inputs) if attacks_belong else None,
         confidence=1 - delta,
         further=() if population is None else (population.statement,),
         reported=logs,

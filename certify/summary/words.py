@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from certify.core.certificate import Certificate, Evidence, PublishedEvidence, SmoothingEvidence
-from certify.core.evidence import BoundEvidence, LipschitzEvidence
+from certify.core.evidence import BoundEvidence, CompleteEvidence, LipschitzEvidence
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief_up, percent_down
@@ -61,7 +61,7 @@ def _one_look(evidence: SmoothingEvidence) -> bool:
 
 def subject(certificates: Sequence[Certificate]) -> str:
     """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
-    claims = {c.evidence.claim for c in certificates if isinstance(c.evidence, BoundEvidence)}
+    claims = {c.evidence.claim for c in certificates if isinstance(c.evidence, BoundEvidence | CompleteEvidence)}
     executions = claims == {"float32"} and not any(isinstance(c.evidence, LipschitzEvidence) for c in certificates)
     return "the model in exact real arithmetic" + " and in every float32 execution" * executions
 
@@ -126,15 +126,20 @@ def head_of_table(
         head["noise"] = evidence.assumption
     elif isinstance(evidence, PublishedEvidence):
         head["guarantee"] = "as published, about the SMOOTHED model: the counts behind the radii are not in the log"
-    if findings:
-        settings = ", ".join(f"{name}={value}" for name, value in findings[0].settings.items() if value is not None)
-        head["attack"] = f"{findings[0].attack} ({settings})"
-        if not same_model(first, findings[0]):
+    attacks = {finding.attack: finding for finding in reversed(findings)}
+    if attacks:
+        head["attack"] = " and ".join(map(_attack, reversed(attacks.values())))
+        if not all(same_model(first, finding) for finding in attacks.values()):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
     errors = sum(c.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED) for c in certificates)
     if errors:
         head["errors"] = f"{errors} computations failed; their inputs count as not certified"
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
+
+
+def _attack(finding: Finding) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in finding.settings.items() if value is not None)
+    return f"{finding.attack} ({settings})"
 
 
 def _afterwards(evidence: Evidence | None) -> str:

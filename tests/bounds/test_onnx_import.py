@@ -122,7 +122,7 @@ def test_what_torch_exports_is_read(name, opset, dynamic, points):
 
 
 def test_the_newest_opset_that_is_read():
-    assert import_onnx(relu([1, 3], opset=20)).output.name == "Relu_of_y"
+    assert import_onnx(relu([1, 3], opset=25)).output.name == "Relu_of_y"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_rule_reads_its_call_by_the_names_of_the_schema(monkeypatch):
         node("Concat", "x ends x", "y", axis=1),
     ):
         with pytest.raises(UnsupportedOperator, match="seen"):
-            import_onnx(content([entry], [("x", FLOAT, [1, 4])], constants))
+            import_onnx(content([entry], [("x", FLOAT, ["n", 4])], constants))
     gemm, clip, concat = calls
     assert (gemm["alpha"], gemm["beta"], gemm["transA"], gemm["transB"], gemm["C"]) == (0.5, 1.0, 0, 1, None)
     assert torch.equal(gemm["B"], torch.tensor(W))
@@ -175,7 +175,7 @@ def test_a_rule_reads_its_call_by_the_names_of_the_schema(monkeypatch):
     ("file", "words"),
     [
         (relu([1, 3], opset=7), "opset 7 is older than 8: export again with opset_version=20"),
-        (relu([1, 3], opset=23), "opset 23 is newer than 20: export again with opset_version=20"),
+        (relu([1, 3], opset=26), "opset 26 is newer than 25: export again with opset_version=20"),
         (relu([1, 3], HALF), "input 'x' is float16; certificates need float32"),
         (relu([1, 3], INT), "input 'x' is int64; certificates need float32"),
         (relu([1, "words"]), "dimension 'words' of input 'x' is dynamic; .* only the first"),

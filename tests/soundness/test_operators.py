@@ -17,9 +17,12 @@ from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import RULES, Affine, Nonlinear, NotCovered, Operator
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.elu import ELU
+from certify.bounds.rules.exponential import Exponential
 from certify.bounds.rules.leaky_relu import LeakyReLU
 from certify.bounds.rules.power import Power
+from certify.bounds.rules.rounded import Rounded
 from certify.bounds.rules.softplus import Softplus
+from certify.bounds.rules.step import Step
 from certify.bounds.tensors import Interval
 from certify.data.dataset import seeded_generator
 
@@ -348,9 +351,12 @@ def _clips():
 
 PARAMETERS = {
     "clip": _clips(),
+    "exponential": [Exponential(b) for b in (2.0, 0.5, 1 + 2.0**-20, 1e30, 1e-30)],
     "elu": [ELU(a, h, r) for a, h, r in ((1.0, 1.0, 1.0), (2.5, 1.5, 0.75), (0.1, 1.0, 3.0))],
     "leaky_relu": [LeakyReLU(torch.tensor(s)) for s in (0.01, 0.0, 1.0, -0.5, 3.0, 1e-20, 1e20, -1e20)],
     "power": [Power(p) for p in (2.0, 3.0, -1.0, -2.0, 0.5, -0.5, 0.3, 7.0, 1.0, 0.0)],
+    "rounded": [Rounded(direction) for direction in ("down", "up", "nearest")],
+    "step": [Step(torch.tensor(t).double(), closed) for t in (0.0, 0.1, -1e30, 1e-40) for closed in (False, True)],
     "softplus": [Softplus(b, t) for b, t in ((1.0, 20.0), (0.1, 5.0), (10.0, torch.inf))],
     "maximum": [RULES["maximum"](1), RULES["maximum"](-1)],
 }

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OPSETS", "OnnxFile", "read_onnx"]
 
-OPSETS = range(8, 21)
-"""Versions of ONNX's operators that are read."""
+OPSETS = range(8, 26)
+"""Versions of ONNX's operators that are read; onnxruntime runs them all."""
+
+EXPORT = 20
+"""The version to ask an exporter for: the newest that all of torch's can write."""
 
 DTYPES = {1: torch.float32, 11: torch.float64}
 """ONNX's codes of element types that a network may compute in."""
@@ -121,11 +124,11 @@ def _opset(label: str, model: ModelProto) -> int:
     versions = {entry.version for entry in model.opset_import if entry.domain in _STANDARD}
     if len(versions) != 1:
         said = f"states {len(versions)} opsets" if versions else "states no opset"
-        raise ModelError(f"{label} {said}, or is no ONNX file: export it again with opset_version={OPSETS[-1]}")
+        raise ModelError(f"{label} {said}, or is no ONNX file: export it again with opset_version={EXPORT}")
     [opset] = versions
     if opset not in OPSETS:
         side = f"newer than {OPSETS[-1]}" if opset > OPSETS[-1] else f"older than {OPSETS[0]}"
-        raise ModelError(f"{label}: opset {opset} is {side}: export again with opset_version={OPSETS[-1]}")
+        raise ModelError(f"{label}: opset {opset} is {side}: export again with opset_version={EXPORT}")
     return opset
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,19 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph
 from certify.bounds.importers.builder import Builder
-from certify.bounds.importers.onnx_file import DTYPES, OnnxFile, read_onnx
+from certify.bounds.importers.fuse import fused
+from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred
+from certify.bounds.importers.onnx_types import check_types
 from certify.bounds.importers.probes import agree, noise, probes, tolerance
 from certify.bounds.rules.base import ONNX, Call, NotCovered, Shape, Value
+from certify.bounds.rules.reshape import Reshape
 from certify.errors import ModelError, UnsupportedOperator
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-__all__ = ["graph_of", "import_onnx"]
+__all__ = ["graph_of", "import_file", "import_onnx"]
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -35,11 +39,12 @@ def import_onnx(source: Path | bytes) -> Graph:
     """Read an ONNX file as a graph of operators that have bound rules.
 
     What does not depend on the input (stored tensors, shapes, arithmetic on them) is computed here. A first axis that
-    is dynamic or 1 is the batch; if the input's first axis has another size, the whole input is one sample. The graph
-    is compared with onnxruntime on random inputs before it is returned.
+    is dynamic or 1 is the batch; if the input's first axis has another size, or is 1 and moved about like any other,
+    the whole input is one sample. Truth values are 0 and 1. The graph is compared with onnxruntime on random inputs
+    before it is returned.
 
     Args:
-        source: a file of opset 8 to 20, or its content.
+        source: a file of opset 8 to 25, or its content.
 
     Raises:
         UnsupportedOperator: names the node, the operator, and the ways out.
@@ -54,14 +59,29 @@ def import_onnx(source: Path | bytes) -> Graph:
     >>> [node.operator.kind for node in import_onnx(content.SerializeToString()).nodes]
     ['relu']
     """
-    return graph_of(read_onnx(source))
+    return import_file(read_onnx(source))
+
+
+def import_file(file: OnnxFile) -> Graph:
+    """The graph of a file that was read already; otherwise as :func:`import_onnx`."""
+    try:
+        return graph_of(file)
+    except UnsupportedOperator:
+        if file.batched or not file.leading:
+            raise
+        with contextlib.suppress(UnsupportedOperator):
+            return graph_of(replace(file, shape=(1, *file.shape), leading=0))
+        raise
 
 
 def graph_of(file: OnnxFile) -> Graph:
-    """The graph of a file that was read already; otherwise as :func:`import_onnx`."""
+    """As :func:`import_file`, but a first axis that is dynamic or 1 has to be the batch."""
     reader = _Reader(file)
     output = reader.read()
-    graph = reader.builder.graph(reader.results[output])
+    value = reader.results[output]
+    if value == reader.builder.input:
+        value = reader.builder.add(output, "", Reshape(value.shape), (value,))
+    graph = fused(reader.builder.graph(value))
     _compare(graph, file, output)
     return graph
 
@@ -139,9 +159,9 @@ class _Reader:
         """Per-sample shape of each result, as ONNX states it; None where it does not.
 
         Raises:
-            NotCovered: if the first result has no batch axis, or is not made of float32 or float64 numbers.
+            NotCovered: if the first result has no batch axis, or is of a type that the operator has no rule for.
         """
-        from onnx import TensorProto, helper
+        from onnx import helper
 
         constants = {name: v for name, v in zip(node.input, inputs, strict=True) if isinstance(v, np.ndarray)}
         types = {
@@ -161,9 +181,8 @@ class _Reader:
             shapes.append(tuple(sizes[self.file.leading :]) if known else None)
             if output != node.output[0]:
                 continue
-            if self.types[output] not in DTYPES:
-                name = TensorProto.DataType.Name(self.types[output]).lower()
-                raise NotCovered(f"its result is {name}; rules are about float32 and float64")
+            read = [self.types[name] for name in types if name not in constants]
+            check_types(node.op_type, read, self.types[output], constants.values())
             if known and self.file.leading and sizes[:1] != [1]:
                 raise NotCovered("it mixes the samples of a batch")
         return shapes

@@ -31,7 +31,7 @@ def load_onnx(
     more, and bounds say which operator it was.
 
     Args:
-        path: a file of opset 8 to 20 with one input and one output, whose entries are the classes.
+        path: a file of opset 8 to 25 with one input and one output, whose entries are the classes.
         input_box, device: as in :class:`Classifier`.
 
     Raises:

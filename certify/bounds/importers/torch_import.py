@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from certify.bounds.graph import Graph
 from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.probes import agree, noise, probes, tolerance
 from certify.bounds.importers.tracing import TRACED, trace
 from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
@@ -26,6 +27,9 @@ VIEWS = frozenset(
     "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem".split()
 )
 """Operators whose result may be their first argument's own memory."""
+
+TRUTHS = VIEWS | frozenset("gt ge lt le eq ne logical_not mul clone".split())
+"""Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
 
 
 def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
@@ -80,7 +84,7 @@ class _Reader:
                 self._function(call)
         if self.builder is None:
             raise ModelError("the model has no input tensor")
-        return self.builder.graph(self._output())
+        return fused(self.builder.graph(self._output()))
 
     def _placeholder(self, call: fx.Node) -> None:
         if call.name in self.constants:
@@ -150,6 +154,8 @@ class _Reader:
         shape = (traced[0] if isinstance(traced, (list, tuple)) else traced).shape
         if len(shape) == 0 or shape[0] != TRACED:
             raise NotCovered("it mixes the samples of a batch")
+        if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
+            raise NotCovered("its result is a truth value")
         assert self.builder is not None
         build = self.builder.adder(call.name, _source(call).strip(", "))
         result = ATEN[known](Call(name, arguments, self.builder.dtype, tuple(shape[1:]), build))

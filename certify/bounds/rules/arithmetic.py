@@ -12,6 +12,7 @@ from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
 from certify.bounds.rules.multiply import divide, multiply
 from certify.bounds.rules.power import Power
 from certify.bounds.rules.scale_shift import combined, scaled
+from certify.bounds.rules.step import negated
 
 __all__: list[str] = []
 
@@ -31,9 +32,12 @@ def _quotient(call: Call, first: Any, second: Any) -> Value:
 
 
 def _mixed(call: Call, mask: Any, first: Any, second: Any) -> Value:
-    """``first`` where a constant mask holds, ``second`` elsewhere."""
+    """``first`` where a mask of truth values holds, ``second`` elsewhere.
+
+    One that depends on the input is 0 or 1, so that the choice is a sum of two products: exact where it is decided.
+    """
     if isinstance(mask, Value):
-        raise NotCovered("the condition depends on the input")
+        return combined(call, _product(call, mask, first), _product(call, negated(call, mask), second))
     parts: list[Value | Tensor] = []
     for keep, number in ((mask, first), (~mask, second)):
         if isinstance(number, Value):
@@ -96,7 +100,7 @@ def negate(call: Call) -> Value:
 
 @ATEN.register("where")
 def where(call: Call) -> Value:
-    """``torch.where`` with a constant condition."""
+    """``torch.where``."""
     return _mixed(call, call["condition"], *_operands(call))
 
 
@@ -149,5 +153,5 @@ def _total(call: Call, terms: list[Any]) -> Value:
 
 @ONNX.register("Where")
 def onnx_where(call: Call) -> Value:
-    """A choice by a constant condition."""
+    """A choice by a condition."""
     return _mixed(call, call["condition"], call["X"], call["Y"])

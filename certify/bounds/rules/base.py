@@ -204,6 +204,10 @@ class Nonlinear(Operator):
     def bent(self, *boxes: Interval) -> Tensor:
         """Where the function is not one plane on ``boxes``: the entries that gain from tighter bounds (mask)."""
 
+    def cut(self, box: Interval) -> Tensor:
+        """Where to cut the box of the one input so that planes fit both parts better, any points: the middle."""
+        return box.lower / 2 + box.upper / 2
+
 
 RULES: Registry[type[Operator]] = Registry("operator", package="certify.bounds.rules")
 """Operator kinds of the graph, by name."""

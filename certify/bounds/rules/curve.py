@@ -32,6 +32,9 @@ from certify.bounds.tensors import Interval, Relaxation
 
 __all__ = ["Curve"]
 
+SLIVER = 0.75
+"""A cut further from the middle of a box, in halves of it, leaves too little on one side."""
+
 
 class Curve(Nonlinear):
     """A continuous function of one number, applied to each entry.
@@ -146,6 +149,17 @@ class Curve(Nonlinear):
     def bent(self, *boxes: Interval) -> Tensor:
         """Where a curved piece or a breakpoint is inside."""
         return self.bends(self.knots(boxes[0]))
+
+    def cut(self, box: Interval) -> Tensor:
+        """At a kink inside; else in the middle, or at the breakpoint that is nearest to it if that leaves no sliver."""
+        middle = super().cut(box)
+        room = (box.upper / 2 - box.lower / 2) * (SLIVER if self.smooth else 1.0)
+        nearest, away = middle, room
+        for breakpoint in self.breakpoints:
+            distance = (middle - breakpoint).abs()
+            nearest = torch.where(distance < away, breakpoint, nearest)
+            away = torch.minimum(distance, away)
+        return nearest
 
     def bends(self, knots: tuple[Tensor, ...]) -> Tensor:
         """The same, from the knots."""

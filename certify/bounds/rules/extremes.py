@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 
 from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
@@ -37,8 +38,8 @@ def _of_several(call: Call, parts: Sequence[Any], sign: int) -> Value:
     """The extreme of results and constants whose shapes broadcast."""
     values = [part for part in parts if isinstance(part, Value)]
     try:
-        shape = torch.broadcast_shapes(*(value.shape for value in values))
-    except RuntimeError:
+        shape = np.broadcast_shapes(*(value.shape for value in values))
+    except ValueError:
         raise NotCovered("its inputs have shapes " + " and ".join(str(value.shape) for value in values)) from None
     found = extreme(call, [expanded(call, value, shape) for value in values], sign)
 

@@ -165,3 +165,11 @@ def onnx_instance_norm(call: Call) -> Value:
     """One group a channel."""
     value: Value = call["input"]
     return _by_channel(call, value, value.shape[0], call["epsilon"], call["scale"], call["B"])
+
+
+@ONNX.register("GroupNormalization")
+def onnx_group_norm(call: Call) -> Value:
+    """Groups of channels, scaled channel by channel."""
+    if call.opset < 21:
+        raise NotCovered("before opset 21 its scales belong to groups: export again with opset_version=21")
+    return _by_channel(call, call["X"], call["num_groups"], call["epsilon"], call["scale"], call["bias"])

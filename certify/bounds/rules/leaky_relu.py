@@ -93,6 +93,10 @@ class LeakyReLU(Nonlinear):
             upper_offset=torch.where(bent & convex, above, 0.0),
         )
 
+    def cut(self, box: Interval) -> Tensor:
+        """At the kink."""
+        return torch.zeros_like(box.lower)
+
     def start(self, *boxes: Interval) -> Tensor:
         """The lean of the interval."""
         [box] = boxes

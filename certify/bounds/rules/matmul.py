@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import string
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def matmul(call: Call, first: Value, second: Value) -> Value:
     ranks = len(first.shape), len(second.shape)
     if min(ranks) < 2 and call.leading:
         raise NotCovered("it mixes the samples of a batch")
-    front = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    front = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     if min(ranks) > 1:
         first, second = (expanded(call, value, front + value.shape[-2:]) for value in (first, second))
     batch = string.ascii_lowercase[: len(front)]

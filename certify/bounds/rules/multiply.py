@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,8 +112,8 @@ def multiply(call: Call, first: Value, second: Value) -> Value:
     if first == second:
         return call.add(Power(2.0), first)
     try:
-        shape = torch.broadcast_shapes(first.shape, second.shape)
-    except RuntimeError:
+        shape = np.broadcast_shapes(first.shape, second.shape)
+    except ValueError:
         raise NotCovered(f"shapes {first.shape} and {second.shape} do not go together") from None
     return call.add(Multiply(), expanded(call, first, shape), expanded(call, second, shape))
 

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from certify.bounds.contract import Example
 from certify.bounds.rounding import unit
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.concat import Concat
 from certify.bounds.rules.curve import Curve
+from certify.bounds.rules.exponential import Exponential
+from certify.bounds.rules.scale_shift import fitted
+from certify.bounds.rules.select import placed
 from certify.bounds.tensors import Interval
 
 __all__ = ["Power"]
@@ -120,22 +124,45 @@ def _across(box: Interval) -> Tensor:
     return (box.lower <= 0) & (box.upper >= 0)
 
 
-def _power(call: Call, value: Value, exponent: Any) -> Value:
+def _power(call: Call, base: Any, exponent: Any) -> Value:
     if isinstance(exponent, Value):
-        raise NotCovered("the exponent depends on the input")
-    if isinstance(exponent, Tensor):
-        if exponent.numel() != 1:
-            raise NotCovered("several exponents in one tensor")
-        exponent = exponent.item()
-    p = float(torch.tensor(exponent, dtype=call.dtype))  # torch rounds a number to the dtype of the tensor it meets
+        return _exponential(call, base, exponent)
+    if isinstance(exponent, Tensor) and exponent.numel() != 1:
+        exponents, value = fitted(call, exponent, base)
+        return _entry_by_entry(call, value, exponents)
+    p = _number(call, exponent)
     if not math.isfinite(p):
         raise NotCovered(f"exponent {p}")
-    return value if p == 1 else call.add(Power(p), value)
+    whole: Value = base
+    return whole if p == 1 else call.add(Power(p), whole)
+
+
+def _number(call: Call, number: Any) -> float:
+    """Torch rounds a number to the dtype of the tensor it meets."""
+    return float(torch.as_tensor(number).to(call.dtype))
+
+
+def _exponential(call: Call, base: Any, exponent: Value) -> Value:
+    if isinstance(base, Value) or (isinstance(base, Tensor) and base.numel() != 1):
+        raise NotCovered("the exponent depends on the input, and the base is not one constant")
+    b = _number(call, base)
+    if not (0 < b < math.inf and b != 1):
+        raise NotCovered(f"base {b}: only positive ones but 1 are covered")
+    return call.add(Exponential(b), exponent)
+
+
+def _entry_by_entry(call: Call, value: Value, exponents: Tensor) -> Value:
+    """Entries of one exponent together, then all back in their places."""
+    exponents = exponents.to(call.dtype).expand(value.shape).flatten()
+    groups = [(p, (exponents == p).nonzero().flatten()) for p in exponents.unique().tolist()]
+    parts = [_power(call, placed(call, value, places), p) for p, places in groups]
+    whole = parts[0] if len(parts) == 1 else call.add(Concat(0), *parts)
+    return placed(call, whole, torch.cat([places for _, places in groups]).argsort().reshape(value.shape))
 
 
 @ATEN.register("pow")
 def power(call: Call) -> Value:
-    """``torch.pow`` with a constant exponent."""
+    """``torch.pow`` with constant exponents, or a constant base."""
     return _power(call, call["self"], call["exponent"])
 
 
@@ -165,7 +192,7 @@ def reciprocal(call: Call) -> Value:
 
 @ONNX.register("Pow")
 def onnx_power(call: Call) -> Value:
-    """``X^Y`` with a constant Y."""
+    """``X^Y`` with constant exponents, or a constant base."""
     return _power(call, call["X"], call["Y"])
 
 

@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
@@ -49,8 +49,8 @@ def _heads(call: Call, value: Value, constant: Tensor, *, left: bool) -> Value:
             f"a product of samples of shape {value.shape} with a constant of shape {tuple(constant.shape)}"
         )
     try:
-        outer = torch.broadcast_shapes(value.shape[:-2], constant.shape[:-2])
-    except RuntimeError:
+        outer = np.broadcast_shapes(value.shape[:-2], constant.shape[:-2])
+    except ValueError:
         raise NotCovered(f"shapes {value.shape} and {tuple(constant.shape)} do not go together") from None
     value = expanded(call, value, (*outer, *value.shape[-2:]))
     constant = constant.expand(*outer, *constant.shape[-2:])

@@ -16,7 +16,7 @@ from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovere
 from certify.bounds.rules.einsum import along
 from certify.bounds.tensors import Interval
 
-__all__ = ["Reduce", "onnx_axes"]
+__all__ = ["Reduce", "onnx_axes", "reduced"]
 
 
 class _Centered(nn.Module):
@@ -90,8 +90,8 @@ class Reduce(Affine):
         return Example(_Centered(), lower, lower + 0.4)
 
 
-def _reduced(call: Call, value: Value, axes: Sequence[int] | None, *, mean: bool, keep: bool) -> Value:
-    """A reduction over the source's own axes; None for all of them."""
+def reduced(call: Call, value: Value, axes: Sequence[int] | None, *, mean: bool, keep: bool) -> Value:
+    """A sum or mean over the source's own axes; None for all of them."""
     if axes is None:
         if call.leading:
             raise NotCovered("it adds up the samples of a batch")
@@ -106,7 +106,7 @@ def torch_reduction(call: Call) -> Value:
     """``torch.sum`` and ``torch.mean``."""
     dim = call.get("dim")
     axes = [dim] if isinstance(dim, int) else dim or None
-    return _reduced(call, call["self"], axes, mean=call.target == "mean", keep=call.get("keepdim", False))
+    return reduced(call, call["self"], axes, mean=call.target == "mean", keep=call.get("keepdim", False))
 
 
 @ATEN.register("cumsum")
@@ -133,7 +133,7 @@ def onnx_reduction(call: Call) -> Value:
     value: Value = call["data"]
     if (axes := onnx_axes(call)) == []:
         return value
-    return _reduced(call, value, axes, mean=call.target == "ReduceMean", keep=bool(call["keepdims"]))
+    return reduced(call, value, axes, mean=call.target == "ReduceMean", keep=bool(call["keepdims"]))
 
 
 @ONNX.register("GlobalAveragePool")

@@ -60,6 +60,10 @@ class ReLU(Nonlinear):
             upper_offset=torch.where(bent, offset, 0.0),
         )
 
+    def cut(self, box: Interval) -> Tensor:
+        """At the kink."""
+        return torch.zeros_like(box.lower)
+
     def start(self, *boxes: Interval) -> Tensor:
         """The lean of the interval."""
         [box] = boxes

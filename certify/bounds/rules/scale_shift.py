@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -103,8 +104,8 @@ def fitted(call: Call, number: Any, value: Value) -> tuple[Tensor, Value]:
 
 def _together(first: Shape, second: Shape) -> Shape:
     try:
-        return tuple(torch.broadcast_shapes(first, second))
-    except RuntimeError:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
         raise NotCovered(f"shapes {first} and {second} do not go together") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -63,6 +64,22 @@ def gather(call: Call) -> Moved:
     return moved(call, value, pick)
 
 
+@ONNX.register("GatherElements")
+def gather_elements(call: Call) -> Moved:
+    """Constant places along an axis, for every entry its own."""
+    value, axis, indices = call["data"], call["axis"], call["indices"]
+    if not isinstance(value, Value) or isinstance(indices, Value):
+        raise NotCovered("its places depend on the input")
+
+    def pick(numbers: Tensor) -> Tensor:
+        places = indices.long()
+        if call.leading and len(places) == 1:
+            places = places.expand(len(numbers), *places.shape[1:])
+        return numbers.gather(axis, torch.where(places < 0, places + numbers.shape[axis], places))
+
+    return moved(call, value, pick)
+
+
 @ONNX.register("Split")
 def split(call: Call) -> Moved:
     """Parts of given sizes, or of one size, the last perhaps smaller."""
@@ -79,7 +96,7 @@ def split(call: Call) -> Moved:
 def expand(call: Call) -> Moved:
     """Repetition by the rules of broadcasting."""
     shape = integers(call["shape"])
-    return moved(call, call["input"], lambda numbers: numbers.expand(torch.broadcast_shapes(numbers.shape, shape)))
+    return moved(call, call["input"], lambda numbers: numbers.expand(np.broadcast_shapes(numbers.shape, shape)))
 
 
 @ONNX.register("Tile")

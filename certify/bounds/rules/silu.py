@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
 from certify.bounds.rules.curve import Curve
 from certify.bounds.tensors import Interval
 
@@ -116,6 +116,14 @@ def silu(call: Call) -> Value:
 def mish(call: Call) -> Value:
     """``torch.nn.functional.mish``."""
     return call.add(Mish(), call["self"])
+
+
+@ONNX.register("Swish")
+def onnx_swish(call: Call) -> Value:
+    """``x p(x)``."""
+    if call["alpha"] != 1:
+        raise NotCovered(f"alpha is {call['alpha']}: only 1 is covered")
+    return call.add(SiLU(), call["X"])
 
 
 @ONNX.register("Mish")

@@ -31,16 +31,6 @@ def dropout(call: Call) -> Value:
     return value
 
 
-@ATEN.register("to")
-def convert(call: Call) -> Value:
-    """A conversion between floating-point types: the exact-real network has none."""
-    dtype = call.arguments.get("dtype")
-    if dtype is not None and not dtype.is_floating_point:
-        raise NotCovered(f"conversion to {dtype} rounds to integers")
-    value: Value = call["self"]
-    return value
-
-
 @ATEN.register("zeros_like")
 @ATEN.register("ones_like")
 @ATEN.register("full_like")
@@ -68,19 +58,4 @@ def onnx_dropout(call: Call) -> Value:
     if training is not None and bool(training):
         raise NotCovered("it is random in training mode: export the model in eval mode")
     value: Value = call["data"]
-    return value
-
-
-FLOATS = {1: "float32", 11: "float64"}
-"""The types of ONNX that hold every float32."""
-
-
-@ONNX.register("Cast")
-def onnx_cast(call: Call) -> Value:
-    """A conversion between float32 and float64."""
-    if call["to"] not in FLOATS:
-        raise NotCovered(
-            f"conversion to type {call['to']} of ONNX rounds; only {' and '.join(FLOATS.values())} are covered"
-        )
-    value: Value = call["input"]
     return value

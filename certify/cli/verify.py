@@ -1,0 +1,144 @@
+"""``certify verify``: one property of one network, decided by the conventions of verification tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certify.cli.answering import Answering, answering
+from certify.cli.app import Caller, ExitCode, app
+from certify.cli.terminal import CLEAR, ticking
+from certify.core.evidence import Claim
+from certify.errors import BadInput
+from certify.process import importing, leave, limit_memory, tune_process
+
+if TYPE_CHECKING:
+    from certify.complete.verify_file import Verification
+
+__all__ = ["verify"]
+
+EARLY, EARLIER = 0.2, 0.4
+"""Seconds before the limit at which the process answers ``timeout`` whatever it is doing, and at which it should stop
+by itself: the answer has a way to go, and a late one counts as none."""
+
+
+def _above_zero(seconds: float) -> float:
+    if not seconds > 0:  # NaN is not
+        raise typer.BadParameter(f"the time limit must be above 0 seconds, got {seconds:g}")
+    return seconds
+
+
+@app.command(cls=Answering)
+def verify(
+    context: typer.Context,
+    files: Annotated[
+        list[Path], typer.Argument(help="NET.onnx PROP.vnnlib, each plain or .gz; or PROP.vnnlib with --network")
+    ],
+    network: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NET.onnx", help="the network, and what the property calls it")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="seconds for everything, start-up included", callback=_above_zero)
+    ] = 60.0,
+    claim: Annotated[
+        Claim, typer.Option(help="what unsat is about: exact real arithmetic, or float32, every execution as well")
+    ] = "exact",
+    seed: Annotated[int, typer.Option(help="what the search for a witness draws from")] = 0,
+    stats: Annotated[
+        Path | None, typer.Option(help="JSON file for the solver's name, subproblems, and where the time went")
+    ] = None,
+) -> int:
+    """Is there an input that PROP.vnnlib allows and whose output is as it asks?
+
+    The first line says sat, and the witness follows; unsat, which is proven; unknown; timeout; or error, and one line
+    on standard error says why. The exit code is 0 after an answer, unknown and timeout included, and 2 after an error.
+    """
+    caller: Caller = context.obj
+    begin = caller.begin
+    tune_process()
+    terminal = sys.stderr.isatty()
+    late = f"{CLEAR}{_too_short(timeout)}\n" if terminal else ""
+    with answering(begin + timeout - EARLY - time.monotonic(), late) as say:
+        net, prop, name = named_files(files, network or [])
+        if terminal:
+            typer.echo(f"verifying {prop} of {net}", err=True)
+        with ticking(begin, timeout):
+            with importing():
+                import torch
+
+                from certify.bounds.memory import free_memory
+                from certify.complete.deadline import Deadline
+                from certify.complete.verify_file import Seconds, verify_file
+            limit_memory(free_memory())
+            start_up = Seconds(time.monotonic() - begin, time.process_time())
+            deadline = Deadline(max(timeout - EARLIER, 1e-9), begin)
+            found = verify_file(
+                net, prop, timeout=deadline, claim=claim, seed=seed, workers=torch.get_num_threads(), name=name
+            )
+        say(f"{found.answer.outcome}\n{found.witness}".rstrip())
+    if terminal:
+        typer.echo(_sentence(found, timeout), err=True)
+    if stats is not None:
+        _write(stats, found, start_up)
+    if caller.alone:
+        leave(ExitCode.DONE)
+    return ExitCode.DONE
+
+
+def named_files(files: Sequence[Path], networks: Sequence[str]) -> tuple[Path, Path, str | None]:
+    """The network, the property, and what the property should call the network if that was said.
+
+    Raises:
+        BadInput: unless there is one of each.
+
+    >>> named_files([Path("net.onnx"), Path("p.vnnlib")], [])
+    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), None)
+    >>> named_files([Path("p.vnnlib")], ["N=net.onnx"])
+    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), 'N')
+    """
+    pairs = [text.partition("=") for text in networks]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise BadInput(f"--network {name}{equals}{path} is not NAME=NET.onnx")
+    match files, pairs:
+        case [net, prop], []:
+            return net, prop, None
+        case [prop], [(name, _, path)]:
+            return Path(path), prop, name
+        case _, [_, _, *_]:
+            raise BadInput(f"{len(pairs)} networks; properties of one are decided")
+    raise BadInput("name a network and a property: NET.onnx PROP.vnnlib, or PROP.vnnlib --network NAME=NET.onnx")
+
+
+def _sentence(found: Verification, timeout: float) -> str:
+    answer = found.answer
+    how = f"by {answer.solver}, {answer.subproblems:,} subproblems, {found.deciding.wall:.2f} s"
+    match answer.outcome:
+        case "sat":
+            return f"such an input exists; onnxruntime was run on it once more ({how})"
+        case "unsat":
+            return f"no such input exists: proven ({how})"
+        case "timeout":
+            return f"{_too_short(timeout)} ({how})"
+    return f"neither found nor proven: {answer.reason} ({how})"
+
+
+def _too_short(timeout: float) -> str:
+    return f"neither found nor proven within {timeout:g} s; --timeout gives it more"
+
+
+def _write(path: Path, found: Verification, start_up: tuple[float, float]) -> None:
+    parts = {"start_up": start_up, "reading": found.reading, "deciding": found.deciding}
+    seconds = {part: {"wall": wall, "cpu": cpu} for part, (wall, cpu) in parts.items()}
+    answer = found.answer
+    content = {"outcome": answer.outcome, "solver": answer.solver, "subproblems": answer.subproblems}
+    try:
+        path.write_text(json.dumps({**content, "reason": answer.reason, "seconds": seconds}) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise BadInput(f"cannot write {path} ({problem.strerror}); choose another --stats") from problem

@@ -1,0 +1,161 @@
+"""Branch and bound over the inputs: boxes are cut in two until each is decided, many at a time.
+
+The search is in float32 without error terms: CROWN, and for what that nearly decides a few steps of search for better
+planes of the rows. What it takes for decided is claimed in float64 with error terms, and is cut further where the claim
+fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from certify.complete.deadline import Deadline
+from certify.complete.look import Boxes, look
+from certify.complete.parallel import each
+from certify.complete.problem import Problem, Witness
+from certify.complete.proof import InputProof
+from certify.complete.rows import Planes, refuted
+from certify.complete.tree import Tree
+
+__all__ = ["chunk", "split_inputs"]
+
+ROUND, CHUNK = 1024, 256
+"""Boxes that are looked at together, and those that one core does at a time."""
+
+NUMBERS = 2**22
+"""Coefficients that the rows of one chunk may have: this bounds the memory on wide networks."""
+
+MANY = 2**19
+"""Beyond this, boxes that are nearly decided go first, so that they do not pile up."""
+
+
+def split_inputs(
+    problem: Problem,
+    open: Tensor,
+    deadline: Deadline,
+    meanwhile: Callable[[], Witness | None] = lambda: None,
+    workers: int = 1,
+) -> InputProof | Witness | None:
+    """Cut boxes of inputs until every open clause is refuted on each, or a witness is found.
+
+    Args:
+        problem: regions and goals.
+        open: (regions, clauses) the clauses left to refute.
+        deadline: the time limit.
+        meanwhile: called after each round; may find a witness in its own way.
+        workers: threads; no result depends on it.
+
+    Returns:
+        The proof for all regions with open clauses; a witness; or None if the time is over, or boxes became so small
+        that floats do not tell their ends apart.
+    """
+    search = _Search(problem, open, workers)
+    while len(search.pool) > 0 or search.waiting:
+        if deadline.passed:
+            return None
+        if (witness := search.round()) is not None:
+            return witness
+        if search.stuck:
+            return None
+        if len(search.pool) > 0 and (witness := meanwhile()) is not None:
+            return witness
+    return search.proof
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is open, what seems decided and waits to be claimed, and what is proven."""
+
+    problem: Problem
+    open: Tensor
+    workers: int
+    regions: Tensor = field(init=False)
+    tree: Tree = field(init=False)
+    pool: Boxes = field(init=False)
+    waiting: list[tuple[Boxes, Planes]] = field(default_factory=list)
+    proven: list[tuple[Boxes, Planes]] = field(default_factory=list)
+    stuck: bool = False
+
+    def __post_init__(self) -> None:
+        [self.regions] = self.open.any(dim=1).nonzero(as_tuple=True)
+        self.tree, count = Tree(len(self.regions)), len(self.regions)
+        box = self.problem.region.box.rows(self.regions)
+        self.pool = Boxes(
+            box.lower.flatten(1),
+            box.upper.flatten(1),
+            torch.arange(count),
+            self.regions,
+            torch.zeros(count, dtype=torch.float64),
+        )
+
+    def round(self) -> Witness | None:
+        """Look at the boxes that are furthest from decided, and claim when enough of them wait for that."""
+        chosen = self.pool.score.topk(min(ROUND, len(self.pool)), largest=len(self.pool) > MANY).indices
+        rest = torch.ones(len(self.pool), dtype=torch.bool).index_fill(0, chosen, False)
+        now, self.pool = self.pool.of(chosen), self.pool.of(rest)
+        parts = [now.of(part) for part in _slices(len(now), chunk(self.problem))]
+        for boxes, seen in zip(parts, each(partial(look, self.problem, self.open), parts, self.workers), strict=True):
+            if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
+                return witness
+            if bool(seen.decided.any()):
+                self.waiting.append((boxes.of(seen.decided), seen.planes.of(seen.decided)))
+            self._cut(boxes.of(~seen.decided), seen.cuts[~seen.decided], seen.score[~seen.decided])
+        if sum(len(boxes) for boxes, _ in self.waiting) >= ROUND or len(self.pool) == 0:
+            self._claim()
+        return None
+
+    def _claim(self) -> None:
+        boxes, planes = Boxes.join([b for b, _ in self.waiting]), Planes.join([p for _, p in self.waiting])
+        self.waiting = []
+        parts = list(_slices(len(boxes), chunk(self.problem)))
+        for part, holds in zip(parts, each(partial(self._holds, boxes, planes), parts, self.workers), strict=True):
+            claimed = boxes.of(part)
+            hinted = holds & planes.of(part).given
+            self.proven.append((claimed.of(hinted), planes.of(part).of(hinted)))
+            failed = claimed.of(~holds)
+            # Where planes are most sensitive is known no more; this is rare.
+            self._cut(failed, (failed.upper - failed.lower).argmax(dim=1), failed.score)
+
+    def _holds(self, boxes: Boxes, planes: Planes, part: slice) -> Tensor:
+        return holds(self.problem, self.open, boxes.of(part), planes.of(part))
+
+    def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> None:
+        """Cut boxes in the middle at inputs (b,), -1 for none."""
+        if len(boxes) == 0:
+            return
+        entry = cuts.clamp(min=0).unsqueeze(1)
+        low, high = boxes.lower.gather(1, entry), boxes.upper.gather(1, entry)
+        at = low / 2 + high / 2
+        self.stuck |= not bool(((cuts.unsqueeze(1) >= 0) & (low < at) & (at < high)).all())
+        first = torch.from_numpy(self.tree.grow(boxes.node.numpy(), entry[:, 0].numpy(), at[:, 0].numpy()))
+        below = Boxes(boxes.lower, boxes.upper.scatter(1, entry, at), first, boxes.region, score)
+        above = Boxes(boxes.lower.scatter(1, entry, at), boxes.upper, first + 1, boxes.region, score)
+        self.pool = Boxes.join([self.pool, below, above])
+
+    @property
+    def proof(self) -> InputProof:
+        """What a replay needs."""
+        boxes, planes = Boxes.join([b for b, _ in self.proven]), Planes.join([p for _, p in self.proven])
+        return InputProof(self.regions, self.tree, boxes.node, planes.rows, planes.shares)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    return (slice(begin, begin + size) for begin in range(0, count, size))
+
+
+def chunk(problem: Problem) -> int:
+    """How many boxes fit into memory at a time."""
+    rows = problem.goals.d[0].numel()
+    return max(1, min(CHUNK, NUMBERS // (rows * problem.graph.widest)))
+
+
+@torch.no_grad()
+def holds(problem: Problem, open: Tensor, boxes: Boxes, planes: Planes) -> Tensor:
+    """Whether every open clause is proven to be refuted on each box, (b,)."""
+    found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes)
+    return (found | ~open[boxes.region]).all(dim=1)

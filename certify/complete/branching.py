@@ -1,0 +1,53 @@
+"""Which neuron to split, and where."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from certify.complete.climb import Climbed, on_planes
+from certify.complete.numbering import Neurons
+from certify.complete.parts import layers_of
+
+__all__ = ["branch"]
+
+FLOOR = 1e-6
+"""What counts in one of the scores although the other is 0, as a share of the largest."""
+
+
+def branch(neurons: Neurons, climbed: Climbed) -> tuple[Tensor, Tensor]:
+    """The entry (b,) of each part that is best split, -1 if none can be, and where.
+
+    The score is the product of two losses, each a coefficient times the distance of a plane from the function. At the
+    cut it is the most that a split can gain, the intercept score of Bunel et al. (2020). At the solution of the linear
+    program, as the steps of the search approach it, it says what the planes of this neuron cost there: 0 for a neuron
+    that the solution treats as the network does. Either alone split several times as many parts on fully connected
+    networks, and so did looking ahead at the children's bounds without a search in them.
+    """
+    if neurons.count == 0:
+        return torch.full_like(climbed.parts.clauses, -1), torch.zeros(len(climbed.lower))
+    layers = layers_of(neurons, climbed.parts)
+    most, lost, at = (torch.zeros_like(climbed.z) for _ in range(3))
+    for node, operator, span in neurons.readers:
+        if node.name not in climbed.met.nodes:
+            continue
+        box = layers.boxes[node.inputs[0]]
+        cut = operator.cut(box)
+        inside = operator.bent(box) & (box.lower < cut) & (cut < box.upper)
+        at[:, span] = torch.where(inside, cut, at[:, span].reshape(cut.shape)).flatten(1)
+        entries, planes = (climbed.met.nodes[node.name][0], climbed.met.nodes[node.name][1])
+        z = climbed.z[:, span].reshape(cut.shape)
+        apart = operator.forward(cut) - on_planes(entries, planes, [cut.unsqueeze(1)]).squeeze(1)
+        off = operator.forward(z) - climbed.h[node.name]
+        for score, distance in ((most, apart), (lost, off)):
+            loss = (entries.squeeze(1) * distance).clamp(min=0)
+            score[:, span] += torch.where(inside, loss + TINY, 0.0).flatten(1)
+    score = torch.ones_like(most)
+    for part in (most, lost):
+        score *= (part + FLOOR * part.amax(1, keepdim=True)) * (part > 0)
+    value, entry = score.max(1)
+    return torch.where(value > 0, entry, -1), at.gather(1, entry.unsqueeze(1)).squeeze(1)
+
+
+TINY = 1e-15
+"""A neuron that costs nothing now may yet be split. Its square is a float32."""

@@ -1,0 +1,171 @@
+"""The best planes and multipliers of many parts at once: projected steps of Adam, and no graph of the backward pass.
+
+A bound is ``min_x A x + b`` where A and b follow from the planes. Its derivative by a plane is what the plane is worth
+at the minimiser: the coefficient at its neuron times the derivative of the plane's value there. So one pass forward, in
+which the minimiser goes through the chosen plane of every neuron, gives all derivatives. Averaged over the steps, what
+it meets tends to a solution of the linear program that the relaxation is (Shor 1985): how far that is from the network
+itself is what branching asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from certify.bounds.backward import backward, minimum
+from certify.bounds.layers import Layers
+from certify.bounds.linear import LinearBounds, whole
+from certify.bounds.tensors import Relaxation
+from certify.complete.deadline import Deadline
+from certify.complete.numbering import Neurons
+from certify.complete.parts import EVERY, Met, Parts, layers_of, rows_of
+
+__all__ = ["Climbed", "climb", "on_planes"]
+
+RATE, MULTIPLIER_RATE, DECAY = 0.1, 0.5, 0.95
+"""Shares lie in [0, 1]; multipliers count in units of the coefficients around them."""
+
+LEAST = 0.1
+"""What a step leaves of a weight at least."""
+
+MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
+"""Adam's constants (Kingma & Ba 2015)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Climbed:
+    """Parts after a search.
+
+    Args:
+        parts: with the best planes and multipliers found.
+        lower: (b,) the bounds that those gave.
+        x: (b, ...) where the last bound is attained.
+        met: coefficients and planes of the last pass.
+        z: (b, count) what can be split, on average over the steps.
+        h: what the planes of each node that reads them made of it, on average.
+    """
+
+    parts: Parts
+    lower: Tensor
+    x: Tensor
+    met: Met
+    z: Tensor
+    h: dict[str, Tensor]
+
+
+@torch.no_grad()
+def climb(neurons: Neurons, parts: Parts, iterations: int, deadline: Deadline, rate: float = RATE) -> Climbed:
+    """Better planes and multipliers of parts; it ends early when all bounds are positive or the time is over."""
+    layers = layers_of(neurons, parts)
+    shares, beta, weights = neurons.shares(parts.shares), parts.beta.to(neurons.graph.dtype), parts.weights
+    steps = _Steps(), _Steps()
+    best = torch.full_like(shares[:, 0] if neurons.choices else weights[:, 0], -torch.inf)
+    kept: tuple[Tensor, ...] = (shares, beta, weights)
+    unit = z = torch.zeros(())
+    h: dict[str, Tensor] = {}
+    for iteration in range(iterations + 1):
+        met = Met(neurons, layers, shares.requires_grad_())
+        now = replace(parts, beta=beta, weights=weights)
+        lower, values, worth = _evaluated(neurons, layers, rows_of(neurons, now), met)
+        better = (lower > best).unsqueeze(1)
+        best = torch.maximum(best, lower)
+        kept = _where(better, (shares, beta, weights), kept)
+        split = neurons.entries(values)
+        z = split if iteration == 0 else z.lerp(split, 1 / (iteration + 1))
+        for node, _, _ in neurons.readers:
+            h[node.name] = torch.lerp(h.get(node.name, values[node.name]), values[node.name], 1 / (iteration + 1))
+        if iteration == iterations or deadline.passed or bool((best > 0).all()):
+            break
+        if iteration == 0:
+            unit = _unit(neurons, met, parts)
+        pace = DECAY**iteration
+        slope = -parts.side * (split.gather(1, parts.entries) - parts.at.to(split.dtype))
+        beta = (beta + MULTIPLIER_RATE * pace * unit * steps[0](slope)).clamp_(min=0)
+        if worth.requires_grad:
+            [slope] = torch.autograd.grad(worth, shares)
+            shares = shares.detach().add(steps[1](slope), alpha=rate * pace).clamp_(0, 1)
+        weights = _reweighed(neurons, now, values, pace)
+    found = replace(parts, beta=kept[1].float(), weights=kept[2], shares=neurons.rounded(kept[0].detach()))
+    return Climbed(found, best, values[neurons.graph.input], met, z, h)
+
+
+def _where(mask: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(torch.where(mask, *pair) for pair in zip(new, old, strict=True))
+
+
+class _Steps:
+    """The directions that Adam goes."""
+
+    def __init__(self) -> None:
+        self.mean = self.square = torch.zeros(())
+        self.count = 0
+
+    def __call__(self, slope: Tensor) -> Tensor:
+        self.count += 1
+        self.mean = torch.lerp(self.mean.expand_as(slope), slope, 1 - MEAN)
+        self.square = torch.lerp(self.square.expand_as(slope), slope.square(), 1 - SQUARE)
+        correction = (1 - SQUARE**self.count) ** 0.5 / (1 - MEAN**self.count)
+        return correction * self.mean / (self.square.sqrt() + TINY)
+
+
+def _evaluated(
+    neurons: Neurons, layers: Layers, rows: LinearBounds, met: Met
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """Backward to the bounds (b,), forward to all results (b, ...) where they are attained; what planes are worth."""
+    graph = neurons.graph
+    bounds = backward(layers, rows, EVERY, met)
+    A = whole(bounds.A[graph.input]).detach().requires_grad_()
+    with torch.enable_grad():
+        lower = minimum(layers, LinearBounds({graph.input: A}, bounds.b, bounds.slack), EVERY).lower
+        [x] = torch.autograd.grad(lower.sum(), A)
+    values, worth = {graph.input: x.squeeze(1)}, lower.new_zeros(())
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        if node.name not in met.nodes:
+            values[node.name] = node.operator.forward(*inputs)
+            continue
+        entries, planes = met.nodes[node.name]
+        with torch.enable_grad():
+            value = on_planes(entries, planes, [one.unsqueeze(1) for one in inputs])
+            if value.requires_grad:
+                worth = worth + torch.dot(entries.flatten(), value.flatten())
+        values[node.name] = value.detach().squeeze(1)
+    return lower.detach().squeeze(1), values, worth
+
+
+def on_planes(entries: Tensor, planes: Relaxation, inputs: list[Tensor]) -> Tensor:
+    """What neurons take that have coefficients ``entries``, all (b, 1, ...): positive ones the lower plane."""
+    positive, total = entries >= 0, torch.zeros_like(entries)
+    for below, above, value in zip(planes.lower_slopes, planes.upper_slopes, inputs, strict=True):
+        total = total + torch.where(positive, below, above) * value
+    if planes.lower_offset is not None or planes.upper_offset is not None:
+        below, above = (total.new_zeros(()) if o is None else o for o in (planes.lower_offset, planes.upper_offset))
+        total = total + torch.where(positive, below, above)
+    return total
+
+
+def _unit(neurons: Neurons, met: Met, parts: Parts) -> Tensor:
+    """About how large the coefficients around each split are, (b, depth)."""
+    sizes = torch.zeros(len(parts), neurons.count, dtype=neurons.graph.dtype)
+    for node, _, span in neurons.readers:
+        if node.name in met.nodes:
+            sizes[:, span] += met.nodes[node.name][0].abs().flatten(1).mean(1, keepdim=True)
+    return sizes.gather(1, parts.entries)
+
+
+def _reweighed(neurons: Neurons, parts: Parts, values: dict[str, Tensor], pace: float) -> Tensor:
+    """More weight for the rows that are larger at the minimiser (exponentiated gradient, Kivinen & Warmuth 1997)."""
+    if parts.weights.shape[1] == 1:
+        return parts.weights
+    goals, graph = neurons.goals, neurons.graph
+    y, x = values[graph.output.name].flatten(1), values[graph.input].flatten(1)
+    rows = torch.einsum("bro,bo->br", goals.C[0][parts.clauses], y) + goals.d[0][parts.clauses]
+    if goals.D is not None:
+        rows = rows + torch.einsum("bri,bi->br", goals.D[0][parts.clauses], x)
+    rows = torch.where(parts.weights > 0, rows, -torch.inf)
+    rows = rows - rows.amax(1, keepdim=True)
+    spread = rows.where(rows.isfinite(), 0.0).abs().amax(1, keepdim=True).clamp(min=TINY)
+    weights = parts.weights * (pace * rows / spread).exp().clamp(min=LEAST)
+    return weights / weights.sum(1, keepdim=True)

@@ -1,0 +1,44 @@
+"""One time budget that every step of a verification looks at."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from certify.errors import BadInput
+
+__all__ = ["Deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A time limit in seconds that began when this was made.
+
+    Raises:
+        BadInput: for a limit that is not above 0.
+
+    >>> Deadline(60.0).passed
+    False
+    """
+
+    seconds: float
+    begin: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:  # NaN is not
+            raise BadInput(f"the time limit must be above 0 seconds, got {self.seconds}")
+
+    @property
+    def left(self) -> float:
+        """Seconds left, not below 0."""
+        return max(0.0, self.begin + self.seconds - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is over."""
+        return self.left == 0
+
+    def part(self, share: float, most: float = math.inf) -> Deadline:
+        """A share of what is left, and no more than ``most`` seconds; over at once if nothing is left."""
+        return Deadline(max(min(self.left * share, most), 1e-9))

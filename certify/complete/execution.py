@@ -1,0 +1,181 @@
+"""What the deployed network says about candidates, examined in exact arithmetic: the only way to a witness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.bounds.graph import Graph
+from certify.bounds.importers.onnx_file import OnnxFile
+from certify.complete.problem import Goals, Problem, Witness, of_query
+from certify.complete.query import Case, Query
+from certify.core.evidence import Claim
+
+__all__ = ["Execution", "executed", "stated"]
+
+RUNS = 16
+"""Executions for one call: a candidate that comes that late is one of very many, and there will be other calls."""
+
+TOLERANCE = 2.0**-16
+"""How far the graph may be from an execution, in parts of what a row adds up: another order of summation, float32."""
+
+ENTRIES = 2**23
+"""Numbers that a temporary may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """The network of a file, executed on candidates for a query.
+
+    Args:
+        file: what is deployed, and the runtime that executes it.
+        graph: the same network; it chooses which candidates are worth an execution.
+        query: what is asked, in exact numbers.
+        goals: the query as rows, which the graph's outputs are tried on: a group for each box.
+    """
+
+    file: OnnxFile
+    graph: Graph
+    query: Query
+    goals: Goals
+
+    @torch.no_grad()
+    def examine(self, points: Tensor) -> Witness | None:
+        """The first witness among points (n, *shape), the most promising ones being executed first.
+
+        Each point is moved into the boxes that it is in, or misses by the rounding of its dtype; if there is one box
+        only, into that, from wherever it is. Not all points need be executed: a graph in the file's dtype sorts out
+        those that are far from a witness.
+
+        What is returned is in the file's dtype and states a point of a box (:func:`stated`). That point satisfies every
+        condition of a case together with the output that the runtime computed for this sample alone, all in exact
+        arithmetic. Outputs that are not finite are no witness.
+
+        Raises:
+            ModelError: if the runtime fails.
+        """
+        candidates = sorted(self._promising(points), key=lambda candidate: candidate[0])
+        runs = (self._execute(x, group) for _, x, group in candidates[:RUNS])
+        return next((witness for witness in runs if witness is not None), None)
+
+    def _execute(self, x: Tensor, group: int) -> Witness | None:
+        y = self.file.run(x.reshape(1, *self.file.shape))[0]
+        if not y.isfinite().all():
+            return None
+        # Fractions of thousands of inputs take long, and most cases are out of reach of any rounding.
+        [near], _ = _near_misses(self.goals.of(slice(group, group + 1)), x[None], y[None])
+        cases = [case for case, maybe in zip(self._groups[group], near.tolist(), strict=False) if maybe]
+        if not cases:
+            return None
+        exact_x, exact_y = stated(x.numpy(), cases[0]), [Fraction(v) for v in y.flatten().tolist()]
+        if not any(case.holds(exact_x, exact_y) for case in cases):
+            return None
+        return Witness(x.reshape(self.graph.shape).numpy(), y.numpy())
+
+    def _promising(self, points: Tensor) -> Iterator[tuple[float, Tensor, int]]:
+        """Candidates moved into a box, with how far the graph is from a witness there, and the number of the box."""
+        lower, upper = self._boxes
+        points = points.detach().to("cpu", self.file.dtype).flatten(1).nan_to_num()
+        goals = sum(part[0].numel() for part in (self.goals.C, self.goals.D) if part is not None)
+        at_once = max(1, ENTRIES // max(self.graph.widest, goals))
+        for point, group in self._near(points):
+            for some, those in zip(*(part.split(at_once) for part in (point, group)), strict=True):
+                x = points[some].maximum(lower[those]).minimum(upper[those])
+                y = self.graph.forward(x.to(self.graph.dtype).reshape(-1, *self.graph.shape))
+                worth, values = _near_misses(self.goals.of(those), x, y)
+                margin = torch.where(worth, values, torch.inf).amin(1)
+                best = margin.topk(min(RUNS, len(margin)), largest=False)
+                for value, i in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                    if value < math.inf:
+                        yield value, x[i], int(those[i])
+
+    def _near(self, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of a point and a box that it is in, up to rounding."""
+        lower, upper = self._boxes
+        if len(lower) == 1:
+            numbers = torch.arange(len(points))
+            yield numbers, torch.zeros_like(numbers)
+            return
+        # Almost all pairs are apart in the one input that the boxes share least.
+        reach = upper.amax(0) - lower.amin(0)
+        i = int(torch.where(reach > 0, (upper - lower).mean(0) / reach, torch.inf).argmin())
+        slack = 4 * torch.finfo(lower.dtype).eps * lower.abs().maximum(upper.abs())
+        lower, upper = lower - slack, upper + slack
+        first = 0
+        for chunk in points.split(max(1, ENTRIES // lower.numel())):
+            point, group = ((chunk[:, i, None] >= lower[:, i]) & (chunk[:, i, None] <= upper[:, i])).nonzero().T
+            x = chunk[point]
+            inside = ((x >= lower[group]) & (x <= upper[group])).all(1)
+            yield first + point[inside], group[inside]
+            first += len(chunk)
+
+    @cached_property
+    def _groups(self) -> tuple[tuple[Case, ...], ...]:
+        return self.query.together()
+
+    @cached_property
+    def _boxes(self) -> tuple[Tensor, Tensor]:
+        """The least and greatest float (groups, inputs) in each box; where there is none, what its numbers round to."""
+        ends = [[end for cases in self._groups for end in getattr(cases[0], name)] for name in ("lower", "upper")]
+        lower, upper = (_inward(end, sign, self.file.dtype) for sign, end in zip((-1, 1), ends, strict=True))
+        none = (lower > upper).nonzero().squeeze(1)
+        lower[none] = upper[none] = _nearest([ends[0][i] for i in none], self.file.dtype)
+        return lower.reshape(len(self._groups), -1), upper.reshape(len(self._groups), -1)
+
+
+def stated(x: NDArray[np.floating[Any]], case: Case) -> list[Fraction]:
+    """The point in the box of a case that an executed input stands for: the one that is nearest to it.
+
+    That is the input itself wherever a float can be in the box. Many properties fix an input at a decimal like
+    0.5137255191802979, which no float equals: the network can only be executed on what the decimal rounds to, and the
+    decimal is what a witness has to state.
+
+    >>> third = Fraction("0.3333")
+    >>> [point] = stated(np.float32([0.3333]), Case((third,), (third,), ()))
+    >>> point == third, Fraction(float(np.float32(0.3333))) == third
+    (True, False)
+    """
+    given = map(Fraction, x.ravel().tolist())
+    return [min(max(v, low), high) for v, low, high in zip(given, case.lower, case.upper, strict=True)]
+
+
+def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> Problem:
+    """The problem of a query about the network of a file, which ``graph`` was imported from.
+
+    Args:
+        query: what is asked.
+        file: what executes candidates.
+        graph: what is searched and bounded.
+        claim: what proofs hold for.
+    """
+    problem = of_query(query, graph, claim, lambda points: None)
+    return replace(problem, examine=Execution(file, graph, query, problem.goals).examine)
+
+
+def _near_misses(goals: Goals, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Which clauses (n, clauses) are violated at inputs and outputs, or almost, and what their greatest rows are."""
+    x, y = x.double(), y.double()
+    rows = goals.values(x, y)
+    return (rows <= TOLERANCE * goals.sizes(x, y)).all(2), rows.amax(2)
+
+
+def _nearest(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor:
+    """The nearest finite floats; by way of float64, as whoever reads decimals gets them."""
+    most = torch.finfo(dtype).max
+    return torch.tensor([float(v) for v in numbers], dtype=torch.float64).clamp(-most, most).to(dtype)
+
+
+def _inward(numbers: Sequence[Fraction], sign: int, dtype: torch.dtype) -> Tensor:
+    """The nearest floats that are not outside of exact ends: ``sign`` is -1 for lower ends and 1 for upper ones."""
+    found = _nearest(numbers, dtype)
+    outside = torch.tensor([(Fraction(v) - exact) * sign > 0 for v, exact in zip(found.tolist(), numbers, strict=True)])
+    return torch.where(outside, found.nextafter(torch.full_like(found, -sign * torch.inf)), found)

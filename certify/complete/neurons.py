@@ -1,0 +1,169 @@
+"""Branch and bound over neurons (beta-CROWN, Wang et al. 2021): for networks whose input is too wide to be split.
+
+The search runs in float32 and may be loose. A part that it takes for decided is claimed in float64 with error terms,
+from the planes and multipliers that the proof keeps; where the claim fails, the part goes on being split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from certify.bounds.alpha_crown import proven_layers, search_layers
+from certify.bounds.hints import Hint
+from certify.complete.branching import branch
+from certify.complete.climb import Climbed, climb
+from certify.complete.deadline import Deadline
+from certify.complete.leaves import Leaves
+from certify.complete.numbering import Neurons
+from certify.complete.parts import Parts, lower_bounds
+from certify.complete.pool import Pool
+from certify.complete.problem import Problem, Witness
+from certify.complete.program import solved
+from certify.complete.proof import NeuronProof
+from certify.complete.tree import Tree
+from certify.errors import BadInput
+
+__all__ = ["replayed", "split_neurons"]
+
+ROOT_SHARE = 0.3
+"""The part of the time in which planes of intermediate results are searched for."""
+
+ROOT, STEPS = 20, 10
+"""Steps of the search for whole regions, and for parts."""
+
+ROOT_RATE = 0.5
+"""Planes begin far from where they should be; those of a part begin where its parent's ended."""
+
+ROOM, MOST = 2**21, 1024
+"""How many numbers the results of a batch of parts have, and how many parts it has at most."""
+
+NEAR = 1e-4
+"""Points whose rows are at most this in float32 are executed."""
+
+
+@torch.no_grad()
+def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> NeuronProof | Witness | None:
+    """Refute clauses of one region by splitting neurons, or find a witness.
+
+    Args:
+        problem: what is to be proven.
+        region: index of the region.
+        clauses: (roots,) which of its clauses.
+        deadline: the time limit.
+
+    Returns:
+        A proof, a witness, or None: the time is over, or rounding hides what is true of a part on which all neurons are
+        linear.
+    """
+    part = deadline.part(ROOT_SHARE)
+    one = problem.region.rows(slice(region, region + 1))
+    hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed)
+    search = _Search(problem, _known(problem, region, hints), clauses)
+    climbed = climb(search.quick, search.whole(clauses), ROOT, deadline, rate=ROOT_RATE)
+    nodes = torch.arange(len(clauses))
+    while True:
+        if (witness := search.settle(climbed, nodes, deadline)) is not None:
+            return witness
+        if not len(search.pool):
+            return NeuronProof(region, clauses, hints, search.tree, search.leaves)
+        if deadline.passed or search.stuck:
+            return None
+        parts, nodes = search.next()
+        climbed = climb(search.quick, parts, STEPS, deadline)
+
+
+class _Search:
+    """What is open, and what is proven so far."""
+
+    def __init__(self, problem: Problem, exact: Neurons, clauses: Tensor) -> None:
+        self.problem, self.exact, self.quick = problem, exact, exact.quick(problem.quick)
+        self.precise = exact.quick(problem.exact)
+        self.tree = Tree(len(clauses))
+        self.pool = Pool()
+        self.stuck = False
+        self.proven: list[tuple[Tensor, Parts]] = []
+
+    def whole(self, clauses: Tensor) -> Parts:
+        """The region itself, once for each clause; rows that say nothing, which fill a clause up, have no weight."""
+        goals = self.quick.goals
+        says = (goals.C[0][clauses] != 0).any(2)
+        if goals.D is not None:
+            says |= (goals.D[0][clauses] != 0).any(2)
+        says |= ~says.any(1, keepdim=True)
+        weights = says / says.sum(1, keepdim=True)
+        return Parts.whole(clauses, weights.float(), self.quick.start().expand(len(clauses), -1))
+
+    def settle(self, climbed: Climbed, nodes: Tensor, deadline: Deadline) -> Witness | None:
+        """Claim the parts whose bounds are positive, execute points where they are not, and keep the rest."""
+        if (witness := self._executed(climbed.x)) is not None:
+            return witness
+        parts, (entries, at) = climbed.parts, branch(self.quick, climbed)
+        refuted = climbed.lower > 0
+        for i in ((entries < 0) & ~refuted).nonzero().flatten().tolist():
+            if deadline.passed:
+                break
+            best, x = solved(self.precise, parts.of(slice(i, i + 1)))
+            if (witness := self.problem.examine(x.to(self.problem.graph.dtype))) is not None:
+                return witness
+            parts = parts.put(torch.arange(len(parts)) == i, best)
+            refuted[i] = True
+        if bool(refuted.any()):
+            refuted[refuted.clone()] = lower_bounds(self.exact, parts.of(refuted)) > 0
+        self.proven.append((nodes[refuted], parts.of(refuted)))
+        keep = ~refuted
+        self.stuck |= bool((entries[keep] < 0).any())
+        self.pool.put(parts.of(keep), climbed.lower[keep], nodes[keep], entries[keep], at[keep])
+        return None
+
+    def next(self) -> tuple[Parts, Tensor]:
+        """The children of the parts that are furthest from proven, and their nodes."""
+        parts, nodes, entries, at = self.pool.take(_batch(self.quick) // 2)
+        first = self.tree.grow(nodes.numpy(), entries.numpy(), at.double().numpy())
+        children = torch.from_numpy(first)
+        return parts.split(entries, at), torch.cat([children, children + 1])
+
+    @property
+    def leaves(self) -> Leaves:
+        """Everything that was proven."""
+        nodes = torch.cat([nodes for nodes, _ in self.proven])
+        return Leaves.of(self.exact.free, nodes, Parts.join([parts for _, parts in self.proven]))
+
+    def _executed(self, x: Tensor) -> Witness | None:
+        goals = self.quick.goals.of(torch.zeros(len(x), dtype=torch.long))
+        near = (goals.values(x, self.problem.quick.forward(x)) <= NEAR).all(2).any(1)
+        return self.problem.examine(x[near].to(self.problem.graph.dtype)) if bool(near.any()) else None
+
+
+@torch.no_grad()
+def replayed(problem: Problem, proof: NeuronProof) -> Tensor:
+    """Which of the proof's clauses (roots,) its leaves refute: every bound derived again, without the search.
+
+    Raises:
+        BadInput: if the proof does not fit the problem.
+    """
+    if not 0 <= proof.region < len(problem.goals.d) or proof.tree.roots != len(proof.clauses):
+        raise BadInput("a proof is about another problem: it has other regions or clauses")
+    known = _known(problem, proof.region, proof.hints)
+    exact = Neurons(known.layers, known.goals, proof.leaves.free)
+    parts = proof.leaves.parts(proof.tree, proof.clauses, exact)
+    lower = torch.cat([exact.goals.d.new_zeros(0), *(lower_bounds(exact, p) for p in parts.chunks(_batch(exact)))])
+    roots = torch.from_numpy(proof.tree.root()[proof.tree.leaves()])
+    open_leaves = torch.zeros(proof.tree.roots, dtype=torch.long).index_add(0, roots, (~(lower > 0)).long())
+    return open_leaves == 0
+
+
+def _known(problem: Problem, region: int, hints: Sequence[Hint]) -> Neurons:
+    """Boxes of all results over one region, as its proof will derive them again."""
+    which = slice(region, region + 1)
+    layers = proven_layers(problem.exact, problem.region.rows(which), hints, claim=problem.claim)
+    return Neurons.of(layers, problem.goals.of(which))
+
+
+def _batch(neurons: Neurons) -> int:
+    """How many parts are bounded at a time."""
+    numbers = sum(math.prod(shape) for shape in neurons.graph.shapes.values())
+    return max(2, min(MOST, ROOM // numbers))

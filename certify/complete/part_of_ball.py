@@ -1,0 +1,55 @@
+"""Boxes cut out of a ball's box: which of them miss the ball, and what to bound over the others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from certify.bounds.region import ORDER, Ball, Region
+from certify.bounds.rounding import up
+
+__all__ = ["part_of_ball"]
+
+FAR = 1000.0
+"""A ball so many times larger than a box does not count beside it."""
+
+
+def part_of_ball(region: Region) -> tuple[Region, Tensor]:
+    """Regions that bounds can be taken over, and which of them (b,) are proven to hold no point.
+
+    Bounds over what a ball and a box share need the ball's centre in the box. A box without it keeps no more than the
+    knowledge that it meets the ball: the ball is replaced by one around the box that is far larger. As boxes shrink,
+    nothing is lost.
+
+    >>> ball = Ball(torch.zeros(3, 2), torch.ones(3), "l2")
+    >>> lower, upper = torch.tensor([[-1.0, -1.0], [0.5, 0.5], [0.8, 0.8]]), torch.ones(3, 2)
+    >>> from certify.bounds.tensors import Interval
+    >>> part_of_ball(Region(Interval(lower, upper), ball))[1]
+    tensor([False, False,  True])
+    """
+    box, ball = region.box, region.ball
+    if ball is None:
+        return region, torch.zeros(len(box.lower), dtype=torch.bool, device=box.lower.device)
+    holds = ((box.lower <= ball.center) & (ball.center <= box.upper)).flatten(1).all(1)
+    middle, half = box.lower / 2 + box.upper / 2, up((box.upper - box.lower) / 2)
+    reach = FAR * _length(half, ball)
+    along = holds.reshape(-1, *(1,) * (middle.dim() - 1))
+    around = Ball(
+        torch.where(along, ball.center, middle), torch.where(holds, ball.radius, reach), ball.norm, ball.scale
+    )
+    return Region(box, around, cut=True), ~holds & _misses(region, ball)
+
+
+def _misses(region: Region, ball: Ball) -> Tensor:
+    """Whether every point of a box is farther from the centre than the radius, with room for all roundings."""
+    box = region.box
+    gap = torch.maximum(box.lower - ball.center, ball.center - box.upper).clamp(min=0)
+    room = 1 - (gap[0].numel() + 16) * torch.finfo(gap.dtype).eps
+    return _length(gap, ball) * room > ball.radius
+
+
+def _length(difference: Tensor, ball: Ball) -> Tensor:
+    """The norm (b,) of differences (b, ...) in multiples of the ball's scale; where that is 0 nothing moves."""
+    if ball.scale is not None:
+        difference = torch.where(ball.scale > 0, difference / ball.scale, 0.0)
+    return torch.linalg.vector_norm(difference.flatten(1), ord=ORDER[ball.norm], dim=1)

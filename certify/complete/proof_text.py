@@ -1,0 +1,193 @@
+"""Proofs as text: a JSON table of contents and the numbers, compressed, in base 64. Reading one executes nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.bounds.hints import Hint
+from certify.bounds.memory import free_memory
+from certify.complete.leaves import Leaves
+from certify.complete.proof import InputProof, NeuronProof, Proof
+from certify.complete.tree import Splits, Tree
+from certify.errors import BadInput
+
+__all__ = ["packed", "unpacked"]
+
+UNREADABLE = "the proof cannot be read: it was cut or changed"
+
+SHARE, HEAD = 0.25, 2**24
+"""The part of the free memory that unpacked numbers may take, and the bytes of a table of contents: text can unpack to
+a thousand times its size."""
+
+BYTE, WHOLE, SINGLE, DOUBLE = "<u1", "<i8", "<f4", "<f8"
+
+
+def packed(proof: Proof) -> str:
+    """A proof as text for a file or a certificate.
+
+    >>> direct = torch.tensor([[True, False]])
+    >>> unpacked(packed(Proof("crown", direct))).direct
+    tensor([[ True, False]])
+    """
+    numbers = _Written()
+    contents = {
+        "method": proof.method,
+        "direct": numbers.put(BYTE, proof.direct),
+        "inputs": None if proof.inputs is None else _contents_of_inputs(numbers, proof.inputs),
+        "neurons": [_contents_of_neurons(numbers, one) for one in proof.neurons],
+    }
+    head, tail = json.dumps(contents, separators=(",", ":")).encode(), b"".join(numbers.parts)
+    sizes = b"".join(len(part).to_bytes(8, "big") for part in (head, tail))
+    return base64.b64encode(zlib.compress(sizes + head + tail, 9)).decode()
+
+
+def unpacked(text: str) -> Proof:
+    """Inverse of :func:`packed`. What the proof shows is for :func:`~certify.complete.replay.replayed` to find out.
+
+    Raises:
+        BadInput: for text that is no such thing, or that would take more memory than there is.
+    """
+    try:
+        data, take = base64.b64decode(text, validate=True), zlib.decompressobj()
+        sizes = take.decompress(data, 16)
+        head, tail = int.from_bytes(sizes[:8], "big"), int.from_bytes(sizes[8:], "big")
+        if head > HEAD or tail > SHARE * free_memory():
+            raise BadInput(f"the proof takes {head + tail:,} bytes, more than this machine has to spare for it")
+        contents = json.loads(_exactly(take, head)) if head else None
+        numbers = _Read(_exactly(take, tail))
+        if take.decompress(take.unconsumed_tail, 1) or not take.eof or take.unused_data:
+            raise BadInput(UNREADABLE)
+        proof = Proof(
+            str(contents["method"]),
+            numbers.take(BYTE, contents["direct"], 2) != 0,
+            None if contents["inputs"] is None else _inputs(numbers, contents["inputs"]),
+            tuple(_neurons(numbers, one) for one in contents["neurons"]),
+        )
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError, zlib.error) as problem:
+        raise BadInput(UNREADABLE) from problem
+    if numbers.left:
+        raise BadInput(UNREADABLE)
+    return proof
+
+
+def _exactly(take: Any, size: int) -> bytes:
+    """The next bytes of what is being decompressed."""
+    found: bytes = take.decompress(take.unconsumed_tail, size) if size else b""
+    if len(found) != size:
+        raise ValueError(f"{len(found)} bytes of {size}")
+    return found
+
+
+class _Written:
+    """Arrays one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def put(self, kind: str, values: Any) -> list[int]:
+        """Add one; its shape, for the table of contents."""
+        array = np.asarray(values)
+        self.parts.append(np.ascontiguousarray(array, kind).tobytes())
+        return list(array.shape)
+
+
+class _Read:
+    """The same arrays, taken in the same order."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.begin = data, 0
+
+    @property
+    def left(self) -> bool:
+        """Whether there are numbers that nobody took."""
+        return self.begin < len(self.data)
+
+    def take(self, kind: str, shape: list[int], axes: int) -> Tensor:
+        """The next one."""
+        if len(shape) != axes or any(type(size) is not int or size < 0 for size in shape):
+            raise ValueError(f"{shape} is no shape of {axes} axes")
+        end = self.begin + math.prod(shape) * np.dtype(kind).itemsize
+        if end > len(self.data):
+            raise ValueError("there are fewer numbers than that")
+        array = np.frombuffer(self.data[self.begin : end] or b"", kind).reshape(shape)
+        self.begin = end
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+
+
+def _contents_of_inputs(numbers: _Written, proof: InputProof) -> Mapping[str, Any]:
+    return {
+        "regions": numbers.put(WHOLE, proof.regions),
+        "splits": _contents_of_splits(numbers, proof.tree),
+        "nodes": numbers.put(WHOLE, proof.nodes),
+        "rows": numbers.put(WHOLE, proof.rows),
+        "shares": numbers.put(BYTE, proof.shares),
+    }
+
+
+def _inputs(numbers: _Read, contents: Any) -> InputProof:
+    regions = numbers.take(WHOLE, contents["regions"], 1)
+    tree = _tree(numbers, contents["splits"], len(regions))
+    nodes, rows = (numbers.take(WHOLE, contents[name], axes) for name, axes in (("nodes", 1), ("rows", 2)))
+    return InputProof(regions, tree, nodes, rows, numbers.take(BYTE, contents["shares"], 3))
+
+
+def _contents_of_neurons(numbers: _Written, proof: NeuronProof) -> Mapping[str, Any]:
+    leaves = proof.leaves
+    return {
+        "region": proof.region,
+        "clauses": numbers.put(WHOLE, proof.clauses),
+        "splits": _contents_of_splits(numbers, proof.tree),
+        "hints": [
+            {
+                "name": hint.name,
+                "entries": numbers.put(WHOLE, hint.entries),
+                "shares": {name: numbers.put(BYTE, shares) for name, shares in hint.shares.items()},
+            }
+            for hint in proof.hints
+        ],
+        "free": numbers.put(WHOLE, leaves.free),
+        "shares": numbers.put(BYTE, leaves.shares),
+        "weights": numbers.put(SINGLE, leaves.weights),
+        "beta": numbers.put(SINGLE, leaves.beta),
+    }
+
+
+def _neurons(numbers: _Read, contents: Any) -> NeuronProof:
+    if type(region := contents["region"]) is not int:
+        raise ValueError("a region is a whole number")
+    clauses = numbers.take(WHOLE, contents["clauses"], 1)
+    tree = _tree(numbers, contents["splits"], len(clauses))
+    hints = [
+        Hint(
+            str(one["name"]),
+            numbers.take(WHOLE, one["entries"], 1),
+            {name: numbers.take(BYTE, shape, len(shape)) for name, shape in one["shares"].items()},
+        )
+        for one in contents["hints"]
+    ]
+    kinds = {"free": (WHOLE, 1), "shares": (BYTE, 2), "weights": (SINGLE, 2), "beta": (SINGLE, 1)}
+    leaves = Leaves(**{name: numbers.take(kind, contents[name], axes) for name, (kind, axes) in kinds.items()})
+    return NeuronProof(region, clauses, tuple(hints), tree, leaves)
+
+
+def _contents_of_splits(numbers: _Written, tree: Tree) -> list[int]:
+    nodes, entries, at = tree.splits
+    numbers.put(WHOLE, entries)
+    numbers.put(DOUBLE, at)
+    return numbers.put(WHOLE, nodes)
+
+
+def _tree(numbers: _Read, shape: list[int], roots: int) -> Tree:
+    entries, at, nodes = (numbers.take(kind, shape, 1).numpy() for kind in (WHOLE, DOUBLE, WHOLE))
+    splits: Splits = nodes, entries, at
+    # How many entries there are to split is for the network to say.
+    return Tree.of(roots, splits, np.iinfo(np.int64).max)

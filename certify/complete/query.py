@@ -1,0 +1,91 @@
+"""A question about a network in exact numbers: is there an input, in one of some boxes, whose output is of this kind?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from certify.errors import BadInput
+
+__all__ = ["Case", "Condition", "Query"]
+
+Terms = tuple[tuple[int, Fraction], ...]
+"""Coefficients by index, ascending, none of them 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``sum a_i x_i + sum b_j y_j <= bound`` about one input x and its output y; ``<`` where it is strict.
+
+    >>> Condition(x=(), y=((0, Fraction(1)), (2, Fraction(-1))), bound=Fraction(0)).holds([], [1, 5, 2])
+    True
+    """
+
+    x: Terms
+    y: Terms
+    bound: Fraction
+    strict: bool = False
+
+    def holds(self, x: Sequence[Fraction | int], y: Sequence[Fraction | int]) -> bool:
+        """Whether exact numbers satisfy it."""
+        total = sum((a * x[i] for i, a in self.x), Fraction(0)) + sum((b * y[j] for j, b in self.y), Fraction(0))
+        return total < self.bound if self.strict else total <= self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The inputs in a box, ends included, that satisfy every condition together with their output.
+
+    Args:
+        lower, upper: the box, one exact number for each input.
+        conditions: all of them have to hold.
+    """
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    conditions: tuple[Condition, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the box holds no point."""
+        return any(low > high for low, high in zip(self.lower, self.upper, strict=True))
+
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Whether input and output are of this case, in exact arithmetic."""
+        inside = all(low <= v <= high for low, v, high in zip(self.lower, x, self.upper, strict=True))
+        return inside and all(condition.holds(x, y) for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The question whether any case has a witness: ``sat`` if so, ``unsat`` if not.
+
+    Args:
+        inputs, outputs: how many numbers the network reads and writes.
+        cases: alternatives. Those whose box is empty have been left out.
+
+    Raises:
+        BadInput: without cases: nothing was asked, and an answer would be about nothing.
+    """
+
+    inputs: int
+    outputs: int
+    cases: tuple[Case, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cases:
+            raise BadInput("the property allows no input at all: its input box is empty, so an answer would be vacuous")
+
+    def together(self) -> tuple[tuple[Case, ...], ...]:
+        """The cases of one box together, boxes in the order in which they first appear."""
+        ends: dict[tuple[Fraction, ...], int] = {}
+        # Hashing thousands of fractions is slow, and cases of one box mostly share its ends.
+        seen: dict[int, int] = {}
+        groups: dict[tuple[int, int], list[Case]] = {}
+        for case in self.cases:
+            for end in (case.lower, case.upper):
+                if id(end) not in seen:
+                    seen[id(end)] = ends.setdefault(end, len(ends))
+            groups.setdefault((seen[id(case.lower)], seen[id(case.upper)]), []).append(case)
+        return tuple(map(tuple, groups.values()))

@@ -1,0 +1,85 @@
+"""Property files: plain or gzipped, VNN-LIB 1.0 or 2.0."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+
+from certify.complete.query import Query
+from certify.complete.reading.declared import Property
+from certify.complete.reading.tokens import without_comments
+from certify.complete.reading.vnnlib1 import read_vnnlib1
+from certify.errors import BadInput, MissingExtra, one_line
+
+__all__ = ["read_property", "read_query", "text_of"]
+
+_GZIP = b"\x1f\x8b"
+_VERSION = re.compile(r"\s*\(\s*vnnlib-version\s*<(\d+)\.(\d+)>\s*\)")
+
+
+def read_query(path: Path | str, inputs: int, outputs: int) -> Query:
+    """The question that a property file asks of a network.
+
+    Args:
+        path: VNN-LIB 1.0 or 2.0, gzipped or not.
+        inputs, outputs: how many numbers the network reads and writes; tensors are numbered row-major.
+
+    Raises:
+        BadInput: for whatever cannot be read, in one line with the place in the file where there is one.
+        MissingExtra: for VNN-LIB 2.0 without the library vnnlib.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "property.vnnlib")
+    >>> size = path.write_text('''
+    ... (declare-const X_0 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
+    ... (assert (<= X_0 0.5)) (assert (>= X_0 -0.5))   ; the box
+    ... (assert (<= Y_0 Y_1))
+    ... ''')
+    >>> case, = read_query(path, inputs=1, outputs=2).cases
+    >>> case.holds([0.25], [1, 2]), case.holds([0.75], [1, 2]), case.holds([0.25], [2, 1])
+    (True, False, False)
+    """
+    return read_property(path, inputs, outputs).query
+
+
+def read_property(path: Path | str, inputs: int, outputs: int) -> Property:
+    """As :func:`read_query`, with the network and tensors that VNN-LIB 2.0 names.
+
+    Raises:
+        BadInput, MissingExtra: as :func:`read_query`.
+    """
+    text = without_comments(text_of(path))
+    version = _VERSION.match(text)
+    try:
+        match version[1] if version else "1":
+            case "1":
+                return Property(read_vnnlib1(text, inputs, outputs))
+            case "2":
+                return _read_vnnlib2(text, inputs, outputs)
+            case newer:
+                raise BadInput(f"VNN-LIB {newer}; versions 1 and 2 are read")
+    except BadInput as wrong:
+        raise BadInput(f"{path}: {wrong}") from None
+
+
+def _read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
+    try:
+        from certify.complete.reading.vnnlib2 import read_vnnlib2
+    except ImportError as absent:
+        raise MissingExtra("vnnlib", "vnnlib", "reading VNN-LIB 2.0") from absent
+    return read_vnnlib2(text, inputs, outputs)
+
+
+def text_of(path: Path | str) -> str:
+    """The text of a file, unpacked if its content (whatever its name) is gzip.
+
+    Raises:
+        BadInput: if there is none, or it is neither gzip nor UTF-8.
+    """
+    try:
+        content = Path(path).read_bytes()
+        return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
+        raise BadInput(f"{path} cannot be read as text or gzip: {one_line(problem)}") from problem

@@ -1,0 +1,152 @@
+"""VNN-LIB 2.0: the parser and type checker of the library vnnlib, and exact numbers from the text it keeps.
+
+Its own transformation into boxes and polytopes is not used: it rounds to float64 and refuses conditions on inputs and
+outputs together. Importing this module needs the library.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import vnnlib
+
+from certify.complete.reading.cases import query_of
+from certify.complete.reading.declared import Declared, Property, Tensor
+from certify.complete.reading.formula import (
+    Alternatives,
+    Linear,
+    added,
+    all_of,
+    any_of,
+    compared,
+    multiplied,
+    subtracted,
+)
+from certify.complete.reading.tokens import number
+from certify.errors import BadInput, one_line
+
+__all__ = ["read_vnnlib2"]
+
+_SIGNS: dict[type[vnnlib.BoolExpr], str] = {
+    vnnlib.LessEqual: "<=",
+    vnnlib.LessThan: "<",
+    vnnlib.GreaterEqual: ">=",
+    vnnlib.GreaterThan: ">",
+    vnnlib.Equal: "==",
+    vnnlib.NotEqual: "!=",
+}
+_SYNTAX = re.compile(r"line (\d+), column (\d+): (.*)")
+_REALS = {"Real": "real", "F32": "float32", "F64": "float64"}
+_WHOLE = {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+
+
+def read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
+    """The property that a text without comments states of a network with so many inputs and outputs.
+
+    Raises:
+        BadInput: where the text is malformed, nonlinear, vacuous, unbounded, or about something else than one input
+            tensor and one output tensor of one network.
+    """
+    try:
+        parsed = vnnlib.parse_query_string(text)
+    except vnnlib.VNNLibException as refused:
+        raise BadInput(_complaint(str(refused), text)) from None
+    declared = _declared(parsed, inputs, outputs)
+    translation = _Translation(declared)
+    try:
+        assertions = [translation.formula(assertion.expr) for assertion in parsed.assertions]
+    except RecursionError:
+        raise BadInput("a formula is nested too deeply; write (and a b c) instead of (and a (and b c))") from None
+    return Property(query_of(assertions, inputs, outputs), declared)
+
+
+class _Translation:
+    """Formulas of the library as ours."""
+
+    def __init__(self, declared: Declared) -> None:
+        self.declared = declared
+
+    def formula(self, expression: vnnlib.BoolExpr) -> Alternatives:
+        """And, or, and comparisons."""
+        match expression:
+            case vnnlib.And():
+                return all_of([self.formula(part) for part in expression.args])
+            case vnnlib.Or():
+                return any_of([self.formula(part) for part in expression.args])
+            case vnnlib.Comparison() if (sign := _SIGNS.get(type(expression))) is not None:
+                return compared(sign, self.sum(expression.lhs), self.sum(expression.rhs), self.declared.input.size)
+        raise _unread(expression)
+
+    def sum(self, expression: vnnlib.ArithExpr) -> Linear:
+        """Arithmetic, as far as it is linear."""
+        match expression:
+            case vnnlib.Var():
+                return Linear({self.variable(expression): 1})
+            case vnnlib.Literal():
+                return Linear({}, number(expression.lexeme))
+            case vnnlib.Plus():
+                return added(map(self.sum, expression.args))
+            case vnnlib.Minus():
+                return subtracted(self.sum(expression.head), *map(self.sum, expression.rest))
+            case vnnlib.Negate():
+                return subtracted(self.sum(expression.expr))
+            case vnnlib.Multiply():
+                factors = [self.sum(part) for part in expression.args]
+                try:
+                    return multiplied(factors)
+                except BadInput as nonlinear:
+                    raise BadInput(f"{str(expression)[:80]}: {nonlinear}") from None
+        raise _unread(expression)
+
+    def variable(self, element: vnnlib.Var) -> int:
+        """The number of a tensor's element: row-major, outputs after inputs."""
+        is_input = element.kind == vnnlib.SymbolKind.Input
+        tensor = self.declared.input if is_input else self.declared.output
+        position = 0
+        for index, size in zip(element.indices, tensor.shape, strict=True):
+            position = position * size + index
+        return position if is_input else self.declared.input.size + position
+
+
+def _unread(expression: vnnlib.BoolExpr | vnnlib.ArithExpr) -> BadInput:
+    return BadInput(f"{str(expression)[:80]}: no expression of VNN-LIB 2.0 that is read")
+
+
+def _declared(parsed: vnnlib.Query, inputs: int, outputs: int) -> Declared:
+    """The one network with one input and one output, checked against the numbers of the real one."""
+    names = [network.name for network in parsed.networks]
+    if len(names) != 1:
+        raise BadInput(f"the property is about {len(names)} networks ({', '.join(names)}); one is read")
+    (network,) = parsed.networks
+    if network.hidden:
+        raise BadInput(f"{network.hidden[0].name} is a hidden node; only inputs and outputs are read")
+    for tensors, kind in ((network.inputs, "input"), (network.outputs, "output")):
+        if len(tensors) != 1:
+            raise BadInput(f"network {network.name} has {len(tensors)} {kind} tensors; one is read")
+    declared = Declared(network.name, _tensor(network.inputs[0], _REALS), _tensor(network.outputs[0], _REALS | _WHOLE))
+    for tensor, kind, size in ((declared.input, "inputs", inputs), (declared.output, "outputs", outputs)):
+        if tensor.size != size:
+            raise BadInput(f"the property declares {tensor.size} {kind} ({tensor}), and the network has {size}")
+    return declared
+
+
+def _tensor(definition: vnnlib.InputDefinition | vnnlib.OutputDefinition, types: dict[str, str]) -> Tensor:
+    kind = definition.dtype.name
+    if kind not in types:
+        raise BadInput(f"{definition.name} has element type {kind}; read are {', '.join(types.values())}")
+    return Tensor(definition.name, types[kind], tuple(definition.shape))
+
+
+def _complaint(message: str, text: str) -> str:
+    """The library's first complaint in one line: JSON without columns, or a syntax error with columns from 0 on."""
+    if syntax := _SYNTAX.search(message):
+        return f"{syntax[3]} at line {syntax[1]}, column {int(syntax[2]) + 1}: syntax error"
+    try:
+        first = json.loads(message)["errors"][0]
+    except ValueError:
+        return one_line(ValueError(message)).removeprefix("ValueError: ")
+    symbol, line = first["offendingSymbol"], first["line"]
+    found = list(re.finditer(rf"(?<![^\s()]){re.escape(symbol)}(?![^\s()])", text.split("\n")[line - 1]))
+    column = f", column {found[0].start() + 1}" if len(found) == 1 else ""
+    return f"{symbol} at line {line}{column}: {first['message']}. {first['hint']}"

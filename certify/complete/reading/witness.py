@@ -1,0 +1,125 @@
+"""Witnesses as text: decimals that read back to the floats of a replay and that, read exactly, lie inside the box."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certify.complete.query import Case
+from certify.complete.reading.declared import Declared
+from certify.complete.reading.tokens import evaluate, number
+from certify.errors import BadInput
+
+__all__ = ["read_witness", "witness_text"]
+
+_NAME = re.compile(r"([XY])_(\d{1,18})", re.ASCII)
+_HEADER = re.compile(r"\w+ \w+ \[[\d,]*\]", re.ASCII)
+
+
+def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Case, declared: Declared | None = None) -> str:
+    """The text that states a witness.
+
+    Every number is written so that it reads back to the very same float of its array's type: the shortest such
+    decimal for outputs, and for inputs where that decimal lies inside the box. Elsewhere, and wherever the case has
+    conditions on inputs, the float's exact value is written in full. No number has an exponent.
+
+    Args:
+        x, y: input and output, of any shape, numbered row-major.
+        case: the alternative that x is a witness of; its box has to contain x exactly.
+        declared: writes VNN-LIB 2.0's form, a header for each tensor and then a number a line;
+            without, VNN-LIB 1.0's ``((X_0 v) ... (Y_0 v) ...)``.
+
+    Raises:
+        BadInput: if x is outside of the box, or an output is not finite.
+
+    >>> zero, one = Fraction(0), Fraction(1)
+    >>> print(witness_text(np.float32([0.1, 1]), np.float32([2.5]), Case((zero, zero), (one, one), ())))
+    ((X_0 0.1)
+     (X_1 1.0)
+     (Y_0 2.5))
+    """
+    x, y = x.reshape(-1), y.reshape(-1)
+    shortest = not any(condition.x for condition in case.conditions)
+    inside = [
+        _inside(value, low, high, i, shortest)
+        for i, (value, low, high) in enumerate(zip(x, case.lower, case.upper, strict=True))
+    ]
+    if not np.isfinite(y).all():
+        raise BadInput("the output at the witness is not finite")
+    outside = list(map(_shortest, y))
+    if declared is not None:
+        return "\n".join([str(declared.input), *inside, str(declared.output), *outside])
+    pairs = [
+        f"({letter}_{i} {text})" for letter, texts in (("X", inside), ("Y", outside)) for i, text in enumerate(texts)
+    ]
+    return "(" + "\n ".join(pairs) + ")"
+
+
+def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    """The exact input and output that a text states, in either form.
+
+    Raises:
+        BadInput: if it is neither, or numbers are missing.
+
+    >>> read_witness("((X_0 0.5) (Y_0 -1))")
+    ((Fraction(1, 2),), (Fraction(-1, 1),))
+    """
+    return _read_pairs(text) if text.lstrip().startswith("(") else _read_tensors(text.split("\n"))
+
+
+def _inside(value: np.generic, low: Fraction, high: Fraction, i: int, shortest: bool) -> str:
+    """An input as a decimal that lies between two numbers."""
+    exact = Decimal(value.item())
+    if not (exact.is_finite() and low <= Fraction(exact) <= high):
+        raise BadInput(f"X_{i} = {exact:.9g} is outside of the box of the property")
+    text = _shortest(value)
+    return text if shortest and low <= number(text) <= high else f"{exact:f}"
+
+
+def _shortest(value: np.generic) -> str:
+    """The shortest decimal without exponent that reads back to the same number, by way of float64 as well."""
+    if not isinstance(value, np.floating):
+        return str(value)
+    text = np.format_float_positional(value, unique=True, trim="0")
+    return text if type(value)(float(text)) == value else f"{Decimal(value.item()):f}"
+
+
+def _read_pairs(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    found: dict[str, dict[int, Fraction]] = {"X": {}, "Y": {}}
+
+    def apply(elements: Sequence[Any]) -> None:
+        match elements:
+            case [str(name), str(value)] if parts := _NAME.fullmatch(name):
+                found[parts[1]][int(parts[2])] = number(value)
+            case _ if any(isinstance(element, str) for element in elements):
+                raise BadInput("a witness consists of (X_i value) and (Y_j value)")
+
+    evaluate(text, apply)
+    return _in_order("X", found["X"]), _in_order("Y", found["Y"])
+
+
+def _in_order(letter: str, values: dict[int, Fraction]) -> tuple[Fraction, ...]:
+    for i in range(len(values)):
+        if i not in values:
+            raise BadInput(f"the witness has no {letter}_{i}")
+    return tuple(values[i] for i in range(len(values)))
+
+
+def _read_tensors(lines: Iterable[str]) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    tensors: list[list[Fraction]] = []
+    for line in filter(None, map(str.strip, lines)):
+        if _HEADER.fullmatch(line):
+            tensors.append([])
+        elif tensors:
+            tensors[-1].append(number(line))
+        else:
+            raise BadInput("a witness begins with (X_0 value) or with a tensor's name, type and shape")
+    if len(tensors) != 2:
+        raise BadInput(f"a witness states an input and an output, not {len(tensors)} tensors")
+    return tuple(tensors[0]), tuple(tensors[1])

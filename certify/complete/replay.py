@@ -1,0 +1,129 @@
+"""Proofs checked leaf by leaf: every bound is derived again in float64 with error terms, and no search is believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from certify.bounds.hints import Hint
+from certify.bounds.region import Region
+from certify.complete import neurons
+from certify.complete.boxes import chunk
+from certify.complete.problem import Problem
+from certify.complete.proof import InputProof, NeuronProof, Proof
+from certify.complete.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
+from certify.complete.tree import Tree
+from certify.errors import BadInput
+
+__all__ = ["replayed"]
+
+OTHER = "the proof does not fit this network and property, or was cut or changed: "
+
+Progress = Callable[[int, int], None]
+"""Told how many leaves were bounded, of how many."""
+
+
+@torch.no_grad()
+def replayed(problem: Problem, proof: Proof, progress: Progress = lambda done, total: None) -> Tensor:
+    """Which clauses (regions, clauses) a proof refutes; a claim holds where that is all of them.
+
+    What a proof contains are choices: where to cut, and which planes and multipliers to bound with. Whatever they are,
+    the parts of a tree together hold its root, and the bounds on them hold. So a proof that somebody changed may show
+    less, but nothing that is false.
+
+    Args:
+        problem: the question that the proof should answer.
+        proof: the answer, from wherever it came.
+        progress: told how far it got.
+
+    Raises:
+        BadInput: if the proof is about something of another shape, or is no proof at all.
+    """
+    shape = problem.goals.d.shape[:2]
+    _check("its table of clauses", proof.direct, torch.bool, shape)
+    total = sum(one.tree.roots + len(one.tree.splits[0]) for one in (proof.inputs, *proof.neurons) if one is not None)
+    found = refuted_directly(problem, proof.direct, proof.method)
+    done = 0
+    if proof.inputs is not None:
+        shown = _by_inputs(problem, proof.inputs, lambda leaves: progress(leaves, total))
+        found[proof.inputs.regions] |= shown
+        done = int(proof.inputs.tree.roots + len(proof.inputs.tree.splits[0]))
+    for one in proof.neurons:
+        found[one.region, one.clauses] |= _by_neurons(problem, one)
+        done += len(one.tree.leaves())
+        progress(done, total)
+    return found
+
+
+def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], None]) -> Tensor:
+    """Which clauses (roots, clauses) are refuted on every leaf below a root."""
+    count, clauses, rows = problem.goals.d.shape
+    tree = Tree.of(proof.tree.roots, proof.tree.splits, math.prod(problem.graph.shape))
+    _indices("its regions", proof.regions, (tree.roots,), count)
+    if tree.roots == 0:
+        return proof.rows.new_zeros(0, clauses, dtype=torch.bool)
+    leaves = torch.from_numpy(tree.leaves())
+    _indices("its leaves", proof.nodes, (len(proof.nodes),), tree.size)
+    if not bool(torch.isin(proof.nodes, leaves).all()):
+        raise BadInput(f"{OTHER}it has planes for what is no leaf")
+    shares = sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(problem.graph))
+    _check("its planes", proof.shares, torch.uint8, (len(proof.nodes), clauses, shares))
+    _check("its rows", proof.rows, torch.int64, (len(proof.nodes), clauses))
+    if bool(((proof.rows < 0) | (proof.rows >= rows)).any()):
+        raise BadInput(f"{OTHER}it names rows that do not exist")
+    box = tree.boxes(problem.region.box.rows(proof.regions))
+    root = torch.from_numpy(tree.root())
+    place = torch.full((tree.size,), -1).index_copy(0, proof.nodes, torch.arange(len(proof.nodes)))
+    given = torch.cat([proof.rows, proof.rows.new_zeros(1, clauses)])  # the last one, -1, for leaves without any
+    planes = torch.cat([proof.shares, proof.shares.new_zeros(1, clauses, shares)])
+    missing, done = torch.zeros(tree.roots, clauses, dtype=torch.long), 0
+    for nodes in leaves.split(chunk(problem)):
+        region, at = proof.regions[root[nodes]], place[nodes]
+        ball = None if problem.region.ball is None else problem.region.ball.rows(region)
+        part = Region(box.rows(nodes), ball)
+        shown = refuted(problem, part, problem.goals.of(region), Planes(given[at], planes[at], at >= 0))
+        missing.index_add_(0, root[nodes], (~shown).long())
+        done += len(nodes)
+        progress(done)
+    return missing == 0
+
+
+def _by_neurons(problem: Problem, proof: NeuronProof) -> Tensor:
+    """Which of the clauses (roots,) of one region are refuted on every leaf below them."""
+    regions, clauses, _ = problem.goals.d.shape
+    if not 0 <= proof.region < regions:
+        raise BadInput(f"{OTHER}there is no region {proof.region}")
+    _indices("its clauses", proof.clauses, (proof.tree.roots,), clauses)
+    for hint in proof.hints:
+        _check_hint(problem, hint)
+    _check("its choices", proof.leaves.free, torch.int64, (len(proof.leaves.free),))
+    entries = sum(math.prod(shape) for shape in problem.graph.shapes.values())  # more than can be split
+    proof = replace(proof, tree=Tree.of(proof.tree.roots, proof.tree.splits, entries))
+    try:
+        return neurons.replayed(problem, proof)
+    except (IndexError, KeyError) as wrong:  # planes for other rows than they say, or for none
+        raise BadInput(f"{OTHER}it has planes of another network") from wrong
+
+
+def _check_hint(problem: Problem, hint: Hint) -> None:
+    if hint.name not in problem.graph.shapes:
+        raise BadInput(f"{OTHER}it bounds {hint.name!r}, which is no result of the network")
+    _indices("its entries", hint.entries, (len(hint.entries),), math.prod(problem.graph.shapes[hint.name]))
+    if any(shares.dtype != torch.uint8 for shares in hint.shares.values()):
+        raise BadInput(f"{OTHER}it has planes that are no whole numbers up to 255")
+
+
+def _indices(name: str, values: Tensor, shape: tuple[int, ...], count: int) -> None:
+    """Refuse what are not different indices below ``count``."""
+    _check(name, values, torch.int64, shape)
+    if bool(((values < 0) | (values >= count)).any()) or len(values.unique()) != len(values):
+        raise BadInput(f"{OTHER}{name} are not different numbers from 0 to {count - 1}")
+
+
+def _check(name: str, values: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if values.dtype != dtype or values.shape != shape:
+        raise BadInput(f"{OTHER}{name} are {values.dtype} {tuple(values.shape)} and should be {dtype} {tuple(shape)}")

@@ -1,0 +1,146 @@
+"""From two files to an answer: a network and a property of it, as verification tools exchange them."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import time
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
+from certify.bounds.importers.onnx_import import import_file
+from certify.complete.answer import Answer
+from certify.complete.deadline import Deadline
+from certify.complete.execution import executed
+from certify.complete.portfolio import decide
+from certify.complete.problem import Witness
+from certify.complete.query import Case, Query
+from certify.complete.reading.declared import Property
+from certify.complete.reading.files import read_property
+from certify.complete.reading.witness import witness_text
+from certify.core.evidence import CLAIMS, Claim
+from certify.core.values import one_of
+from certify.errors import BadInput, one_line
+
+__all__ = ["Seconds", "Verification", "verify_file"]
+
+
+class Seconds(NamedTuple):
+    """Time on the wall and of all threads' processors together."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Seconds:
+        """The clocks; only differences mean something."""
+        return cls(time.monotonic(), time.process_time())
+
+    def since(self, begin: Seconds) -> Seconds:
+        """What passed between two readings."""
+        return Seconds(self.wall - begin.wall, self.cpu - begin.cpu)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """What came out for two files.
+
+    Args:
+        answer: the verdict with its evidence.
+        witness: the counterexample as text, in the form that belongs to the property's version; empty unless ``"sat"``.
+        reading: what reading both files and checking the network's import took.
+        deciding: what the rest took.
+    """
+
+    answer: Answer
+    witness: str
+    reading: Seconds
+    deciding: Seconds
+
+
+def verify_file(
+    network: Path | str,
+    prop: Path | str,
+    *,
+    timeout: float | Deadline = 60.0,
+    claim: Claim = "exact",
+    seed: int = 0,
+    workers: int = 1,
+    name: str | None = None,
+) -> Verification:
+    """Find an input that a property allows and its network answers as the property asks, or prove that there is none.
+
+    Args:
+        network: an ONNX file, gzipped or not.
+        prop: VNN-LIB 1.0 or 2.0, gzipped or not.
+        timeout: seconds for everything, or a deadline that began earlier.
+        claim: what ``"unsat"`` is about: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every
+            execution of it in float32 as well.
+        seed: what the search for a witness draws from.
+        workers: threads; no answer depends on it.
+        name: what a VNN-LIB 2.0 property has to call the network; by default it may call it anything.
+
+    Raises:
+        BadInput: if a file is missing or the property cannot be read, is about something else than this network,
+            or allows no input; for a time limit that is not above 0.
+        ModelError, UnsupportedOperator: as :func:`~certify.bounds.importers.onnx_import.import_onnx`.
+        MissingExtra: without onnx and onnxruntime, or without vnnlib for VNN-LIB 2.0.
+
+    >>> import tempfile
+    >>> from onnx import TensorProto, helper
+    >>> x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy")
+    >>> graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    >>> model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> size = folder.joinpath("net.onnx").write_bytes(model.SerializeToString())
+    >>> size = folder.joinpath("negative.vnnlib").write_text('''
+    ... (declare-const X_0 Real) (declare-const Y_0 Real)
+    ... (assert (>= X_0 -1)) (assert (<= X_0 1)) (assert (<= Y_0 -0.5))
+    ... ''')
+    >>> verify_file(folder / "net.onnx", folder / "negative.vnnlib").answer.outcome
+    'unsat'
+    """
+    deadline = timeout if isinstance(timeout, Deadline) else Deadline(timeout)
+    one_of("claim", claim, CLAIMS)
+    begin = Seconds.now()
+    file = _network(Path(network))
+    graph = import_file(file)
+    read = read_property(prop, math.prod(graph.shape), math.prod(graph.output.shape))
+    _check_name(prop, read, name)
+    problem = executed(read.query, file, graph, claim)
+    ready = Seconds.now()
+    answer = decide(problem, deadline, workers=workers, seed=seed)
+    text = "" if answer.witness is None else _text(answer.witness, read)
+    return Verification(answer, text, ready.since(begin), Seconds.now().since(ready))
+
+
+def _network(path: Path) -> OnnxFile:
+    """A file, unpacked if its name says so. A plain one is read by its path, because weights may lie beside it."""
+    if path.suffix != ".gz":
+        return read_onnx(path)
+    try:
+        return read_onnx(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error) as problem:
+        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
+
+
+def _check_name(prop: Path | str, read: Property, name: str | None) -> None:
+    if name is not None and read.declared is not None and read.declared.network != name:
+        raise BadInput(f"{prop} is about network {read.declared.network}, and --network names {name}")
+
+
+def _text(witness: Witness, read: Property) -> str:
+    return witness_text(witness.x, witness.y, _case(witness, read.query), read.declared)
+
+
+def _case(witness: Witness, query: Query) -> Case:
+    """The case that a witness is of, in exact arithmetic: nothing is said to be one before this."""
+    x, y = ([Fraction(v) for v in numbers.reshape(-1).tolist()] for numbers in (witness.x, witness.y))
+    for case in query.cases:
+        if case.holds(x, y):
+            return case
+    raise AssertionError("a search returned an input that is no counterexample; report it")

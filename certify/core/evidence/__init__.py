@@ -1,0 +1,41 @@
+"""What claims are derived from: the counts, margins, proofs or log lines from which a stranger can derive them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from certify.core.evidence.bounds import BoundEvidence
+from certify.core.evidence.claim import CLAIMS, Claim
+from certify.core.evidence.complete import CompleteEvidence
+from certify.core.evidence.lipschitz import LipschitzEvidence, PartNorm
+from certify.core.evidence.published import PublishedEvidence
+from certify.core.evidence.smoothing import Look, SmoothingEvidence
+
+__all__ = [
+    "CLAIMS",
+    "BoundEvidence",
+    "Claim",
+    "CompleteEvidence",
+    "Evidence",
+    "LipschitzEvidence",
+    "Look",
+    "PartNorm",
+    "PublishedEvidence",
+    "SmoothingEvidence",
+    "evidence_from",
+]
+
+Evidence = SmoothingEvidence | BoundEvidence | LipschitzEvidence | CompleteEvidence | PublishedEvidence
+_KINDS: dict[str, type[Evidence]] = {
+    "smoothing": SmoothingEvidence,
+    "bounds": BoundEvidence,
+    "lipschitz": LipschitzEvidence,
+    "complete": CompleteEvidence,
+    "published": PublishedEvidence,
+}
+
+
+def evidence_from(fields: Mapping[str, Any]) -> Evidence:
+    """Evidence of any kind from its fields in JSON; KeyError, TypeError or ValueError where they are no evidence."""
+    return _KINDS[fields["kind"]].from_dict(fields)

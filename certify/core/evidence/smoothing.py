@@ -1,0 +1,132 @@
+"""The counts that a randomized-smoothing radius is derived from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, Literal
+
+from certify.errors import BadInput
+
+__all__ = ["Look", "SmoothingEvidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The votes after ``n`` samples, and the error probability spent on looking at them.
+
+    Args:
+        n: samples drawn so far.
+        counts: votes per class; classes without a vote may be left out. They sum to ``n`` less ``invalid``.
+        alpha: probability of a wrong bound paid for this look; 0 where nothing is claimed from it.
+        invalid: samples for which the model answered NaN or infinity. They count as votes against every class.
+    """
+
+    n: int
+    counts: Mapping[int, int]
+    alpha: float = 0.0
+    invalid: int = 0
+
+    def __post_init__(self) -> None:
+        votes = {int(label): int(count) for label, count in sorted(self.counts.items())}
+        if min(votes.values(), default=0) < 0 or self.invalid < 0 or sum(votes.values()) + self.invalid != self.n:
+            raise BadInput(f"votes {votes} and {self.invalid} invalid samples do not sum to n={self.n}")
+        object.__setattr__(self, "counts", votes)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Look:
+        """Inverse of ``dataclasses.asdict`` after a trip through JSON, whose keys are text."""
+        counts = {int(label): count for label, count in fields["counts"].items()}
+        return cls(fields["n"], counts, fields["alpha"], fields["invalid"])
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothingEvidence:
+    """What a randomized-smoothing radius was derived from (Cohen et al. 2019).
+
+    The class's misses at each look give an upper bound on the probability of missing it, at the alpha of that look, and
+    all of them hold together: ``q_upper`` is the least. The radius is that of the noise law, less ``slack``.
+
+    Args:
+        noise: registered name of the noise law, for example ``"gaussian"``.
+        sigma: its scale, in input units.
+        dimensions: features of one input.
+        chosen_by: what named the class: separate ``"draws"``, the given ``"label"``, or the same ``"votes"`` that
+            are then counted, with half of alpha.
+        selection: the n0 draws that chose the class; None if the class was not chosen by separate draws.
+        looks: the estimation draws, cumulative, with the alpha spent at each look. They never include the selection.
+        later: the looks of the schedule that were not needed any more, each (n, alpha): the whole schedule was fixed
+            beforehand, and all of it is paid for out of alpha.
+        q_upper: the upper confidence bound on the probability that the class is *not* returned: 1 - p_lower,
+            held as its own float because digits of p_lower are lost near 1.
+        rival_upper: the upper confidence bound on the probability of every other class.
+        rival_share: the share of each look's alpha that pays for ``rival_upper``; 0 where that is ``q_upper`` itself.
+        draws_alpha: the part of alpha that pays for draws that are not quite the law's.
+        slack: subtracted from the law's radius: how far the input may be from the point the noise is centred on.
+        assumption: what the certificate takes on trust about the draws.
+        seed: master seed of the noise streams; a block's seed is a hash of it, the input, the stage and the block.
+        block_size: samples per seeded block.
+        generator: which generator drew the blocks, with the library version: the stream depends on both.
+
+    Raises:
+        BadInput: without looks, or for looks that do not ascend, a sigma not above 0, a bound that is no probability.
+    """
+
+    noise: str
+    sigma: float
+    dimensions: int
+    chosen_by: Literal["draws", "label", "votes"]
+    selection: Look | None
+    looks: tuple[Look, ...]
+    later: tuple[tuple[int, float], ...]
+    q_upper: float
+    rival_upper: float
+    rival_share: float
+    draws_alpha: float
+    slack: float
+    assumption: str
+    seed: int
+    block_size: int
+    generator: str
+    kind: Literal["smoothing"] = "smoothing"
+
+    def __post_init__(self) -> None:
+        schedule = [*(look.n for look in self.looks), *(n for n, _ in self.later)]
+        if not self.looks or any(after <= before for before, after in pairwise(schedule)):
+            raise BadInput(f"the looks at the votes have to ascend, got n={schedule}")
+        if not (0 < self.sigma < math.inf and 0 <= self.slack < math.inf):
+            raise BadInput(f"sigma is above 0 and the slack not below it, got {self.sigma} and {self.slack}")
+        if not (0 <= self.q_upper <= 1 and 0 <= self.rival_upper <= 1):
+            raise BadInput(f"bounds on probabilities lie in [0, 1], got {self.q_upper} and {self.rival_upper}")
+
+    @property
+    def n_most(self) -> int:
+        """The samples after which the schedule of looks would have ended."""
+        return self.later[-1][0] if self.later else self.looks[-1].n
+
+    @property
+    def alpha_spent(self) -> float:
+        """The alpha of all looks, taken or not, and of the draws."""
+        planned = (alpha for _, alpha in self.later)
+        return math.fsum([self.draws_alpha, *(look.alpha for look in self.looks), *planned])
+
+    @property
+    def p_lower(self) -> float:
+        """Lower confidence bound on the probability of the returned class, rounded down."""
+        p_lower = 1.0 - self.q_upper
+        return p_lower if Fraction(p_lower) <= 1 - Fraction(self.q_upper) else math.nextafter(p_lower, 0.0)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> SmoothingEvidence:
+        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
+        selection = fields["selection"]
+        rest = {
+            **fields,
+            "selection": None if selection is None else Look.from_dict(selection),
+            "looks": tuple(Look.from_dict(look) for look in fields["looks"]),
+            "later": tuple((int(n), float(alpha)) for n, alpha in fields["later"]),
+        }
+        return cls(**rest)

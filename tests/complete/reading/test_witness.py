@@ -1,0 +1,85 @@
+"""Witnesses: exact inside the box, the same floats when read back, both forms, and refusals."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from certify.complete.query import Case, Condition
+from certify.complete.reading.declared import Declared, Tensor
+from certify.complete.reading.witness import read_witness, witness_text
+from certify.data.dataset import seeded_generator
+from certify.errors import BadInput
+
+DECLARED = Declared("f", Tensor("X", "float32", (1, 64)), Tensor("Y", "float32", (2,)))
+
+
+def point_case(x, conditions=()):
+    """A box that holds these floats and nothing else: only exact decimals are inside."""
+    exact = tuple(Fraction(float(value)) for value in x)
+    return Case(exact, exact, conditions)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("declared", [None, DECLARED])
+def test_floats_read_back_and_lie_inside(dtype, declared):
+    generator = seeded_generator("witness", str(dtype))
+    x = (generator.normal(size=64) * 10.0 ** generator.integers(-40, 30, 64)).astype(dtype)
+    y = generator.normal(size=2).astype(dtype)
+    tight = point_case(x)
+    wide = Case(tuple(low - abs(low) for low in tight.lower), tuple(up + abs(up) for up in tight.upper), ())
+    texts = []
+    for case in (tight, wide):
+        texts.append(witness_text(x, y, case, declared))
+        exact_x, exact_y = read_witness(texts[-1])
+        assert case.holds(exact_x, exact_y)
+        assert np.array_equal(np.array([float(value) for value in exact_x]).astype(dtype), x)
+        assert np.array_equal(np.array([float(value) for value in exact_y]).astype(dtype), y)
+    assert len(texts[1]) < len(texts[0])
+    assert "e" not in texts[0] + texts[1].replace("float", "")
+
+
+def test_conditions_on_inputs_are_met_by_the_text():
+    x = np.float32([0.1, 0.2])
+    total = Fraction(float(x[0])) + Fraction(float(x[1]))
+    condition = Condition(x=((0, Fraction(-1)), (1, Fraction(-1))), y=(), bound=-total)
+    case = Case((Fraction(0),) * 2, (Fraction(1),) * 2, (condition,))
+    assert not case.holds((Fraction("0.1"), Fraction("0.2")), ())
+    exact_x, exact_y = read_witness(witness_text(x, np.float32([1]), case))
+    assert case.holds(exact_x, exact_y)
+
+
+def test_version_2_form():
+    case = Case((Fraction(0),), (Fraction(1),), ())
+    declared = Declared("f", Tensor("A", "float32", (1, 1)), Tensor("B", "int64", (2,)))
+    text = witness_text(np.float32([[0.5]]), np.array([3, -1]), case, declared)
+    assert text == "A float32 [1,1]\n0.5\nB int64 [2]\n3\n-1"
+    assert read_witness(text) == ((Fraction(1, 2),), (3, -1))
+
+
+@pytest.mark.parametrize("value", [1.5, -1e-45, np.nan, np.inf])
+def test_inputs_outside_the_box_are_refused(value):
+    with pytest.raises(BadInput, match="outside of the box"):
+        witness_text(np.float32([value]), np.float32([0]), Case((Fraction(0),), (Fraction(1),), ()))
+
+
+def test_outputs_that_are_not_finite_are_refused():
+    with pytest.raises(BadInput, match="not finite"):
+        witness_text(np.float32([0]), np.float32([np.nan]), Case((Fraction(0),), (Fraction(1),), ()))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("((X_0 1) (X_2 1) (Y_0 1))", "no X_1"),
+        ("((X_0 one))", "one|number"),
+        ("((Z_0 1))", r"\(X_i value\)"),
+        ("0.5", "begins with"),
+        ("X float32 [1]\n0.5", "not 1 tensors"),
+    ],
+)
+def test_malformed_witnesses_are_refused(text, message):
+    with pytest.raises(BadInput, match=message):
+        read_witness(text)

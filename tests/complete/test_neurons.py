@@ -1,0 +1,202 @@
+"""Splitting neurons: verdicts against dense samples, leaves against points of their parts, proofs tampered with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.importers.torch_import import import_module
+from certify.bounds.region import Region
+from certify.bounds.tensors import Interval
+from certify.complete.deadline import Deadline
+from certify.complete.leaves import packed, paths, unpacked
+from certify.complete.neurons import _known, replayed, split_neurons
+from certify.complete.parts import Parts, layers_of, lower_bounds
+from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.proof import NeuronProof
+from certify.complete.tree import Tree
+from certify.errors import BadInput
+
+ROOM = 30.0
+GAIN = {"relu": 1.8, "leaky": 1.8, "sigmoid": 2.0, "conv": 1.5, "pool": 1.5}
+
+
+def network(kind: str, seed: int) -> nn.Module:
+    """A small network of two inputs and three outputs, whose bounds are loose enough to make a search split."""
+    bend = {
+        "relu": nn.ReLU,
+        "leaky": lambda: nn.LeakyReLU(0.1),
+        "sigmoid": nn.Sigmoid,
+        "conv": nn.ReLU,
+        "pool": nn.ReLU,
+    }
+    layers: list[nn.Module]
+    if kind in ("conv", "pool"):
+        first = nn.Sequential(nn.Linear(2, 32), nn.Unflatten(1, (2, 4, 4)), nn.Conv2d(2, 3, 3, padding=1), bend[kind]())
+        rest = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3)] if kind == "pool" else [nn.Flatten(), nn.Linear(48, 3)]
+        layers = [first, *rest]
+    else:
+        layers = [nn.Linear(2, 10), bend[kind](), nn.Linear(10, 10), bend[kind](), nn.Linear(10, 3)]
+    module = nn.Sequential(*layers).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan = parameter[0].numel() if parameter.dim() > 1 else 4
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (GAIN[kind] / fan**0.5))
+    return module
+
+
+def problem_of(kind: str, seed: int, slack: float, claim: str = "exact") -> Problem:
+    """Two clauses, of one and of two rows, that hold with ``slack`` at all points of a grid."""
+    graph = import_module(network(kind, seed), torch.zeros(1, 2))
+    box = Interval(-torch.ones(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64))
+    C = torch.tensor([[[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]], [[-1.0, 0.5, 0.5], [1.0, 1.0, -2.0]]], dtype=torch.float64)
+    goals = Goals(C.unsqueeze(0), None, torch.tensor([[[0.0, -1.0], [0.0, 0.0]]], dtype=torch.float64))
+    axis = torch.linspace(-1, 1, 301, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    everyone = goals.of(torch.zeros(len(grid), dtype=torch.long))
+    values = everyone.values(grid, graph.to(torch.float64).forward(grid))
+    least = torch.stack([values[:, 0, 0].amin(), values[:, 1].amax(1).amin()])
+    d = torch.stack([torch.stack([slack - least[0], -least.new_ones(())]), (slack - least[1]).expand(2)])
+    goals = Goals(goals.C, None, d.unsqueeze(0))
+
+    def examine(x: Tensor) -> Witness | None:
+        x = x.double().clamp(-1, 1)
+        y = graph.to(torch.float64).forward(x)
+        bad = (goals.of(torch.zeros(len(x), dtype=torch.long)).values(x, y) <= 0).all(2).any(1)
+        return Witness(x[bad][0].numpy(), y[bad][0].numpy()) if bool(bad.any()) else None
+
+    return Problem(graph, Region(box), goals, claim, examine)  # type: ignore[arg-type]
+
+
+CLAUSES = torch.arange(2)
+
+
+@pytest.mark.parametrize("kind", ["relu", "leaky", "conv", "sigmoid"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
+    true = problem_of(kind, seed, slack=0.15)
+    proof = split_neurons(true, 0, CLAUSES, Deadline(ROOM))
+    assert isinstance(proof, NeuronProof)
+    assert replayed(true, proof).all()
+    false = problem_of(kind, seed, slack=-1e-3)
+    assert not replayed(false, proof).any()  # the same leaves about clauses that do not hold
+    false = problem_of(kind, seed, slack=-0.05)
+    found = split_neurons(false, 0, CLAUSES, Deadline(2.0 if kind == "sigmoid" else ROOM))
+    assert isinstance(found, Witness) or (kind == "sigmoid" and found is None)  # curves never become linear
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+@pytest.mark.parametrize("kind", ["relu", "sigmoid"])
+def test_no_leaf_is_above_a_point_of_its_part(kind: str, claim: str) -> None:
+    problem = problem_of(kind, 3, slack=0.03, claim=claim)
+    proof = split_neurons(problem, 0, CLAUSES, Deadline(ROOM))
+    assert isinstance(proof, NeuronProof)
+    assert len(proof.tree.splits[0]) > 1
+    neurons = _known(problem, 0, proof.hints)
+    parts = proof.leaves.parts(proof.tree, proof.clauses, neurons)
+    x = torch.rand(4000, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    values = {problem.graph.input: x}
+    for node in problem.exact.nodes:
+        values[node.name] = node.operator.forward(*(values[name] for name in node.inputs))
+    z = neurons.entries(values)[:, parts.entries]  # (points, parts, depth)
+    inside = (parts.side * (z - parts.at) >= 0).all(2)
+    rows = problem.goals.of(torch.zeros(len(x), dtype=torch.long)).values(x, values[problem.graph.output.name])
+    rows = torch.einsum("nbr,br->nb", rows[:, parts.clauses], parts.weights.double())
+    for multiplier in (0.0, 1.0, 7.0, -1.0, -30.0):  # whatever the multipliers
+        lower = lower_bounds(neurons, replace(parts, beta=parts.beta * multiplier + 0.01 * multiplier))
+        assert not (inside & (rows < lower)).any()
+    for name, span in neurons.results.items():
+        box, reached = layers_of(neurons, parts).boxes[name], neurons.entries(values)[:, span]
+        outside = (reached.unsqueeze(1) < box.lower.flatten(1)) | (reached.unsqueeze(1) > box.upper.flatten(1))
+        assert not (inside & outside.any(2)).any()
+    for clause in range(2):  # each point is in a leaf of each clause
+        assert inside[:, parts.clauses == clause].any(1).all()
+
+
+def test_tampered_proofs_refute_nothing_that_does_not_hold() -> None:
+    false = problem_of("relu", 0, slack=-0.01)
+    true = problem_of("relu", 0, slack=0.15)
+    proof = split_neurons(true, 0, CLAUSES, Deadline(ROOM))
+    assert isinstance(proof, NeuronProof)
+    leaves = proof.leaves
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.rand(len(leaves.beta), generator=generator)
+    for beta in (-100 * noise, torch.full_like(noise, torch.nan), torch.full_like(noise, torch.inf), 1e6 * noise):
+        assert not replayed(false, replace(proof, leaves=replace(leaves, beta=beta))).any()
+    for weights in (-leaves.weights, leaves.weights * torch.nan, torch.zeros_like(leaves.weights)):
+        assert not replayed(false, replace(proof, leaves=replace(leaves, weights=weights))).any()
+        assert not replayed(true, replace(proof, leaves=replace(leaves, weights=weights))).any()
+    nodes, entries, at = proof.tree.splits
+    moved = Tree.of(2, (nodes, entries, at + 100), 20)  # parts that hold nothing, and parts that hold everything
+    assert not replayed(false, replace(proof, tree=moved)).any()
+    fewer = Tree.of(2, (nodes[:-1], entries[:-1], at[:-1]), 20)
+    for wrong in (
+        replace(proof, tree=fewer),
+        replace(proof, clauses=torch.tensor([0])),
+        replace(proof, clauses=torch.tensor([0, 2])),
+        replace(proof, region=1),
+        replace(proof, tree=Tree.of(2, (nodes, entries + 20, at), 40)),
+        replace(proof, leaves=replace(leaves, shares=leaves.shares[1:])),
+        replace(proof, leaves=replace(leaves, shares=leaves.shares.float() * 9)),
+        replace(proof, leaves=replace(leaves, free=leaves.free + 20)),
+    ):
+        with pytest.raises(BadInput):
+            replayed(true, wrong)
+
+
+def test_maxima_are_not_split_and_prove_nothing_false() -> None:
+    for seed in range(3):
+        false = problem_of("pool", seed, slack=-0.01)
+        assert not isinstance(split_neurons(false, 0, CLAUSES, Deadline(0.7)), NeuronProof)
+
+
+def test_leaves_are_kept_as_text() -> None:
+    problem = problem_of("relu", 1, slack=0.15)
+    proof = split_neurons(problem, 0, CLAUSES, Deadline(ROOM))
+    assert isinstance(proof, NeuronProof)
+    again = unpacked(packed(proof.leaves))
+    for name in ("free", "shares", "weights", "beta"):
+        assert torch.equal(getattr(again, name), getattr(proof.leaves, name))
+    assert replayed(problem, replace(proof, leaves=again)).all()
+    for text in ("", packed(proof.leaves)[:-8], "AAAA"):
+        with pytest.raises(BadInput, match="cut or changed"):
+            unpacked(text)
+
+
+def test_paths_walk_down_from_the_roots() -> None:
+    tree = Tree(2)
+    tree.grow(np.array([1]), np.array([5]), np.array([0.5]))  # 2, 3
+    tree.grow(np.array([3]), np.array([7]), np.array([-1.0]))  # 4, 5
+    entries, at, side = paths(tree, tree.leaves())
+    assert entries.tolist() == [[0, 0], [5, 0], [5, 7], [5, 7]]
+    assert at.tolist() == [[0, 0], [0.5, 0], [0.5, -1], [0.5, -1]]
+    assert side.tolist() == [[0, 0], [-1, 0], [1, -1], [1, 1]]
+
+
+def test_split_parts_of_different_depths_keep_their_paths_together() -> None:
+    parts = Parts.whole(CLAUSES, torch.ones(2, 1), torch.zeros(2, 0, dtype=torch.uint8))
+    first = parts.of(slice(0, 1)).split(torch.tensor([4]), torch.tensor([0.0]))
+    both = Parts.join([first, parts.of(slice(1, 2))]).split(torch.tensor([1, 2, 3]), torch.zeros(3))
+    assert both.entries.tolist() == [[4, 1], [4, 2], [3, 0]] * 2
+    assert both.side.tolist() == [[-1, -1], [1, -1], [-1, 0], [-1, 1], [1, 1], [1, 0]]
+
+
+def test_the_time_limit_is_looked_at() -> None:
+    problem = problem_of("relu", 0, slack=0.15)
+    assert split_neurons(problem, 0, CLAUSES, Deadline(1e-9)) is None
+
+
+def test_a_network_without_neurons_is_decided_or_given_up() -> None:
+    graph = import_module(nn.Sequential(nn.Linear(2, 2)), torch.zeros(1, 2))
+    box = Interval(torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64))
+    C = torch.ones(1, 1, 1, 2, dtype=torch.float64)
+    for d, proven in ((100.0, True), (-100.0, False)):
+        goals = Goals(C, None, torch.full((1, 1, 1), d, dtype=torch.float64))
+        problem = Problem(graph, Region(box), goals, "exact", lambda x: None)
+        proof = split_neurons(problem, 0, torch.tensor([0]), Deadline(ROOM))
+        assert isinstance(proof, NeuronProof) is proven
