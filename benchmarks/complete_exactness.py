@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -43,12 +43,16 @@ from certify.complete.proof import Proof
 from certify.complete.proof_text import packed, unpacked
 from certify.complete.query import Case, Condition, Query
 from certify.complete.replay import replayed
+from certify.complete.steps import outcome
 from certify.core.evidence import Claim
 from certify.data.dataset import seeded_generator
 
 KINDS: Final = ("dense", "deep", "residual", "convolution")
 MARGINS: Final = (1e-5, 1e-3, 0.1)
 """How far bounds are put from what is exactly reached: beyond the tolerances of linear programs, and float32's."""
+
+WIDE: Final = 3
+"""How many inputs differ: where rows meet in a kink, boxes of one row each get small in all of them."""
 
 Array = NDArray[np.float64]
 
@@ -203,12 +207,13 @@ class Question:
     least: float
 
 
-def questions(network: Network, rng: np.random.Generator, count: int) -> Iterator[Question]:
+def questions(network: Network, rng: np.random.Generator, count: int, margins: Sequence[float]) -> Iterator[Question]:
     """Conjunctions and disjunctions over one or two boxes, some with inputs in their rows, closely true or false."""
     n, m = network.inputs, len(network.layers[-1][1])
     boxes = []
     for _ in range(2):
-        center, width = rng.normal(size=n) * 0.5, rng.uniform(0.1, 1.5, size=n) * (rng.random(n) < 0.9)
+        center, width = rng.normal(size=n) * 0.5, rng.uniform(0.1, 1.5, size=n)
+        width[rng.permutation(n)[WIDE:]] = 0
         # Decimals: most of them are no floats, and some inputs are fixed at one.
         ends = [[Fraction(f"{v:.4f}") for v in side] for side in (center - width, center + width)]
         lower, upper = (np.array([float(v) for v in side]) for side in ends)
@@ -221,7 +226,7 @@ def questions(network: Network, rng: np.random.Generator, count: int) -> Iterato
             B = np.round(rng.normal(size=(r, m)), 0) + np.eye(r, m)
             A = np.round(rng.normal(size=(r, n)), 2) * (rng.random((r, 1)) < 0.25)
             exact = least(found, lower, upper, A, B)
-            margin = float(rng.choice(MARGINS)) * (1 if rng.random() < 0.6 else -1)
+            margin = float(rng.choice(margins)) * (1 if rng.random() < 0.75 else -1)
             conditions = tuple(
                 Condition(_terms(a, 100), _terms(b, 1), Fraction(exact - margin)) for a, b in zip(A, B, strict=True)
             )
@@ -238,7 +243,7 @@ def _terms(numbers: Array, denominator: int) -> tuple[tuple[int, Fraction], ...]
 def by_inputs(problem: Problem, deadline: Deadline) -> Proof | Witness | None:
     """Splitting of inputs alone."""
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
-    found = split_inputs(problem, open, deadline)
+    found = outcome(split_inputs(problem, open, deadline))
     return found if found is None or isinstance(found, Witness) else Proof("crown", ~open, found)
 
 
@@ -247,7 +252,7 @@ def by_neurons(problem: Problem, deadline: Deadline) -> Proof | Witness | None:
     regions, clauses = problem.goals.d.shape[:2]
     parts = []
     for region in range(regions):
-        found = split_neurons(problem, region, torch.arange(clauses), deadline)
+        found = outcome(split_neurons(problem, region, torch.arange(clauses), deadline))
         if found is None or isinstance(found, Witness):
             return found
         parts.append(found)
@@ -273,12 +278,14 @@ def answer(method: str, problem: Problem, query: Query, file: OnnxFile, seconds:
     return "sat" if holds else "a witness that is none"
 
 
-def examined(kind: str, number: int, count: int, seconds: float, claim: Claim = "exact") -> Iterator[tuple[str, ...]]:
+def examined(
+    kind: str, number: int, count: int, seconds: float, claim: Claim = "exact", margins: Sequence[float] = MARGINS
+) -> Iterator[tuple[str, ...]]:
     """One network: its questions' truth, and for each method what it said."""
     rng = seeded_generator("complete exactness", kind, number)
     network = random_network(kind, rng)
     graph = import_file(network.file)
-    for question in questions(network, rng, count):
+    for question in questions(network, rng, count, margins):
         problem = executed(question.query, network.file, graph, claim)
         truth = "unsat" if question.least > 0 else "sat"
         yield truth, *(answer(method, problem, question.query, network.file, seconds) for method in METHODS)

@@ -59,6 +59,14 @@ class BasicBlock(nn.Module):
         return torch.relu(self.conv2(torch.relu(self.conv1(x))) + self.shortcut(x))
 
 
+def mlp(width: int, layers: int) -> nn.Sequential:
+    """So many hidden layers on the 784 pixels of a flattened image."""
+    parts: list[nn.Module] = [nn.Linear(784, width), nn.ReLU()]
+    for _ in range(layers - 1):
+        parts += [nn.Linear(width, width), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Linear(width, 10))
+
+
 def resnet(width: int, layers: int, features: int) -> nn.Sequential:
     """ResNet-2B and ResNet-4B: two blocks a layer."""
     parts: list[tuple[str, nn.Module]] = [("conv1", nn.Conv2d(3, width, 3, 2, 1)), ("relu", nn.ReLU())]
@@ -87,8 +95,12 @@ TORCH: Final = {
     "kw_mnist": Published("convex_adversarial/kw_mnist.pth", _MNIST),
     "kw_mnist_small_0_3": Published("convex_adversarial/mnist_small_0_3.pth", _MNIST),
     "kw_cifar_small_8px": Published("convex_adversarial/cifar_small_8px.pth", _CIFAR, _SDP),
+    "mnist_2_50": Published("mnbab/mnist_2_50_flattened.pyt", partial(mlp, 50, 2)),
     "mnist_cnn_a_adv": Published("abcrown/sdp/mnist_cnn_a_adv.model", _MNIST),
+    "cifar_cnn_a_adv": Published("abcrown/sdp/cifar_cnn_a_adv.model", _CIFAR, _SDP),
+    "cifar_cnn_a_adv4": Published("abcrown/sdp/cifar_cnn_a_adv4.model", _CIFAR, _SDP),
     "cifar_cnn_a_mix": Published("abcrown/sdp/cifar_cnn_a_mix.model", _CIFAR, _SDP),
+    "cifar_cnn_a_mix4": Published("abcrown/sdp/cifar_cnn_a_mix4.model", _CIFAR, _SDP),
     "resnet2b": Published("abcrown/cifar10_resnet/resnet2b.pth", partial(resnet, 8, 1, 1024), _RES),
     "resnet4b": Published("abcrown/cifar10_resnet/resnet4b.pth", partial(resnet, 16, 2, 512), _RES),
 }

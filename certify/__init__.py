@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
     from certify.certifiers.bounds import bound as bound
+    from certify.certifiers.complete import verify as verify
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
     from certify.core.certificate import BoundEvidence as BoundEvidence
     from certify.core.certificate import Certificate as Certificate
+    from certify.core.certificate import CompleteEvidence as CompleteEvidence
     from certify.core.certificate import LipschitzEvidence as LipschitzEvidence
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
     from certify.core.finding import Finding as Finding
@@ -49,6 +51,7 @@ _HOME = {
     "Certificate": "certify.core.certificate",
     "CertifyError": "certify.errors",
     "Classifier": "certify.models.classifier",
+    "CompleteEvidence": "certify.core.certificate",
     "Dataset": "certify.data.dataset",
     "Finding": "certify.core.finding",
     "Gaussian": "certify.smoothing.noise.gaussian",
@@ -72,6 +75,7 @@ _HOME = {
     "smooth": "certify.certifiers.smooth",
     "summarize": "certify.summary.summarize",
     "tune_process": "certify.process",
+    "verify": "certify.certifiers.complete",
 }
 
 __all__ = [
@@ -79,6 +83,7 @@ __all__ = [
     "Certificate",
     "CertifyError",
     "Classifier",
+    "CompleteEvidence",
     "Dataset",
     "Finding",
     "Gaussian",
@@ -102,6 +107,7 @@ __all__ = [
     "smooth",
     "summarize",
     "tune_process",
+    "verify",
 ]
 
 

@@ -38,6 +38,9 @@ ITERATIONS = 20
 RATE, DECAY = 0.5, 0.9
 """Shares lie in [0, 1]: long first steps find the right side, short last ones the place."""
 
+MIXING = 0.3
+"""Weights of rows take shorter steps than shares: they begin at the best row, which is seldom far."""
+
 MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
 """Adam's constants."""
 
@@ -46,7 +49,10 @@ FIRST, NONE = torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
 
 
 class Sharing:
-    """Planes by shares (k, b, r, ...) for each row: those given, or where none are, a search's. Nodes are given theirs when a backward pass first meets them."""
+    """Planes by shares (k, b, r, ...) for each row: those given, or where none are, those of a search.
+
+    Then nodes get theirs when a backward pass first meets them.
+    """
 
     def __init__(self, shares: dict[str, Tensor] | None = None) -> None:
         self.shares = {} if shares is None else shares
@@ -55,6 +61,7 @@ class Sharing:
     def __call__(
         self, layers: Layers, node: Node, A: Coefficients, samples: Samples
     ) -> tuple[Relaxation, Tensor | None]:
+        """The planes at one node, as :data:`~certify.bounds.backward.Planes` asks for them."""
         operator = node.operator
         assert isinstance(operator, Nonlinear)
         entries = held(A)
@@ -90,37 +97,52 @@ def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:
 
 
 def climb(
-    layers: Layers, rows: LinearBounds, samples: Samples, iterations: int | None = None
+    layers: Layers,
+    rows: LinearBounds | Callable[[Tensor], LinearBounds],
+    samples: Samples,
+    iterations: int | None = None,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The best lower bounds found for rows, (b, r), and the shares they were found with: (shares, b, r, ...) by node.
 
     Steps are Adam's (Kingma & Ba 2015), projected to [0, 1].
+
+    Args:
+        layers, samples: as for a backward pass.
+        rows: what is bounded.
+        iterations: steps; None for those of alpha-CROWN.
+        weights: (b, r, n) numbers in [0, 1] to begin with, where ``rows`` is a function of such numbers. Better ones
+            are searched for as well, and come back under the name ``""``, (1, b, r, n).
     """
     sharing = Sharing()
     iterations = ITERATIONS if iterations is None else iterations
-    best = rows.b.new_full(rows.b.shape, -torch.inf)
+    mixing = None if weights is None else weights.clone().unsqueeze(0).requires_grad_()
+    best: Tensor | None = None
     kept: dict[str, Tensor] = {}
     moments: dict[str, tuple[Tensor, Tensor]] = {}
     for iteration in range(iterations + 1):
         with torch.enable_grad():
-            lower = minimum(layers, backward(layers, rows, samples, sharing), samples).lower
+            asked = rows if isinstance(rows, LinearBounds) else rows(mixing[0])  # type: ignore[index]
+            lower = minimum(layers, backward(layers, asked, samples, sharing), samples).lower
             total = lower.sum()
-        better = lower.detach() > best  # NaN is not
-        best = torch.where(better, lower.detach(), best)
-        for name, shares in sharing.shares.items():
+        free = sharing.shares if mixing is None else {**sharing.shares, "": mixing}
+        better = lower.detach() > (-torch.inf if best is None else best)  # NaN is not
+        best = torch.where(better, lower.detach(), -torch.inf if best is None else best)
+        for name, shares in free.items():
             mask = better.reshape(1, *better.shape, *(1,) * (shares.dim() - 3))
             kept[name] = torch.where(mask, shares.detach(), kept[name]) if name in kept else shares.detach().clone()
-        if iteration == iterations or not sharing.shares:
+        if iteration == iterations or not free:
             break
-        names = list(sharing.shares)
-        slopes = torch.autograd.grad(total, [sharing.shares[name] for name in names])
+        slopes = torch.autograd.grad(total, list(free.values()))
         pace = RATE * DECAY**iteration * (1 - SQUARE ** (iteration + 1)) ** 0.5 / (1 - MEAN ** (iteration + 1))
         with torch.no_grad():
-            for name, slope in zip(names, slopes, strict=True):
+            for (name, shares), slope in zip(free.items(), slopes, strict=True):
                 mean, square = moments.setdefault(name, (torch.zeros_like(slope), torch.zeros_like(slope)))
                 mean.lerp_(slope, 1 - MEAN)
                 square.lerp_(slope.square(), 1 - SQUARE)
-                sharing.shares[name].addcdiv_(mean, square.sqrt().add_(TINY), value=pace).clamp_(0, 1)
+                step = pace * (MIXING if name == "" else 1)
+                shares.addcdiv_(mean, square.sqrt().add_(TINY), value=step).clamp_(0, 1)
+    assert best is not None
     return best, kept
 
 

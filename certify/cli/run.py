@@ -31,7 +31,7 @@ def run(
         str | None,
         typer.Option(
             help="smoothing; or a proof, cheap to tight: ibp, crown-ibp, crown, alpha-crown-last, alpha-crown; auto: "
-            "each where needed; lipschitz (l2); or several proofs: ibp,crown"
+            "each where needed; lipschitz (l2); complete: branch and bound; or several proofs: ibp,crown"
         ),
     ] = None,
     norm: Annotated[str | None, typer.Option(help="l2, linf or l1; default: l2 for smoothing, linf for bounds")] = None,
@@ -67,7 +67,12 @@ def run(
         typer.Option(help="exact (default): exact arithmetic; float32: every float32 execution as well (bounds)"),
     ] = None,
     decide: Annotated[
-        bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds)")
+        bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds, complete)")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds per input, 60 if not given (complete)")] = None,
+    gap: Annotated[
+        float | None,
+        typer.Option(help="how near proof and example should come, relative; 0.01 if not given (complete)"),
     ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="bytes to stay within, about: 4G; half of what is free if not given (bounds)")
@@ -105,6 +110,8 @@ def run(
         "batch-size": batch_size,
         "claim": claim,
         "decide": decide,
+        "timeout": timeout,
+        "gap": gap,
         "max-memory": max_memory,
         "attack": attack,
         "attack-option": pairs("attack option", attack_option or []) or None,

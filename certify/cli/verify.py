@@ -13,6 +13,7 @@ import typer
 
 from certify.cli.answering import Answering, answering
 from certify.cli.app import Caller, ExitCode, app
+from certify.cli.proofs import confirm
 from certify.cli.terminal import CLEAR, ticking
 from certify.core.evidence import Claim
 from certify.errors import BadInput
@@ -53,12 +54,24 @@ def verify(
     stats: Annotated[
         Path | None, typer.Option(help="JSON file for the solver's name, subproblems, and where the time went")
     ] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="JSON file for the proof or the witness, which --check confirms later")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="confirm what --proof wrote, bound by bound, instead of searching")
+    ] = None,
 ) -> int:
     """Is there an input that PROP.vnnlib allows and whose output is as it asks?
 
     The first line says sat, and the witness follows; unsat, which is proven; unknown; timeout; or error, and one line
     on standard error says why. The exit code is 0 after an answer, unknown and timeout included, and 2 after an error.
+
+    With --check it says confirmed and what was confirmed, exit code 0; or refuted and why, exit code 1. That takes as
+    long as it takes.
     """
+    if check is not None:
+        net, prop, _ = named_files(files, network or [])
+        return confirm(check, net, prop)
     caller: Caller = context.obj
     begin = caller.begin
     tune_process()
@@ -86,6 +99,10 @@ def verify(
         typer.echo(_sentence(found, timeout), err=True)
     if stats is not None:
         _write(stats, found, start_up)
+    if proof is not None:
+        from certify.complete.proof_file import write_proof
+
+        write_proof(proof, found, net, prop, claim=claim, seed=seed)
     if caller.alone:
         leave(ExitCode.DONE)
     return ExitCode.DONE

@@ -7,7 +7,7 @@ fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +20,7 @@ from certify.complete.parallel import each
 from certify.complete.problem import Problem, Witness
 from certify.complete.proof import InputProof
 from certify.complete.rows import Planes, refuted
+from certify.complete.steps import Steps
 from certify.complete.tree import Tree
 
 __all__ = ["chunk", "split_inputs"]
@@ -34,37 +35,27 @@ MANY = 2**19
 """Beyond this, boxes that are nearly decided go first, so that they do not pile up."""
 
 
-def split_inputs(
-    problem: Problem,
-    open: Tensor,
-    deadline: Deadline,
-    meanwhile: Callable[[], Witness | None] = lambda: None,
-    workers: int = 1,
-) -> InputProof | Witness | None:
+def split_inputs(problem: Problem, open: Tensor, deadline: Deadline, workers: int = 1) -> Steps[InputProof]:
     """Cut boxes of inputs until every open clause is refuted on each, or a witness is found.
+
+    It gives up when the time is over, or when boxes became so small that floats do not tell their ends apart.
 
     Args:
         problem: regions and goals.
         open: (regions, clauses) the clauses left to refute.
         deadline: the time limit.
-        meanwhile: called after each round; may find a witness in its own way.
         workers: threads; no result depends on it.
-
-    Returns:
-        The proof for all regions with open clauses; a witness; or None if the time is over, or boxes became so small
-        that floats do not tell their ends apart.
     """
-    search = _Search(problem, open, workers)
+    search = _Search(problem, open, deadline, workers)
     while len(search.pool) > 0 or search.waiting:
-        if deadline.passed:
-            return None
+        size = search.tree.size
         if (witness := search.round()) is not None:
-            return witness
-        if search.stuck:
-            return None
-        if len(search.pool) > 0 and (witness := meanwhile()) is not None:
-            return witness
-    return search.proof
+            yield witness
+            return
+        if search.stuck or deadline.passed:
+            return
+        yield search.tree.size - size
+    yield search.proof
 
 
 @dataclass(slots=True)
@@ -73,6 +64,7 @@ class _Search:
 
     problem: Problem
     open: Tensor
+    deadline: Deadline
     workers: int
     regions: Tensor = field(init=False)
     tree: Tree = field(init=False)
@@ -100,6 +92,8 @@ class _Search:
         now, self.pool = self.pool.of(chosen), self.pool.of(rest)
         parts = [now.of(part) for part in _slices(len(now), chunk(self.problem))]
         for boxes, seen in zip(parts, each(partial(look, self.problem, self.open), parts, self.workers), strict=True):
+            if self.deadline.passed:
+                return None
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
                 return witness
             if bool(seen.decided.any()):
@@ -114,6 +108,8 @@ class _Search:
         self.waiting = []
         parts = list(_slices(len(boxes), chunk(self.problem)))
         for part, holds in zip(parts, each(partial(self._holds, boxes, planes), parts, self.workers), strict=True):
+            if self.deadline.passed:
+                return
             claimed = boxes.of(part)
             hinted = holds & planes.of(part).given
             self.proven.append((claimed.of(hinted), planes.of(part).of(hinted)))
@@ -141,7 +137,7 @@ class _Search:
     def proof(self) -> InputProof:
         """What a replay needs."""
         boxes, planes = Boxes.join([b for b, _ in self.proven]), Planes.join([p for _, p in self.proven])
-        return InputProof(self.regions, self.tree, boxes.node, planes.rows, planes.shares)
+        return InputProof(self.regions, self.tree, boxes.node, planes.weights, planes.shares)
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

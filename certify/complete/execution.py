@@ -16,6 +16,9 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile
+from certify.bounds.region import Region
+from certify.bounds.rounding import down
+from certify.bounds.tensors import Interval
 from certify.complete.problem import Goals, Problem, Witness, of_query
 from certify.complete.query import Case, Query
 from certify.core.evidence import Claim
@@ -66,6 +69,20 @@ class Execution:
         candidates = sorted(self._promising(points), key=lambda candidate: candidate[0])
         runs = (self._execute(x, group) for _, x, group in candidates[:RUNS])
         return next((witness for witness in runs if witness is not None), None)
+
+    def over(self, problem: Problem) -> Problem:
+        """A problem whose regions hold what is executed: where no float is in a box, what its ends round to.
+
+        The conditions go on being about the point of the box that such an input stands for.
+        """
+        box, goals = problem.region.box, problem.goals
+        low, high = (end.double().reshape(box.shape) for end in self._boxes)
+        low, high = torch.minimum(low, box.lower), torch.maximum(high, box.upper)
+        if goals.D is not None:
+            moved = torch.maximum(box.lower - low, high - box.upper).flatten(1)
+            lost = torch.einsum("bkri,bi->bkr", goals.D.abs(), moved) * (1 + 1e-9)
+            goals = Goals(goals.C, goals.D, torch.where(lost > 0, down(goals.d - lost), goals.d))
+        return replace(problem, region=Region(Interval(low, high)), goals=goals)
 
     def _execute(self, x: Tensor, group: int) -> Witness | None:
         y = self.file.run(x.reshape(1, *self.file.shape))[0]
@@ -158,7 +175,8 @@ def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> Proble
         claim: what proofs hold for.
     """
     problem = of_query(query, graph, claim, lambda points: None)
-    return replace(problem, examine=Execution(file, graph, query, problem.goals).examine)
+    execution = Execution(file, graph, query, problem.goals)
+    return replace(execution.over(problem) if claim == "float32" else problem, examine=execution.examine)
 
 
 def _near_misses(goals: Goals, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from certify.bounds.alpha_crown import climb
 from certify.bounds.backward import backward, minimum, usual_planes
@@ -15,12 +15,12 @@ from certify.bounds.crown import tighten
 from certify.bounds.hints import LEVELS
 from certify.bounds.ibp import propagate
 from certify.bounds.layers import Layers
-from certify.bounds.linear import whole
+from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.part_of_ball import part_of_ball
 from certify.complete.problem import Goals, Problem
-from certify.complete.rows import Planes, chosen_rows, free_nodes, shares_of
+from certify.complete.rows import Planes, free_nodes, mixed_rows
 
 __all__ = ["Boxes", "Look", "look"]
 
@@ -96,19 +96,20 @@ def look(problem: Problem, open: Tensor, boxes: Boxes) -> Look:
     region, empty = part_of_ball(boxes.over(problem.region))
     layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tighten)
     lower = minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower
-    value, rows = lower.reshape(goals.d.shape).max(dim=2)
+    value, row = lower.reshape(goals.d.shape).max(dim=2)
+    best = F.one_hot(row, goals.d.shape[2]).float()
     wanted = open[boxes.region] & ~empty.unsqueeze(1)
     [left] = (~(value > 0) & wanted).any(dim=1).nonzero(as_tuple=True)
-    planes = Planes.none(rows, sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(graph)))
+    planes = Planes.none(len(boxes), problem.goals, graph)
     cuts, points = torch.full((len(boxes),), -1), boxes.lower[:0].reshape(0, *graph.shape).to(problem.graph.dtype)
     if len(left) > 0:
-        below, above = (_plane(layers, goals.of(left), rows[left], left, sign) for sign in (1.0, -1.0))
+        below, above = (_plane(layers, goals.of(left), best[left], left, sign) for sign in (1.0, -1.0))
         part = boxes.of(left)
         corner = torch.where(below[0] > 0, part.lower.unsqueeze(1), part.upper.unsqueeze(1)).float()
         most = (above[0] * corner).sum(dim=2) + above[1]
         # Where the plane above is not positive at the corner, neither is the row: no planes below could be.
         near = (~(value[left] > 0) & (most > 0) & wanted[left]).any(dim=1)
-        planes, value = _searched(layers, goals, planes, value, left[near])
+        planes, value = _searched(layers, goals, planes, best, value, left[near])
         missing = ~(value[left] > 0) & wanted[left]
         sensitive = ((below[0].abs() + above[0].abs()) * missing.unsqueeze(2)).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
@@ -121,22 +122,32 @@ def look(problem: Problem, open: Tensor, boxes: Boxes) -> Look:
     return Look(~missing.any(dim=1), planes, points, cuts, score)
 
 
-def _plane(layers: Layers, goals: Goals, rows: Tensor, samples: Tensor, sign: float) -> tuple[Tensor, Tensor]:
+def _plane(layers: Layers, goals: Goals, weights: Tensor, samples: Tensor, sign: float) -> tuple[Tensor, Tensor]:
     """The plane below (sign 1) or above (-1) one row of each clause: slopes (b, clauses, inputs) and offsets."""
-    bounds = backward(layers, chosen_rows(goals, rows, layers.graph, sign), samples, usual_planes)
+    bounds = backward(layers, mixed_rows(goals, weights, layers, samples, sign), samples, usual_planes)
     return sign * whole(bounds.A[layers.graph.input]).flatten(2), sign * bounds.b
 
 
-def _searched(layers: Layers, goals: Goals, planes: Planes, value: Tensor, samples: Tensor) -> tuple[Planes, Tensor]:
-    """Better planes of one row of each clause for some boxes, and what all bounds (b, clauses) are with them."""
+def _searched(
+    layers: Layers, goals: Goals, planes: Planes, best: Tensor, value: Tensor, samples: Tensor
+) -> tuple[Planes, Tensor]:
+    """Better planes and weights of rows for some boxes, and what all bounds (b, clauses) are with them."""
     if len(samples) == 0:
         return planes, value
-    rows = planes.rows[samples]
-    lower, found = climb(layers, chosen_rows(goals.of(samples), rows, layers.graph), samples, STEPS)
+    mine = goals.of(samples)
+
+    def rows(weights: Tensor) -> LinearBounds:
+        return mixed_rows(mine, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
+
+    lower, found = climb(layers, rows, samples, STEPS, best[samples])
     flat = [found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph)]
-    shares = planes.shares.index_copy(0, samples, (torch.cat(flat, dim=2) * LEVELS).round().to(torch.uint8))
+    shares, weights = (
+        whole.index_copy(0, samples, (part * LEVELS).round().to(torch.uint8))
+        for whole, part in ((planes.shares, torch.cat(flat, dim=2)), (planes.weights, found[""][0]))
+    )
     given = planes.given.index_fill(0, samples, True)
-    return Planes(planes.rows, shares, given), value.index_copy(0, samples, torch.maximum(value[samples], lower))
+    value = value.index_copy(0, samples, torch.maximum(value[samples], lower))
+    return Planes(weights, shares, given), value
 
 
 def _candidates(problem: Problem, boxes: Boxes, corners: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from certify.complete.pool import Pool
 from certify.complete.problem import Problem, Witness
 from certify.complete.program import solved
 from certify.complete.proof import NeuronProof
+from certify.complete.steps import Steps
 from certify.complete.tree import Tree
 from certify.errors import BadInput
 
@@ -46,7 +47,7 @@ NEAR = 1e-4
 
 
 @torch.no_grad()
-def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> NeuronProof | Witness | None:
+def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
     """Refute clauses of one region by splitting neurons, or find a witness.
 
     Args:
@@ -55,9 +56,7 @@ def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Dead
         clauses: (roots,) which of its clauses.
         deadline: the time limit.
 
-    Returns:
-        A proof, a witness, or None: the time is over, or rounding hides what is true of a part on which all neurons are
-        linear.
+    It gives up when the time is over, or where rounding hides what is true of a part on which all neurons are linear.
     """
     part = deadline.part(ROOT_SHARE)
     one = problem.region.rows(slice(region, region + 1))
@@ -67,11 +66,14 @@ def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Dead
     nodes = torch.arange(len(clauses))
     while True:
         if (witness := search.settle(climbed, nodes, deadline)) is not None:
-            return witness
+            yield witness
+            return
         if not len(search.pool):
-            return NeuronProof(region, clauses, hints, search.tree, search.leaves)
+            yield NeuronProof(region, clauses, hints, search.tree, search.leaves)
+            return
         if deadline.passed or search.stuck:
-            return None
+            return
+        yield len(nodes)
         parts, nodes = search.next()
         climbed = climb(search.quick, parts, STEPS, deadline)
 

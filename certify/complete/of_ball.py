@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,25 +11,17 @@ from torch import Tensor
 from certify.attacks.ball import project
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import margin_rows
-from certify.bounds.region import ball
+from certify.bounds.region import Region, ball
 from certify.complete.problem import Goals, Problem, Witness
 from certify.core.evidence import Claim
 from certify.core.norms import distance_up
 from certify.core.threat import ThreatModel
 from certify.models.classifier import INVALID, Classifier
 
-__all__ = ["Question", "Refutation"]
+__all__ = ["Question", "changes_class", "goals_within"]
 
 ALONG = 64
 """Points on the way from an input to an example that are tried at a time."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Refutation(Witness):
-    """An adversarial example: the witness with its distance, rounded up, and the class returned there."""
-
-    distance: float
-    prediction: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,54 +45,44 @@ class Question:
     claim: Claim
 
     def within(self, radius: float) -> Problem:
-        """The problem of one radius: each other class is a clause, and has to stay below."""
-        exact, threat = torch.float64, self.threat
-        C = margin_rows(torch.tensor([self.kept]), self.classifier.num_classes, exact, self.x.device).unsqueeze(2)
-        scale = threat.scale_of(self.x.shape)
-        region = ball(
-            self.x[None].to(exact),
-            torch.tensor([radius], dtype=exact),
-            threat.norm,
-            threat.input_box,
-            None if scale is None else torch.from_numpy(scale),
-        )
-        goals = Goals(C, None, C.new_zeros(C.shape[:3]))
+        """The problem of one radius."""
+        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius)
         return Problem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
 
-    def examine(self, points: Tensor, radius: float) -> Refutation | None:
+    def examine(self, points: Tensor, radius: float) -> Witness | None:
         """The first of some points (n, ...), moved into ball and box, at which the classifier returns another class.
 
         The class is that of a batch of one, the distance is rounded up and not above the radius, and scores with NaN or
-        infinity refute nothing.
+        infinity show nothing.
         """
         points = self._inside(points.detach().float(), radius)
         other = self._changed(points).nonzero().flatten().tolist()
         found = (self._executed(points[i], radius) for i in other)
         return next((one for one in found if one is not None), None)
 
-    def nearer(self, found: Refutation) -> Refutation:
+    def nearer(self, found: Witness) -> Witness:
         """The nearest example on the way from the input to one, as far as two rounds of points can tell."""
         for _ in range(2):
             share = torch.arange(1, ALONG) / ALONG
             step = torch.from_numpy(found.x) - self.x
             points = self.x + step * share.reshape(-1, *(1,) * step.dim())
-            candidates = self._changed(points).nonzero().flatten().tolist()
-            closer = (self._executed(points[i], found.distance) for i in candidates)
+            radius, candidates = self.distance(found), self._changed(points).nonzero().flatten().tolist()
+            closer = (self._executed(points[i], radius) for i in candidates)
             found = next((one for one in closer if one is not None), found)
         return found
+
+    def distance(self, found: Witness) -> float:
+        """How far an example is from the input, rounded up."""
+        return distance_up(self.x.numpy(), found.x, self.threat.norm, self.threat.scale_of(self.x.shape))
 
     def _changed(self, points: Tensor) -> Tensor:
         labels = self.classifier.predict(points).cpu()
         return (labels != self.kept) & (labels != INVALID)
 
-    def _executed(self, x: Tensor, radius: float) -> Refutation | None:
-        """A point examined by itself: in ball and box, with a class of its own."""
-        exact = x.numpy()
-        if not self.threat.contains(self.x.numpy(), exact, radius) or not bool(self._changed(x[None])):
+    def _executed(self, x: Tensor, radius: float) -> Witness | None:
+        if not changes_class(self.classifier, self.x, x, self.kept, self.threat, radius):
             return None
-        scores = self.classifier.scores(x[None])[0].detach().cpu()
-        distance = distance_up(self.x.numpy(), exact, self.threat.norm, self.threat.scale_of(self.x.shape))
-        return Refutation(exact, scores.numpy(), distance, int(scores.argmax()))
+        return Witness(x.numpy(), self.classifier.scores(x[None])[0].detach().cpu().numpy())
 
     def _inside(self, points: Tensor, radius: float) -> Tensor:
         """Points as they are where they lie in ball and box, which projections only approach from inside."""
@@ -113,3 +96,23 @@ class Question:
         weight = None if scale is None else torch.from_numpy(scale)
         moved = project(around, some, radius, threat.norm, threat.input_box, weight)
         return points.index_copy(0, torch.tensor(outside), moved)
+
+
+def goals_within(graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float) -> tuple[Region, Goals]:
+    """The ball of ``radius`` around one input, rounded outward, and a clause for each other class: to stay below."""
+    exact, scale = torch.float64, threat.scale_of(x.shape)
+    C = margin_rows(torch.tensor([kept]), math.prod(graph.output.shape), exact, x.device).unsqueeze(2)
+    features = None if scale is None else torch.from_numpy(scale)
+    region = ball(x[None].to(exact), torch.tensor([radius], dtype=exact), threat.norm, threat.input_box, features)
+    return region, Goals(C, None, C.new_zeros(C.shape[:3]))
+
+
+def changes_class(
+    classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: ThreatModel, radius: float
+) -> bool:
+    """Whether an example is in ball and box around an input, and has a class of its own when executed alone.
+
+    Distances are rounded up, and scores with NaN or infinity are no class.
+    """
+    inside = threat.contains(x.numpy(), example.numpy(), radius)
+    return inside and int(classifier.predict(example[None])[0]) not in (kept, INVALID)

@@ -6,26 +6,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from certify.complete.answer import Answer
 from certify.complete.boxes import split_inputs
 from certify.complete.deadline import Deadline
 from certify.complete.neurons import split_neurons
 from certify.complete.problem import Problem, Witness
-from certify.complete.proof import Proof
+from certify.complete.proof import InputProof, NeuronProof, Proof
 from certify.complete.rows import DIRECT, refuted_directly
 from certify.complete.search import hunt
+from certify.complete.steps import Steps
 
 __all__ = ["decide"]
 
-NARROW = 20
-"""Inputs that can differ, up to which it is they that are split."""
+NARROW, WIDE = 20, 1024
+"""Up to so many inputs that can differ only inputs are split, beyond so many only neurons; in between both in turn."""
+
+BOX = 16
+"""What a box of inputs costs where both are tried, in parts of a region that neurons were split of."""
 
 FIRST, SECOND = 2, 6
 """Pieces of the search for a witness before any bounds, and before branching."""
 
-SELDOM = 16
-"""While branching, a piece after 1, 2, 4, ... rounds, and from then on every so many rounds."""
+OFTEN = 8
+"""While branching, a piece after 1, 2, 4, ... steps, and from then on every so many steps."""
 
 
 @dataclass(slots=True)
@@ -33,7 +38,7 @@ class Hunt:
     """A search for a witness that goes on now and then. What it finds depends on no clock."""
 
     pieces: Iterator[Witness | None]
-    rounds: int = 0
+    steps: int = 0
 
     def go_on(self, count: int = 1) -> Witness | None:
         """Do some more pieces of work."""
@@ -43,9 +48,9 @@ class Hunt:
         return None
 
     def meanwhile(self) -> Witness | None:
-        """Called once a round of branching."""
-        self.rounds += 1
-        due = self.rounds & (self.rounds - 1) == 0 if self.rounds < SELDOM else self.rounds % SELDOM == 0
+        """Called after each step of branching."""
+        self.steps += 1
+        due = self.steps & (self.steps - 1) == 0 if self.steps < OFTEN else self.steps % OFTEN == 0
         return self.go_on() if due else None
 
 
@@ -54,7 +59,7 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
 
     Args:
         problem: regions, and what is to be proven over each.
-        deadline: the time limit. The answer comes soon after it at the latest, once a bound of whole regions is done.
+        deadline: the time limit. The answer comes soon after it at the latest, once the operation under way is done.
         workers: threads; no answer depends on it.
         seed: what the search for a witness draws from.
     """
@@ -62,37 +67,59 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
     if (witness := search.go_on(FIRST)) is not None:
         return Answer("sat", witness, solver="attack")
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
-    if problem.wide <= NARROW:
-        return _by_inputs(problem, open, search, deadline, workers)
-    for method in DIRECT:
-        open &= ~refuted_directly(problem, open, method)
-        if not open.any():
-            return Answer("unsat", proof=Proof(method, ~open), solver=method, subproblems=len(open))
-        if deadline.passed:
-            return Answer("timeout")
-    if (witness := search.go_on(SECOND)) is not None:
-        return Answer("sat", witness, solver="attack")
-    direct, neurons = ~open, []
+    method = DIRECT[-1]
+    if problem.wide > NARROW:
+        for method in DIRECT:
+            open &= ~refuted_directly(problem, open, method)
+            if not open.any():
+                return Answer("unsat", proof=Proof(method, ~open), solver=method, subproblems=len(open))
+            if deadline.passed:
+                return Answer("timeout")
+        if (witness := search.go_on(SECOND)) is not None:
+            return Answer("sat", witness, solver="attack")
+    return _branch(problem, open, method, search, deadline, workers)
+
+
+def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline: Deadline, workers: int) -> Answer:
+    """Whatever fits the width of the inputs, or both by turns: whichever has done less work so far goes on."""
+    ways: dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]] = {}
+    if problem.wide <= WIDE:
+        ways["inputs"] = BOX, split_inputs(problem, open, deadline, workers)
+    if problem.wide > NARROW:
+        ways["neurons"] = 1, _regions(problem, open, deadline)
+    work, count = dict.fromkeys(ways, 0), 0
+    while work:
+        way = min(work, key=work.__getitem__)
+        cost, steps = ways[way]
+        found = next(steps, None)
+        if isinstance(found, Witness):
+            return Answer("sat", found, solver=way, subproblems=count)
+        if isinstance(found, InputProof):
+            return Answer("unsat", None, Proof(method, ~open, found), way, count + found.tree.size)
+        if isinstance(found, tuple):
+            return Answer("unsat", None, Proof(method, ~open, None, found), way, count)
+        if found is None:
+            del work[way]
+            continue
+        work[way] += cost * found
+        count += found
+        if (witness := search.meanwhile()) is not None:
+            return Answer("sat", witness, solver="attack", subproblems=count)
+    if deadline.passed:
+        return Answer("timeout", subproblems=count)
+    return Answer("unknown", subproblems=count, reason="nothing is left to split")
+
+
+def _regions(problem: Problem, open: Tensor, deadline: Deadline) -> Steps[tuple[NeuronProof, ...]]:
+    """Neurons of one region after the other."""
+    proofs = []
     for region in open.any(dim=1).nonzero()[:, 0].tolist():
         [clauses] = open[region].nonzero(as_tuple=True)
-        result = split_neurons(problem, region, clauses, deadline)
-        if isinstance(result, Witness):
-            return Answer("sat", result, solver="neurons")
-        if result is None:
-            return _gave_up(deadline, "no neuron is left to split")
-        neurons.append(result)
-    subproblems = sum(one.tree.size for one in neurons)
-    return Answer("unsat", None, Proof(method, direct, None, tuple(neurons)), "neurons", subproblems)
-
-
-def _by_inputs(problem: Problem, open: torch.Tensor, search: Hunt, deadline: Deadline, workers: int) -> Answer:
-    result = split_inputs(problem, open, deadline, search.meanwhile, workers)
-    if isinstance(result, Witness):
-        return Answer("sat", result, solver="inputs")
-    if result is None:
-        return _gave_up(deadline, "boxes of inputs became too small to cut")
-    return Answer("unsat", None, Proof("crown", ~open, result), "inputs", result.tree.size)
-
-
-def _gave_up(deadline: Deadline, reason: str) -> Answer:
-    return Answer("timeout") if deadline.passed else Answer("unknown", reason=reason)
+        for found in split_neurons(problem, region, clauses, deadline):
+            if isinstance(found, NeuronProof):
+                proofs.append(found)
+                break
+            yield found
+        else:
+            return
+    yield tuple(proofs)

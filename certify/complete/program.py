@@ -41,6 +41,8 @@ def solved(neurons: Neurons, part: Parts) -> tuple[Parts, Tensor]:
     zero = torch.zeros(1, depth, dtype=graph.dtype)
     splits = backward(layers, LinearBounds(A, zero, zero), EVERY, met)
     z, off = _input(neurons, splits, depth), splits.b[0] - (part.side * part.at)[0, :depth].to(graph.dtype)
+    if not all(bool(values.isfinite().all()) for values in (c, d, z, off)):
+        return part, layers.region.box.lower
     price = MOST * float(c.abs().max().clamp(min=1.0))
     ends = [end.flatten().numpy() for end in (layers.region.box.lower, layers.region.box.upper)]
     found = linprog(

@@ -21,13 +21,14 @@ class InputProof:
         regions: (roots,) the regions of the problem that are the roots of the tree.
         tree: how they were cut; entries are flat indices of the input.
         nodes: (m,) the leaves that have planes of their own.
-        rows, shares: which they are, (m, clauses) and (m, clauses, shares of all neurons), for one row of each clause.
+        weights, shares: which they are, for one row of each clause: (m, clauses, rows) parts of a sum of its rows, and
+            (m, clauses, shares of all neurons), whole numbers up to 255.
     """
 
     regions: Tensor
     tree: Tree
     nodes: Tensor
-    rows: Tensor
+    weights: Tensor
     shares: Tensor
 
 

@@ -62,7 +62,7 @@ def unpacked(text: str) -> Proof:
         head, tail = int.from_bytes(sizes[:8], "big"), int.from_bytes(sizes[8:], "big")
         if head > HEAD or tail > SHARE * free_memory():
             raise BadInput(f"the proof takes {head + tail:,} bytes, more than this machine has to spare for it")
-        contents = json.loads(_exactly(take, head)) if head else None
+        contents: Any = json.loads(_exactly(take, head))
         numbers = _Read(_exactly(take, tail))
         if take.decompress(take.unconsumed_tail, 1) or not take.eof or take.unused_data:
             raise BadInput(UNREADABLE)
@@ -128,7 +128,7 @@ def _contents_of_inputs(numbers: _Written, proof: InputProof) -> Mapping[str, An
         "regions": numbers.put(WHOLE, proof.regions),
         "splits": _contents_of_splits(numbers, proof.tree),
         "nodes": numbers.put(WHOLE, proof.nodes),
-        "rows": numbers.put(WHOLE, proof.rows),
+        "weights": numbers.put(BYTE, proof.weights),
         "shares": numbers.put(BYTE, proof.shares),
     }
 
@@ -136,8 +136,9 @@ def _contents_of_inputs(numbers: _Written, proof: InputProof) -> Mapping[str, An
 def _inputs(numbers: _Read, contents: Any) -> InputProof:
     regions = numbers.take(WHOLE, contents["regions"], 1)
     tree = _tree(numbers, contents["splits"], len(regions))
-    nodes, rows = (numbers.take(WHOLE, contents[name], axes) for name, axes in (("nodes", 1), ("rows", 2)))
-    return InputProof(regions, tree, nodes, rows, numbers.take(BYTE, contents["shares"], 3))
+    nodes = numbers.take(WHOLE, contents["nodes"], 1)
+    weights, shares = (numbers.take(BYTE, contents[name], 3) for name in ("weights", "shares"))
+    return InputProof(regions, tree, nodes, weights, shares)
 
 
 def _contents_of_neurons(numbers: _Written, proof: NeuronProof) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""A question about a network in exact numbers: is there an input, in one of some boxes, whose output is of this kind?"""
+"""A question about a network in exact numbers: has an input in one of some boxes an output of this kind?"""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def replayed(problem: Problem, proof: Proof, progress: Progress = lambda done, t
         found[proof.inputs.regions] |= shown
         done = int(proof.inputs.tree.roots + len(proof.inputs.tree.splits[0]))
     for one in proof.neurons:
-        found[one.region, one.clauses] |= _by_neurons(problem, one)
+        shown = _by_neurons(problem, one)  # which looks at the indices first
+        found[one.region, one.clauses] |= shown
         done += len(one.tree.leaves())
         progress(done, total)
     return found
@@ -65,20 +66,20 @@ def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], No
     tree = Tree.of(proof.tree.roots, proof.tree.splits, math.prod(problem.graph.shape))
     _indices("its regions", proof.regions, (tree.roots,), count)
     if tree.roots == 0:
-        return proof.rows.new_zeros(0, clauses, dtype=torch.bool)
+        return torch.zeros(0, clauses, dtype=torch.bool)
     leaves = torch.from_numpy(tree.leaves())
     _indices("its leaves", proof.nodes, (len(proof.nodes),), tree.size)
     if not bool(torch.isin(proof.nodes, leaves).all()):
         raise BadInput(f"{OTHER}it has planes for what is no leaf")
     shares = sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(problem.graph))
     _check("its planes", proof.shares, torch.uint8, (len(proof.nodes), clauses, shares))
-    _check("its rows", proof.rows, torch.int64, (len(proof.nodes), clauses))
-    if bool(((proof.rows < 0) | (proof.rows >= rows)).any()):
-        raise BadInput(f"{OTHER}it names rows that do not exist")
+    _check("its weights", proof.weights, torch.uint8, (len(proof.nodes), clauses, rows))
     box = tree.boxes(problem.region.box.rows(proof.regions))
     root = torch.from_numpy(tree.root())
     place = torch.full((tree.size,), -1).index_copy(0, proof.nodes, torch.arange(len(proof.nodes)))
-    given = torch.cat([proof.rows, proof.rows.new_zeros(1, clauses)])  # the last one, -1, for leaves without any
+    given = torch.cat(
+        [proof.weights, proof.weights.new_zeros(1, clauses, rows)]
+    )  # the last one, -1, for leaves without any
     planes = torch.cat([proof.shares, proof.shares.new_zeros(1, clauses, shares)])
     missing, done = torch.zeros(tree.roots, clauses, dtype=torch.long), 0
     for nodes in leaves.split(chunk(problem)):

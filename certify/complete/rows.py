@@ -15,14 +15,17 @@ from certify.bounds.crown import CHUNK, tighten
 from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS
 from certify.bounds.ibp import propagate
-from certify.bounds.linear import LinearBounds
+from certify.bounds.layers import Layers
+from certify.bounds.linear import LinearBounds, Samples
 from certify.bounds.region import Region
+from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
+from certify.bounds.tensors import flat
 from certify.complete.part_of_ball import part_of_ball
 from certify.complete.problem import Goals, Problem
 from certify.core.values import one_of
 
-__all__ = ["DIRECT", "Planes", "chosen_rows", "free_nodes", "refuted", "refuted_directly", "shares_of"]
+__all__ = ["DIRECT", "Planes", "free_nodes", "mixed_rows", "refuted", "refuted_directly", "shares_of"]
 
 DIRECT = ("ibp", "crown")
 """What can refute clauses over whole regions, the cheap one first. The second one refutes what the first one does."""
@@ -30,28 +33,29 @@ DIRECT = ("ibp", "crown")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
-    """Planes for one row of each clause, found by a search.
+    """Planes for one row of each clause, a sum of its rows, found by a search.
 
     Args:
-        rows: (n, clauses) which row.
+        weights: (n, clauses, rows) whole numbers up to LEVELS, the parts of the sum.
         shares: (n, clauses, shares of all neurons) whole numbers up to LEVELS, in the order of :func:`free_nodes`.
         given: (n,) whether there are any; elsewhere CROWN's own do.
     """
 
-    rows: Tensor
+    weights: Tensor
     shares: Tensor
     given: Tensor
 
     def of(self, which: Tensor | slice) -> Planes:
         """Those of some boxes."""
-        return Planes(self.rows[which], self.shares[which], self.given[which])
+        return Planes(self.weights[which], self.shares[which], self.given[which])
 
     @classmethod
-    def none(cls, rows: Tensor, count: int) -> Planes:
-        """CROWN's own, where neurons have ``count`` shares."""
-        return cls(
-            rows, rows.new_zeros(*rows.shape, count, dtype=torch.uint8), torch.zeros(len(rows), dtype=torch.bool)
-        )
+    def none(cls, count: int, goals: Goals, graph: Graph) -> Planes:
+        """CROWN's own, for ``count`` boxes."""
+        _, clauses, rows = goals.d.shape
+        shares = sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(graph))
+        weights, planes = (torch.zeros(count, clauses, n, dtype=torch.uint8) for n in (rows, shares))
+        return cls(weights, planes, torch.zeros(count, dtype=torch.bool))
 
     @classmethod
     def join(cls, parts: Sequence[Planes]) -> Planes:
@@ -62,7 +66,7 @@ class Planes:
 def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes) -> Tensor:
     """Which clauses (b, clauses) are proven to be refuted over regions: float64, error terms, and nothing believed.
 
-    Whatever the planes are, they are sound; a row that does not exist is an error.
+    Whatever the planes and weights are, they are sound.
     """
     graph, everyone = problem.exact, slice(None)
     region, empty = part_of_ball(region)
@@ -77,7 +81,7 @@ def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes) -> T
             part = shares[:, :, begin : begin + count]
             sharing[node.name] = part.unflatten(2, (shares_of(node), *node.shape)).movedim(2, 0)
             begin += count
-        rows = chosen_rows(goals.of(samples), planes.rows[samples], graph)
+        rows = mixed_rows(goals.of(samples), planes.weights[samples].double(), layers, samples)
         lower = minimum(layers, backward(layers, rows, samples, Sharing(sharing)), samples).lower
         found = found.index_copy(0, samples, found[samples] | (lower > 0))
     return found
@@ -117,13 +121,29 @@ def shares_of(node: Node) -> int:
     return node.operator.shares if isinstance(node.operator, Nonlinear) else 0
 
 
-def chosen_rows(goals: Goals, rows: Tensor, graph: Graph, sign: float = 1.0) -> LinearBounds:
-    """One row of each clause, (b, clauses) rows, or its negative."""
+def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples, sign: float = 1.0) -> LinearBounds:
+    """The rows of each clause, weighed and added up to one: (b, clauses) rows, and what adding up may have lost.
 
-    def taken(values: Tensor) -> Tensor:
-        index = rows.reshape(*rows.shape, 1, *(1,) * (values.dim() - 3))
-        return sign * values.gather(2, index.expand(*rows.shape, 1, *values.shape[3:])).squeeze(2)
+    Where all rows are at most 0, so is every sum of them with weights >= 0: a positive one refutes the clause.
 
-    C, d = taken(goals.C), taken(goals.d)
-    D = None if goals.D is None else taken(goals.D).unsqueeze(2)
-    return Goals(C.unsqueeze(2), D, d.unsqueeze(2)).rows(graph)
+    Args:
+        goals: of b regions.
+        weights: (b, clauses, rows), not negative.
+        layers, samples: what is known of the network's input and output, and which of its regions these are.
+        sign: -1 for the negative of it.
+    """
+
+    def mixed(values: Tensor) -> Tensor:
+        return torch.einsum("bkr,bkr...->bk...", weights, values)
+
+    graph, (count, clauses, rows) = layers.graph, goals.d.shape
+    parts = {graph.output.name: goals.C} if goals.D is None else {graph.output.name: goals.C, graph.input: goals.D}
+    A = {name: sign * mixed(one).reshape(count, clauses, *graph.shapes[name]) for name, one in parts.items()}
+    d = mixed(goals.d)
+    if not layers.outward:
+        return LinearBounds(A, sign * d, torch.zeros_like(d))
+    size = mixed(goals.d.abs())
+    for name, one in parts.items():
+        size = size + torch.einsum("bki,bi->bk", mixed(one.abs()), flat(layers.boxes[name].magnitude()[samples], 1))
+    terms = rows + 8
+    return LinearBounds(A, sign * d, gamma(terms, d.dtype) * size + terms * smallest(d.dtype))

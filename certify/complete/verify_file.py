@@ -15,9 +15,9 @@ from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.complete.answer import Answer
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed
+from certify.complete.execution import executed, stated
 from certify.complete.portfolio import decide
-from certify.complete.problem import Witness
+from certify.complete.problem import Problem, Witness
 from certify.complete.query import Case, Query
 from certify.complete.reading.declared import Property
 from certify.complete.reading.files import read_property
@@ -26,7 +26,7 @@ from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of
 from certify.errors import BadInput, one_line
 
-__all__ = ["Seconds", "Verification", "verify_file"]
+__all__ = ["Posed", "Seconds", "Verification", "posed", "verify_file"]
 
 
 class Seconds(NamedTuple):
@@ -105,17 +105,38 @@ def verify_file(
     'unsat'
     """
     deadline = timeout if isinstance(timeout, Deadline) else Deadline(timeout)
-    one_of("claim", claim, CLAIMS)
     begin = Seconds.now()
+    asked = posed(network, prop, claim, name)
+    ready = Seconds.now()
+    answer = decide(asked.problem, deadline, workers=workers, seed=seed)
+    text = "" if answer.witness is None else _text(answer.witness, asked.read)
+    return Verification(answer, text, ready.since(begin), Seconds.now().since(ready))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posed:
+    """Two files that were read: what executes the network, the property, and what is to be proven."""
+
+    file: OnnxFile
+    read: Property
+    problem: Problem
+
+
+def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None = None) -> Posed:
+    """Read a network and a property of it.
+
+    Args:
+        network, prop, claim, name: as in :func:`verify_file`.
+
+    Raises:
+        BadInput, ModelError, UnsupportedOperator, MissingExtra: as :func:`verify_file`.
+    """
+    one_of("claim", claim, CLAIMS)
     file = _network(Path(network))
     graph = import_file(file)
     read = read_property(prop, math.prod(graph.shape), math.prod(graph.output.shape))
     _check_name(prop, read, name)
-    problem = executed(read.query, file, graph, claim)
-    ready = Seconds.now()
-    answer = decide(problem, deadline, workers=workers, seed=seed)
-    text = "" if answer.witness is None else _text(answer.witness, read)
-    return Verification(answer, text, ready.since(begin), Seconds.now().since(ready))
+    return Posed(file, read, executed(read.query, file, graph, claim))
 
 
 def _network(path: Path) -> OnnxFile:
@@ -139,8 +160,8 @@ def _text(witness: Witness, read: Property) -> str:
 
 def _case(witness: Witness, query: Query) -> Case:
     """The case that a witness is of, in exact arithmetic: nothing is said to be one before this."""
-    x, y = ([Fraction(v) for v in numbers.reshape(-1).tolist()] for numbers in (witness.x, witness.y))
+    y = [Fraction(v) for v in witness.y.reshape(-1).tolist()]
     for case in query.cases:
-        if case.holds(x, y):
+        if case.holds(stated(witness.x, case), y):
             return case
     raise AssertionError("a search returned an input that is no counterexample; report it")

@@ -136,7 +136,7 @@ class Certificate:
         if not isinstance(evidence, CompleteEvidence) or label is None:
             return None
         distance, declared = evidence.falsified, self.threat.radii
-        settings = {"claim": evidence.claim, "timeout": evidence.timeout, "gap": evidence.gap}
+        settings: dict[str, Any] = {"claim": evidence.claim, "timeout": evidence.timeout, "gap": evidence.gap}
         if self.threat.scale is not None:
             settings["scale"] = self.threat.scale_digest
         return Finding(

@@ -51,6 +51,8 @@ class Settings:
     batch_size: int | None = None
     claim: str | None = None
     decide: bool | None = None
+    timeout: float | None = None
+    gap: float | None = None
     max_memory: Bytes | None = None
     attack: str = "none"
     attack_option: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +118,8 @@ _OPTIONS = (
     "batch_size",
     "claim",
     "decide",
+    "timeout",
+    "gap",
     "max_memory",
 )
 

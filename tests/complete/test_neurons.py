@@ -18,6 +18,7 @@ from certify.complete.neurons import _known, replayed, split_neurons
 from certify.complete.parts import Parts, layers_of, lower_bounds
 from certify.complete.problem import Goals, Problem, Witness
 from certify.complete.proof import NeuronProof
+from certify.complete.steps import outcome
 from certify.complete.tree import Tree
 from certify.errors import BadInput
 
@@ -80,13 +81,13 @@ CLAUSES = torch.arange(2)
 @pytest.mark.parametrize("seed", [2, 3])
 def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
     true = problem_of(kind, seed, slack=0.15)
-    proof = split_neurons(true, 0, CLAUSES, Deadline(ROOM))
+    proof = outcome(split_neurons(true, 0, CLAUSES, Deadline(ROOM)))
     assert isinstance(proof, NeuronProof)
     assert replayed(true, proof).all()
     false = problem_of(kind, seed, slack=-1e-3)
     assert not replayed(false, proof).any()  # the same leaves about clauses that do not hold
     false = problem_of(kind, seed, slack=-0.05)
-    found = split_neurons(false, 0, CLAUSES, Deadline(2.0 if kind == "sigmoid" else ROOM))
+    found = outcome(split_neurons(false, 0, CLAUSES, Deadline(2.0 if kind == "sigmoid" else ROOM)))
     assert isinstance(found, Witness) or (kind == "sigmoid" and found is None)  # curves never become linear
 
 
@@ -94,7 +95,7 @@ def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
 @pytest.mark.parametrize("kind", ["relu", "sigmoid"])
 def test_no_leaf_is_above_a_point_of_its_part(kind: str, claim: str) -> None:
     problem = problem_of(kind, 3, slack=0.03, claim=claim)
-    proof = split_neurons(problem, 0, CLAUSES, Deadline(ROOM))
+    proof = outcome(split_neurons(problem, 0, CLAUSES, Deadline(ROOM)))
     assert isinstance(proof, NeuronProof)
     assert len(proof.tree.splits[0]) > 1
     neurons = _known(problem, 0, proof.hints)
@@ -121,7 +122,7 @@ def test_no_leaf_is_above_a_point_of_its_part(kind: str, claim: str) -> None:
 def test_tampered_proofs_refute_nothing_that_does_not_hold() -> None:
     false = problem_of("relu", 0, slack=-0.01)
     true = problem_of("relu", 0, slack=0.15)
-    proof = split_neurons(true, 0, CLAUSES, Deadline(ROOM))
+    proof = outcome(split_neurons(true, 0, CLAUSES, Deadline(ROOM)))
     assert isinstance(proof, NeuronProof)
     leaves = proof.leaves
     generator = torch.Generator().manual_seed(2)
@@ -152,12 +153,12 @@ def test_tampered_proofs_refute_nothing_that_does_not_hold() -> None:
 def test_maxima_are_not_split_and_prove_nothing_false() -> None:
     for seed in range(3):
         false = problem_of("pool", seed, slack=-0.01)
-        assert not isinstance(split_neurons(false, 0, CLAUSES, Deadline(0.7)), NeuronProof)
+        assert not isinstance(outcome(split_neurons(false, 0, CLAUSES, Deadline(0.7))), NeuronProof)
 
 
 def test_leaves_are_kept_as_text() -> None:
     problem = problem_of("relu", 1, slack=0.15)
-    proof = split_neurons(problem, 0, CLAUSES, Deadline(ROOM))
+    proof = outcome(split_neurons(problem, 0, CLAUSES, Deadline(ROOM)))
     assert isinstance(proof, NeuronProof)
     again = unpacked(packed(proof.leaves))
     for name in ("free", "shares", "weights", "beta"):
@@ -188,7 +189,7 @@ def test_split_parts_of_different_depths_keep_their_paths_together() -> None:
 
 def test_the_time_limit_is_looked_at() -> None:
     problem = problem_of("relu", 0, slack=0.15)
-    assert split_neurons(problem, 0, CLAUSES, Deadline(1e-9)) is None
+    assert outcome(split_neurons(problem, 0, CLAUSES, Deadline(1e-9))) is None
 
 
 def test_a_network_without_neurons_is_decided_or_given_up() -> None:
@@ -198,5 +199,5 @@ def test_a_network_without_neurons_is_decided_or_given_up() -> None:
     for d, proven in ((100.0, True), (-100.0, False)):
         goals = Goals(C, None, torch.full((1, 1, 1), d, dtype=torch.float64))
         problem = Problem(graph, Region(box), goals, "exact", lambda x: None)
-        proof = split_neurons(problem, 0, torch.tensor([0]), Deadline(ROOM))
+        proof = outcome(split_neurons(problem, 0, torch.tensor([0]), Deadline(ROOM)))
         assert isinstance(proof, NeuronProof) is proven

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -34,7 +35,7 @@ def number(text: str) -> Fraction:
     """The exact value of a decimal.
 
     Raises:
-        BadInput: if it is none, or has an exponent beyond any floating-point format.
+        BadInput: if it is none, or is beyond any floating-point format.
 
     >>> number("-1.5e-1")
     Fraction(-3, 20)
@@ -47,7 +48,10 @@ def number(text: str) -> Fraction:
     if abs(power) > _LARGEST_EXPONENT or len(whole) + len(decimals) > _LARGEST_EXPONENT // 2:
         raise BadInput("beyond every floating-point format")
     digits = int(sign + whole + decimals)
-    return Fraction(digits, 10**-power) if power < 0 else Fraction(digits * 10**power)
+    value = Fraction(digits, 10**-power) if power < 0 else Fraction(digits * 10**power)
+    if abs(value) > sys.float_info.max:
+        raise BadInput("beyond every floating-point format")
+    return value
 
 
 def evaluate(text: str, apply: Callable[[list[Any]], Any]) -> list[Any]:

@@ -31,7 +31,9 @@ def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Case, declared:
 
     Args:
         x, y: input and output, of any shape, numbered row-major.
-        case: the alternative that x is a witness of; its box has to contain x exactly.
+        case: the alternative that x is a witness of; its box has to contain x exactly. A side of the box that is too
+            short to contain any float, such as an input fixed at 0.3, is written as it is stated, if that is what
+            rounds to x.
         declared: writes VNN-LIB 2.0's form, a header for each tensor and then a number a line;
             without, VNN-LIB 1.0's ``((X_0 v) ... (Y_0 v) ...)``.
 
@@ -74,12 +76,31 @@ def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 
 
 def _inside(value: np.generic, low: Fraction, high: Fraction, i: int, shortest: bool) -> str:
-    """An input as a decimal that lies between two numbers."""
+    """An input as a decimal between two numbers; where no float is between them, the one that rounds to it."""
     exact = Decimal(value.item())
-    if not (exact.is_finite() and low <= Fraction(exact) <= high):
-        raise BadInput(f"X_{i} = {exact:.9g} is outside of the box of the property")
-    text = _shortest(value)
-    return text if shortest and low <= number(text) <= high else f"{exact:f}"
+    if not exact.is_finite():
+        raise BadInput(f"X_{i} = {exact} is outside of the box of the property")
+    if low <= Fraction(exact) <= high:
+        text = _shortest(value)
+        return text if shortest and low <= number(text) <= high else f"{exact:f}"
+    inward = np.nextafter(value, type(value)(np.inf if Fraction(exact) < low else -np.inf))
+    if not low <= Fraction(inward.item()) <= high:
+        for text in filter(None, map(_decimal, (low, high))):
+            if type(value)(float(text)) == value:
+                return text
+    raise BadInput(f"X_{i} = {exact:.9g} is outside of the box of the property")
+
+
+def _decimal(value: Fraction) -> str:
+    """A number in full; nothing if it has no end."""
+    twos, fives = value.denominator, 0
+    while twos % 5 == 0:
+        twos, fives = twos // 5, fives + 1
+    if twos & (twos - 1):
+        return ""
+    places = max(twos.bit_length() - 1, fives)
+    digits = int(value * 10**places)
+    return f"{Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -places)):f}"
 
 
 def _shortest(value: np.generic) -> str:

@@ -1,4 +1,4 @@
-"""What claims are derived from: the counts, margins, proofs or log lines from which a stranger can derive them again."""
+"""What claims are derived from: counts, margins, proofs or log lines, from which a stranger can derive them again."""
 
 from __future__ import annotations
 

@@ -1,0 +1,268 @@
+"""Complete verification as a certifier: a proof on one side of the true radius, an example on the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from certify.attacks.base import Target
+from certify.attacks.plain import Plain
+from certify.bounds.graph import Graph
+from certify.bounds.radii.margins import claimable
+from certify.bounds.radii.radius import REACH
+from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.deterministic import Proof, certificates, graph_of
+from certify.complete.deadline import Deadline
+from certify.complete.of_ball import Question
+from certify.complete.proof_text import packed
+from certify.complete.radius import Ends, bracketed, decided
+from certify.core.certificate import Certificate, CompleteEvidence
+from certify.core.evidence import CLAIMS, Claim
+from certify.core.example import Example
+from certify.core.norms import Norm
+from certify.core.rounding import round_down, round_up
+from certify.core.threat import ThreatModel
+from certify.core.values import number, one_of, whole
+from certify.core.verdict import Verdict
+from certify.data.batch import Batch
+from certify.errors import BadInput, ModelError
+from certify.models.classifier import Classifier, need_classifier
+
+__all__ = ["GAP", "Complete", "verify"]
+
+GAP = 0.01
+"""The relative width of a bracket that is asked for by default."""
+
+
+@CERTIFIERS.register("complete")
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Certify the network itself, and look for what refutes that, until one of the two is found.
+
+    Args:
+        claim: what is proven: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every execution of it
+            in float32 as well.
+        timeout: seconds for each input.
+        gap: how near the proven radius and the nearest example should come, relative to the latter.
+        decide: decide the declared radii and search no further: the radius is the largest declared one proven.
+        seed: what the search for examples draws from.
+        workers: threads; no answer depends on it.
+
+    Raises:
+        BadInput: for an unknown claim, a time limit that is not finite and above 0, a gap not between 0 and 1, a
+            ``decide`` that is not true or false, fewer than one worker.
+    """
+
+    claim: Claim = "exact"
+    timeout: float = 60.0
+    gap: float = GAP
+    decide: bool = False
+    seed: int = 0
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        one_of("claim", self.claim, CLAIMS)
+        object.__setattr__(self, "timeout", number("timeout", self.timeout))
+        object.__setattr__(self, "gap", number("gap", self.gap))
+        if not 0 < self.timeout < math.inf:
+            raise BadInput(f"the time limit must be finite and above 0 seconds, got {self.timeout:g}")
+        if not 0 < self.gap < 1:
+            raise BadInput(f"the gap is relative: it must lie between 0 and 1, for example 0.01, got {self.gap:g}")
+        if not isinstance(self.decide, bool):
+            raise BadInput(f"decide must be true or false, got {self.decide!r}")
+        whole("seed", self.seed)
+        if whole("workers", self.workers) < 1:
+            raise BadInput(f"workers must be at least 1, got {self.workers}")
+
+    @property
+    def method(self) -> str:
+        """The name under which certificates are stored."""
+        return "complete"
+
+    @property
+    def rows(self) -> int:
+        """Each input is searched, and stored, by itself."""
+        return 1
+
+    @property
+    def default_norm(self) -> Norm:
+        """Boxes are cut without loss."""
+        return "linf"
+
+    def target(self, classifier: Classifier) -> Target:
+        """The network itself."""
+        return Plain(classifier)
+
+    def settings(self) -> dict[str, Any]:
+        """What a certificate depends on, the time limit included."""
+        search = {} if self.decide else {"gap": self.gap, "reach": REACH}
+        asked = {"claim": self.claim, "timeout": self.timeout, "decide": self.decide, "seed": self.seed}
+        return {"method": self.method, "dtype": "float64", **asked, **search}
+
+    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+        """What is searched, how long, and what is claimed."""
+        bracket = f"radii to {self.gap:g} relative up to {REACH:g} x the largest declared"
+        subject = {"exact": "exact real arithmetic", "float32": "every float32 execution and exact real arithmetic"}
+        return (
+            f"complete: branch and bound and attacks, at most {self.timeout:g} s per input, "
+            f"{'declared radii only' if self.decide else bracket}, claims in float64 with rounding errors subtracted; "
+            f"the claim is about the network in {subject[self.claim]}"
+        )
+
+    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+        """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
+
+        Raises:
+            BadInput: for a scale of another number of features.
+            ModelError, UnsupportedOperator: each says what works instead.
+        """
+        shape = tuple(x.shape[1:])
+        threat.scale_of(shape)
+        if classifier.device.type != "cpu":
+            raise ModelError("complete verification runs on the CPU: load the model with device cpu")
+        claimable(graph_of(classifier, shape), self.claim, classifier.device)
+
+    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+        """Yield a certificate for each input, as soon as it is decided."""
+        graph = graph_of(classifier, batch.shape)
+        for row in range(len(batch)):
+            part, prove = batch.rows(slice(row, row + 1)), partial(self._prove, classifier, graph, threat)
+            [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
+            yield certificate if certificate.evidence else replace(certificate, evidence=self._at(part, certificate))
+
+    def _prove(
+        self, classifier: Classifier, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor
+    ) -> list[Proof]:
+        question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
+        deadline = Deadline(self.timeout)
+        if self.decide:
+            ends = decided(question, deadline, workers=self.workers, seed=self.seed)
+        else:
+            ends = bracketed(question, deadline, self.gap, workers=self.workers, seed=self.seed)
+        return [self._proof(ends, threat)]
+
+    def _proof(self, ends: Ends, threat: ThreatModel) -> Proof:
+        least, short = threat.radii[0], self._short(ends, threat)
+        evidence = CompleteEvidence(
+            claim=self.claim,
+            dtype="float64",
+            certified=ends.certified,
+            proof="" if ends.proof is None else packed(ends.proof),
+            falsified=None if ends.example is None else ends.falsified,
+            example=None if ends.example is None else Example.of(ends.example.x),
+            adversarial_prediction=None if ends.example is None else int(ends.example.y.argmax()),
+            solver=ends.solver,
+            subproblems=ends.subproblems,
+            timeout=self.timeout,
+            gap=None if self.decide else self.gap,
+            seed=self.seed,
+            reason=short,
+        )
+        if ends.certified is not None and ends.certified >= least:
+            return Proof(ends.certified, evidence, ends.work)
+        if ends.falsified <= least:
+            reason = f"an example at distance {round_up(ends.falsified)}"
+            return Proof(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
+        return Proof(None, evidence, ends.work, short)
+
+    def _short(self, ends: Ends, threat: ThreatModel) -> str:
+        """Why the ends are not as near as asked; empty where they are."""
+        if self.decide:
+            open = any(ends.proven < radius < ends.falsified for radius in threat.radii)
+        else:
+            open = not ends.closed(self.gap)
+        if not open and ends.certified is not None:
+            return ""
+        why = ends.reason or f"time limit of {self.timeout:g} s"
+        if ends.certified is not None and ends.example is not None:
+            return f"{why}: between {round_down(ends.certified)} and {round_up(ends.falsified)}"
+        proven = "no radius proven" if ends.certified is None else f"proven up to {round_down(ends.certified)}"
+        found = "no example found" if ends.example is None else f"an example at {round_up(ends.falsified)}"
+        return f"{why}: {proven}, and {found}"
+
+    def _at(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
+        """The evidence where the input's own class settles it: another class than the label is an example."""
+        wrong = certificate.verdict is Verdict.FALSIFIED
+        return CompleteEvidence(
+            claim=self.claim,
+            dtype="float64",
+            certified=None,
+            proof="",
+            falsified=0.0 if wrong else None,
+            example=Example.of(part.x[0].numpy()) if wrong else None,
+            adversarial_prediction=certificate.prediction if wrong else None,
+            solver="",
+            subproblems=0,
+            timeout=self.timeout,
+            gap=None if self.decide else self.gap,
+            seed=self.seed,
+            reason=certificate.reason,
+        )
+
+
+def verify(
+    clf: Classifier,
+    x: Any,
+    y: Any = None,
+    *,
+    threat: ThreatModel,
+    timeout: float = 60.0,
+    gap: float | None = None,
+    claim: Claim = "exact",
+    seed: int = 0,
+    workers: int = 1,
+    index: Sequence[int] | None = None,
+) -> list[Certificate]:
+    """Decide for each input whether its class is constant within the declared radii: a proof, an example, or neither.
+
+    Branch and bound and attacks run side by side until one of them succeeds or the time is over.
+
+    Args:
+        clf: the classifier of a module whose operators all have a rule, on the CPU.
+        x: inputs (B, ...), tensor or array, in input units.
+        y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
+        threat: norm and declared radii.
+        timeout: seconds for each input.
+        gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
+            times the largest declared one: a proof and an example that are at most so far apart, relatively.
+        claim: ``"exact"`` is about the network in exact real arithmetic; ``"float32"`` holds for every float32
+            execution as well. Examples are executed on the classifier itself.
+        seed: what the search for examples draws from.
+        workers: threads; no answer depends on it.
+        index: positions in the data set; 0..B-1 by default.
+
+    Returns:
+        One certificate an input: certified with the largest radius proven, falsified where an example lies within the
+        smallest declared radius, or unknown with a reason. ``evidence`` holds the proof and the nearest example, and
+        ``finding`` the example as an attack would report it.
+
+    Raises:
+        BadInput: for a time limit, gap or claim that means nothing.
+        UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
+        DataError, ModelError: for inputs or models that cannot be certified.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2, bias=False).eval()
+    >>> _ = layer.weight.data.copy_(torch.eye(2))
+    >>> clf, threat = Classifier(layer, num_classes=2), ThreatModel("linf", (0.2,))
+    >>> safe, broken = verify(clf, [[0.75, 0.25], [0.5, 0.25]], threat=threat)
+    >>> print(safe)
+    input 0: certified, class 0 constant within linf 0.2000; deterministic: a proof
+    >>> print(broken.verdict, 0.125 <= broken.finding.distance <= 0.2)
+    falsified True
+    >>> [true] = verify(clf, [[0.75, 0.25]], threat=threat, gap=0.001)
+    >>> 0.249 < true.radius < 0.25 <= true.evidence.falsified < 0.251
+    True
+    """
+    exact = {} if gap is None else {"gap": gap}
+    certifier = Complete(claim, timeout, decide=gap is None, seed=seed, workers=workers, **exact)
+    threat = threat.within(need_classifier(clf).input_box)
+    batch = Batch.of(x, y, clf.num_classes, index)
+    clf.check(batch.x)
+    certifier.check(clf, threat, batch.x)
+    return list(certifier.certify(clf, batch, threat))

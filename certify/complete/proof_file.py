@@ -1,0 +1,165 @@
+"""Answers in files of their own, which somebody else can check against the network and the property."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import platform
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from certify.complete.proof_text import packed, unpacked
+from certify.complete.reading.witness import read_witness
+from certify.complete.replay import Progress, replayed
+from certify.complete.verify_file import Posed, Verification, posed
+from certify.core.evidence import CLAIMS, Claim
+from certify.errors import BadInput, one_line
+
+__all__ = ["Checked", "check_proof", "write_proof"]
+
+FORMAT = "certify proof 1"
+
+LIBRARIES = ("certify", "torch", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of an answer.
+
+    Args:
+        outcome: the answer, ``"sat"`` or ``"unsat"``.
+        claim: what ``"unsat"`` is about.
+        fault: why it is not confirmed; empty if it is.
+    """
+
+    outcome: str
+    claim: Claim
+    fault: str
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the answer was derived again."""
+        return not self.fault
+
+
+def write_proof(
+    path: Path, found: Verification, network: Path | str, prop: Path | str, *, claim: Claim, seed: int
+) -> None:
+    """Write an answer with its evidence: the proof or the witness, and what it is about.
+
+    The file is JSON. ``network`` and ``property`` hold the SHA-256 of the files' content, unpacked.
+
+    Args:
+        path: where to.
+        found: what came out for the two files.
+        network, prop, claim, seed: what :func:`~certify.complete.verify_file.verify_file` was asked.
+
+    Raises:
+        BadInput: if a file cannot be read or written.
+    """
+    answer = found.answer
+    content = {
+        "format": FORMAT,
+        "network": {"file": Path(network).name, "sha256": _digest(network)},
+        "property": {"file": Path(prop).name, "sha256": _digest(prop)},
+        "claim": claim,
+        "outcome": answer.outcome,
+        "solver": answer.solver,
+        "subproblems": answer.subproblems,
+        "seed": seed,
+        "seconds": round(found.reading.wall + found.deciding.wall, 3),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "witness": found.witness or None,
+        "proof": None if answer.proof is None else packed(answer.proof),
+    }
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise BadInput(f"cannot write {path} ({problem.strerror}); choose another file for the proof") from problem
+
+
+def check_proof(
+    path: Path, network: Path | str, prop: Path | str, progress: Progress = lambda done, total: None
+) -> Checked:
+    """Derive an answer again from its evidence, without any search.
+
+    ``"unsat"`` is confirmed if the proof refutes every clause over every region: all bounds are computed again in
+    float64 with error terms. ``"sat"`` is confirmed if onnxruntime's output at the stated input makes it a
+    counterexample in exact arithmetic. The file itself is believed in nothing.
+
+    Args:
+        path: what :func:`write_proof` wrote.
+        network, prop: what the answer should be about.
+        progress: told how many leaves were bounded, of how many.
+
+    Raises:
+        BadInput: if the file is no answer, or states neither ``"sat"`` nor ``"unsat"``.
+        BadInput, ModelError, UnsupportedOperator, MissingExtra: for the two files, as
+            :func:`~certify.complete.verify_file.verify_file`.
+    """
+    content = _read(path)
+    outcome, claim = content.get("outcome"), content.get("claim")
+    evidence = content.get({"sat": "witness", "unsat": "proof"}.get(str(outcome), ""))
+    if claim not in CLAIMS or not isinstance(evidence, str):
+        raise BadInput(f"{path} has no evidence to check: it states {str(outcome)[:20]!r}")
+    for kind, file in (("network", network), ("property", prop)):
+        about = content.get(kind)
+        if not isinstance(about, dict) or about.get("sha256") != _digest(file):
+            return Checked(str(outcome), claim, f"it is about another {kind} than {file}: the SHA-256 differs")
+    asked = posed(network, prop, claim)
+    try:
+        fault = _witness_fault(asked, evidence) if outcome == "sat" else _proof_fault(asked, evidence, progress)
+    except BadInput as problem:
+        fault = str(problem)
+    return Checked(str(outcome), claim, fault)
+
+
+def _proof_fault(asked: Posed, text: str, progress: Progress) -> str:
+    shown = replayed(asked.problem, unpacked(text), progress)
+    missing = int((~shown).sum())
+    return f"the proof leaves {missing:,} of {shown.numel():,} clauses open" if missing else ""
+
+
+def _witness_fault(asked: Posed, text: str) -> str:
+    x, _ = read_witness(text)
+    query, file = asked.read.query, asked.file
+    if len(x) != query.inputs:
+        return f"the witness has {len(x)} inputs, and the network has {query.inputs}"
+    try:
+        numbers = torch.tensor([float(v) for v in x], dtype=torch.float64).to(file.dtype)
+    except OverflowError:
+        return "the witness states numbers that are no floats"
+    y = file.run(numbers.reshape(1, *file.shape)).flatten()
+    if not bool(y.isfinite().all()):
+        return "the network's output at the witness is not finite"
+    exact = [Fraction(v) for v in y.tolist()]
+    return "" if any(case.holds(x, exact) for case in query.cases) else "the stated input is no counterexample"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise BadInput(f"{path} is no JSON: {one_line(problem)}") from problem
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise BadInput(f"{path} is no proof: its format is not {FORMAT!r}")
+    return content
+
+
+def _digest(path: Path | str) -> str:
+    """SHA-256 of what a file holds, unpacked if that is gzip."""
+    try:
+        content = Path(path).read_bytes()
+        unpacked = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (OSError, EOFError, zlib.error) as problem:
+        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
+    return hashlib.sha256(unpacked).hexdigest()

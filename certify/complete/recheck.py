@@ -1,0 +1,73 @@
+"""A complete certificate derived again from its evidence: the proof leaf by leaf, and the example executed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from certify.bounds.graph import Graph
+from certify.bounds.radii.margins import claimable
+from certify.complete.of_ball import changes_class, goals_within
+from certify.complete.problem import Problem
+from certify.complete.proof_text import unpacked
+from certify.complete.replay import replayed
+from certify.core.evidence import CompleteEvidence
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+
+__all__ = ["rechecked", "reexecuted"]
+
+
+def rechecked(
+    graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float, evidence: CompleteEvidence
+) -> bool:
+    """Whether the proof in some evidence shows that class ``kept`` is constant within ``radius`` of one input.
+
+    Nothing in the evidence is believed: it says where to cut and which planes and multipliers to take, any of which are
+    sound.
+
+    Args:
+        graph: the network, imported in the dtype in which its weights are exact.
+        x: the input, (...).
+        kept: the class that should stay on top.
+        threat: norm, input box and scale.
+        radius: in the units of the inputs, finite and not below 0.
+        evidence: what the certificate came with.
+
+    Raises:
+        BadInput: for a radius that is none, a proof that cannot be read, or one of another network.
+        ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
+    """
+    if not 0 <= radius < math.inf:
+        raise BadInput(f"a radius is finite and not below 0, got {radius}")
+    claimable(graph, evidence.claim, x.device)
+    if not evidence.proof:
+        return False
+    region, goals = goals_within(graph, x, kept, threat, radius)
+    problem = Problem(graph, region, goals, evidence.claim, lambda points: None)
+    return bool(replayed(problem, unpacked(evidence.proof)).all())
+
+
+def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: ThreatModel, evidence: CompleteEvidence) -> bool:
+    """Whether the example in some evidence lies as near to one input as stated, and the classifier changes its class.
+
+    Args:
+        classifier: what is executed, on the example alone.
+        x: the input, (...).
+        kept: the class that should change.
+        threat: norm, input box and scale.
+        evidence: what the certificate came with.
+
+    Raises:
+        BadInput: for an example of another shape, or that cannot be read.
+    """
+    if evidence.example is None or evidence.falsified is None:
+        return False
+    try:
+        example = evidence.example.values
+    except (TypeError, ValueError) as problem:
+        raise BadInput("the example of this evidence cannot be read: it was cut or changed") from problem
+    return changes_class(classifier, x, torch.from_numpy(example).float(), kept, threat, evidence.falsified)

@@ -1,0 +1,73 @@
+"""Complete certificates derived again from their evidence, which may have been changed."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from certify.bounds.output import network_graph
+from certify.certifiers.complete import verify
+from certify.complete.recheck import rechecked, reexecuted
+from certify.core.evidence import evidence_from
+from certify.core.example import Example
+from certify.core.threat import ThreatModel
+from certify.data.generators import keyed_generator
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+
+
+def network(*sizes: int) -> Classifier:
+    generator, parts = keyed_generator(f"recheck {sizes}"), []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layer = nn.Linear(inputs, outputs).requires_grad_(False)
+        layer.weight.copy_(torch.randn(outputs, inputs, generator=generator) / inputs**0.5)
+        layer.bias.copy_(torch.randn(outputs, generator=generator) / 4)
+        parts += [layer, nn.ReLU()]
+    net = nn.Sequential(*parts[:-1]).eval()
+    net[-1].bias -= net(torch.full((1, sizes[0]), 0.5))[0]
+    return Classifier(net, sizes[-1])
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+@pytest.mark.parametrize(
+    ("features", "norm", "scale"), [(3, "linf", None), (3, "l2", None), (3, "l1", (1.0, 0.0, 2.0)), (24, "linf", None)]
+)
+def test_every_claim_is_derived_again_from_its_evidence(features, norm, scale, claim):
+    clf = network(features, 8, 8, 3)
+    x = torch.rand(1, features, generator=keyed_generator("0"))
+    threat = ThreatModel(norm, (0.0, 1.0), scale=scale)
+    [certificate] = verify(clf, x, threat=threat, gap=0.05 if features < 20 else 0.002, timeout=20, claim=claim)
+    evidence, kept = evidence_from(certificate.to_dict()["evidence"]), certificate.prediction
+    threat, graph = certificate.threat, network_graph(clf, x)
+    assert evidence.solver == ("neurons" if features > 20 else "inputs")
+    assert rechecked(graph, x[0], kept, threat, certificate.radius, evidence)
+    assert not rechecked(graph, x[0], kept, threat, 1.2 * evidence.falsified, evidence)
+    assert not rechecked(graph, x[0], (kept + 1) % 3, threat, certificate.radius, evidence)
+    assert reexecuted(clf, x[0], kept, threat, evidence)
+    assert not reexecuted(clf, x[0], evidence.adversarial_prediction, threat, evidence)
+    assert not reexecuted(clf, x[0], kept, threat, replace(evidence, falsified=0.99 * evidence.falsified))
+    assert not reexecuted(clf, x[0], kept, threat, replace(evidence, example=Example.of(x[0].numpy())))
+
+
+def test_what_is_no_evidence_is_refused_in_one_line():
+    clf, x, threat = network(3, 8, 8, 3), torch.tensor([[0.4, 0.7, 0.2]]), ThreatModel("linf", (0.0, 1.0), (0.0, 1.0))
+    [certificate] = verify(clf, x, threat=threat, gap=0.05)
+    graph, evidence = network_graph(clf, x), certificate.evidence
+    for radius in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(BadInput, match="finite and not below 0"):
+            rechecked(graph, x[0], certificate.prediction, threat, radius, evidence)
+    cut = replace(evidence, proof=evidence.proof[:-8])
+    with pytest.raises(BadInput, match="cannot be read") as refused:
+        rechecked(graph, x[0], certificate.prediction, threat, certificate.radius, cut)
+    assert "\n" not in str(refused.value)
+    torn = replace(evidence, example=replace(evidence.example, base64=evidence.example.base64[:-4]))
+    with pytest.raises(BadInput, match="cannot be read"):
+        reexecuted(clf, x[0], certificate.prediction, threat, torn)
+    nothing = replace(evidence, proof="", certified=None)
+    assert not rechecked(graph, x[0], certificate.prediction, threat, 0.0, nothing)
+    unbroken = replace(evidence, falsified=None, example=None, adversarial_prediction=None)
+    assert not reexecuted(clf, x[0], certificate.prediction, threat, unbroken)
