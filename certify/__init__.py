@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
     from certify.certifiers.bounds import bound as bound
-    from certify.certifiers.complete import verify as verify
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
+    from certify.certifiers.verify import verify as verify
     from certify.core.certificate import BoundEvidence as BoundEvidence
     from certify.core.certificate import Certificate as Certificate
     from certify.core.certificate import CompleteEvidence as CompleteEvidence
@@ -75,7 +75,7 @@ _HOME = {
     "smooth": "certify.certifiers.smooth",
     "summarize": "certify.summary.summarize",
     "tune_process": "certify.process",
-    "verify": "certify.certifiers.complete",
+    "verify": "certify.certifiers.verify",
 }
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,9 +31,9 @@ from certify.core.values import number, one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import BadInput, ModelError
-from certify.models.classifier import Classifier, need_classifier
+from certify.models.classifier import Classifier
 
-__all__ = ["GAP", "Complete", "verify"]
+__all__ = ["GAP", "Complete"]
 
 GAP = 0.01
 """The relative width of a bracket that is asked for by default."""
@@ -173,10 +173,11 @@ class Complete:
     def _short(self, ends: Ends, threat: ThreatModel) -> str:
         """Why the ends are not as near as asked; empty where they are."""
         if self.decide:
-            open = any(ends.proven < radius < ends.falsified for radius in threat.radii)
+            least = -1.0 if ends.certified is None else ends.certified
+            done = not any(least < radius < ends.falsified for radius in threat.radii)
         else:
-            open = not ends.closed(self.gap)
-        if not open and ends.certified is not None:
+            done = ends.certified is not None and ends.closed(self.gap)
+        if done:
             return ""
         why = ends.reason or f"time limit of {self.timeout:g} s"
         if ends.certified is not None and ends.example is not None:
@@ -203,66 +204,3 @@ class Complete:
             seed=self.seed,
             reason=certificate.reason,
         )
-
-
-def verify(
-    clf: Classifier,
-    x: Any,
-    y: Any = None,
-    *,
-    threat: ThreatModel,
-    timeout: float = 60.0,
-    gap: float | None = None,
-    claim: Claim = "exact",
-    seed: int = 0,
-    workers: int = 1,
-    index: Sequence[int] | None = None,
-) -> list[Certificate]:
-    """Decide for each input whether its class is constant within the declared radii: a proof, an example, or neither.
-
-    Branch and bound and attacks run side by side until one of them succeeds or the time is over.
-
-    Args:
-        clf: the classifier of a module whose operators all have a rule, on the CPU.
-        x: inputs (B, ...), tensor or array, in input units.
-        y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
-        threat: norm and declared radii.
-        timeout: seconds for each input.
-        gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
-            times the largest declared one: a proof and an example that are at most so far apart, relatively.
-        claim: ``"exact"`` is about the network in exact real arithmetic; ``"float32"`` holds for every float32
-            execution as well. Examples are executed on the classifier itself.
-        seed: what the search for examples draws from.
-        workers: threads; no answer depends on it.
-        index: positions in the data set; 0..B-1 by default.
-
-    Returns:
-        One certificate an input: certified with the largest radius proven, falsified where an example lies within the
-        smallest declared radius, or unknown with a reason. ``evidence`` holds the proof and the nearest example, and
-        ``finding`` the example as an attack would report it.
-
-    Raises:
-        BadInput: for a time limit, gap or claim that means nothing.
-        UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
-        DataError, ModelError: for inputs or models that cannot be certified.
-
-    >>> import torch
-    >>> layer = torch.nn.Linear(2, 2, bias=False).eval()
-    >>> _ = layer.weight.data.copy_(torch.eye(2))
-    >>> clf, threat = Classifier(layer, num_classes=2), ThreatModel("linf", (0.2,))
-    >>> safe, broken = verify(clf, [[0.75, 0.25], [0.5, 0.25]], threat=threat)
-    >>> print(safe)
-    input 0: certified, class 0 constant within linf 0.2000; deterministic: a proof
-    >>> print(broken.verdict, 0.125 <= broken.finding.distance <= 0.2)
-    falsified True
-    >>> [true] = verify(clf, [[0.75, 0.25]], threat=threat, gap=0.001)
-    >>> 0.249 < true.radius < 0.25 <= true.evidence.falsified < 0.251
-    True
-    """
-    exact = {} if gap is None else {"gap": gap}
-    certifier = Complete(claim, timeout, decide=gap is None, seed=seed, workers=workers, **exact)
-    threat = threat.within(need_classifier(clf).input_box)
-    batch = Batch.of(x, y, clf.num_classes, index)
-    clf.check(batch.x)
-    certifier.check(clf, threat, batch.x)
-    return list(certifier.certify(clf, batch, threat))

@@ -47,14 +47,13 @@ def split_inputs(problem: Problem, open: Tensor, deadline: Deadline, workers: in
         workers: threads; no result depends on it.
     """
     search = _Search(problem, open, deadline, workers)
-    while len(search.pool) > 0 or search.waiting:
-        size = search.tree.size
+    while (count := min(ROUND, len(search.pool))) > 0:
         if (witness := search.round()) is not None:
             yield witness
             return
         if search.stuck or deadline.passed:
             return
-        yield search.tree.size - size
+        yield count
     yield search.proof
 
 
@@ -96,9 +95,11 @@ class _Search:
                 return None
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
                 return witness
-            if bool(seen.decided.any()):
-                self.waiting.append((boxes.of(seen.decided), seen.planes.of(seen.decided)))
-            self._cut(boxes.of(~seen.decided), seen.cuts[~seen.decided], seen.score[~seen.decided])
+            # A box that cannot be cut is claimed as well: float64 may decide what float32 cannot tell apart.
+            done = seen.decided | ~_apart(boxes, seen.cuts)
+            if bool(done.any()):
+                self.waiting.append((boxes.of(done), seen.planes.of(done)))
+            self._cut(boxes.of(~done), seen.cuts[~done], seen.score[~done])
         if sum(len(boxes) for boxes, _ in self.waiting) >= ROUND or len(self.pool) == 0:
             self._claim()
         return None
@@ -115,19 +116,18 @@ class _Search:
             self.proven.append((claimed.of(hinted), planes.of(part).of(hinted)))
             failed = claimed.of(~holds)
             # Where planes are most sensitive is known no more; this is rare.
-            self._cut(failed, (failed.upper - failed.lower).argmax(dim=1), failed.score)
+            cuts = (failed.upper - failed.lower).argmax(dim=1)
+            self.stuck |= not bool(_apart(failed, cuts).all())
+            self._cut(failed, cuts, failed.score)
 
     def _holds(self, boxes: Boxes, planes: Planes, part: slice) -> Tensor:
         return holds(self.problem, self.open, boxes.of(part), planes.of(part))
 
     def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> None:
-        """Cut boxes in the middle at inputs (b,), -1 for none."""
+        """Cut boxes in the middle at inputs (b,)."""
         if len(boxes) == 0:
             return
-        entry = cuts.clamp(min=0).unsqueeze(1)
-        low, high = boxes.lower.gather(1, entry), boxes.upper.gather(1, entry)
-        at = low / 2 + high / 2
-        self.stuck |= not bool(((cuts.unsqueeze(1) >= 0) & (low < at) & (at < high)).all())
+        entry, at = cuts.unsqueeze(1), _middle(boxes, cuts)
         first = torch.from_numpy(self.tree.grow(boxes.node.numpy(), entry[:, 0].numpy(), at[:, 0].numpy()))
         below = Boxes(boxes.lower, boxes.upper.scatter(1, entry, at), first, boxes.region, score)
         above = Boxes(boxes.lower.scatter(1, entry, at), boxes.upper, first + 1, boxes.region, score)
@@ -138,6 +138,20 @@ class _Search:
         """What a replay needs."""
         boxes, planes = Boxes.join([b for b, _ in self.proven]), Planes.join([p for _, p in self.proven])
         return InputProof(self.regions, self.tree, boxes.node, planes.weights, planes.shares)
+
+
+def _middle(boxes: Boxes, cuts: Tensor) -> Tensor:
+    """Where to cut boxes at inputs (b,), (b, 1)."""
+    entry = cuts.unsqueeze(1)
+    return boxes.lower.gather(1, entry) / 2 + boxes.upper.gather(1, entry) / 2
+
+
+def _apart(boxes: Boxes, cuts: Tensor) -> Tensor:
+    """Which boxes can be cut there, -1 for nowhere: both halves are smaller."""
+    entry = cuts.clamp(min=0).unsqueeze(1)
+    at = _middle(boxes, entry[:, 0])
+    inside = (boxes.lower.gather(1, entry) < at) & (at < boxes.upper.gather(1, entry))
+    return (cuts >= 0) & inside[:, 0]
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

@@ -81,11 +81,12 @@ class Execution:
         if goals.D is not None:
             moved = torch.maximum(box.lower - low, high - box.upper).flatten(1)
             lost = torch.einsum("bkri,bi->bkr", goals.D.abs(), moved) * (1 + 1e-9)
-            goals = Goals(goals.C, goals.D, torch.where(lost > 0, down(goals.d - lost), goals.d))
+            goals = replace(goals, d=torch.where(lost > 0, down(goals.d - lost), goals.d))
         return replace(problem, region=Region(Interval(low, high)), goals=goals)
 
     def _execute(self, x: Tensor, group: int) -> Witness | None:
-        y = self.file.run(x.reshape(1, *self.file.shape))[0]
+        # One sample's output may have a first axis that is no batch: it was transposed, say.
+        y = self.file.run(x.reshape(1, *self.file.shape)).reshape(self.graph.output.shape)
         if not y.isfinite().all():
             return None
         # Fractions of thousands of inputs take long, and most cases are out of reach of any rounding.

@@ -24,6 +24,10 @@ CLOSE = 2.0**-16
 
 EXAMINED = 64
 
+UNBOUNDED, SEARCHED = 2.0**64, 2.0**10
+"""A box that is wider than the first says nothing of where an input is: points are taken from so far around 0, or from
+twice that beyond the end that says something."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ground:
@@ -33,7 +37,8 @@ class Ground:
 
     Args:
         problem: where it comes from.
-        lower, upper: ends (regions, inputs) of the boxes, rounded inward; equal where no float is between them.
+        lower, upper: ends (regions, inputs) of the boxes, rounded inward; equal where no float is between them. Of
+            boxes without bounds, ends of the part that is searched.
         goals: the rows in parts of what they add up: about 1 where nothing cancels.
         live: numbers of the clauses that are no padding.
         best: the least value of each clause, which is that of its greatest row; a witness has 0 or less.
@@ -54,7 +59,7 @@ class Ground:
         box, goals = problem.region.box, problem.goals
         lower, upper = _inward(box.lower.flatten(1), 1), _inward(box.upper.flatten(1), -1)
         between, nearest = lower > upper, box.lower.flatten(1).float()
-        lower, upper = (torch.where(between, nearest, end) for end in (lower, upper))
+        lower, upper = _searched(*(torch.where(between, nearest, end) for end in (lower, upper)))
         constant = (goals.C == 0).all(3) if goals.D is None else (goals.C == 0).all(3) & (goals.D == 0).all(3)
         live = (~(constant & (goals.d > 0)).any(2)).flatten().nonzero().squeeze(1)
         best = torch.full((goals.d.shape[0] * goals.d.shape[1],), torch.inf)
@@ -129,6 +134,14 @@ class Ground:
             return None
         points = x[good[value[good].argsort(stable=True)[:EXAMINED]]]
         return self.problem.examine(points.reshape(-1, *self.graph.shape).to(self.problem.graph.dtype))
+
+
+def _searched(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes (regions, inputs) narrowed where they are unbounded: no sample of those would be of any use."""
+    unbounded = upper / 2 - lower / 2 > UNBOUNDED / 2
+    low = lower.maximum((upper - 2 * SEARCHED).clamp(max=-SEARCHED))
+    high = upper.minimum((lower + 2 * SEARCHED).clamp(min=SEARCHED))
+    return torch.where(unbounded, low, lower), torch.where(unbounded, high, upper)
 
 
 def _inward(ends: Tensor, sign: int) -> Tensor:

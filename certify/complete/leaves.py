@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +13,7 @@ from certify.complete.parts import Parts
 from certify.complete.tree import Tree
 from certify.errors import BadInput
 
-__all__ = ["Leaves", "packed", "unpacked"]
+__all__ = ["Leaves", "paths"]
 
 REFUSED = "the leaves of a proof cannot be read: they were cut or changed"
 
@@ -89,40 +87,3 @@ def paths(tree: Tree, nodes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tupl
         depth[rows] += 1
     entry, value, signs = (torch.from_numpy(whole) for whole in filled)
     return entry, value, signs
-
-
-def packed(leaves: Leaves) -> str:
-    """Leaves as text: sizes and numbers, compressed, in base 64.
-
-    >>> leaves = Leaves(torch.tensor([3]), torch.tensor([[255]], dtype=torch.uint8), torch.ones(1, 1), torch.zeros(0))
-    >>> unpacked(packed(leaves)).free
-    tensor([3])
-    """
-    sizes = np.array([len(leaves.free), *leaves.weights.shape, len(leaves.beta)], np.int64)
-    tensors = (leaves.free, leaves.shares, leaves.weights, leaves.beta)
-    data = b"".join([sizes.tobytes(), *(tensor.contiguous().numpy().tobytes() for tensor in tensors)])
-    return base64.b64encode(zlib.compress(data, 9)).decode()
-
-
-def unpacked(text: str) -> Leaves:
-    """Inverse of :func:`packed`.
-
-    Raises:
-        BadInput: for text that is no such thing.
-    """
-    try:
-        data = zlib.decompress(base64.b64decode(text, validate=True))
-        free, count, rows, multipliers = np.frombuffer(data, np.int64, 4).tolist()
-        kinds = (np.int64, np.uint8, np.float32, np.float32)
-        shapes = ((free,), (count, free), (count, rows), (multipliers,))
-        offset, found = 32, []
-        for shape, kind in zip(shapes, kinds, strict=True):
-            size = int(np.prod(shape, dtype=np.int64))
-            part = np.frombuffer(data, kind, size, offset) if size else np.zeros(0, kind)
-            found.append(torch.from_numpy(part.reshape(shape).copy()))
-            offset += part.nbytes
-    except (ValueError, zlib.error) as problem:
-        raise BadInput(REFUSED) from problem
-    if offset != len(data):
-        raise BadInput(REFUSED)
-    return Leaves(*found)

@@ -18,7 +18,7 @@ def each(function: Callable[[T], R], parts: Sequence[T], workers: int) -> Iterat
     >>> list(each(abs, [1, -2], workers=2))
     [1, 2]
     """
-    if workers == 1 or len(parts) == 1:
+    if workers == 1 or len(parts) <= 1:
         yield from map(function, parts)
         return
     with ThreadPoolExecutor(min(workers, len(parts))) as pool:

@@ -26,11 +26,11 @@ NARROW, WIDE = 20, 1024
 BOX = 16
 """What a box of inputs costs where both are tried, in parts of a region that neurons were split of."""
 
-FIRST, SECOND = 2, 6
+FIRST, SECOND = 2, 24
 """Pieces of the search for a witness before any bounds, and before branching."""
 
-OFTEN = 8
-"""While branching, a piece after 1, 2, 4, ... steps, and from then on every so many steps."""
+EVERY, MANY, SELDOM = 256, 64, 8
+"""While branching, a piece for so many subproblems until there were many pieces; from then on one in so many steps."""
 
 
 @dataclass(slots=True)
@@ -39,19 +39,22 @@ class Hunt:
 
     pieces: Iterator[Witness | None]
     steps: int = 0
+    subproblems: int = 0
+    done: int = 0
 
-    def go_on(self, count: int = 1) -> Witness | None:
+    def go_on(self, count: int) -> Witness | None:
         """Do some more pieces of work."""
         for _ in range(count):
             if (found := next(self.pieces, None)) is not None:
                 return found
         return None
 
-    def meanwhile(self) -> Witness | None:
-        """Called after each step of branching."""
-        self.steps += 1
-        due = self.steps & (self.steps - 1) == 0 if self.steps < OFTEN else self.steps % OFTEN == 0
-        return self.go_on() if due else None
+    def meanwhile(self, subproblems: int) -> Witness | None:
+        """Called after each step of branching, with what it bounded."""
+        self.steps, self.subproblems = self.steps + 1, self.subproblems + subproblems
+        due = min(MANY, self.subproblems // EVERY) - self.done
+        self.done += due
+        return self.go_on(max(due, self.steps % SELDOM == 0 and self.done == MANY))
 
 
 def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int = 0) -> Answer:
@@ -95,7 +98,7 @@ def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline:
         if isinstance(found, Witness):
             return Answer("sat", found, solver=way, subproblems=count)
         if isinstance(found, InputProof):
-            return Answer("unsat", None, Proof(method, ~open, found), way, count + found.tree.size)
+            return Answer("unsat", None, Proof(method, ~open, found), way, count)
         if isinstance(found, tuple):
             return Answer("unsat", None, Proof(method, ~open, None, found), way, count)
         if found is None:
@@ -103,7 +106,7 @@ def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline:
             continue
         work[way] += cost * found
         count += found
-        if (witness := search.meanwhile()) is not None:
+        if (witness := search.meanwhile(found)) is not None:
             return Answer("sat", witness, solver="attack", subproblems=count)
     if deadline.passed:
         return Answer("timeout", subproblems=count)

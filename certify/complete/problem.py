@@ -18,8 +18,12 @@ from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.query import Case, Condition, Query
 from certify.core.evidence import Claim
+from certify.errors import BadInput
 
 __all__ = ["Goals", "Problem", "Witness", "of_query"]
+
+ROUNDED = 2.0**-20
+"""What rounding leaves of an input that is fixed is narrower than this, in parts of its size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,24 +43,30 @@ class Witness:
 class Goals:
     """Rows ``C y + D x + d``. A clause is refuted where one of its rows is positive; every clause has to be.
 
+    A strict row refutes where it is 0, too.
+
     Args:
         C: (B, clauses, rows, outputs).
         D: (B, clauses, rows, inputs); None where no row reads the input.
         d: (B, clauses, rows). A clause with fewer rows is filled up with rows that are -1, a region with fewer
             clauses with clauses that are 1.
+        strict: (B, clauses, rows) which rows are; None where none is.
     """
 
     C: Tensor
     D: Tensor | None
     d: Tensor
+    strict: Tensor | None = None
 
     def of(self, which: Tensor | slice) -> Goals:
         """The goals of some regions."""
-        return Goals(self.C[which], None if self.D is None else self.D[which], self.d[which])
+        D, strict = (None if part is None else part[which] for part in (self.D, self.strict))
+        return Goals(self.C[which], D, self.d[which], strict)
 
     def to(self, dtype: torch.dtype) -> Goals:
         """The goals in another dtype, rounded to nearest: for a search, not for a claim."""
-        return Goals(self.C.to(dtype), None if self.D is None else self.D.to(dtype), self.d.to(dtype))
+        D = None if self.D is None else self.D.to(dtype)
+        return Goals(self.C.to(dtype), D, self.d.to(dtype), self.strict)
 
     def rows(self, graph: Graph) -> LinearBounds:
         """All rows (B, clauses * rows) in terms of the network's output and input."""
@@ -78,7 +88,25 @@ class Goals:
 
     def refuted(self, lower: Tensor) -> Tensor:
         """Which clauses (B, clauses) lower bounds (B, clauses * rows) of the rows refute; NaN refutes nothing."""
-        return (lower.reshape(self.d.shape) > 0).any(dim=2)
+        lower = lower.reshape(self.d.shape)
+        found = lower > 0
+        return (found if self.strict is None else found | (self.strict & (lower == 0))).any(dim=2)
+
+    def refuted_by_box(self, y: Interval) -> Tensor:
+        """Which clauses (B, clauses) a strict row about one output refutes, for outputs in boxes (B, *shape).
+
+        ``y > 1`` is refuted by ``y <= 1``, which any rounding on the way to a bound of ``1 - y`` would hide. The sum of
+        two floats rounds to 0 only where it is 0, and keeps its sign.
+        """
+        if self.strict is None:
+            return torch.zeros(self.d.shape[:2], dtype=torch.bool)
+        plain = (self.C.abs().sum(dim=3) == 1) & (self.C.abs().amax(dim=3) == 1)
+        if self.D is not None:
+            plain &= (self.D == 0).all(dim=3)
+        output = self.C.abs().argmax(dim=3)
+        lower, upper = (end.flatten(1).gather(1, output.flatten(1)).reshape(output.shape) for end in (y.lower, y.upper))
+        least = torch.where(self.C.gather(3, output.unsqueeze(3)).squeeze(3) > 0, lower, -upper)
+        return (self.strict & plain & (least + self.d >= 0)).any(dim=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +140,17 @@ class Problem:
 
     @property
     def wide(self) -> int:
-        """The most inputs of one region that are not fixed."""
+        """The most inputs of one region that are not fixed, be it at a number that no float is: its box has a width."""
         box = self.region.box
-        return int((box.lower < box.upper).flatten(1).sum(1).max())
+        return int((box.upper - box.lower > ROUNDED * box.magnitude()).flatten(1).sum(1).max())
 
 
 def of_query(query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor], Witness | None]) -> Problem:
-    """A query as a problem: cases of one box together, each a clause of its goals."""
+    """A query as a problem: cases of one box together, each a clause of its goals.
+
+    Raises:
+        BadInput: for numbers that no float64 is near to.
+    """
     groups = query.together()
     lower, upper = (
         torch.tensor([[_outward(v, sign) for v in end] for end in ends], dtype=torch.float64).reshape(-1, *graph.shape)
@@ -129,16 +161,19 @@ def of_query(query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor
     C = torch.zeros(len(groups), clauses, rows, query.outputs, dtype=torch.float64)
     D = torch.zeros(len(groups), clauses, rows, query.inputs, dtype=torch.float64)
     d = torch.ones(len(groups), clauses, rows, dtype=torch.float64)
+    strict = torch.zeros(d.shape, dtype=torch.bool)
     for g, cases in enumerate(groups):
         for k, case in enumerate(cases):
             d[g, k] = -1
             for r, condition in enumerate(case.conditions):
                 for y, b in condition.y:
-                    C[g, k, r, y] = float(b)
+                    C[g, k, r, y] = _nearest(b)
                 for x, a in condition.x:
-                    D[g, k, r, x] = float(a)
+                    D[g, k, r, x] = _nearest(a)
                 d[g, k, r] = _offset(condition, case)
-    return Problem(graph, Region(Interval(lower, upper)), Goals(C, D if bool(D.any()) else None, d), claim, examine)
+                strict[g, k, r] = condition.strict
+    goals = Goals(C, D if bool(D.any()) else None, d, strict if bool(strict.any()) else None)
+    return Problem(graph, Region(Interval(lower, upper)), goals, claim, examine)
 
 
 def _offset(condition: Condition, case: Case) -> float:
@@ -151,6 +186,16 @@ def _offset(condition: Condition, case: Case) -> float:
 
 def _outward(value: Fraction, sign: int) -> float:
     """The nearest float64 that is not on the inner side of an exact number."""
-    found = float(value)
+    found = _nearest(value)
     inside = Fraction(found) > value if sign < 0 else Fraction(found) < value
     return math.nextafter(found, sign * math.inf) if inside else found
+
+
+def _nearest(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise BadInput(
+            "once its fractions are cleared, a condition has numbers beyond every floating-point format: "
+            "scale its coefficients to similar sizes"
+        ) from None

@@ -21,7 +21,7 @@ __all__ = ["Ends", "bracketed", "decided"]
 HINT = "crown"
 """Where it stops proving is where the search begins."""
 
-PIECES = 8
+PIECES = 16
 """Pieces of work of a search for an example at one radius: less than any proof takes, where there is need for one."""
 
 HUNTS = 0.2
@@ -119,9 +119,9 @@ def decided(question: Question, deadline: Deadline, *, workers: int = 1, seed: i
 def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: int = 1, seed: int = 0) -> Ends:
     """Bring a proven radius and the distance of an example together.
 
-    Examples come first: the radius at which a search of fixed effort finds none is approached by bisection. Then the
-    radius just below the nearest one is asked for; one proof there is all that it takes. Where the time for that runs
-    out, half of the distance to what is proven is asked for, and so on.
+    Examples come first: the radius at which a search of fixed effort finds none is approached by bisection. Then it
+    is proofs that go half of the way to the nearest example, again and again: they become many times harder with every
+    step, so the easier ones before cost little, and are what is left where the time runs out.
 
     Args:
         question: about which input. Up to four times the largest declared radius is searched.
@@ -161,12 +161,11 @@ def _radii(ends: Ends, hint: float, cap: float, gap: float) -> Iterator[float]:
     if 0 < hint < ends.falsified:
         yield hint
     while ends.proven < cap and not ends.closed(gap):
-        most = min(ends.falsified * (1 - WITHIN * gap), cap)
-        if ends.failed <= most:
-            if ends.failed - ends.proven <= gap * ends.failed:
-                return
-            most = (ends.proven + ends.failed) / 2
-        yield most
+        most = min(ends.falsified, ends.failed)
+        if ends.failed - ends.proven <= gap * most:
+            return
+        middle = (ends.proven + most) / 2
+        yield cap if most == math.inf else min(middle, ends.falsified * (1 - WITHIN * gap))
 
 
 def _approach(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline, seed: int) -> None:

@@ -77,16 +77,15 @@ def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], No
     box = tree.boxes(problem.region.box.rows(proof.regions))
     root = torch.from_numpy(tree.root())
     place = torch.full((tree.size,), -1).index_copy(0, proof.nodes, torch.arange(len(proof.nodes)))
-    given = torch.cat(
-        [proof.weights, proof.weights.new_zeros(1, clauses, rows)]
-    )  # the last one, -1, for leaves without any
+    # The last ones, at -1, are for leaves that have none.
+    weights = torch.cat([proof.weights, proof.weights.new_zeros(1, clauses, rows)])
     planes = torch.cat([proof.shares, proof.shares.new_zeros(1, clauses, shares)])
     missing, done = torch.zeros(tree.roots, clauses, dtype=torch.long), 0
     for nodes in leaves.split(chunk(problem)):
         region, at = proof.regions[root[nodes]], place[nodes]
         ball = None if problem.region.ball is None else problem.region.ball.rows(region)
         part = Region(box.rows(nodes), ball)
-        shown = refuted(problem, part, problem.goals.of(region), Planes(given[at], planes[at], at >= 0))
+        shown = refuted(problem, part, problem.goals.of(region), Planes(weights[at], planes[at], at >= 0))
         missing.index_add_(0, root[nodes], (~shown).long())
         done += len(nodes)
         progress(done)

@@ -25,7 +25,7 @@ from certify.complete.part_of_ball import part_of_ball
 from certify.complete.problem import Goals, Problem
 from certify.core.values import one_of
 
-__all__ = ["DIRECT", "Planes", "free_nodes", "mixed_rows", "refuted", "refuted_directly", "shares_of"]
+__all__ = ["DIRECT", "Planes", "free_nodes", "mixed_rows", "refuted", "refuted_by_box", "refuted_directly", "shares_of"]
 
 DIRECT = ("ibp", "crown")
 """What can refute clauses over whole regions, the cheap one first. The second one refutes what the first one does."""
@@ -72,7 +72,7 @@ def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes) -> T
     region, empty = part_of_ball(region)
     layers = propagate(graph, region, claim=problem.claim, tighten=tighten)
     found = goals.refuted(minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower)
-    found |= empty.unsqueeze(1)
+    found |= refuted_by_box(goals, layers) | empty.unsqueeze(1)
     [samples] = (planes.given & ~found.all(dim=1)).nonzero(as_tuple=True)
     if len(samples) > 0:
         shares, sharing, begin = planes.shares[samples].double() / LEVELS, {}, 0
@@ -85,6 +85,12 @@ def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes) -> T
         lower = minimum(layers, backward(layers, rows, samples, Sharing(sharing)), samples).lower
         found = found.index_copy(0, samples, found[samples] | (lower > 0))
     return found
+
+
+def refuted_by_box(goals: Goals, layers: Layers) -> Tensor:
+    """Which clauses (b, clauses) the boxes of the output refute by themselves, of all regions."""
+    found, void = goals.refuted_by_box(layers.boxes[layers.graph.output.name]), layers.void(slice(None))
+    return found if void is None else found & ~void.unsqueeze(1)
 
 
 @torch.no_grad()
@@ -107,7 +113,7 @@ def refuted_directly(problem: Problem, open: Tensor, method: str) -> Tensor:
             bounds = bounds.better(
                 minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone)
             )
-        found[regions] = goals.refuted(bounds.lower)
+        found[regions] = goals.refuted(bounds.lower) | refuted_by_box(goals, layers)
     return found & open
 
 

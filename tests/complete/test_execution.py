@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from certify.bounds.importers.onnx_import import graph_of
+from certify.bounds.importers.onnx_file import read_onnx
+from certify.bounds.importers.onnx_import import graph_of, import_file
 from certify.complete.execution import RUNS, executed, stated
 from certify.complete.query import Case, Condition, Query
 from certify.data.dataset import seeded_generator
@@ -97,6 +98,20 @@ def test_the_last_bit_of_the_execution_decides(identity, y, at_most, below):
         graph = graph_of(identity)
         problem = executed(Query(3, 3, (box([0] * 3, [0] * 3, condition),)), file, graph, "exact")
         assert (problem.examine(torch.zeros(1, 3)) is not None) == expected
+
+
+def test_outputs_whose_first_axis_is_no_batch():
+    """A transposition of the only sample: onnxruntime gives (3, 1), which is one output of three numbers."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 3]), ("y", [3, 1])))
+    graph = helper.make_graph([helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0])], "net", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    last = Condition((), ((2, Fraction(-1)),), Fraction(-2))
+    file = read_onnx(model.SerializeToString())
+    query = Query(3, 3, (box([0] * 3, [1, 2, 3], last),))
+    witness = executed(query, file, import_file(file), "exact").examine(torch.tensor([[1.0, 1.5, 2.5]]))
+    assert witness.y.ravel().tolist() == [1.0, 1.5, 2.5]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

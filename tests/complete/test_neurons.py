@@ -13,7 +13,7 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.deadline import Deadline
-from certify.complete.leaves import packed, paths, unpacked
+from certify.complete.leaves import paths
 from certify.complete.neurons import _known, replayed, split_neurons
 from certify.complete.parts import Parts, layers_of, lower_bounds
 from certify.complete.problem import Goals, Problem, Witness
@@ -154,19 +154,6 @@ def test_maxima_are_not_split_and_prove_nothing_false() -> None:
     for seed in range(3):
         false = problem_of("pool", seed, slack=-0.01)
         assert not isinstance(outcome(split_neurons(false, 0, CLAUSES, Deadline(0.7))), NeuronProof)
-
-
-def test_leaves_are_kept_as_text() -> None:
-    problem = problem_of("relu", 1, slack=0.15)
-    proof = outcome(split_neurons(problem, 0, CLAUSES, Deadline(ROOM)))
-    assert isinstance(proof, NeuronProof)
-    again = unpacked(packed(proof.leaves))
-    for name in ("free", "shares", "weights", "beta"):
-        assert torch.equal(getattr(again, name), getattr(proof.leaves, name))
-    assert replayed(problem, replace(proof, leaves=again)).all()
-    for text in ("", packed(proof.leaves)[:-8], "AAAA"):
-        with pytest.raises(BadInput, match="cut or changed"):
-            unpacked(text)
 
 
 def test_paths_walk_down_from_the_roots() -> None:

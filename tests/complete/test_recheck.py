@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from certify.bounds.output import network_graph
-from certify.certifiers.complete import verify
+from certify.certifiers.verify import verify
+from certify.complete.of_ball import Question
 from certify.complete.recheck import rechecked, reexecuted
 from certify.core.evidence import evidence_from
 from certify.core.example import Example
@@ -71,3 +72,24 @@ def test_what_is_no_evidence_is_refused_in_one_line():
     assert not rechecked(graph, x[0], certificate.prediction, threat, 0.0, nothing)
     unbroken = replace(evidence, falsified=None, example=None, adversarial_prediction=None)
     assert not reexecuted(clf, x[0], certificate.prediction, threat, unbroken)
+
+
+class Overflow(nn.Module):
+    """The second class wins above 0.6, and with scores that overflow above 0.7."""
+
+    def forward(self, x):
+        return torch.stack([x[:, 0] * 0 + 1, (x[:, 0] - 0.6).relu() * 3e38 * 10], dim=1)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_scores_that_overflow_show_nothing(norm):
+    clf, x, threat = Classifier(Overflow().eval(), 2), torch.tensor([0.5]), ThreatModel(norm, (0.4,), (0.0, 1.0))
+    question = Question(clf, network_graph(clf, x[None]), x, 0, threat, "exact")
+    assert question.examine(torch.tensor([[0.9], [0.55]]), 0.4) is None
+    assert question.examine(torch.tensor([[0.9], [0.65]]), 0.4).x == pytest.approx(0.65)
+    assert question.examine(torch.tensor([[0.65]]), 0.05) is None  # outside, and 0.55 is no example
+    [certificate] = verify(clf, x[None], threat=threat, gap=0.5, timeout=5)
+    for far, changed in ((0.65, True), (0.9, False)):
+        example = Example.of(torch.tensor([far]).numpy())
+        evidence = replace(certificate.evidence, falsified=0.41, example=example, adversarial_prediction=1)
+        assert reexecuted(clf, x, 0, threat, evidence) == changed

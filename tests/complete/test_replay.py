@@ -22,8 +22,9 @@ from certify.bounds.region import Ball, Region
 from certify.cli import main
 from certify.complete.deadline import Deadline
 from certify.complete.execution import executed
+from certify.complete.leaves import Leaves
 from certify.complete.problem import Problem
-from certify.complete.proof import Proof
+from certify.complete.proof import NeuronProof, Proof
 from certify.complete.proof_text import packed, unpacked
 from certify.complete.query import Case, Condition, Query
 from certify.complete.replay import replayed
@@ -35,7 +36,7 @@ BOXES = ((-1, 0), (Fraction(1, 2), 1))
 SIGNS = torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)
 
 
-def weights(*key: object) -> list[tuple[np.ndarray, np.ndarray]]:
+def layers(*key: object) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = seeded_generator("replay", *key)
     sizes = ((8, 2), (8, 8), (2, 8))
     return [(rng.normal(size=size) * 2 / size[1] ** 0.5, rng.normal(size=size[0]) * 0.3) for size in sizes]
@@ -59,7 +60,7 @@ def grid(region: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def file(network):
-    return network(weights(4))
+    return network(layers(4))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def shows(problem: Problem, proof: Proof) -> torch.Tensor | None:
 
 
 def harmless(problem: Problem, proof: Proof, violated: torch.Tensor) -> bool:
-    """Whether a proof shows none of the clauses that have a counterexample, here and after it was text; or is refused."""
+    """Whether a proof is refused, or shows no clause that has a counterexample, here and after it was text."""
     shown = shows(problem, proof)
     if shown is None:
         return True
@@ -136,7 +137,7 @@ def test_the_same_proof_shows_nothing_that_is_false(false, proof, violated):
 
 
 def test_another_network_of_the_same_shapes(network, proof, least):
-    other = posed(network(weights(5)), least - 0.02)
+    other = posed(network(layers(5)), least - 0.02)
     assert not shows(other, proof).all()
 
 
@@ -220,14 +221,16 @@ def test_changed_trees(true, false, violated, proof, name):
 
 def test_changed_proofs_by_inputs(true, false, violated, inputs):
     one = inputs.inputs
-    m, rows, shares = len(one.nodes), one.rows, one.shares
+    m, weights, shares = len(one.nodes), one.weights, one.shares
     assert m > 5
     noise = torch.randint(0, 256, shares.shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     bearable = [
         replace(one, shares=shares.flip(0)),  # planes of other leaves
         replace(one, shares=noise),
-        replace(one, nodes=one.nodes[:-1], rows=rows[:-1], shares=shares[:-1]),
-        replace(one, rows=torch.ones_like(rows)),
+        replace(one, nodes=one.nodes[:-1], weights=weights[:-1], shares=shares[:-1]),
+        replace(one, weights=weights.flip(2)),
+        replace(one, weights=weights.flip(0)),
+        replace(one, weights=weights * 0),
     ]
     for changed in bearable:
         assert harmless(false, replace(inputs, inputs=changed), violated)
@@ -241,10 +244,10 @@ def test_changed_proofs_by_inputs(true, false, violated, inputs):
         replace(one, nodes=-one.nodes),
         replace(one, nodes=one.nodes[[0, *range(m - 1)]]),
         replace(one, nodes=torch.arange(m)),  # roots are no leaves
-        replace(one, rows=rows + 2),
-        replace(one, rows=rows - 1),
-        replace(one, rows=rows[:, :1]),
-        replace(one, rows=rows.to(torch.uint8)),
+        replace(one, weights=weights[:, :1]),
+        replace(one, weights=weights[:, :, :1]),
+        replace(one, weights=-weights.double()),
+        replace(one, weights=weights.double() * torch.nan),
         replace(one, shares=shares[:, :, 1:]),
         replace(one, shares=shares[1:]),
         replace(one, shares=shares.double() * 10),  # planes beyond the last one are none
@@ -256,7 +259,9 @@ def test_changed_proofs_by_inputs(true, false, violated, inputs):
         assert shows(true, replace(inputs, inputs=changed)) is None
     flipped = shows(true, replace(inputs, inputs=replace(one, regions=one.regions.flip(0))))
     assert flipped is None or not flipped.all()
-    none = replace(one, regions=one.regions[:0], tree=Tree(0), nodes=one.nodes[:0], rows=rows[:0], shares=shares[:0])
+    none = replace(
+        one, regions=one.regions[:0], tree=Tree(0), nodes=one.nodes[:0], weights=weights[:0], shares=shares[:0]
+    )
     assert not shows(true, replace(inputs, inputs=none)).any()
 
 
@@ -270,7 +275,10 @@ def test_changed_proofs_by_neurons(true, false, violated, neurons):
 
     noise = torch.rand(len(leaves.beta), generator=torch.Generator().manual_seed(0))
     for changed in (
-        *({"beta": beta} for beta in (-noise, noise * torch.nan, noise * 1e30, noise + torch.inf, noise, noise * 0)),
+        *(
+            {"beta": beta}
+            for beta in (-100 * noise - 1, noise * torch.nan, noise * 1e30, noise + torch.inf, noise, noise * 0)
+        ),
         *({"weights": w} for w in (-leaves.weights, leaves.weights * torch.nan, leaves.weights * 1e30)),
         {"shares": leaves.shares.flip(0)},
         {"free": leaves.free.flip(0)},
@@ -312,6 +320,19 @@ def test_changed_proofs_by_neurons(true, false, violated, neurons):
         assert not shows(true, changed).all()
         assert harmless(false, changed, violated)
     assert not shows(true, replace(neurons, neurons=(one,)))[1].any()
+
+
+@pytest.mark.parametrize("multiplier", [-1.0, 0.0, 1.0, torch.nan, -torch.inf])
+def test_multipliers_below_zero_add_nothing(network, multiplier):
+    """``1/2 - relu(x)`` on the side above 0: a multiplier of -1 would make it 1/2 everywhere."""
+    relu = network([(np.eye(1), np.zeros(1))] * 2)
+    case = Case((Fraction(-1),), (Fraction(1),), (Condition((), ((0, Fraction(-1)),), Fraction(-1, 2)),))
+    problem = executed(Query(1, 1, (case,)), relu, import_file(relu), "exact")
+    tree = Tree.of(1, (np.array([0]), np.array([0]), np.array([0.0])), 1)
+    free = torch.zeros(0, dtype=torch.long)
+    leaves = Leaves(free, torch.zeros(2, 0, dtype=torch.uint8), torch.ones(2, 1), torch.tensor([0.0, multiplier]))
+    proof = NeuronProof(0, torch.tensor([0]), (), tree, leaves)
+    assert not replayed(problem, Proof("crown", torch.zeros(1, 1, dtype=torch.bool), None, (proof,))).any()
 
 
 def test_balls_are_kept_on_leaves(true, inputs):

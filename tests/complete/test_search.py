@@ -190,6 +190,18 @@ def test_padding_is_no_clause(network):
     assert Ground.of(problem).live.tolist() == [0, 2, 3]
 
 
+def test_inputs_without_bounds_are_searched_around_zero(network):
+    """Some have one end that says something, or two; as far as floats go, samples would be of no use."""
+    most = torch.finfo(torch.float32).max
+    lower, upper = [-most, -most, 5, -most, -3e4], [most, 7, most, 1e6, most]
+    ground = Ground.of(posed(distance(network, [0] * 5), (lower, upper, at_most(-1))))
+    assert ground.lower.tolist() == [[-1024, 7 - 2048, 5, -1024, -1024]]
+    assert ground.upper.tolist() == [[1024, 7, 5 + 2048, 1024, 1024]]
+    target = [300.5, -20, 6, 1000, 0]
+    witness = search(posed(distance(network, target), (lower, upper, at_most(10))), 60)
+    assert np.abs(witness.x - target).sum() <= 10.01
+
+
 EASY = 40
 """Pieces of work within which instances that are known to be violated are."""
 

@@ -42,6 +42,14 @@ class Exp(Curve):
         """``log s``."""
         return slope.log()
 
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """Whatever was rounded, it is at least 1 from 0 on, and at most 1 up to there."""
+        [box], image = boxes, Curve.interval(self, *boxes, outward=outward)
+        return Interval(
+            torch.where(box.lower >= 0, image.lower.clamp(min=1), image.lower),
+            torch.where(box.upper <= 0, image.upper.clamp(max=1), image.upper),
+        )
+
     @staticmethod
     def example() -> Example:
         """``log(e^x + 1/2)``."""

@@ -105,14 +105,16 @@ class Power(Curve):
         return box.lower <= 0 if p < 0 else box.lower < 0
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """By the values at the ends and at 0; everything across a pole."""
+        """By the values at the ends and at 0; everything across a pole. Shares 1 / x of 1 stay such: from 0 to 1."""
         [box] = boxes
         image = Curve.interval(self, box, outward=outward)
         if self.exponent >= 0:
             return image
         least, largest = self.codomain
         pole = _across(box)
-        return Interval(torch.where(pole, least, image.lower), torch.where(pole, largest, image.upper))
+        lower = torch.where(box.lower > 0, image.lower.clamp(min=0), image.lower)
+        upper = torch.where(box.lower >= 1, image.upper.clamp(max=1), image.upper)
+        return Interval(torch.where(pole, least, lower), torch.where(pole, largest, upper))
 
     @staticmethod
     def example() -> Example:

@@ -56,7 +56,7 @@ class Reduce(Affine):
         return self.forward(*inputs)
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """End by end: sums of positive numbers stay positive, however far apart those are."""
+        """End by end: a sum of numbers that are not negative is at least each of them, however far apart those are."""
         [box] = boxes
         lower, upper = self.forward(box.lower), self.forward(box.upper)
         if not outward:
@@ -65,7 +65,12 @@ class Reduce(Affine):
         lost = [
             gamma(terms, dtype) * self.forward(end.abs()) + terms * smallest(dtype) for end in (box.lower, box.upper)
         ]
-        return Interval.known(down(lower - lost[0]), up(upper + lost[1]))
+        lower = down(lower - lost[0])
+        if not self.mean:
+            axes = [axis + 1 for axis in self.axes]
+            positive = (box.lower >= 0).all(axes, self.keep)
+            lower = torch.where(positive, torch.maximum(lower, box.lower.amax(axes, self.keep)), lower)
+        return Interval.known(lower, up(upper + lost[1]))
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Each coefficient for every entry of its sum."""

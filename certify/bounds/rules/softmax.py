@@ -1,4 +1,7 @@
-"""Softmax along an axis, as ``1 / sum_j exp(x_j - x_i)`` (Wei et al. 2023 compare such decompositions)."""
+"""Softmax along an axis, as ``1 / sum_j exp(x_j - x_i)`` (Wei et al. 2023 compare such decompositions).
+
+Of two entries it is a sigmoid of their difference and the rest of 1: one curve where that has four in turn.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from certify.bounds.rules.reduce import Reduce
 from certify.bounds.rules.reshape import Reshape
 from certify.bounds.rules.scale_shift import one_sample
 from certify.bounds.rules.select import placed
+from certify.bounds.rules.sigmoid import Sigmoid
+from certify.bounds.rules.two_shares import TwoShares
 from certify.bounds.tensors import Interval
 
 __all__ = ["Differences", "softmax"]
@@ -100,13 +105,24 @@ def softmax(call: Call, value: Value, axis: int, mask: Tensor | None = None) -> 
         mask = one_sample(call, mask, len(value.shape)).expand(value.shape)
         if not bool(mask.any(dim=axis).all()):
             raise NotCovered("a mask leaves nothing")
-    terms = call.add(Exp(), call.add(Differences(axis, value.shape[axis]), value))
+    differences = call.add(Differences(axis, value.shape[axis]), value)
+    if mask is None and value.shape[axis] == 2:
+        return _of_two(call, differences, axis)
+    terms = call.add(Exp(), differences)
     if mask is not None:
         # Shares that become 0 count all terms: their sums must not vanish.
         terms = _kept(call, terms, mask.unsqueeze(axis) | ~mask.unsqueeze(axis + 1))
     total = call.add(Reduce(terms.shape, (axis + 1,)), terms)
     shares = call.add(Power(-1.0), total)
     return shares if mask is None else _kept(call, shares, mask)
+
+
+def _of_two(call: Call, differences: Value, axis: int) -> Value:
+    numbers = torch.arange(math.prod(differences.shape)).reshape(differences.shape)
+    first_less_second = placed(call, differences, numbers.narrow(axis, 1, 1).select(axis + 1, 0))
+    return call.add(
+        TwoShares.along(axis, len(differences.shape) - 1, call.dtype), call.add(Sigmoid(), first_less_second)
+    )
 
 
 def _kept(call: Call, value: Value, mask: Tensor) -> Value:

@@ -27,19 +27,27 @@ class _Box(NamedTuple):
     open_ends: tuple[Condition, ...]
 
 
-def query_of(assertions: Iterable[Alternatives], inputs: int, outputs: int) -> Query:
+def query_of(assertions: Iterable[Alternatives], inputs: int, outputs: int, largest: Fraction | None = None) -> Query:
     """The question whether some input and its output satisfy every assertion.
+
+    Args:
+        assertions: what is asked.
+        inputs, outputs: how many numbers the network reads and writes.
+        largest: no input is larger than this, of either sign; None where assertions alone bound them.
 
     Raises:
         BadInput: if an input lacks a bound, if no input is allowed at all, and if the cases are too many to hold.
     """
     shared, several = factored(assertions)
-    return Query(inputs, outputs, tuple(_cases(shared, several, inputs)))
+    return Query(inputs, outputs, tuple(_cases(shared, several, inputs, largest)))
 
 
-def _cases(shared: tuple[Atom, ...], several: Sequence[Alternatives], inputs: int) -> Iterator[Case]:
+def _cases(
+    shared: tuple[Atom, ...], several: Sequence[Alternatives], inputs: int, largest: Fraction | None
+) -> Iterator[Case]:
     common, conditions = _parted(shared)
-    low, high = _intersection([None] * inputs, [None] * inputs, common)
+    least = None if largest is None else -largest
+    low, high = _intersection([least] * inputs, [largest] * inputs, common)
     if _empty(low, high, common):
         return
     strict = [bound for bound in common if bound.strict]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 
 import vnnlib
 
@@ -38,11 +39,15 @@ _SIGNS: dict[type[vnnlib.BoolExpr], str] = {
 }
 _SYNTAX = re.compile(r"line (\d+), column (\d+): (.*)")
 _REALS = {"Real": "real", "F32": "float32", "F64": "float64"}
+_LARGEST = {"float32": Fraction(2**128 - 2**104)}
+"""The largest number of an element type. That of float64 is none here: bounds over so large a box would overflow."""
 _WHOLE = {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
 def read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
     """The property that a text without comments states of a network with so many inputs and outputs.
+
+    An input that is declared as float32 ranges over all finite numbers of that type where nothing else bounds it.
 
     Raises:
         BadInput: where the text is malformed, nonlinear, vacuous, unbounded, or about something else than one input
@@ -58,7 +63,7 @@ def read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
         assertions = [translation.formula(assertion.expr) for assertion in parsed.assertions]
     except RecursionError:
         raise BadInput("a formula is nested too deeply; write (and a b c) instead of (and a (and b c))") from None
-    return Property(query_of(assertions, inputs, outputs), declared)
+    return Property(query_of(assertions, inputs, outputs, _LARGEST.get(declared.input.type)), declared)
 
 
 class _Translation:

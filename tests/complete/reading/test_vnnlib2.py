@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from certify.complete.reading.declared import Declared, Tensor
@@ -50,6 +51,14 @@ def test_elements_are_numbered_row_major(read):
     assert found.declared == Declared("f", Tensor("A", "real", (2, 3, 2)), Tensor("B", "int64", ()))
 
 
+def test_float32_is_a_bound_where_there_is_no_other(read):
+    [case] = read("(assert (and (<= X[0,0] 1.0) (> X[0,1] -2.0)))").cases
+    most = Fraction(np.finfo(np.float32).max.item())
+    assert (case.lower, case.upper) == ((-most, Fraction(-2)), (Fraction(1), most))
+    with pytest.raises(BadInput, match="allows no input"):
+        read(f"(assert (>= X[0,0] 1{'0' * 39}.0))")
+
+
 INPUT, OUTPUT = "(declare-input X float32 [2])", "(declare-output Y float32 [2])"
 REFUSED = {
     "syntax": (BOX + "(assert (<= Y[0,0] 1/3))", {}, r"'/' at line 5, column 21: syntax error"),
@@ -57,7 +66,11 @@ REFUSED = {
     "type": (BOX + "(assert (<= Y[0,0] 1))", {}, r"1 at line 5, column 20: .*Type mismatch"),
     "nonlinear": (BOX + "(assert (<= (* Y[0,0] X[0,0]) 1.0))", {}, r"\(\* Y .*only linear"),
     "vacuous": (BOX + "(assert (>= X[0,0] 1.0))", {}, "allows no input"),
-    "unbounded": ("(assert (<= X[0,0] 1.0))", {}, "X_0 has no lower bound"),
+    "unbounded": (
+        "(assert (<= X[0,0] 1.0))",
+        {"network": NETWORK.format("real", "1,2")},
+        "X_0 has no lower bound",
+    ),
     "inputs": (BOX, {"inputs": 5}, r"declares 2 inputs \(X float32 \[1,2\]\), and the network has 5"),
     "outputs": (BOX, {"outputs": 1}, "declares 2 outputs"),
     "element type": (BOX, {"network": NETWORK.format("float16", "1,2")}, "X has element type F16"),
