@@ -268,3 +268,20 @@ def test_looks_decide_no_box_with_a_violation_and_cut_the_others(problems, norm)
         assert seen.score[seen.decided].isinf().all()
         assert (seen.score[~seen.decided] <= (best[~seen.decided] - slack).clamp(min=0) + 1e-4).all()
         assert 0 < seen.decided.float().mean() < 1
+
+
+@pytest.mark.parametrize("kind", ["relu", "conv"])
+def test_claims_hold_by_the_planes_that_looks_found_and_only_by_them(problems, kind):
+    problem, region = problems(kind, "claimed", 0.02, radius=1.0).problem, torch.arange(400) % 2
+    generator = torch.Generator().manual_seed(4)
+    share = torch.rand(2, 400, 3, generator=generator, dtype=torch.float64).sort(0).values
+    box = problem.region.box.rows(region)
+    low, high = (box.lower + part * (box.upper - box.lower) for part in share)
+    some = Boxes(low, high, torch.arange(400), region, torch.zeros(400))
+    seen = look.look(problem, OPEN, some)
+    hinted = seen.decided & seen.planes.given
+    assert hinted.sum() > 8
+    planes = seen.planes.of(hinted)
+    assert boxes.holds(problem, OPEN, some.of(hinted), planes).float().mean() > 0.9
+    without = replace(planes, given=torch.zeros_like(planes.given))
+    assert boxes.holds(problem, OPEN, some.of(hinted), without).float().mean() < 0.5

@@ -92,6 +92,19 @@ def test_direct_methods_refute_nothing_violated_and_the_second_what_the_first_do
         refuted_directly(problem, open, "alpha-crown")
 
 
+def test_crown_goes_on_with_the_boxes_that_intervals_give():
+    """A plane below relu on [-1, 2] says -1 where the box says 0."""
+    module = nn.Sequential(nn.Linear(1, 1), nn.ReLU()).requires_grad_(False)
+    module[0].weight.fill_(1.0)
+    module[0].bias.zero_()
+    one = torch.ones(1, 1, dtype=torch.float64)
+    goals = Goals(torch.ones(1, 1, 1, 1).double(), None, one.reshape(1, 1, 1) / 2)
+    graph = import_module(module, torch.zeros(1, 1))
+    problem = Problem(graph, Region(Interval(-one, 2 * one)), goals, "exact", lambda x: None)
+    for method in rows.DIRECT:
+        assert refuted_directly(problem, torch.ones(1, 1, dtype=torch.bool), method).all()
+
+
 def line(lower: float = 0.0, upper: float = 1.0, claim: str = "exact") -> Problem:
     """One input that is the output, and rows ``y - 0.1`` and ``0.3 - y``: each fails somewhere, their sum nowhere."""
     module = nn.Linear(1, 1).requires_grad_(False)
