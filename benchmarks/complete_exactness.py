@@ -34,16 +34,16 @@ from scipy.signal import correlate2d
 
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.boxes import split_inputs
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed, stated
-from certify.complete.neurons import split_neurons
+from certify.complete.inputs.split import split_inputs
+from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Problem, Witness
-from certify.complete.proof import Proof
-from certify.complete.proof_text import packed, unpacked
+from certify.complete.proofs.proof import Proof
+from certify.complete.proofs.replay import replayed
+from certify.complete.proofs.text import packed, unpacked
 from certify.complete.query import Case, Condition, Query
-from certify.complete.replay import replayed
 from certify.complete.steps import outcome
+from certify.complete.witnesses.execution import executed, stated
 from certify.core.evidence import Claim
 from certify.data.dataset import seeded_generator
 

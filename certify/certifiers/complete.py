@@ -19,7 +19,7 @@ from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.complete.deadline import Deadline
 from certify.complete.of_ball import Question
-from certify.complete.proof_text import packed
+from certify.complete.proofs.text import packed
 from certify.complete.radius import Ends, bracketed, decided
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim

@@ -22,7 +22,7 @@ def confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
     with answering(math.inf) as say:
         with importing():
             from certify.bounds.memory import free_memory
-            from certify.complete.proof_file import check_proof
+            from certify.complete.proofs.file import check_proof
         limit_memory(free_memory())
         terminal = sys.stderr.isatty()
 

@@ -100,7 +100,7 @@ def verify(
     if stats is not None:
         _write(stats, found, start_up)
     if proof is not None:
-        from certify.complete.proof_file import write_proof
+        from certify.complete.proofs.file import write_proof
 
         write_proof(proof, found, net, prop, claim=claim, seed=seed)
     if caller.alone:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from certify.complete.problem import Witness
-from certify.complete.proof import Proof
+from certify.complete.proofs.proof import Proof
 
 __all__ = ["OUTCOMES", "Answer", "Outcome"]
 

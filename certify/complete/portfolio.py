@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from certify.complete.answer import Answer
-from certify.complete.boxes import split_inputs
 from certify.complete.deadline import Deadline
-from certify.complete.neurons import split_neurons
+from certify.complete.inputs.rows import DIRECT, refuted_directly
+from certify.complete.inputs.split import split_inputs
+from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Problem, Witness
-from certify.complete.proof import InputProof, NeuronProof, Proof
-from certify.complete.rows import DIRECT, refuted_directly
-from certify.complete.search import hunt
+from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
 from certify.complete.steps import Steps
+from certify.complete.witnesses.search import hunt
 
 __all__ = ["decide"]
 

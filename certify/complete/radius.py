@@ -13,8 +13,8 @@ from certify.complete.deadline import Deadline
 from certify.complete.of_ball import Question
 from certify.complete.portfolio import decide
 from certify.complete.problem import Witness
-from certify.complete.proof import Proof
-from certify.complete.search import hunt
+from certify.complete.proofs.proof import Proof
+from certify.complete.witnesses.search import hunt
 
 __all__ = ["Ends", "bracketed", "decided"]
 

@@ -15,13 +15,13 @@ from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.complete.answer import Answer
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed, stated
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness
 from certify.complete.query import Case, Query
 from certify.complete.reading.declared import Property
 from certify.complete.reading.files import read_property
 from certify.complete.reading.witness import witness_text
+from certify.complete.witnesses.execution import executed, stated
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of
 from certify.errors import BadInput, one_line

@@ -13,13 +13,14 @@ from torch import Tensor
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete import boxes, look
-from certify.complete.boxes import split_inputs
 from certify.complete.deadline import Deadline
-from certify.complete.look import Boxes
+from certify.complete.inputs import look
+from certify.complete.inputs import split as boxes
+from certify.complete.inputs.look import Boxes
+from certify.complete.inputs.split import split_inputs
 from certify.complete.problem import Goals, Problem, Witness
-from certify.complete.proof import InputProof, Proof
-from certify.complete.replay import replayed
+from certify.complete.proofs.proof import InputProof, Proof
+from certify.complete.proofs.replay import replayed
 from certify.complete.steps import outcome
 
 ROOM = 60.0

@@ -11,8 +11,8 @@ import torch
 
 from certify.bounds.importers.onnx_file import read_onnx
 from certify.bounds.importers.onnx_import import graph_of, import_file
-from certify.complete.execution import RUNS, executed, stated
 from certify.complete.query import Case, Condition, Query
+from certify.complete.witnesses.execution import RUNS, executed, stated
 from certify.data.dataset import seeded_generator
 
 ANY = Condition((), ((0, Fraction(1)),), Fraction(10**6))

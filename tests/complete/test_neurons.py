@@ -13,13 +13,13 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.deadline import Deadline
-from certify.complete.leaves import paths
-from certify.complete.neurons import _known, replayed, split_neurons
-from certify.complete.parts import Parts, layers_of, lower_bounds
+from certify.complete.neurons.leaves import paths
+from certify.complete.neurons.parts import Parts, layers_of, lower_bounds
+from certify.complete.neurons.split import _known, replayed, split_neurons
 from certify.complete.problem import Goals, Problem, Witness
-from certify.complete.proof import NeuronProof
+from certify.complete.proofs.proof import NeuronProof
+from certify.complete.proofs.tree import Tree
 from certify.complete.steps import outcome
-from certify.complete.tree import Tree
 from certify.errors import BadInput
 
 ROOM = 30.0

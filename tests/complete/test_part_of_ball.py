@@ -8,7 +8,7 @@ import torch
 from certify.bounds.over_region import over_region
 from certify.bounds.region import ORDER, Region, ball
 from certify.bounds.tensors import Interval
-from certify.complete.part_of_ball import part_of_ball
+from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.data.generators import keyed_generator
 
 

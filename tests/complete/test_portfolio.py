@@ -17,13 +17,13 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete import portfolio
-from certify.complete.boxes import split_inputs
 from certify.complete.deadline import Deadline
-from certify.complete.neurons import split_neurons
+from certify.complete.inputs.split import split_inputs
+from certify.complete.neurons.split import split_neurons
 from certify.complete.parallel import each
 from certify.complete.portfolio import Hunt, decide
 from certify.complete.problem import Goals, Problem, Witness
-from certify.complete.replay import replayed
+from certify.complete.proofs.replay import replayed
 from certify.complete.steps import outcome
 from certify.errors import BadInput
 

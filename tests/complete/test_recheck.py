@@ -12,7 +12,7 @@ from torch import nn
 from certify.bounds.output import network_graph
 from certify.certifiers.verify import verify
 from certify.complete.of_ball import Question
-from certify.complete.recheck import rechecked, reexecuted
+from certify.complete.proofs.recheck import rechecked, reexecuted
 from certify.core.evidence import evidence_from
 from certify.core.example import Example
 from certify.core.threat import ThreatModel

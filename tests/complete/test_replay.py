@@ -21,14 +21,14 @@ from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.region import Ball, Region
 from certify.cli import main
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed
-from certify.complete.leaves import Leaves
+from certify.complete.neurons.leaves import Leaves
 from certify.complete.problem import Problem
-from certify.complete.proof import NeuronProof, Proof
-from certify.complete.proof_text import packed, unpacked
+from certify.complete.proofs.proof import NeuronProof, Proof
+from certify.complete.proofs.replay import replayed
+from certify.complete.proofs.text import packed, unpacked
+from certify.complete.proofs.tree import Tree
 from certify.complete.query import Case, Condition, Query
-from certify.complete.replay import replayed
-from certify.complete.tree import Tree
+from certify.complete.witnesses.execution import executed
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 

@@ -16,9 +16,9 @@ from certify.bounds.ibp import propagate
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete import rows
+from certify.complete.inputs import rows
+from certify.complete.inputs.rows import Planes, mixed_rows, refuted, refuted_directly
 from certify.complete.problem import Goals, Problem
-from certify.complete.rows import Planes, mixed_rows, refuted, refuted_directly
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 

@@ -16,12 +16,12 @@ from certify.bounds.importers.onnx_file import read_onnx
 from certify.bounds.importers.onnx_import import graph_of
 from certify.bounds.region import ball
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed, stated
-from certify.complete.ground import Ground
 from certify.complete.problem import Witness
 from certify.complete.query import Case, Condition, Query
 from certify.complete.reading.files import read_query
-from certify.complete.search import hunt
+from certify.complete.witnesses.execution import executed, stated
+from certify.complete.witnesses.ground import Ground
+from certify.complete.witnesses.search import hunt
 from certify.data.dataset import seeded_generator
 
 LONG = Deadline(1e6)

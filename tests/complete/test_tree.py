@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from certify.bounds.tensors import Interval
-from certify.complete.tree import Tree
+from certify.complete.proofs.tree import Tree
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 

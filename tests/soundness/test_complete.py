@@ -18,16 +18,16 @@ from onnx import helper, numpy_helper
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.complete.deadline import Deadline
-from certify.complete.execution import executed
-from certify.complete.neurons import split_neurons
+from certify.complete.neurons.split import split_neurons
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness
-from certify.complete.proof import InputProof, NeuronProof, Proof
+from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.proofs.replay import replayed
+from certify.complete.proofs.tree import Tree
 from certify.complete.query import Case, Condition, Query
-from certify.complete.replay import replayed
 from certify.complete.steps import outcome
-from certify.complete.tree import Tree
 from certify.complete.verify_file import posed
+from certify.complete.witnesses.execution import executed
 from certify.data.dataset import seeded_generator
 
 every_method = pytest.mark.parametrize("method", METHODS)

@@ -19,8 +19,8 @@ from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.tensors import Relaxation
 from certify.complete.deadline import Deadline
-from certify.complete.numbering import Neurons
-from certify.complete.parts import EVERY, Met, Parts, layers_of, rows_of
+from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
 
 __all__ = ["Climbed", "climb", "on_planes"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from certify.bounds.hints import Hint
-from certify.complete.leaves import Leaves
-from certify.complete.tree import Tree
+from certify.complete.neurons.leaves import Leaves
+from certify.complete.proofs.tree import Tree
 
 __all__ = ["InputProof", "NeuronProof", "Proof"]
 

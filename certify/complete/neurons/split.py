@@ -14,18 +14,18 @@ from torch import Tensor
 
 from certify.bounds.alpha_crown import proven_layers, search_layers
 from certify.bounds.hints import Hint
-from certify.complete.branching import branch
-from certify.complete.climb import Climbed, climb
 from certify.complete.deadline import Deadline
-from certify.complete.leaves import Leaves
-from certify.complete.numbering import Neurons
-from certify.complete.parts import Parts, lower_bounds
-from certify.complete.pool import Pool
+from certify.complete.neurons.branching import branch
+from certify.complete.neurons.climb import Climbed, climb
+from certify.complete.neurons.leaves import Leaves
+from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.parts import Parts, lower_bounds
+from certify.complete.neurons.pool import Pool
+from certify.complete.neurons.program import solved
 from certify.complete.problem import Problem, Witness
-from certify.complete.program import solved
-from certify.complete.proof import NeuronProof
+from certify.complete.proofs.proof import NeuronProof
+from certify.complete.proofs.tree import Tree
 from certify.complete.steps import Steps
-from certify.complete.tree import Tree
 from certify.errors import BadInput
 
 __all__ = ["replayed", "split_neurons"]

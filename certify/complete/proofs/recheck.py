@@ -11,8 +11,8 @@ from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
 from certify.complete.of_ball import changes_class, goals_within
 from certify.complete.problem import Problem
-from certify.complete.proof_text import unpacked
-from certify.complete.replay import replayed
+from certify.complete.proofs.replay import replayed
+from certify.complete.proofs.text import unpacked
 from certify.core.evidence import CompleteEvidence
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.complete.climb import Climbed, on_planes
-from certify.complete.numbering import Neurons
-from certify.complete.parts import layers_of
+from certify.complete.neurons.climb import Climbed, on_planes
+from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.parts import layers_of
 
 __all__ = ["branch"]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from certify.complete.proof_text import packed, unpacked
+from certify.complete.proofs.replay import Progress, replayed
+from certify.complete.proofs.text import packed, unpacked
 from certify.complete.reading.witness import read_witness
-from certify.complete.replay import Progress, replayed
 from certify.complete.verify_file import Posed, Verification, posed
 from certify.core.evidence import CLAIMS, Claim
 from certify.errors import BadInput, one_line

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from certify.bounds.hints import Hint
 from certify.bounds.region import Region
-from certify.complete import neurons
-from certify.complete.boxes import chunk
+from certify.complete.inputs.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
+from certify.complete.inputs.split import chunk
+from certify.complete.neurons import split as neurons
 from certify.complete.problem import Problem
-from certify.complete.proof import InputProof, NeuronProof, Proof
-from certify.complete.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
-from certify.complete.tree import Tree
+from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.proofs.tree import Tree
 from certify.errors import BadInput
 
 __all__ = ["replayed"]

@@ -22,7 +22,7 @@ from certify.bounds.linear import Coefficients, LinearBounds, Samples, held
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
-from certify.complete.numbering import Neurons
+from certify.complete.neurons.numbering import Neurons
 
 __all__ = ["EVERY", "Met", "Parts", "layers_of", "lower_bounds", "rows_of"]
 

@@ -18,9 +18,9 @@ from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.part_of_ball import part_of_ball
+from certify.complete.inputs.part_of_ball import part_of_ball
+from certify.complete.inputs.rows import Planes, free_nodes, mixed_rows, refuted_by_box
 from certify.complete.problem import Goals, Problem
-from certify.complete.rows import Planes, free_nodes, mixed_rows, refuted_by_box
 
 __all__ = ["Boxes", "Look", "look"]
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from certify.bounds.hints import Hint
 from certify.bounds.memory import free_memory
-from certify.complete.leaves import Leaves
-from certify.complete.proof import InputProof, NeuronProof, Proof
-from certify.complete.tree import Splits, Tree
+from certify.complete.neurons.leaves import Leaves
+from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.proofs.tree import Splits, Tree
 from certify.errors import BadInput
 
 __all__ = ["packed", "unpacked"]
@@ -51,7 +51,7 @@ def packed(proof: Proof) -> str:
 
 
 def unpacked(text: str) -> Proof:
-    """Inverse of :func:`packed`. What the proof shows is for :func:`~certify.complete.replay.replayed` to find out.
+    """Inverse of :func:`packed`. What it shows, :func:`~certify.complete.proofs.replay.replayed` finds out.
 
     Raises:
         BadInput: for text that is no such thing, or that would take more memory than there is.

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.complete.numbering import Neurons
-from certify.complete.parts import Parts
-from certify.complete.tree import Tree
+from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.parts import Parts
+from certify.complete.proofs.tree import Tree
 from certify.errors import BadInput
 
 __all__ = ["Leaves", "paths"]

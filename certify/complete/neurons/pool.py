@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.complete.parts import Parts
+from certify.complete.neurons.parts import Parts
 
 __all__ = ["Pool"]
 

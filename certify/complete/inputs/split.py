@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from certify.complete.deadline import Deadline
-from certify.complete.look import Boxes, look
+from certify.complete.inputs.look import Boxes, look
+from certify.complete.inputs.rows import Planes, refuted
 from certify.complete.parallel import each
 from certify.complete.problem import Problem, Witness
-from certify.complete.proof import InputProof
-from certify.complete.rows import Planes, refuted
+from certify.complete.proofs.proof import InputProof
+from certify.complete.proofs.tree import Tree
 from certify.complete.steps import Steps
-from certify.complete.tree import Tree
 
 __all__ = ["chunk", "split_inputs"]
 

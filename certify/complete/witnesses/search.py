@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from certify.complete.deadline import Deadline
-from certify.complete.ground import ENTRIES, Ground
 from certify.complete.problem import Problem, Witness
+from certify.complete.witnesses.ground import ENTRIES, Ground
 from certify.data.generators import keyed_generator
 
 __all__ = ["hunt"]

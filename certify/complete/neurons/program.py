@@ -10,8 +10,8 @@ from torch import Tensor
 
 from certify.bounds.backward import backward
 from certify.bounds.linear import LinearBounds, whole
-from certify.complete.numbering import Neurons
-from certify.complete.parts import EVERY, Met, Parts, layers_of
+from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of
 
 __all__ = ["solved"]
 

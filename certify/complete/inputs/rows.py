@@ -21,7 +21,7 @@ from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import flat
-from certify.complete.part_of_ball import part_of_ball
+from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.complete.problem import Goals, Problem
 from certify.core.values import one_of
 

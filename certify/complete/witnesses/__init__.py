@@ -1,0 +1,1 @@
+"""Looking for counterexamples, and executing them."""
