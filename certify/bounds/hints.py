@@ -12,12 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.bounds.memory import check_room, room
 from certify.errors import BadInput
 
 __all__ = ["LEVELS", "Hint", "packed", "unpacked"]
 
 LEVELS = 255
 """Shares are kept as whole numbers up to this."""
+
+SLOPES = "the text of slopes in a certificate"
+"""What messages call it."""
+
+LISTED = 32
+"""The most bytes of memory that a character of JSON takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,11 +63,12 @@ def unpacked(text: str) -> tuple[Hint, ...]:
     """Inverse of :func:`packed`.
 
     Raises:
-        BadInput: for text that is no such thing.
+        BadInput: for text that is no such thing, or that takes more memory than there is to spare.
     """
     try:
-        data = zlib.decompress(base64.b64decode(text, validate=True))
+        data = _inflated(base64.b64decode(text, validate=True))
         begin = 8 + int.from_bytes(data[:8], "big")
+        check_room(SLOPES, LISTED * begin)
         numbers = np.frombuffer(data, dtype=np.uint8, offset=begin)
         hints = []
         for one in json.loads(data[8:begin]):
@@ -71,5 +79,16 @@ def unpacked(text: str) -> tuple[Hint, ...]:
                 numbers = numbers[count:]
             hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares))
     except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error) as problem:
-        raise BadInput("the slopes of a certificate cannot be read: they were cut or changed") from problem
+        raise BadInput(f"{SLOPES} cannot be read: they were cut or changed") from problem
     return tuple(hints)
+
+
+def _inflated(data: bytes) -> bytes:
+    """What was compressed, as far as there is room for it."""
+    take = zlib.decompressobj()
+    found = take.decompress(data, most := max(1, room()))
+    if take.unconsumed_tail:
+        check_room(SLOPES, most + 1)
+    if not take.eof:
+        raise ValueError("it ends early")
+    return found

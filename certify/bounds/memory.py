@@ -13,13 +13,16 @@ from certify.bounds.graph import Graph
 from certify.core.values import whole
 from certify.errors import BadInput
 
-__all__ = ["check_memory", "free_memory", "samples_within"]
+__all__ = ["check_memory", "check_room", "free_memory", "room", "samples_within"]
 
 KEPT = 12
 """Numbers kept for each entry of each result: two ends, planes, their errors, what they lean by, temporaries."""
 
 SHARE = 0.5
 """The part of what is free that is taken without asking."""
+
+ROOM = 0.25
+"""The part that what somebody else wrote may make us take: a little text can ask for a great deal."""
 
 MEMINFO, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 """Where Linux says what is free, and what a container may take (cgroups, version 2 or 1)."""
@@ -49,6 +52,25 @@ def check_memory(max_memory: int | None) -> None:
 def free_memory() -> int:
     """Bytes of memory that could be had now: of the machine, or of the container if it may take less."""
     return min([_free_of_machine(), *_free_of_groups()])
+
+
+def room() -> int:
+    """Bytes that numbers which somebody else wrote may take: a quarter of what is free."""
+    return int(ROOM * free_memory())
+
+
+def check_room(what: str, size: int) -> None:
+    """Refuse what somebody else wrote, before anything is allocated for it.
+
+    Args:
+        what: names it in the message.
+        size: bytes that it would take.
+
+    Raises:
+        BadInput: if that is more than :func:`room`.
+    """
+    if size > room():
+        raise BadInput(f"{what} takes {size:,} bytes, more than this machine has to spare for it")
 
 
 def _free_of_machine() -> int:

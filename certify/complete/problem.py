@@ -33,10 +33,12 @@ class Witness:
     Args:
         x: the input, in the type that the network reads, the shape of one sample.
         y: the output that an execution of the deployed network gave.
+        case: the alternative of a query that they were found to be of.
     """
 
     x: np.ndarray
     y: np.ndarray
+    case: Case | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,10 +8,27 @@ from fractions import Fraction
 
 from certify.errors import BadInput
 
-__all__ = ["Case", "Condition", "Query"]
+__all__ = ["Case", "Condition", "Query", "decimal_text"]
 
 Terms = tuple[tuple[int, Fraction], ...]
 """Coefficients by index, ascending, none of them 0."""
+
+
+def decimal_text(value: Fraction) -> str:
+    """A number in full, without exponent; empty where its decimals have no end.
+
+    >>> decimal_text(Fraction(-1, 8)), decimal_text(Fraction(1, 3))
+    ('-0.125', '')
+    """
+    rest, fives = value.denominator, 0
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest & (rest - 1):
+        return ""
+    places = max(rest.bit_length() - 1, fives)
+    digits = str(abs(int(value * 10**places))).rjust(places + 1, "0")
+    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :]
+    return f"{'-' if value < 0 else ''}{whole}{'.' if decimals else ''}{decimals}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,13 @@ from certify.complete.answer import Answer
 from certify.complete.deadline import Deadline
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness
-from certify.complete.query import Case, Query
 from certify.complete.reading.declared import Property
 from certify.complete.reading.files import read_property
 from certify.complete.reading.witness import witness_text
 from certify.complete.witnesses.execution import executed, stated
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of
-from certify.errors import BadInput, one_line
+from certify.errors import BadInput, ModelError, one_line
 
 __all__ = ["Posed", "Seconds", "Verification", "posed", "verify_file"]
 
@@ -133,6 +132,8 @@ def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None 
     """
     one_of("claim", claim, CLAIMS)
     file = _network(Path(network))
+    if (outputs := len(file.model.graph.output)) != 1:
+        raise ModelError(f"{network} has {outputs} outputs; a property is about a network with one")
     graph = import_file(file)
     read = read_property(prop, math.prod(graph.shape), math.prod(graph.output.shape))
     _check_name(prop, read, name)
@@ -155,13 +156,8 @@ def _check_name(prop: Path | str, read: Property, name: str | None) -> None:
 
 
 def _text(witness: Witness, read: Property) -> str:
-    return witness_text(witness.x, witness.y, _case(witness, read.query), read.declared)
-
-
-def _case(witness: Witness, query: Query) -> Case:
-    """The case that a witness is of, in exact arithmetic: nothing is said to be one before this."""
-    y = [Fraction(v) for v in witness.y.reshape(-1).tolist()]
-    for case in query.cases:
-        if case.holds(stated(witness.x, case), y):
-            return case
-    raise AssertionError("a search returned an input that is no counterexample; report it")
+    """A witness as text. It is examined once more: nothing is said to be one before this."""
+    case, y = witness.case, [Fraction(v) for v in witness.y.reshape(-1).tolist()]
+    if case is None or not case.holds(stated(witness.x, case), y):
+        raise AssertionError("a search returned an input that is no counterexample; report it")
+    return witness_text(witness.x, witness.y, case, read.declared)

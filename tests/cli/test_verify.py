@@ -196,15 +196,18 @@ def test_a_failure_inside_is_no_verdict(here, run, monkeypatch, failure, fragmen
 
 def test_a_false_witness_is_no_verdict(here, run, monkeypatch):
     from certify.complete.problem import Witness
+    from certify.complete.query import Case, Condition
 
     (here / "p.vnnlib").write_text(text1(ANSWERS["sat"][0]))
-    false = Answer("sat", witness=Witness(np.float32([0.5, 0.5]), np.float32([2.0, 1.0])))
+    case = Case((Fraction(0),) * 2, (Fraction(1),) * 2, (Condition((), ((0, Fraction(-1)),), Fraction(-2)),))
+    false = Answer("sat", witness=Witness(np.float32([0.5, 0.5]), np.float32([2.0, 1.0]), case))
     decided_by(monkeypatch, lambda *args, **settings: false)
     assert run("net.onnx", "p.vnnlib")[1][0] == "sat"  # as stated: what the output is, an execution has said before
-    outside = Answer("sat", witness=Witness(np.float32([1.5, 0.5]), np.float32([2.0, 1.0])))
-    decided_by(monkeypatch, lambda *args, **settings: outside)
-    code, out, err = run("net.onnx", "p.vnnlib")
-    assert (code, out, err.count("\n")) == (2, ["error"], 1)
+    for x, y in (([1.5, 0.5], [2.0, 1.0]), ([0.5, 0.5], [1.5, 1.0])):  # outside of the box, and not what was asked
+        answer = Answer("sat", witness=Witness(np.float32(x), np.float32(y), case))
+        decided_by(monkeypatch, lambda *args, answer=answer, **settings: answer)
+        code, out, err = run("net.onnx", "p.vnnlib")
+        assert (code, out, err.count("\n")) == (2, ["error"], 1)
 
 
 def test_an_interrupt_answers_nothing(here, run, monkeypatch):

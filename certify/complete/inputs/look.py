@@ -145,7 +145,8 @@ def _searched(
         return mixed_rows(mine, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
 
     lower, found = climb(layers, rows, samples, STEPS, best[samples])
-    flat = [found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph)]
+    none = planes.shares[samples, :, :0].float()  # of a network without nonlinear operators
+    flat = [none, *(found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph))]
     shares, weights = (
         whole.index_copy(0, samples, (part * LEVELS).round().to(torch.uint8))
         for whole, part in ((planes.shares, torch.cat(flat, dim=2)), (planes.weights, found[""][0]))

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.bounds.memory import check_room
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import Parts
 from certify.complete.proofs.tree import Tree
 from certify.errors import BadInput
 
 __all__ = ["Leaves", "paths"]
+
+SPLIT = 24
+"""Bytes that each split on the way to a leaf takes: where, at what, which side, its multiplier, and masks."""
 
 REFUSED = "the leaves of a proof cannot be read: they were cut or changed"
 
@@ -44,22 +48,23 @@ class Leaves:
         """The parts that the leaves are, of a tree whose roots are clauses.
 
         Raises:
-            BadInput: if the numbers are not those of this tree, of these neurons.
+            BadInput: if the numbers are not those of this tree, of these neurons, or if the paths take more memory than
+                there is to spare.
         """
         nodes = tree.leaves()
-        entries, at, side = paths(tree, nodes)
-        beta = torch.zeros(at.shape)
         fits = (
             self.shares.dtype == torch.uint8
             and self.shares.shape == (len(nodes), len(self.free))
             and self.weights.shape == (len(nodes), neurons.goals.d.shape[2])
-            and len(self.beta) == int((side != 0).sum())
-            and all(_indices(*pair) for pair in ((self.free, neurons.choices), (entries, max(1, neurons.count))))
+            and len(self.beta) == int(tree.depth()[nodes].sum())
+            and _indices(self.free, neurons.choices)
+            and _indices(torch.from_numpy(tree.splits[1]), neurons.count)
             and _indices(clauses, neurons.goals.d.shape[1])
-            and (neurons.count > 0 or not bool((side != 0).any()))
         )
         if not fits:
             raise BadInput(REFUSED)
+        entries, at, side = paths(tree, nodes)
+        beta = torch.zeros(at.shape)
         beta[side != 0] = self.beta
         return Parts(clauses[torch.from_numpy(tree.root()[nodes])], self.weights, entries, at, side, beta, self.shares)
 
@@ -69,21 +74,20 @@ def _indices(values: Tensor, count: int) -> bool:
 
 
 def paths(tree: Tree, nodes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Entries, values and sides (nodes, depth) of the splits on the way to each node; sides are 0 after the last."""
+    """Entries, values and sides (nodes, depth) of the splits on the way to each node; sides are 0 after the last.
+
+    Raises:
+        BadInput: if they take more memory than there is to spare: a chain of splits is short to write.
+    """
     parents, entries, values = tree.splits
-    columns, here = [], nodes
-    while bool((here >= tree.roots).any()):
-        inner = here >= tree.roots
-        split = np.where(inner, (here - tree.roots) // 2, 0)
-        side = np.where(inner, 2 * ((here - tree.roots) % 2) - 1, 0)
-        columns.append((np.where(inner, entries[split], 0), np.where(inner, values[split], 0.0), side))
-        here = np.where(inner, parents[split], here)
-    filled = [np.zeros((len(nodes), len(columns)), kind) for kind in (np.int64, np.float64, np.int8)]
-    depth = np.zeros(len(nodes), np.int64)
-    for column in reversed(columns):
-        [rows] = column[2].nonzero()
-        for whole, part in zip(filled, column, strict=True):
-            whole[rows, depth[rows]] = part[rows]
-        depth[rows] += 1
-    entry, value, signs = (torch.from_numpy(whole) for whole in filled)
-    return entry, value, signs
+    place, here = tree.depth()[nodes], nodes.copy()
+    shape = len(nodes), int(place.max(initial=0))
+    check_room("a proof", SPLIT * shape[0] * shape[1])
+    entry, value, side = (np.zeros(shape, kind) for kind in (np.int64, np.float64, np.int8))
+    while len(rows := place.nonzero()[0]):  # upwards, and so from the last place to the first
+        place[rows] -= 1
+        split, second = np.divmod(here[rows] - tree.roots, 2)
+        cells = rows, place[rows]
+        entry[cells], value[cells], side[cells] = entries[split], values[split], 2 * second - 1
+        here[rows] = parents[split]
+    return torch.from_numpy(entry), torch.from_numpy(value), torch.from_numpy(side)

@@ -19,6 +19,7 @@ from certify.complete.proofs.replay import Progress, replayed
 from certify.complete.proofs.text import packed, unpacked
 from certify.complete.reading.witness import read_witness
 from certify.complete.verify_file import Posed, Verification, posed
+from certify.complete.witnesses.execution import floats_of
 from certify.core.evidence import CLAIMS, Claim
 from certify.errors import BadInput, one_line
 
@@ -140,7 +141,12 @@ def _witness_fault(asked: Posed, text: str) -> str:
     if not bool(y.isfinite().all()):
         return "the network's output at the witness is not finite"
     exact = [Fraction(v) for v in y.tolist()]
-    return "" if any(case.holds(x, exact) for case in query.cases) else "the stated input is no counterexample"
+    for case in query.cases:
+        if case.holds(x, exact):
+            lower, upper = floats_of(case.lower, case.upper, file.dtype)
+            inside = bool(((lower <= numbers) & (numbers <= upper)).all())
+            return "" if inside else "the stated input cannot be executed: it rounds to one outside of the box"
+    return "the stated input is no counterexample"
 
 
 def _read(path: Path) -> dict[str, Any]:

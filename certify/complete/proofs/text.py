@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.hints import Hint
-from certify.bounds.memory import free_memory
+from certify.bounds.memory import check_room
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
 from certify.complete.proofs.tree import Splits, Tree
@@ -24,9 +24,8 @@ __all__ = ["packed", "unpacked"]
 
 UNREADABLE = "the proof cannot be read: it was cut or changed"
 
-SHARE, HEAD = 0.25, 2**24
-"""The part of the free memory that unpacked numbers may take, and the bytes of a table of contents: text can unpack to
-a thousand times its size."""
+HEAD = 2**24
+"""The most bytes of a table of contents: text can unpack to a thousand times its size."""
 
 BYTE, WHOLE, SINGLE, DOUBLE = "<u1", "<i8", "<f4", "<f8"
 
@@ -60,8 +59,9 @@ def unpacked(text: str) -> Proof:
         data, take = base64.b64decode(text, validate=True), zlib.decompressobj()
         sizes = take.decompress(data, 16)
         head, tail = int.from_bytes(sizes[:8], "big"), int.from_bytes(sizes[8:], "big")
-        if head > HEAD or tail > SHARE * free_memory():
-            raise BadInput(f"the proof takes {head + tail:,} bytes, more than this machine has to spare for it")
+        if head > HEAD:
+            raise BadInput(UNREADABLE)
+        check_room("the proof", tail)
         contents: Any = json.loads(_exactly(take, head))
         numbers = _Read(_exactly(take, tail))
         if take.decompress(take.unconsumed_tail, 1) or not take.eof or take.unused_data:

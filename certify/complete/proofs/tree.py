@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certify.bounds.memory import check_room
 from certify.bounds.tensors import Interval
 from certify.errors import BadInput
 
@@ -91,8 +93,20 @@ class Tree:
             root[self.roots + 2 * i : self.roots + 2 * i + 2] = root[node]
         return root
 
+    def depth(self) -> NDArray[np.int64]:
+        """How many splits are on the way to each node."""
+        depth = np.zeros(self.size, np.int64)
+        for i, node in enumerate(self.splits[0].tolist()):
+            depth[self.roots + 2 * i : self.roots + 2 * i + 2] = depth[node] + 1
+        return depth
+
     def boxes(self, box: Interval) -> Interval:
-        """The boxes (size, ...) of all nodes, from those of the roots, where it is inputs that were split."""
+        """The boxes (size, ...) of all nodes, from those of the roots, where it is inputs that were split.
+
+        Raises:
+            BadInput: if they take more memory than there is to spare.
+        """
+        check_room("a proof", 2 * self.size * math.prod(box.shape[1:]) * box.lower.element_size())
         lower, upper = (
             torch.cat([end.flatten(1), end.new_empty(2 * self._size, end[0].numel())]) for end in (box.lower, box.upper)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,7 @@ from certify.errors import BadInput
 
 __all__ = ["Misplaced", "evaluate", "number", "without_comments"]
 
-_COMMENT = re.compile(r";[^\n]*")
+_COMMENT = re.compile(r";[^\r\n]*")
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?", re.ASCII)
 _LARGEST_EXPONENT = 5000
@@ -54,7 +54,7 @@ def number(text: str) -> Fraction:
     return value
 
 
-def evaluate(text: str, apply: Callable[[list[Any]], Any]) -> list[Any]:
+def evaluate(text: str, apply: Callable[[list[Any]], Any], opaque: Container[str] = ()) -> list[Any]:
     """The values of the outermost parentheses, each computed once those inside it are known.
 
     No recursion: nesting of any depth is read.
@@ -62,6 +62,7 @@ def evaluate(text: str, apply: Callable[[list[Any]], Any]) -> list[Any]:
     Args:
         text: without comments.
         apply: value of a parenthesis, from its elements: text where they are plain, values where they were nested.
+        opaque: heads of outermost parentheses whose content means nothing; their value is None.
 
     Raises:
         BadInput: where parentheses do not match or something stands outside of them, and whatever `apply`
@@ -70,8 +71,16 @@ def evaluate(text: str, apply: Callable[[list[Any]], Any]) -> list[Any]:
     values: list[Any] = []
     frame = values
     outer: list[tuple[int, list[Any]]] = []
-    for here, token in enumerate(_TOKEN.findall(text)):
-        if token == "(":
+    skipped = 0
+    tokens = _TOKEN.findall(text)
+    for here, token in enumerate(tokens):
+        if skipped:
+            skipped += (token == "(") - (token == ")")
+            if skipped == 0:
+                values.append(None)
+        elif token == "(" and not outer and here + 1 < len(tokens) and tokens[here + 1] in opaque:
+            skipped, begun = 1, here
+        elif token == "(":
             outer.append((here, frame))
             frame = []
         elif token == ")":
@@ -87,6 +96,8 @@ def evaluate(text: str, apply: Callable[[list[Any]], Any]) -> list[Any]:
             frame.append(token)
         else:
             raise BadInput(f"{_place(text, here)}: outside of any parenthesis")
+    if skipped:
+        raise BadInput(f"{_place(text, begun)}: this parenthesis is never closed")
     if outer:
         raise BadInput(f"{_place(text, outer[-1][0])}: this parenthesis is never closed")
     return values

@@ -35,7 +35,8 @@ def read_vnnlib1(text: str, inputs: int, outputs: int) -> Query:
         BadInput: where the text is malformed, nonlinear, vacuous, unbounded, or about another network.
     """
     reader = _Reader(inputs, outputs)
-    evaluate(text, reader.apply)
+    if any(value is not None for value in evaluate(text, reader.apply, _IGNORED)):
+        raise BadInput("a formula stands outside of any command; write (assert ...) around it")
     reader.check_declared()
     return query_of(reader.assertions, inputs, outputs)
 
@@ -69,8 +70,6 @@ class _Reader:
                 return self._arithmetic(elements)
             case "declare-const" | "declare-fun":
                 self._declare(elements)
-            case str() if head in _IGNORED:
-                pass
             case str():
                 raise Misplaced("not among the commands and operators of VNN-LIB 1.0 that are read")
             case _:

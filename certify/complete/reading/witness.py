@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certify.complete.query import Case
+from certify.complete.query import Case, decimal_text
 from certify.complete.reading.declared import Declared
 from certify.complete.reading.tokens import evaluate, number
 from certify.errors import BadInput
@@ -76,31 +76,19 @@ def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 
 
 def _inside(value: np.generic, low: Fraction, high: Fraction, i: int, shortest: bool) -> str:
-    """An input as a decimal between two numbers; where no float is between them, the one that rounds to it."""
+    """An input as a decimal between two numbers; where no float is between them, the nearer one, which rounds to it."""
     exact = Decimal(value.item())
     if not exact.is_finite():
         raise BadInput(f"X_{i} = {exact} is outside of the box of the property")
     if low <= Fraction(exact) <= high:
         text = _shortest(value)
         return text if shortest and low <= number(text) <= high else f"{exact:f}"
-    inward = np.nextafter(value, type(value)(np.inf if Fraction(exact) < low else -np.inf))
-    if not low <= Fraction(inward.item()) <= high:
-        for text in filter(None, map(_decimal, (low, high))):
-            if type(value)(float(text)) == value:
-                return text
+    end, inward = (low, np.inf) if Fraction(exact) < low else (high, -np.inf)
+    room = low <= Fraction(np.nextafter(value, type(value)(inward)).item()) <= high
+    text = decimal_text(end)
+    if text and not room and type(value)(float(text)) == value:
+        return text
     raise BadInput(f"X_{i} = {exact:.9g} is outside of the box of the property")
-
-
-def _decimal(value: Fraction) -> str:
-    """A number in full; nothing if it has no end."""
-    twos, fives = value.denominator, 0
-    while twos % 5 == 0:
-        twos, fives = twos // 5, fives + 1
-    if twos & (twos - 1):
-        return ""
-    places = max(twos.bit_length() - 1, fives)
-    digits = int(value * 10**places)
-    return f"{Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -places)):f}"
 
 
 def _shortest(value: np.generic) -> str:

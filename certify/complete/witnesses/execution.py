@@ -20,10 +20,10 @@ from certify.bounds.region import Region
 from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval
 from certify.complete.problem import Goals, Problem, Witness, of_query
-from certify.complete.query import Case, Query
+from certify.complete.query import Case, Query, decimal_text
 from certify.core.evidence import Claim
 
-__all__ = ["Execution", "executed", "stated"]
+__all__ = ["Execution", "executed", "floats_of", "stated"]
 
 RUNS = 16
 """Executions for one call: a candidate that comes that late is one of very many, and there will be other calls."""
@@ -95,9 +95,10 @@ class Execution:
         if not cases:
             return None
         exact_x, exact_y = stated(x.numpy(), cases[0]), [Fraction(v) for v in y.flatten().tolist()]
-        if not any(case.holds(exact_x, exact_y) for case in cases):
+        holding = next((case for case in cases if case.holds(exact_x, exact_y)), None)
+        if holding is None or not all(map(decimal_text, exact_x)):  # a third, say, cannot be stated
             return None
-        return Witness(x.reshape(self.graph.shape).numpy(), y.numpy())
+        return Witness(x.reshape(self.graph.shape).numpy(), y.numpy(), holding)
 
     def _promising(self, points: Tensor) -> Iterator[tuple[float, Tensor, int]]:
         """Candidates moved into a box, with how far the graph is from a witness there, and the number of the box."""
@@ -143,11 +144,17 @@ class Execution:
     @cached_property
     def _boxes(self) -> tuple[Tensor, Tensor]:
         """The least and greatest float (groups, inputs) in each box; where there is none, what its numbers round to."""
-        ends = [[end for cases in self._groups for end in getattr(cases[0], name)] for name in ("lower", "upper")]
-        lower, upper = (_inward(end, sign, self.file.dtype) for sign, end in zip((-1, 1), ends, strict=True))
-        none = (lower > upper).nonzero().squeeze(1)
-        lower[none] = upper[none] = _nearest([ends[0][i] for i in none], self.file.dtype)
+        low, high = ([end for cases in self._groups for end in getattr(cases[0], name)] for name in ("lower", "upper"))
+        lower, upper = floats_of(low, high, self.file.dtype)
         return lower.reshape(len(self._groups), -1), upper.reshape(len(self._groups), -1)
+
+
+def floats_of(low: Sequence[Fraction], high: Sequence[Fraction], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The least and greatest float between pairs of numbers; where there is none, what the lower one rounds to."""
+    lower, upper = _inward(low, -1, dtype), _inward(high, 1, dtype)
+    none = (lower > upper).nonzero().squeeze(1)
+    lower[none] = upper[none] = _nearest([low[i] for i in none], dtype)
+    return lower, upper
 
 
 def stated(x: NDArray[np.floating[Any]], case: Case) -> list[Fraction]:
