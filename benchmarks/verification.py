@@ -4,8 +4,9 @@
     python benchmarks/verification.py --benchmark acasxu,safenlp --limit 5 --jobs 2
     python benchmarks/verification.py --planted               # violated by construction: not one unsat
 
-Each instance is one process of `certify verify`, bound to one core and one thread. Every answer is judged here, without
-the code that found it (benchmarks/instances.py). Rows are kept in a CSV file as they come; the same command goes on.
+Each instance is one process of `certify verify`, bound to one core and one thread. Every answer is judged here
+(benchmarks/instances.py): certify reads the property, all else is done without the code that found the answer. Rows are
+kept in a CSV file as they come; the same command goes on.
 """
 
 from __future__ import annotations

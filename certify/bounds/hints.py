@@ -15,12 +15,12 @@ from torch import Tensor
 from certify.bounds.memory import check_room, room
 from certify.errors import BadInput
 
-__all__ = ["LEVELS", "Hint", "packed", "unpacked"]
+__all__ = ["LEVELS", "LISTED", "Hint", "packed", "unpacked"]
 
 LEVELS = 255
 """Shares are kept as whole numbers up to this."""
 
-SLOPES = "the text of slopes in a certificate"
+SLOPES = "the slopes of a certificate"
 """What messages call it."""
 
 LISTED = 32

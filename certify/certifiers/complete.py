@@ -48,19 +48,20 @@ class Complete:
         claim: what is proven: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every execution of it
             in float32 as well.
         timeout: seconds for each input.
-        gap: how near the proven radius and the nearest example should come, relative to the latter.
+        gap: how near the proven radius and the nearest example should come, relative to the latter; None for 0.01, and
+            where only declared radii are decided.
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
         seed: what the search for examples draws from.
         workers: threads; no answer depends on it.
 
     Raises:
         BadInput: for an unknown claim, a time limit that is not finite and above 0, a gap not between 0 and 1, a
-            ``decide`` that is not true or false, fewer than one worker.
+            ``decide`` that is not true or false or comes with a gap, fewer than one worker.
     """
 
     claim: Claim = "exact"
     timeout: float = 60.0
-    gap: float = GAP
+    gap: float | None = None
     decide: bool = False
     seed: int = 0
     workers: int = 1
@@ -68,13 +69,17 @@ class Complete:
     def __post_init__(self) -> None:
         one_of("claim", self.claim, CLAIMS)
         object.__setattr__(self, "timeout", number("timeout", self.timeout))
-        object.__setattr__(self, "gap", number("gap", self.gap))
         if not 0 < self.timeout < math.inf:
             raise BadInput(f"the time limit must be finite and above 0 seconds, got {self.timeout:g}")
-        if not 0 < self.gap < 1:
-            raise BadInput(f"the gap is relative: it must lie between 0 and 1, for example 0.01, got {self.gap:g}")
         if not isinstance(self.decide, bool):
             raise BadInput(f"decide must be true or false, got {self.decide!r}")
+        if self.decide and self.gap is not None:
+            raise BadInput("a gap is about the true radius, and decide about the declared ones: leave one of them out")
+        if not self.decide:
+            gap = number("gap", GAP if self.gap is None else self.gap)
+            if not 0 < gap < 1:
+                raise BadInput(f"the gap is relative: it must lie between 0 and 1, for example 0.01, got {gap:g}")
+            object.__setattr__(self, "gap", gap)
         whole("seed", self.seed)
         if whole("workers", self.workers) < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
@@ -100,17 +105,17 @@ class Complete:
 
     def settings(self) -> dict[str, Any]:
         """What a certificate depends on, the time limit included."""
-        search = {} if self.decide else {"gap": self.gap, "reach": REACH}
+        search = {} if self.gap is None else {"gap": self.gap, "reach": REACH}
         asked = {"claim": self.claim, "timeout": self.timeout, "decide": self.decide, "seed": self.seed}
         return {"method": self.method, "dtype": "float64", **asked, **search}
 
     def describe(self, threat: ThreatModel, shape: Shape) -> str:
         """What is searched, how long, and what is claimed."""
-        bracket = f"radii to {self.gap:g} relative up to {REACH:g} x the largest declared"
+        bracket = "" if self.gap is None else f"radii to {self.gap:g} relative up to {REACH:g} x the largest declared"
         subject = {"exact": "exact real arithmetic", "float32": "every float32 execution and exact real arithmetic"}
         return (
             f"complete: branch and bound and attacks, at most {self.timeout:g} s per input, "
-            f"{'declared radii only' if self.decide else bracket}, claims in float64 with rounding errors subtracted; "
+            f"{bracket or 'declared radii only'}, claims in float64 with rounding errors subtracted; "
             f"the claim is about the network in {subject[self.claim]}"
         )
 
@@ -140,14 +145,14 @@ class Complete:
     ) -> list[Proof]:
         question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
         deadline = Deadline(self.timeout)
-        if self.decide:
+        if self.gap is None:
             ends = decided(question, deadline, workers=self.workers, seed=self.seed)
         else:
             ends = bracketed(question, deadline, self.gap, workers=self.workers, seed=self.seed)
-        return [self._proof(ends, threat)]
+        return [self._proof(ends, threat, late=deadline.passed)]
 
-    def _proof(self, ends: Ends, threat: ThreatModel) -> Proof:
-        least, short = threat.radii[0], self._short(ends, threat)
+    def _proof(self, ends: Ends, threat: ThreatModel, *, late: bool) -> Proof:
+        least, short = threat.radii[0], self._short(ends, threat, late=late)
         evidence = CompleteEvidence(
             claim=self.claim,
             dtype="float64",
@@ -159,7 +164,7 @@ class Complete:
             solver=ends.solver,
             subproblems=ends.subproblems,
             timeout=self.timeout,
-            gap=None if self.decide else self.gap,
+            gap=self.gap,
             seed=self.seed,
             reason=short,
         )
@@ -170,16 +175,17 @@ class Complete:
             return Proof(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
         return Proof(None, evidence, ends.work, short)
 
-    def _short(self, ends: Ends, threat: ThreatModel) -> str:
+    def _short(self, ends: Ends, threat: ThreatModel, *, late: bool) -> str:
         """Why the ends are not as near as asked; empty where they are."""
-        if self.decide:
+        if self.gap is None:
             least = -1.0 if ends.certified is None else ends.certified
             done = not any(least < radius < ends.falsified for radius in threat.radii)
         else:
-            done = ends.certified is not None and ends.closed(self.gap)
+            done = ends.closed(self.gap)
         if done:
             return ""
-        why = ends.reason or f"time limit of {self.timeout:g} s"
+        given_up = f"radius {ends.failed:g} given up after {ends.spent:.3g} s"
+        why = ends.reason or (f"time limit of {self.timeout:g} s" if late else given_up)
         if ends.certified is not None and ends.example is not None:
             return f"{why}: between {round_down(ends.certified)} and {round_up(ends.falsified)}"
         proven = "no radius proven" if ends.certified is None else f"proven up to {round_down(ends.certified)}"
@@ -200,7 +206,7 @@ class Complete:
             solver="",
             subproblems=0,
             timeout=self.timeout,
-            gap=None if self.decide else self.gap,
+            gap=self.gap,
             seed=self.seed,
             reason=certificate.reason,
         )

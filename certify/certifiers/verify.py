@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from certify.certifiers.complete import GAP, Complete
+from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.evidence import Claim
 from certify.core.threat import ThreatModel
 from certify.data.batch import Batch
+from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 
 __all__ = ["verify"]
@@ -52,7 +53,7 @@ def verify(
         ``finding`` the example as an attack would report it.
 
     Raises:
-        BadInput: for a time limit, gap or claim that means nothing.
+        BadInput: for a threat, time limit, gap, claim, seed or number of workers that means nothing.
         UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
         DataError, ModelError: for inputs or models that cannot be certified.
 
@@ -69,7 +70,11 @@ def verify(
     >>> 0.249 < true.radius < 0.25 <= true.evidence.falsified < 0.251
     True
     """
-    certifier = Complete(claim, timeout, GAP if gap is None else gap, gap is None, seed, workers)
+    certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
+    if not isinstance(threat, ThreatModel):
+        raise BadInput(
+            f"expected a certify.ThreatModel, got {type(threat).__name__}: make it, ThreatModel('linf', (0.1,))"
+        )
     threat = threat.within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)

@@ -28,7 +28,7 @@ def confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
 
         def progress(done: int, total: int) -> None:
             if terminal:
-                typer.echo(f"{CLEAR}{done:,} of {total:,} parts", nl=False, err=True)
+                typer.echo(f"{CLEAR}{done:,} of {total:,} part{'' if total == 1 else 's'}", nl=False, err=True)
 
         found = check_proof(proof, network, prop, progress)
         if terminal:

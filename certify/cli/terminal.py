@@ -16,7 +16,7 @@ CLEAR = "\r\x1b[K"
 
 @contextmanager
 def ticking(begin: float, timeout: float) -> Iterator[None]:
-    """Show on a terminal how many of ``timeout`` seconds have passed since ``begin``.
+    """Show on a terminal, once a second, how many of ``timeout`` seconds have passed since ``begin``.
 
     Without the libraries that draw bars: they take longer to import than most questions to answer.
     """
@@ -26,7 +26,7 @@ def ticking(begin: float, timeout: float) -> Iterator[None]:
     over = threading.Event()
 
     def tick() -> None:
-        while not over.wait(0.5):
+        while not over.wait(1 - (time.monotonic() - begin) % 1):  # as each second is full
             sys.stderr.write(f"{CLEAR}{time.monotonic() - begin:.0f} of {timeout:g} s")
             sys.stderr.flush()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,11 @@ import typer
 
 from certify.cli.answering import Answering, answering
 from certify.cli.app import Caller, ExitCode, app
+from certify.cli.files import clear, named_files, present
 from certify.cli.proofs import confirm
 from certify.cli.terminal import CLEAR, ticking
 from certify.core.evidence import Claim
+from certify.core.whole import write_whole
 from certify.errors import BadInput
 from certify.process import importing, leave, limit_memory, tune_process
 
@@ -27,6 +29,10 @@ __all__ = ["verify"]
 EARLY, EARLIER = 0.2, 0.4
 """Seconds before the limit at which the process answers ``timeout`` whatever it is doing, and at which it should stop
 by itself: the answer has a way to go, and a late one counts as none."""
+
+
+SEARCHING = ("claim", "seed", "timeout", "proof", "stats")
+"""Options that say how to search, or what to keep of a search."""
 
 
 def _above_zero(seconds: float) -> float:
@@ -67,10 +73,16 @@ def verify(
     on standard error says why. The exit code is 0 after an answer, unknown and timeout included, and 2 after an error.
 
     With --check it says confirmed and what was confirmed, exit code 0; or refuted and why, exit code 1. That takes as
-    long as it takes.
+    long as it takes, and no option about the search goes with it.
     """
+    with answering(math.inf):  # before the clock runs: whatever it cuts short, no file of an earlier run is left
+        net, prop, name = named_files(files, network or [])
+        present(net, prop)
+        if check is not None:
+            present(check)
+            _refuse_searching(context)
+        clear({o: path for o, path in (("--proof", proof), ("--stats", stats)) if path is not None}, (net, prop))
     if check is not None:
-        net, prop, _ = named_files(files, network or [])
         return confirm(check, net, prop)
     caller: Caller = context.obj
     begin = caller.begin
@@ -78,7 +90,6 @@ def verify(
     terminal = sys.stderr.isatty()
     late = f"{CLEAR}{_too_short(timeout)}\n" if terminal else ""
     with answering(begin + timeout - EARLY - time.monotonic(), late) as say:
-        net, prop, name = named_files(files, network or [])
         if terminal:
             typer.echo(f"verifying {prop} of {net}", err=True)
         with ticking(begin, timeout):
@@ -97,45 +108,30 @@ def verify(
         say(f"{found.answer.outcome}\n{found.witness}".rstrip())
     if terminal:
         typer.echo(_sentence(found, timeout), err=True)
-    if stats is not None:
-        _write(stats, found, start_up)
-    if proof is not None:
-        from certify.complete.proofs.file import write_proof
+    try:
+        if proof is not None:
+            from certify.complete.proofs.file import write_proof
 
-        write_proof(proof, found, net, prop, claim=claim, seed=seed)
+            write_proof(proof, found, net, prop, claim=claim, seed=seed)
+    finally:  # neither file is lost because the other cannot be written
+        if stats is not None:
+            _write(stats, found, start_up)
     if caller.alone:
         leave(ExitCode.DONE)
     return ExitCode.DONE
 
 
-def named_files(files: Sequence[Path], networks: Sequence[str]) -> tuple[Path, Path, str | None]:
-    """The network, the property, and what the property should call the network if that was said.
-
-    Raises:
-        BadInput: unless there is one of each.
-
-    >>> named_files([Path("net.onnx"), Path("p.vnnlib")], [])
-    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), None)
-    >>> named_files([Path("p.vnnlib")], ["N=net.onnx"])
-    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), 'N')
-    """
-    pairs = [text.partition("=") for text in networks]
-    for name, equals, path in pairs:
-        if not (name and equals and path):
-            raise BadInput(f"--network {name}{equals}{path} is not NAME=NET.onnx")
-    match files, pairs:
-        case [net, prop], []:
-            return net, prop, None
-        case [prop], [(name, _, path)]:
-            return Path(path), prop, name
-        case _, [_, _, *_]:
-            raise BadInput(f"{len(pairs)} networks; properties of one are decided")
-    raise BadInput("name a network and a property: NET.onnx PROP.vnnlib, or PROP.vnnlib --network NAME=NET.onnx")
+def _refuse_searching(context: typer.Context) -> None:
+    for name in SEARCHING:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise BadInput(f"--check searches nothing, so --{name} does not go with it; leave one of them out")
 
 
 def _sentence(found: Verification, timeout: float) -> str:
     answer = found.answer
-    how = f"by {answer.solver}, {answer.subproblems:,} subproblems, {found.deciding.wall:.2f} s"
+    parts = f"{answer.subproblems:,} subproblem{'' if answer.subproblems == 1 else 's'}"
+    how = f"by {answer.solver}, {parts}, {found.deciding.wall:.2f} s"
     match answer.outcome:
         case "sat":
             return f"such an input exists; onnxruntime was run on it once more ({how})"
@@ -156,6 +152,6 @@ def _write(path: Path, found: Verification, start_up: tuple[float, float]) -> No
     answer = found.answer
     content = {"outcome": answer.outcome, "solver": answer.solver, "subproblems": answer.subproblems}
     try:
-        path.write_text(json.dumps({**content, "reason": answer.reason, "seconds": seconds}) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({**content, "reason": answer.reason, "seconds": seconds}) + "\n")
     except OSError as problem:
         raise BadInput(f"cannot write {path} ({problem.strerror}); choose another --stats") from problem

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
+from certify.core.values import number
 from certify.errors import BadInput
 
 __all__ = ["Deadline"]
@@ -16,7 +17,7 @@ class Deadline:
     """A time limit in seconds that began when this was made.
 
     Raises:
-        BadInput: for a limit that is not above 0.
+        BadInput: for a limit that is no number, or not above 0.
 
     >>> Deadline(60.0).passed
     False
@@ -26,6 +27,7 @@ class Deadline:
     begin: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", number("timeout", self.seconds))
         if not self.seconds > 0:  # NaN is not
             raise BadInput(f"the time limit must be above 0 seconds, got {self.seconds}")
 

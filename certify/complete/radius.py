@@ -27,8 +27,11 @@ PIECES = 16
 HUNTS = 0.2
 """The part of the time in which examples alone are searched for."""
 
-SHARE = 0.5
-"""The part of what is left that one radius may take: what is hard close to the boundary may be easy further in."""
+SHARE = 1 / 3
+"""The part of what is left that one radius may take: what is hard close to the boundary may be easy further in.
+
+Below a half, so that more is left for the one that failed when all others are done.
+"""
 
 WITHIN = 0.9
 """How much of the gap asked for lies between a radius to be proven and the example above it."""
@@ -48,7 +51,8 @@ class Ends:
         falsified: distance of the nearest example, infinite where none is known.
         example: it.
         failed: the smallest radius above ``certified`` at which the search gave up.
-        reason: why it did.
+        spent: seconds that it had.
+        reason: why it did, if not for want of time.
         solver, subproblems: of the proof.
         work: regions bounded for all radii that were decided.
     """
@@ -59,6 +63,7 @@ class Ends:
     falsified: float = math.inf
     example: Witness | None = None
     failed: float = math.inf
+    spent: float = 0.0
     reason: str = ""
     solver: str = ""
     subproblems: int = 0
@@ -86,9 +91,15 @@ class Ends:
             if self.certified is None or radius > self.certified:
                 self.certified, self.proof = radius, answer.proof
                 self.solver, self.subproblems = answer.solver, answer.subproblems
+            if radius >= self.failed:
+                self.failed, self.spent, self.reason = math.inf, 0.0, ""
         else:
             late = answer.outcome == "timeout"
-            self.failed, self.reason = radius, "" if late else answer.reason
+            self.failed, self.spent, self.reason = radius, deadline.seconds, "" if late else answer.reason
+
+    def again(self, deadline: Deadline) -> bool:
+        """Whether the radius that failed, failed for want of time and can now have more of it."""
+        return self.failed < self.falsified and not self.reason and deadline.left > self.spent
 
     def closed(self, gap: float) -> bool:
         """Whether the ends are as near as asked."""
@@ -109,10 +120,13 @@ def decided(question: Question, deadline: Deadline, *, workers: int = 1, seed: i
         least = -1.0 if ends.certified is None else ends.certified
         most = min(ends.falsified, ends.failed)
         open = [radius for radius in question.threat.radii if least < radius < most]
-        if not open:
+        if open:
+            rounds = len(open).bit_length()
+            ends.ask(open[len(open) // 2], deadline.part(1 / rounds), workers, seed)
+        elif ends.again(deadline):
+            ends.ask(ends.failed, deadline.part(1.0), workers, seed)
+        else:
             break
-        rounds = len(open).bit_length()
-        ends.ask(open[len(open) // 2], deadline.part(1 / rounds), workers, seed)
     return ends
 
 
@@ -121,7 +135,8 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
 
     Examples come first: the radius at which a search of fixed effort finds none is approached by bisection. Then it
     is proofs that go half of the way to the nearest example, again and again: they become many times harder with every
-    step, so the easier ones before cost little, and are what is left where the time runs out.
+    step, so the easier ones before cost little, and are what is left where the time runs out. A radius that was given
+    up for want of time is asked for again where others leave it more.
 
     Args:
         question: about which input. Up to four times the largest declared radius is searched.
@@ -137,10 +152,10 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
         ends.reason = HOPELESS
     hint = 0.0 if ends.certified is None else _hint(question)
     _approach(ends, hint, cap, gap, deadline.part(HUNTS), seed)
-    for radius in _radii(ends, hint, cap, gap):
+    for radius in _radii(ends, hint, cap, gap, deadline):
         if deadline.passed:
             break
-        ends.ask(radius, deadline.part(SHARE), workers, seed)
+        ends.ask(radius, deadline.part(1.0 if radius == ends.failed else SHARE), workers, seed)
     if ends.proven >= cap:
         ends.reason = "no larger radius was tried"
     return ends
@@ -154,7 +169,7 @@ def _hint(question: Question) -> float:
     return found.radius or 0.0
 
 
-def _radii(ends: Ends, hint: float, cap: float, gap: float) -> Iterator[float]:
+def _radii(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline) -> Iterator[float]:
     """The radii to ask for, one after the other, as answers come in; none where not even the input was proven."""
     if ends.certified is None:
         return
@@ -162,8 +177,11 @@ def _radii(ends: Ends, hint: float, cap: float, gap: float) -> Iterator[float]:
         yield hint
     while ends.proven < cap and not ends.closed(gap):
         most = min(ends.falsified, ends.failed)
-        if ends.failed - ends.proven <= gap * most:
-            return
+        if ends.failed - ends.proven <= gap * most < math.inf:
+            if not ends.again(deadline):
+                return
+            yield ends.failed
+            continue
         middle = (ends.proven + most) / 2
         yield cap if most == math.inf else min(middle, ends.falsified * (1 - WITHIN * gap))
 

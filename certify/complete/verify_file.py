@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import time
-import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
+from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
+from certify.bounds.radii.margins import claimable
 from certify.complete.answer import Answer
 from certify.complete.deadline import Deadline
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness
 from certify.complete.reading.declared import Property
-from certify.complete.reading.files import read_property
+from certify.complete.reading.files import content_of, is_packed, read_property
 from certify.complete.reading.witness import witness_text
 from certify.complete.witnesses.execution import executed, stated
 from certify.core.evidence import CLAIMS, Claim
-from certify.core.values import one_of
-from certify.errors import BadInput, ModelError, one_line
+from certify.core.values import one_of, whole
+from certify.errors import BadInput, ModelError, UnsupportedOperator
 
 __all__ = ["Posed", "Seconds", "Verification", "posed", "verify_file"]
 
@@ -85,7 +87,8 @@ def verify_file(
 
     Raises:
         BadInput: if a file is missing or the property cannot be read, is about something else than this network,
-            or allows no input; for a time limit that is not above 0.
+            or allows no input; for a time limit that is no number above 0, a seed that is no whole number,
+            or fewer than one worker.
         ModelError, UnsupportedOperator: as :func:`~certify.bounds.importers.onnx_import.import_onnx`.
         MissingExtra: without onnx and onnxruntime, or without vnnlib for VNN-LIB 2.0.
 
@@ -104,6 +107,9 @@ def verify_file(
     'unsat'
     """
     deadline = timeout if isinstance(timeout, Deadline) else Deadline(timeout)
+    whole("seed", seed)
+    if whole("workers", workers) < 1:
+        raise BadInput(f"workers must be at least 1, got {workers}")
     begin = Seconds.now()
     asked = posed(network, prop, claim, name)
     ready = Seconds.now()
@@ -134,20 +140,25 @@ def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None 
     file = _network(Path(network))
     if (outputs := len(file.model.graph.output)) != 1:
         raise ModelError(f"{network} has {outputs} outputs; a property is about a network with one")
-    graph = import_file(file)
+    graph = _imported(file)
+    claimable(graph, claim, torch.device("cpu"))
     read = read_property(prop, math.prod(graph.shape), math.prod(graph.output.shape))
     _check_name(prop, read, name)
     return Posed(file, read, executed(read.query, file, graph, claim))
 
 
 def _network(path: Path) -> OnnxFile:
-    """A file, unpacked if its name says so. A plain one is read by its path, because weights may lie beside it."""
-    if path.suffix != ".gz":
-        return read_onnx(path)
+    """A file, unpacked if it is packed. A plain one is read by its path, because weights may lie beside it."""
+    return read_onnx(content_of(path) if is_packed(path) else path)
+
+
+def _imported(file: OnnxFile) -> Graph:
+    """What a file computes. Messages about operators say what to do after a semicolon, and here that is another."""
     try:
-        return read_onnx(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error) as problem:
-        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
+        return import_file(file)
+    except UnsupportedOperator as problem:
+        what = str(problem).rsplit("; ", 1)[0]
+        raise UnsupportedOperator(f"{what}; `certify supports --onnx-operators` lists what can be read") from problem
 
 
 def _check_name(prop: Path | str, read: Property, name: str | None) -> None:

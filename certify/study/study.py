@@ -14,6 +14,7 @@ import torch
 from certify.attacks.base import Attack, Target
 from certify.attacks.run import run_attack
 from certify.certifiers.base import Certifier
+from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
@@ -33,7 +34,7 @@ from certify.summary.summarize import summarize
 __all__ = ["Result", "Study"]
 
 LOT: Final = 32
-"""Inputs that go to one shard together, and are attacked and stored together."""
+"""Inputs that go to one shard together, and are attacked and stored together, unless one alone may take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Study:
         if self.attack is not None and self.target is not None:
             self.attack.check(self.target, self.threat)
         if self.expected == 0:
-            lots = -(-len(self.dataset) // LOT)
+            lots = -(-len(self.dataset) // self._lot)
             raise BadInput(
                 f"shard {self.shard[0]}/{self.shard[1]} is empty: {len(self.dataset)} inputs make {lots} parts"
             )
@@ -183,13 +184,18 @@ class Study:
     @property
     def expected(self) -> int:
         """How many inputs this shard attempts."""
-        return sum(len(rows) for rows in self._groups(LOT))
+        return sum(len(rows) for rows in self._groups(self._lot))
+
+    @property
+    def _lot(self) -> int:
+        """Inputs of one lot; the shards and the whole run have the same lots, so that their records are the same."""
+        return min([LOT, *(certifier.rows for certifier in self.certifiers if isinstance(certifier, Complete))])
 
     def _groups(self, size: int) -> Iterator[range]:
         """Fixed groups of rows: which inputs are computed together never depends on what was done before."""
         number, count = self.shard
-        for lot in range(0, len(self.dataset), LOT)[number::count]:
-            end = min(lot + LOT, len(self.dataset))
+        for lot in range(0, len(self.dataset), self._lot)[number::count]:
+            end = min(lot + self._lot, len(self.dataset))
             yield from (range(start, min(start + size, end)) for start in range(lot, end, size))
 
     def _batch(self, rows: range) -> Batch:
@@ -246,7 +252,7 @@ class Study:
         done = records.attacked(attack.name)
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
-            for rows in self._pending(LOT, done):
+            for rows in self._pending(self._lot, done):
                 findings = run_attack(target, self._batch(rows), self.threat, attack, self.seed)
                 records.add(findings)
                 broken += sum(finding.succeeded for finding in findings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import pytest
 import torch
 from torch import nn
@@ -109,3 +112,11 @@ def test_chunks_change_no_bound(conv, points, monkeypatch):
 def test_changed_hints_are_refused(text):
     with pytest.raises(BadInput, match="slopes of a certificate cannot be read"):
         unpacked(text)
+
+
+def test_hints_that_unpack_to_more_than_there_is_are_refused(monkeypatch):
+    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**22)
+    for begin in (2, 2**40):
+        bomb = base64.b64encode(zlib.compress(begin.to_bytes(8, "big") + b"[]" + bytes(2**24))).decode()
+        with pytest.raises(BadInput, match="slopes of a certificate takes? .* more than this machine has to spare"):
+            unpacked(bomb)

@@ -236,6 +236,51 @@ def test_what_has_no_rule_is_refused_in_one_line(entries, words):
         import_onnx(content(entries, [("x", FLOAT, ["n", 3, 3])], {"all": np.array([-1])}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "inputs", "opset", "words"),
+    [("GroupNormalization", "x s s", 18, "has deprecated"), ("LayerNormalization", "x s", 16, "has no LayerNorm")],
+)
+def test_what_only_the_runtime_knows_is_refused_in_one_line(kind, inputs, opset, words):
+    entry = node(kind, inputs, "y", **({"num_groups": 2} if kind.startswith("Group") else {}))
+    with pytest.raises(UnsupportedOperator, match=rf"^[^\n]*{words}[^\n]*$"):
+        import_onnx(content([entry], [("x", FLOAT, [1, 4, 2])], {"s": np.ones(2, np.float32)}, opset=opset))
+
+
+def test_an_output_without_entries_is_refused_in_one_line():
+    ends = {"begin": np.array([2]), "end": np.array([2]), "axis": np.array([1])}
+    with pytest.raises(ModelError, match=r"^[^\n]*'y' has no entries[^\n]*$"):
+        import_onnx(content([node("Slice", "x begin end axis", "y")], [("x", FLOAT, [1, 4])], ends))
+
+
+@pytest.mark.parametrize(("factor", "dtype"), [(0.25, torch.float32), (0.1, torch.float64)])
+def test_all_constants_are_of_the_type_of_the_graph_which_holds_them(factor, dtype, points):
+    """Also of a file that computes in float64 in between; only places of steps stay where they are."""
+    entries = [
+        node("Cast", "x", "wide", to=DOUBLE),
+        node("Mul", "wide factor", "less"),
+        node("Cast", "less", "narrow", to=FLOAT),
+        node("Softsign", "narrow", "soft"),
+        node("Greater", "wide place", "over"),
+        node("Cast", "over", "mask", to=FLOAT),
+        node("Add", "soft mask", "sum"),
+        node("Gemm", "sum W", "y", transB=1),
+    ]
+    constants = {"factor": np.full(4, factor), "place": np.full(4, 0.1), "W": W}
+    graph = import_onnx(content(entries, [("x", FLOAT, [1, 4])], constants))
+    assert graph.dtype == dtype
+    steps = [one.operator for one in graph.nodes if one.operator.kind == "step"]
+    shifts = [one.operator for one in graph.nodes if isinstance(one.operator, ScaleShift)]
+    kept = [t for one in shifts for t in (one.factor, one.shift) if t is not None]
+    assert len(kept) == 4
+    assert {t.dtype for t in kept} == {dtype}
+    assert float(kept[0].flatten()[0]) == factor
+    assert [float(one.threshold[0]) for one in steps] == [0.1]
+    x = points("one type", 5, 4).double()
+    expected = (nn.functional.softsign(factor * x) + (x > 0.1)) @ torch.tensor(W).double().T
+    assert torch.allclose(graph.to(torch.float64).forward(x), expected, rtol=1e-14)
+    assert graph.forward(x.to(dtype)).dtype == dtype
+
+
 def test_a_graph_that_computes_something_else_is_refused(monkeypatch):
     right = ONNX["Relu"]
 
@@ -322,3 +367,22 @@ def margins_around_images(bench_data, reference, shape):
     eye = torch.eye(10, dtype=torch.float64)
     others = torch.tensor([[j for j in range(10) if j != label] for label in labels.tolist()])
     return Interval((x - eps).clamp(0, 1), (x + eps).clamp(0, 1)), eye[labels].unsqueeze(1) - eye[others]
+
+
+def test_terms_that_cancel_in_one_order_of_summation_only():
+    """``relu(x) / 3 - relu(x) / 3``: onnxruntime rounds what torch finds to be 0."""
+    import onnx
+
+    info, arrays = onnx.helper.make_tensor_value_info, {"a": [[1, 1]], "b": [[1 / 3], [-1 / 3]]}
+    nodes = [
+        onnx.helper.make_node(kind, inputs, [output])
+        for kind, inputs, output in (("MatMul", ["x", "a"], "h"), ("Relu", ["h"], "r"), ("MatMul", ["r", "b"], "y"))
+    ]
+    ends = [[info(name, onnx.TensorProto.FLOAT, [1, 1])] for name in "xy"]
+    stored = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in arrays.items()]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "net", *ends, stored),
+        opset_imports=[onnx.helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    assert len(import_onnx(model.SerializeToString()).nodes) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,11 @@ from torch import nn
 
 import certify
 from certify.certifiers.base import CERTIFIERS
+from certify.certifiers.bounds import bound
 from certify.certifiers.complete import Complete
 from certify.certifiers.verify import verify
+from certify.complete import radius as radius_module
+from certify.complete.answer import Answer
 from certify.core.certificate import Certificate
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
@@ -171,6 +175,39 @@ def test_a_network_that_never_changes_is_proven_as_far_as_is_tried():
     assert certificate.evidence.reason == "no larger radius was tried: proven up to 0.4000, and no example found"
 
 
+def test_a_relu_network_that_never_changes_is_proven_beyond_what_one_bound_proves():
+    clf, x = tiny("constant", 4, 12, 3), inputs("constant", 2, 4)
+    clf.module[-1].bias[0] += 2.5
+    clf, threat = Classifier(clf.module, 3), ThreatModel("linf", (0.3, 1.0), (0.0, 1.0))
+    for one, certificate in zip(bound(clf, x, threat=threat), verify(clf, x, threat=threat, gap=0.05), strict=True):
+        assert one.radius < 0.9
+        assert (certificate.radius, certificate.evidence.falsified) == (1.0, None)
+        assert certificate.evidence.reason.startswith("no larger radius was tried")
+
+
+@pytest.mark.parametrize("gap", [None, 0.1])
+@pytest.mark.parametrize("enough", [0.9, 1.1])
+def test_a_radius_that_failed_is_tried_with_all_that_is_left_and_named(halves, monkeypatch, gap, enough):
+    """``enough``: the part of the time that a wide region needs; nothing waits for it."""
+
+    def decide(problem, deadline, **settings):
+        wide = float((problem.region.box.upper - problem.region.box.lower).max()) > 0.4
+        return Answer("timeout") if wide and deadline.seconds < 20 * enough else decided(problem, deadline, **settings)
+
+    decided = radius_module.decide
+    monkeypatch.setattr(radius_module, "decide", decide)
+    threat = ThreatModel("linf", (0.05, 0.1, 0.15, 0.3, 0.35))
+    [certificate] = verify(halves, [[0.9, 0.1]], threat=threat, gap=gap, timeout=20)
+    if enough < 1:
+        assert certificate.radius >= 0.35  # the true one is 0.4
+        assert certificate.evidence.reason == ""
+    else:
+        assert 0.15 <= certificate.radius < 0.31
+        assert re.match(
+            r"radius 0\.[23]\d* given up after 20 s: (proven up to|between) 0\.", certificate.evidence.reason
+        )
+
+
 def test_both_ends_are_in_the_summary_without_an_attack(halves, tmp_path):
     x = [[0.9, 0.1], [0.6, 0.4], [0.5, 0.45], [0.1, 0.9]]
     threat, labels = ThreatModel("linf", (0.05, 0.2, 0.5)), np.array([0, 0, 0, 0])
@@ -238,6 +275,7 @@ def test_evidence_that_contradicts_itself_is_refused(halves, changes, words):
         ({"claim": "half"}, "unknown claim"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"seed": 0.5}, "seed must be a whole number"),
+        ({"gap": 0.1, "decide": True}, "leave one of them out"),
         ({"decide": 1}, "decide must be true or false"),
         ({"gaps": 0.1}, "gaps"),
     ],
@@ -253,6 +291,8 @@ def test_what_cannot_be_certified_is_refused(halves):
         verify(Classifier(lambda x: x, 2), [[0.1, 0.2]], threat=ANY)
     with pytest.raises(UnsupportedOperator, match="hardshrink"):
         verify(Classifier(nn.Sequential(nn.Linear(2, 2), nn.Hardshrink()).eval(), 2), [[0.1, 0.2]], threat=ANY)
+    with pytest.raises(BadInput, match="expected a certify.ThreatModel, got tuple"):
+        verify(halves, [[0.1, 0.2]], threat=("linf", 0.1))
     with pytest.raises(BadInput, match="scale has 3 numbers"):
         verify(halves, [[0.1, 0.2]], threat=ThreatModel("linf", (0.1,), scale=(1.0, 1.0, 1.0)))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from certify.cli import main
 from certify.complete.answer import Answer
+from certify.complete.deadline import Deadline
+from certify.complete.portfolio import decide
 from certify.complete.reading.witness import read_witness
 
 HEAVY = "sympy torch._dynamo scipy flint pandas statsmodels rich onnx.reference matplotlib".split()
@@ -23,20 +25,26 @@ HEAVY = "sympy torch._dynamo scipy flint pandas statsmodels rich onnx.reference 
 BOX = "(assert (and (>= X_0 -1.0) (<= X_0 1.0) (>= X_1 -1.0) (<= X_1 1.0)))"
 
 
-def network(operator: str = "Relu") -> bytes:
+def network(operator: str = "Relu", dtype: type = np.float32) -> bytes:
     """``Y_0 = |X_0 - X_1|`` and ``Y_1 = X_0 + X_1``; another operator instead of ReLU says something else."""
-    into = np.float32([[1, -1, 1, -1], [-1, 1, 1, -1]])
-    out = np.float32([[1, 0], [1, 0], [0, 1], [0, -1]])
+    into = dtype([[1, -1, 1, -1], [-1, 1, 1, -1]])
+    out = dtype([[1, 0], [1, 0], [0, 1], [0, -1]])
     nodes = [
         helper.make_node("MatMul", ["x", "into"], ["h"]),
         helper.make_node(operator, ["h"], ["r"]),
         helper.make_node("MatMul", ["r", "out"], ["y"]),
     ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
-    weights = [numpy_helper.from_array(value, name) for name, value in (("into", into), ("out", out))]
+    return model(nodes, 2, dtype, into=into, out=out)
+
+
+def model(nodes: list[NodeProto], width: int, dtype: type = np.float32, **stored: np.ndarray) -> bytes:
+    """A file that computes ``y`` of ``x``, both of that width."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    ends = [helper.make_tensor_value_info(name, kind, [1, width]) for name in "xy"]
+    weights = [numpy_helper.from_array(value, name) for name, value in stored.items()]
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return model.SerializeToString()
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return made.SerializeToString()
 
 
 def text1(*asserted: str, box: str = BOX, inputs: int = 2) -> str:
@@ -82,14 +90,14 @@ def decided_by(monkeypatch, decide) -> None:
 
 
 @pytest.mark.parametrize("outcome", ANSWERS)
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", ["", ".gz", ".bin"])
 def test_the_first_line_is_the_verdict(here, run, outcome, packed):
     (here / "p.vnnlib").write_text(text1(ANSWERS[outcome][0]))
     names = ["net.onnx", "p.vnnlib"]
     if packed:
         for name in names:
-            (here / f"{name}.gz").write_bytes(gzip.compress((here / name).read_bytes()))
-        names = [f"{name}.gz" for name in names]
+            (here / f"{name}{packed}").write_bytes(gzip.compress((here / name).read_bytes()))
+        names = [f"{name}{packed}" for name in names]
     code, out, err = run(*names, "--timeout", "30")
     assert (code, out[0], err) == (0, outcome, "")
     if outcome == "unsat":
@@ -146,10 +154,10 @@ def test_a_property_that_cannot_be_read(here, run, case):
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        (["absent.onnx", "p.vnnlib"], "absent.onnx"),
-        (["absent.onnx.gz", "p.vnnlib"], "absent.onnx.gz"),
-        (["net.onnx", "absent.vnnlib"], "absent.vnnlib"),
+        (["torn.onnx", "p.vnnlib"], "torn.onnx cannot be read as gzip"),
         (["odd.onnx", "p.vnnlib"], "Acosh"),
+        (["odd.onnx", "p.vnnlib"], "`certify supports --onnx-operators` lists what can be read"),
+        (["double.onnx", "p.vnnlib", "--claim", "float32"], "weights are float64"),
         (["p.vnnlib", "p.vnnlib"], "p.vnnlib"),
         (["net.onnx", "p.vnnlib", "--timeout", "0"], "above 0"),
         (["net.onnx", "p.vnnlib", "--timeout", "nan"], "above 0"),
@@ -167,10 +175,142 @@ def test_other_bad_input(here, run, arguments, fragment):
     (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
     (here / "p2.vnnlib").write_text(text2(ANSWERS["unsat"][1]))
     (here / "odd.onnx").write_bytes(network("Acosh"))
+    (here / "double.onnx").write_bytes(network(dtype=np.float64))
+    (here / "torn.onnx").write_bytes(gzip.compress(network())[:-9])
     code, out, err = run(*arguments)
     assert (code, out) == (2, ["error"])
     assert err.count("\n") == 1
     assert fragment in err
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+def test_the_claim_reaches_the_problem(here, run, monkeypatch, claim):
+    """``relu(x + base) - base`` is x; in float32, whose neighbours around ``base`` are 0.125 apart, it need not be."""
+    nodes = [
+        helper.make_node("Add", ["x", "base"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Sub", ["r", "base"], ["y"]),
+    ]
+    (here / "base.onnx").write_bytes(model(nodes, 1, base=np.float32([2**20])))
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 0.03))(assert (<= X_0 0.03))"
+    (here / "p.vnnlib").write_text(f"{declared}(assert (>= Y_0 0.05))")
+    soon = Deadline(30.0 if claim == "exact" else 1.0)  # the command's own limit could end the tests
+    decided_by(monkeypatch, lambda problem, deadline, **settings: decide(problem, soon, **settings))
+    code, out, err = run("base.onnx", "p.vnnlib", "--claim", claim)
+    assert (code, err) == (0, "")
+    assert (out == ["unsat"]) == (claim == "exact")
+
+
+def test_the_seed_reaches_the_search(here, run, monkeypatch):
+    (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+    seeds = []
+
+    def decide(*args, seed, **settings):
+        seeds.append(seed)
+        return Answer("unknown", reason="")
+
+    decided_by(monkeypatch, decide)
+    for seed in ("0", "7"):
+        run("net.onnx", "p.vnnlib", "--seed", seed)
+    assert seeds == [0, 7]
+
+
+def refused(run, *arguments: str) -> str:
+    """The one line that refuses arguments; nothing large has been imported for it."""
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, ["error"], 1)
+    return err.removeprefix("certify: ").strip()
+
+
+@pytest.fixture
+def early(here, run, monkeypatch):
+    """Refuses arguments before the libraries are imported."""
+    (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+    monkeypatch.setattr("certify.cli.verify.importing", lambda: pytest.fail("too late"))
+    monkeypatch.setattr("certify.cli.proofs.importing", lambda: pytest.fail("too late"))
+    return lambda *arguments: refused(run, *arguments)
+
+
+def test_files_that_are_not_there(here, early):
+    assert early("absent.onnx", "p.vnnlib") == "there is no file absent.onnx"
+    assert early("net.onnx", "absent.vnnlib.gz") == "there is no file absent.vnnlib.gz"
+    assert early("p.vnnlib", "--network", "N=absent.onnx") == "there is no file absent.onnx"
+    assert early("net.onnx", "p.vnnlib", "--check", "absent.json") == "there is no file absent.json"
+    assert early(".", "p.vnnlib") == ". is a folder; name a file"
+    assert "Not a directory" in early("net.onnx/net.onnx", "p.vnnlib")
+
+
+@pytest.mark.parametrize("option", ["--proof", "--stats"])
+def test_targets_that_cannot_be_written(here, early, monkeypatch, option):
+    (here / "link.json").symlink_to("absent.json")
+    (here / "same.onnx").hardlink_to("net.onnx")
+    before = {path.name: path.read_bytes() for path in (here / "net.onnx", here / "p.vnnlib")}
+    for target, fragment in {
+        ".": "no plain file",
+        "/dev/null": "no plain file",
+        "link.json": "no plain file",
+        "absent/a.json": "there is no folder absent",
+        "net.onnx": "would overwrite what is read",
+        "../" + here.name + "/p.vnnlib": "would overwrite what is read",
+        "same.onnx": "would overwrite what is read",
+    }.items():
+        message = early("net.onnx", "p.vnnlib", option, target)
+        assert message.startswith(f"{option} {target}"), target
+        assert fragment in message
+    assert before == {name: (here / name).read_bytes() for name in before}
+    monkeypatch.setattr("certify.cli.files.os.access", lambda path, mode: Path(path) != here)
+    assert "cannot be written to" in early("net.onnx", "p.vnnlib", option, f"{here}/a.json")
+
+
+def test_two_targets_are_two_files(here, early):
+    (here / "a.json").write_text("kept")
+    message = early("net.onnx", "p.vnnlib", "--proof", "a.json", "--stats", f"{here}/a.json")
+    assert message.startswith("--proof and --stats both name")
+    assert (here / "a.json").read_text() == "kept"
+
+
+@pytest.mark.parametrize("option", ["--claim=exact", "--seed=0", "--timeout=60", "--proof=a.json", "--stats=a.json"])
+def test_what_does_not_go_with_check(here, early, option):
+    (here / "a.json").write_text("{}")
+    message = early("net.onnx", "p.vnnlib", "--check", "a.json", option)
+    assert message.startswith("--check searches nothing")
+    assert option.partition("=")[0] in message
+    assert (here / "a.json").read_text() == "{}"
+
+
+def test_a_proof_cannot_be_checked_of_another_type(here, run):
+    (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+    (here / "net.onnx").write_bytes(network(dtype=np.float64))
+    assert run("net.onnx", "p.vnnlib", "--proof", "a.json")[1] == ["unsat"]
+    proof = json.loads((here / "a.json").read_text())
+    (here / "a.json").write_text(json.dumps({**proof, "claim": "float32"}))
+    assert "weights are float64" in refused(run, "net.onnx", "p.vnnlib", "--check", "a.json")
+
+
+def test_proof_and_statistics_are_both_written(here, run):
+    (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+    for _ in range(2):  # over those of an earlier run, too
+        assert run("net.onnx", "p.vnnlib", "--proof", "a.json", "--stats", "b.json") == (0, ["unsat"], "")
+        told = [json.loads((here / name).read_text()) for name in ("a.json", "b.json")]
+        assert [one["outcome"] for one in told] == ["unsat", "unsat"]
+        assert ["proof" in one for one in told] == [True, False]
+    assert not list(here.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("a.json", "b.json"), ("b.json", "a.json")])
+def test_one_file_is_not_lost_with_the_other(here, run, monkeypatch, lost, kept):
+    (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+
+    def decide(*args, **settings):
+        (here / lost).mkdir()  # while the search went on
+        return Answer("unknown", reason="")
+
+    decided_by(monkeypatch, decide)
+    code, out, err = run("net.onnx", "p.vnnlib", "--proof", "a.json", "--stats", "b.json")
+    assert (code, out, err.count("\n")) == (2, ["unknown"], 1)
+    assert err.startswith(f"certify: cannot write {lost}")
+    assert json.loads((here / kept).read_text())["outcome"] == "unknown"
+    assert not list(here.glob("*.tmp"))
 
 
 @pytest.mark.parametrize(
@@ -248,9 +388,13 @@ def test_memory_has_a_limit():
 
 def test_a_limit_that_start_up_takes_is_a_timeout(here):
     (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
+    (here / "a.json").write_text("of an earlier run")
     command = [Path(sys.executable).with_name("certify"), "verify", "net.onnx", "p.vnnlib", "--timeout", "0.1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*command, "--proof", "a.json"], capture_output=True, text=True, check=False, timeout=60, cwd=here
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "timeout\n", "")
+    assert not (here / "a.json").exists()
 
 
 def test_what_an_answer_does_not_need_is_not_imported(here):

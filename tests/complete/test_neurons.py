@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.deadline import Deadline
 from certify.complete.neurons.leaves import paths
-from certify.complete.neurons.parts import Parts, layers_of, lower_bounds
+from certify.complete.neurons.parts import Parts, layers_of, lower_bounds, rows_of
 from certify.complete.neurons.split import _known, replayed, split_neurons
 from certify.complete.problem import Goals, Problem, Witness
 from certify.complete.proofs.proof import NeuronProof
 from certify.complete.proofs.tree import Tree
 from certify.complete.steps import outcome
+from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
 ROOM = 30.0
@@ -188,3 +190,50 @@ def test_a_network_without_neurons_is_decided_or_given_up() -> None:
         problem = Problem(graph, Region(box), goals, "exact", lambda x: None)
         proof = outcome(split_neurons(problem, 0, torch.tensor([0]), Deadline(ROOM)))
         assert isinstance(proof, NeuronProof) is proven
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+def test_adding_up_rows_and_multipliers_loses_no_more_than_its_slack(claim: str) -> None:
+    problem = problem_of("relu", 5, slack=0.0, claim=claim)
+    neurons, count = _known(problem, 0, ()), 16
+    rng = seeded_generator("slack of parts", claim)
+    sizes = 10.0 ** rng.integers(-6, 7, (count, 6))
+    parts = Parts(
+        torch.as_tensor(rng.integers(0, 2, count)),
+        torch.as_tensor(rng.random((count, 2)), dtype=torch.float32),
+        torch.as_tensor(rng.integers(0, neurons.count, (count, 6))),
+        torch.as_tensor(rng.normal(size=(count, 6))),
+        torch.as_tensor(rng.choice([-1, 1], (count, 6)), dtype=torch.int8),
+        torch.as_tensor(rng.random((count, 6)) * sizes, dtype=torch.float32),
+        torch.zeros(count, len(neurons.free), dtype=torch.uint8),
+    )
+    rows = rows_of(neurons, parts)
+    results = values_of(problem.exact, torch.as_tensor(rng.uniform(-1, 1, (1, 2))))
+    lost = 0
+    for i in range(count):
+        stated = Fraction(rows.b[i, 0].item())
+        for name, A in rows.A.items():
+            terms = zip(A[i, 0].flatten().tolist(), results[name].flatten().tolist(), strict=True)
+            stated += sum((Fraction(a) * Fraction(v) for a, v in terms), Fraction(0))
+        exact, clause = Fraction(0), int(parts.clauses[i])
+        for r, weight in enumerate(parts.weights[i].tolist()):
+            row = zip(
+                neurons.goals.C[0, clause, r].tolist(), results[problem.graph.output.name][0].tolist(), strict=True
+            )
+            value = Fraction(neurons.goals.d[0, clause, r].item()) + sum(Fraction(c) * Fraction(v) for c, v in row)
+            exact += Fraction(weight) * value
+        z = torch.cat([results[name].flatten() for name in neurons.results]).tolist()
+        splits = (parts.entries[i], parts.at[i], parts.side[i], parts.beta[i])
+        for entry, at, side, beta in zip(*(part.tolist() for part in splits), strict=True):
+            exact -= Fraction(beta) * side * (Fraction(z[entry]) - Fraction(at))
+        assert abs(stated - exact) <= Fraction(rows.slack[i, 0].item())
+        lost += stated != exact
+    assert lost > count / 2  # something was lost at all
+
+
+def values_of(graph, x: Tensor) -> dict[str, Tensor]:
+    """Every result of a network at one input."""
+    values = {graph.input: x}
+    for node in graph.nodes:
+        values[node.name] = node.operator.forward(*(values[name] for name in node.inputs))
+    return values

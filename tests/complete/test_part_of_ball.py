@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import pytest
 import torch
 
 from certify.bounds.over_region import over_region
-from certify.bounds.region import ORDER, Region, ball
+from certify.bounds.region import ORDER, Ball, Region, ball
 from certify.bounds.tensors import Interval
 from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.data.generators import keyed_generator
@@ -36,3 +39,49 @@ def test_no_box_that_meets_the_ball_is_empty_and_bounds_hold(norm, scale):
     assert bool((value - error <= rows).all())
     small = part_of_ball(Region(Interval(inside[:, 0], inside[:, 0]), whole.ball))[1]
     assert bool((small == ~met[:, 0]).all())
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_squares_that_no_float_holds_make_no_box_empty(size):
+    x = torch.zeros(2, 2, dtype=torch.float64)
+    whole = ball(
+        x, torch.full((2,), size, dtype=torch.float64), "l2", None, torch.full((2,), 1 / size, dtype=torch.float64)
+    )
+    lower = torch.tensor([[0.3, 0.3], [0.8, 0.8]], dtype=torch.float64)
+    region, empty = part_of_ball(Region(Interval(lower, lower + 0.1), whole.ball))
+    assert empty.tolist() == [False, True]
+    value, error = over_region(torch.ones(2, 1, 2, dtype=torch.float64), region, 0)
+    assert bool((value - error <= lower.sum(1, keepdim=True)).all())
+
+
+def test_lengths_that_no_float_holds_make_no_box_empty():
+    x, most = torch.zeros(1, 2, dtype=torch.float64), torch.finfo(torch.float64).max
+    round_it = Ball(x, torch.tensor([most], dtype=torch.float64), "l2", torch.full((1, 2), 1e-200, dtype=torch.float64))
+    box = Interval(x + 1e200, x + 2e200)
+    assert part_of_ball(Region(box, round_it))[1].tolist() == [False]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_a_corner_no_farther_than_the_radius_is_never_called_empty(norm):
+    generator, count, power = keyed_generator(f"corner {norm}"), 300, {"l1": 1, "l2": 2}[norm]
+    x, corner, weight = torch.rand(3, count, 6, generator=generator, dtype=torch.float64)
+    corner, weight = x + corner, weight + 0.5
+    steps = [
+        [(Fraction(c) - Fraction(a)) / Fraction(w) for a, c, w in zip(*row, strict=True)]
+        for row in zip(x.tolist(), corner.tolist(), weight.tolist(), strict=True)
+    ]
+    radii = [_least(sum(step**power for step in row), power) for row in steps]
+    around = Ball(x, torch.tensor(radii, dtype=torch.float64), norm, weight)
+    assert not bool(part_of_ball(Region(Interval(corner, corner + 1), around))[1].any())
+    nearer = Ball(x, around.radius * (1 - 1e-13), norm, weight)
+    assert bool(part_of_ball(Region(Interval(corner, corner + 1), nearer))[1].all())
+
+
+def _least(total: Fraction, power: int) -> float:
+    """The least float whose power is not below a total."""
+    radius = float(total) ** (1 / power)
+    while Fraction(radius) ** power >= total:
+        radius = math.nextafter(radius, 0)
+    while Fraction(radius) ** power < total:
+        radius = math.nextafter(radius, math.inf)
+    return radius

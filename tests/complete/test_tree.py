@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
 from certify.bounds.tensors import Interval
+from certify.complete.neurons.leaves import paths
 from certify.complete.proofs.tree import Tree
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
@@ -97,3 +100,40 @@ def test_what_is_no_tree_is_refused(nodes, entries, at):
     splits = np.array(nodes, np.int64), np.array(entries, np.int64), np.array(at, np.float64)
     with pytest.raises(BadInput, match="no tree"):
         Tree.of(ROOTS, splits, INPUTS)
+
+
+def chain(splits: int) -> Tree:
+    """Each split cuts the first child of the one before."""
+    nodes = np.r_[0, 1 + 2 * np.arange(splits - 1)]
+    return Tree.of(1, (nodes, np.zeros(splits, np.int64), np.full(splits, 0.5)), INPUTS)
+
+
+def test_the_depth_of_each_node():
+    assert chain(3).depth().tolist() == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_what_is_short_to_write_and_large_to_unfold_is_refused_before_it_is(monkeypatch):
+    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**28)
+    wide = Interval(torch.zeros(1, 500).double(), torch.ones(1, 500).double())
+    long = chain(20_000)
+    tracemalloc.start()
+    for unfolded in (lambda: paths(long, long.leaves()), lambda: long.boxes(wide)):
+        with pytest.raises(BadInput, match="^a proof takes .* more than this machine has to spare"):
+            unfolded()
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_large_honest_trees_unfold(monkeypatch):
+    """20,000 leaves of depth 14 or 15, and one that is 60 deep."""
+    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**28)
+    splits = 20_000
+    parents = np.arange(splits)
+    born = splits * 2 + 1
+    parents = np.r_[parents, born - 1, born + 1 + 2 * np.arange(44)]
+    tree = Tree.of(1, (parents, np.zeros(len(parents), np.int64), np.full(len(parents), 0.5)), INPUTS)
+    leaves = tree.leaves()
+    side = paths(tree, leaves)[2]
+    assert side.shape[0] > splits
+    assert side.shape[1] >= 58
+    assert ((side != 0).sum(1).numpy() == tree.depth()[leaves]).all()

@@ -39,6 +39,22 @@ def files(tmp_path):
     return write
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"timeout": "60"}, "timeout must be a number"),
+        ({"timeout": 0}, "above 0 seconds"),
+        ({"timeout": float("nan")}, "above 0 seconds"),
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_in_one_line(files, settings, words):
+    with pytest.raises(BadInput, match=words) as refused:
+        verify_file(*files(UNIT + "(assert (>= Y_0 5))"), **settings)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_second_output_is_refused(files):
     constant = node("Constant", to="c", value=numpy_helper.from_array(np.float32([[7]])))
     with pytest.raises(ModelError, match="has 2 outputs"):

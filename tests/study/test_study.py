@@ -146,6 +146,26 @@ def test_shards_merge_into_the_same_records(clf, whole, tmp_path):
         merge([paths[0], tmp_path / "other"], tmp_path / "none")
 
 
+def test_few_inputs_that_each_may_take_minutes_are_shared(clf, tmp_path):
+    def part(certifier, shard):
+        options = {"gap": 0.5} if certifier == "complete" else {}
+        few, threat = Dataset("few", X[:5], Y[:5], 2), ThreatModel("linf", (0.0, 0.1))
+        chosen = {"certifiers": [certifier], "options": options, "attack": "fgsm", "attack_option": {}}
+        return build(clf, few, threat, **chosen, seed=7, shard=shard)
+
+    paths = [tmp_path / "0", tmp_path / "1"]
+    parts = [part("complete", (number, 2)).run(path) for number, path in enumerate(paths)]
+    assert [[one.index for one in made.certificates] for made in parts] == [[0, 2, 4], [1, 3]]
+    whole = part("complete", (0, 1)).run()
+    merge(paths, tmp_path / "all")
+    with RunFolder.open(tmp_path / "all") as folder:
+        assert plain(folder.records.certificates()) == plain(whole.certificates)
+        assert plain(folder.records.findings()) == plain(whole.findings)
+    assert part("crown", (0, 2)).expected == 5
+    with pytest.raises(BadInput, match="shard 1/2 is empty: 5 inputs make 1 parts"):
+        part("crown", (1, 2))
+
+
 def test_a_folder_with_other_settings_is_refused(clf, tmp_path):
     study(clf).run(tmp_path)
     with pytest.raises(StoreError, match="certifiers.0.n is 300 there, 301 now"):

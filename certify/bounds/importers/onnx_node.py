@@ -31,9 +31,7 @@ def arguments(node: NodeProto, values: Sequence[Any], opset: int) -> dict[str, A
     Raises:
         NotCovered: for an argument that no rule can read.
     """
-    import onnx
-
-    schema = onnx.defs.get_schema(node.op_type, opset)
+    schema = _schema(node.op_type, opset)
     return {**_attributes(node, schema), **_inputs(values, schema)}
 
 
@@ -49,14 +47,14 @@ def inferred(
     Raises:
         NotCovered: if the node does not fit its inputs.
     """
-    from onnx import defs, helper, numpy_helper, shape_inference
+    from onnx import helper, numpy_helper, shape_inference
 
     data = {
         name: numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape))
         for name, value in constants.items()
         if value.ndim <= 1 and value.size <= SETTING
     }
-    schema, version = defs.get_schema(node.op_type, opset), [helper.make_opsetid("", opset)]
+    schema, version = _schema(node.op_type, opset), [helper.make_opsetid("", opset)]
     try:
         return shape_inference.infer_node_outputs(schema, node, dict(types), data, opset_imports=version)
     except shape_inference.InferenceError as problem:
@@ -87,6 +85,18 @@ def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[Any]:
             return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
     except Exception as problem:  # it documents no narrower class
         raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
+
+
+def _schema(kind: str, opset: int) -> OpSchema:
+    """What ONNX states about an operator; its runtime may run more than that."""
+    from onnx import defs
+
+    if not defs.has(kind, opset):
+        raise NotCovered(f"opset {opset} of ONNX has no {kind}, newer ones have")
+    schema = defs.get_schema(kind, opset)
+    if schema.deprecated:
+        raise NotCovered(f"opset {opset} of ONNX has deprecated {kind}, export with another one")
+    return schema
 
 
 def _inputs(values: Sequence[Any], schema: OpSchema) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.region import ORDER, Ball, Region
-from certify.bounds.rounding import up
+from certify.bounds.rounding import smallest, up
 
 __all__ = ["part_of_ball"]
 
@@ -32,7 +32,8 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
         return region, torch.zeros(len(box.lower), dtype=torch.bool, device=box.lower.device)
     holds = ((box.lower <= ball.center) & (ball.center <= box.upper)).flatten(1).all(1)
     middle, half = box.lower / 2 + box.upper / 2, up((box.upper - box.lower) / 2)
-    reach = FAR * _length(half, ball)
+    # Whatever the length loses where it is too small for a float, the ball is not too small for the box.
+    reach = FAR * (_length(half, ball) + smallest(half.dtype))
     along = holds.reshape(-1, *(1,) * (middle.dim() - 1))
     around = Ball(
         torch.where(along, ball.center, middle), torch.where(holds, ball.radius, reach), ball.norm, ball.scale
@@ -41,15 +42,23 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
 
 
 def _misses(region: Region, ball: Ball) -> Tensor:
-    """Whether every point of a box is farther from the centre than the radius, with room for all roundings."""
+    """Whether every point of a box is farther from the centre than the radius, with room for all roundings.
+
+    A length that is too large for a float says nothing: the radius may be as large.
+    """
     box = region.box
     gap = torch.maximum(box.lower - ball.center, ball.center - box.upper).clamp(min=0)
     room = 1 - (gap[0].numel() + 16) * torch.finfo(gap.dtype).eps
-    return _length(gap, ball) * room > ball.radius
+    length = _length(gap, ball)
+    return length.isfinite() & (length * room > ball.radius)
 
 
 def _length(difference: Tensor, ball: Ball) -> Tensor:
     """The norm (b,) of differences (b, ...) in multiples of the ball's scale; where that is 0 nothing moves."""
     if ball.scale is not None:
         difference = torch.where(ball.scale > 0, difference / ball.scale, 0.0)
-    return torch.linalg.vector_norm(difference.flatten(1), ord=ORDER[ball.norm], dim=1)
+    flat = difference.flatten(1)
+    largest = flat.abs().amax(1)
+    # In multiples of the largest entry, so that no square is too large or too small for a float.
+    unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
+    return unit * torch.linalg.vector_norm(flat / unit.unsqueeze(1), ord=ORDER[ball.norm], dim=1)

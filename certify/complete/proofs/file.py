@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import platform
-import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -17,10 +15,12 @@ import torch
 
 from certify.complete.proofs.replay import Progress, replayed
 from certify.complete.proofs.text import packed, unpacked
+from certify.complete.reading.files import content_of
 from certify.complete.reading.witness import read_witness
 from certify.complete.verify_file import Posed, Verification, posed
 from certify.complete.witnesses.execution import floats_of
 from certify.core.evidence import CLAIMS, Claim
+from certify.core.whole import write_whole
 from certify.errors import BadInput, one_line
 
 __all__ = ["Checked", "check_proof", "write_proof"]
@@ -81,7 +81,7 @@ def write_proof(
         "proof": None if answer.proof is None else packed(answer.proof),
     }
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=1) + "\n")
     except OSError as problem:
         raise BadInput(f"cannot write {path} ({problem.strerror}); choose another file for the proof") from problem
 
@@ -163,9 +163,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _digest(path: Path | str) -> str:
     """SHA-256 of what a file holds, unpacked if that is gzip."""
-    try:
-        content = Path(path).read_bytes()
-        unpacked = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except (OSError, EOFError, zlib.error) as problem:
-        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
-    return hashlib.sha256(unpacked).hexdigest()
+    return hashlib.sha256(content_of(path)).hexdigest()

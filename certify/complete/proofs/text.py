@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.bounds.hints import Hint
+from certify.bounds.hints import LISTED, Hint
 from certify.bounds.memory import check_room
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
@@ -23,9 +23,6 @@ from certify.errors import BadInput
 __all__ = ["packed", "unpacked"]
 
 UNREADABLE = "the proof cannot be read: it was cut or changed"
-
-HEAD = 2**24
-"""The most bytes of a table of contents: text can unpack to a thousand times its size."""
 
 BYTE, WHOLE, SINGLE, DOUBLE = "<u1", "<i8", "<f4", "<f8"
 
@@ -59,9 +56,7 @@ def unpacked(text: str) -> Proof:
         data, take = base64.b64decode(text, validate=True), zlib.decompressobj()
         sizes = take.decompress(data, 16)
         head, tail = int.from_bytes(sizes[:8], "big"), int.from_bytes(sizes[8:], "big")
-        if head > HEAD:
-            raise BadInput(UNREADABLE)
-        check_room("the proof", tail)
+        check_room("the proof", LISTED * head + tail)  # text can unpack to a thousand times its size
         contents: Any = json.loads(_exactly(take, head))
         numbers = _Read(_exactly(take, tail))
         if take.decompress(take.unconsumed_tail, 1) or not take.eof or take.unused_data:

@@ -13,7 +13,7 @@ from certify.complete.reading.tokens import without_comments
 from certify.complete.reading.vnnlib1 import read_vnnlib1
 from certify.errors import BadInput, MissingExtra, one_line
 
-__all__ = ["read_property", "read_query", "text_of"]
+__all__ = ["content_of", "is_packed", "read_property", "read_query", "text_of"]
 
 _GZIP = b"\x1f\x8b"
 _VERSION = re.compile(r"\s*\(\s*vnnlib-version\s*<(\d+)\.(\d+)>\s*\)")
@@ -79,7 +79,35 @@ def text_of(path: Path | str) -> str:
         BadInput: if there is none, or it is neither gzip nor UTF-8.
     """
     try:
-        content = Path(path).read_bytes()
-        return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
+        return content_of(path).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
         raise BadInput(f"{path} cannot be read as text or gzip: {one_line(problem)}") from problem
+
+
+def content_of(path: Path | str) -> bytes:
+    """What a file holds, unpacked if that (whatever its name) is gzip.
+
+    Raises:
+        BadInput: if there is none, or the gzip is damaged.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as problem:
+        raise BadInput(f"{path} cannot be read: {problem.strerror}") from problem
+    try:
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (OSError, EOFError, zlib.error) as problem:
+        raise BadInput(f"{path} cannot be read as gzip: {one_line(problem)}") from problem
+
+
+def is_packed(path: Path | str) -> bool:
+    """Whether a file's content is gzip, as :func:`content_of` sees it.
+
+    Raises:
+        BadInput: if there is none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_GZIP)) == _GZIP
+    except OSError as problem:
+        raise BadInput(f"{path} cannot be read: {problem.strerror}") from problem
