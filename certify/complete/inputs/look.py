@@ -79,7 +79,7 @@ class Look:
         decided: (b,) whether every clause seems refuted.
         planes: what planes a claim should try besides CROWN's own.
         points: inputs (p, ...) that seem to be witnesses, of the network's dtype.
-        cuts: (b,) the input at which to cut each box, -1 for none.
+        cuts: (b, 2) the inputs at which to cut each box, the best first, -1 for none.
         score: (b,) the least bound of an open clause.
     """
 
@@ -105,7 +105,7 @@ def look(problem: Problem, open: Tensor, boxes: Boxes) -> Look:
     wanted = open[boxes.region] & ~empty.unsqueeze(1) & ~refuted_by_box(goals, layers)
     [left] = (~(value > 0) & wanted).any(dim=1).nonzero(as_tuple=True)
     planes = Planes.none(len(boxes), problem.goals, graph)
-    cuts, points = torch.full((len(boxes),), -1), boxes.lower[:0].reshape(0, *graph.shape).to(problem.graph.dtype)
+    cuts, points = torch.full((len(boxes), 2), -1), boxes.lower[:0].reshape(0, *graph.shape).to(problem.graph.dtype)
     if len(left) > 0:
         below, above = (_plane(layers, goals.of(left), best[left], left, sign) for sign in (1.0, -1.0))
         part = boxes.of(left)
@@ -119,8 +119,8 @@ def look(problem: Problem, open: Tensor, boxes: Boxes) -> Look:
         sensitive = ((below[0].abs() + above[0].abs()) * missing.unsqueeze(2)).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
         weight = (sensitive + EVEN * sensitive.amax(dim=1, keepdim=True) + tiny) * (part.upper - part.lower)
-        best, cut = weight.max(dim=1)
-        cuts[left] = torch.where(best > 0, cut, -1)
+        order = weight.topk(min(2, weight.shape[1]), dim=1)
+        cuts[left, : order.indices.shape[1]] = torch.where(order.values > 0, order.indices, -1)
         points = _candidates(problem, part, corner)
     missing = ~(value > 0) & wanted
     score = torch.where(missing, value, torch.inf).amin(dim=1).double()

@@ -28,6 +28,9 @@ __all__ = ["chunk", "split_inputs"]
 ROUND, CHUNK = 1024, 256
 """Boxes that are looked at together, and those that one core does at a time."""
 
+FEW = 16
+"""Boxes of a smaller tree are cut twice at once: so few take as long to look at as one."""
+
 NUMBERS = 2**22
 """Coefficients that the rows of one chunk may have: this bounds the memory on wide networks."""
 
@@ -96,10 +99,15 @@ class _Search:
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
                 return witness
             # A box that cannot be cut is claimed as well: float64 may decide what float32 cannot tell apart.
-            done = seen.decided | ~_apart(boxes, seen.cuts)
+            done = seen.decided | ~_apart(boxes, seen.cuts[:, 0])
             if bool(done.any()):
                 self.waiting.append((boxes.of(done), seen.planes.of(done)))
-            self._cut(boxes.of(~done), seen.cuts[~done], seen.score[~done])
+            left, (cuts, again) = boxes.of(~done), seen.cuts[~done].T
+            few = self.tree.size < FEW and bool(_apart(left, again).all())
+            halves = self._cut(left, cuts, seen.score[~done])
+            if few:
+                halves = self._cut(halves, again.repeat(2), halves.score)
+            self.pool = Boxes.join([self.pool, halves])
         if sum(len(boxes) for boxes, _ in self.waiting) >= ROUND or len(self.pool) == 0:
             self._claim()
         return None
@@ -118,20 +126,20 @@ class _Search:
             # Where planes are most sensitive is known no more; this is rare.
             cuts = (failed.upper - failed.lower).argmax(dim=1)
             self.stuck |= not bool(_apart(failed, cuts).all())
-            self._cut(failed, cuts, failed.score)
+            self.pool = Boxes.join([self.pool, self._cut(failed, cuts, failed.score)])
 
     def _holds(self, boxes: Boxes, planes: Planes, part: slice) -> Tensor:
         return holds(self.problem, self.open, boxes.of(part), planes.of(part))
 
-    def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> None:
-        """Cut boxes in the middle at inputs (b,)."""
+    def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> Boxes:
+        """The halves of boxes, cut in the middle at inputs (b,)."""
         if len(boxes) == 0:
-            return
+            return boxes
         entry, at = cuts.unsqueeze(1), _middle(boxes, cuts)
         first = torch.from_numpy(self.tree.grow(boxes.node.numpy(), entry[:, 0].numpy(), at[:, 0].numpy()))
         below = Boxes(boxes.lower, boxes.upper.scatter(1, entry, at), first, boxes.region, score)
         above = Boxes(boxes.lower.scatter(1, entry, at), boxes.upper, first + 1, boxes.region, score)
-        self.pool = Boxes.join([self.pool, below, above])
+        return Boxes.join([below, above])
 
     @property
     def proof(self) -> InputProof:

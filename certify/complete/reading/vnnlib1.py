@@ -152,5 +152,6 @@ class _Reader:
             raise Misplaced(f"takes {expected} argument{'s' * (expected > 1)}, not {len(elements) - 1}")
 
     def _range(self, letter: str) -> str:
-        kind, size = ("inputs" if letter == "X" else "outputs"), self.sizes[letter]
-        return f"the network has {size} {kind}, {letter}_0 to {letter}_{size - 1}"
+        kind, size = ("input" if letter == "X" else "output"), self.sizes[letter]
+        named = f"{letter}_0" if size == 1 else f"{letter}_0 to {letter}_{size - 1}"
+        return f"the network has {size} {kind}{'' if size == 1 else 's'}, {named}"
