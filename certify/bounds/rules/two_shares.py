@@ -40,7 +40,7 @@ class TwoShares(Affine):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Both shares."""
-        return self._joined(inputs[0], 1 - inputs[0])
+        return self._joined(inputs[0], -inputs[0]) + self.bias
 
     def absolute(self, *inputs: Tensor) -> Tensor:
         """Weights of 1 and -1."""
@@ -48,7 +48,9 @@ class TwoShares(Affine):
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
         """One difference an end. What is left of 1 by a number from 0 to 1 is one of these, too."""
-        [box] = boxes
+        [box], (zero, one) = boxes, self.bias
+        if bool((zero != 0).any() or (one != 1).any()):
+            return Affine.interval(self, *boxes, outward=outward)
         lower, upper = 1 - box.upper, 1 - box.lower
         if outward:
             lower = torch.where(box.upper <= 1, down(lower).clamp(min=0), down(lower))
