@@ -14,6 +14,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.reported import ReportedAttack
 from certify.core.rounding import brief, round_down, round_up
+from certify.core.sandwich import Sandwich
 from certify.core.threat import ThreatModel
 from certify.registry import Registry
 
@@ -106,6 +107,7 @@ class Summary:
         contradictions: adversarial examples inside certified radii.
         guarantee: of each certificate: a proof, or a probability.
         statement: what exactly is guaranteed, with what probability, over what randomness.
+        sandwich: every input on its own.
         head: model digest, data, n, sigma, alpha and the like, as name and text: printed above every table.
         radii_proven: the radius of each input that is predicted correctly and certified, descending.
         methods: the certifiers that took part.
@@ -129,6 +131,7 @@ class Summary:
     contradictions: tuple[Contradiction, ...]
     guarantee: Guarantee
     statement: str
+    sandwich: Sandwich
     head: Mapping[str, str] = field(default_factory=dict)
     radii_proven: tuple[float, ...] = ()
     methods: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.digests import data_digest
 from certify.errors import BadInput, DataError
 
 __all__ = ["Dataset", "as_positions", "input_digest", "seeded_generator", "to_float32"]
@@ -146,12 +147,8 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all inputs, labels and positions, in order."""
-        digest = hashlib.sha256()
-        for array in (self.x.astype("<f4"), self.y.astype("<i8"), np.asarray(self.index).astype("<i8")):
-            digest.update(f"{array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
+        """SHA-256 over the position, label and digest of every input."""
+        return data_digest(zip(self.positions, self.y.tolist(), map(input_digest, self.x), strict=True))
 
     def subset(self, limit: int | None, seed: int) -> Dataset:
         """A seeded random subset of ``limit`` inputs, in ascending position; everything if ``limit`` is None or larger.

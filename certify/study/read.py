@@ -7,14 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from certify.core.certificate import Certificate
+from certify.core.finding import Finding
 from certify.core.reported import Reported
+from certify.core.run import Run
 from certify.core.summary import Summary
 from certify.errors import BadInput, StoreError
 from certify.store.run_folder import Manifest, RunFolder
 from certify.summary.envelope import Envelope, envelope
 from certify.summary.summarize import DELTA, summarize
 
-__all__ = ["certificates_of", "envelope_of_runs", "head_of", "merge", "reported_of", "summarize_run"]
+__all__ = [
+    "certificates_of",
+    "envelope_of_runs",
+    "findings_of",
+    "head_of",
+    "merge",
+    "read_run",
+    "read_runs",
+    "reported_of",
+    "summarize_run",
+]
 
 
 def head_of(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -28,6 +40,12 @@ def certificates_of(path: Path | str) -> list[Certificate]:
     """All certificates of a run folder, by position."""
     with RunFolder.open(path) as folder:
         return folder.records.certificates()
+
+
+def findings_of(path: Path | str) -> list[Finding]:
+    """All findings of a run folder, by position."""
+    with RunFolder.open(path) as folder:
+        return folder.records.findings()
 
 
 def reported_of(path: Path | str) -> list[Reported]:
@@ -63,6 +81,39 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
         expected=settings["inputs"],
         of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
         delta=delta,
+    )
+
+
+def read_run(path: Path | str, radii: Sequence[float] | None = None, delta: float = DELTA) -> Run:
+    """A run folder with its summary, named by the folder; see :func:`summarize_run`."""
+    return read_runs([path], radii, delta)[0]
+
+
+def read_runs(paths: Sequence[Path | str], radii: Sequence[float] | None = None, delta: float = DELTA) -> list[Run]:
+    """Several run folders, each named by as much of its path as tells it from the others.
+
+    Raises:
+        BadInput: for none, or a folder that is named twice.
+        StoreError: if one cannot be read or is empty.
+    """
+    runs = []
+    for name, path in zip(_names(paths), map(Path, paths), strict=True):
+        with RunFolder.open(path) as folder:
+            manifest = folder.manifest
+        runs.append(Run(name, summarize_run(path, radii, delta), manifest.settings, manifest.context, path))
+    return runs
+
+
+def _names(paths: Sequence[Path | str]) -> list[str]:
+    """The last parts of each path, as many as it takes to tell all of them apart."""
+    parts = [Path(path).resolve().parts for path in paths]
+    if not parts or len(set(parts)) < len(parts):
+        raise BadInput("name at least one run folder, and each of them once")
+    most = max(map(len, parts))
+    return next(
+        names
+        for last in range(1, most + 1)
+        if len(set(names := ["/".join(one[-last:]) for one in parts])) == len(parts)
     )
 
 

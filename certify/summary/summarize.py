@@ -15,6 +15,7 @@ from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEv
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.reported import Reported, ReportedAttack
+from certify.core.sandwich import NO_CLASS, VERDICTS, Sandwich
 from certify.core.summary import Contradiction, Row, Summary
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
@@ -111,6 +112,27 @@ def summarize(
         inputs=_sha256((one.index, one.label) for one in (entry.certificates[0] for entry in inputs)),
         contents="" if published else _sha256(entry.certificates[0].input_digest for entry in inputs),
         dimensions=first.evidence.dimensions if isinstance(first.evidence, SmoothingEvidence) else None,
+        sandwich=_sandwich(inputs, columns),
+    )
+
+
+def _sandwich(inputs: Sequence[Joined], columns: _Columns) -> Sandwich:
+    def best(entry: Joined) -> Certificate:
+        return max(entry.certificates, key=lambda one: -1.0 if one.radius is None else one.radius)
+
+    tops = [best(entry) for entry in inputs]
+    return Sandwich(
+        index=np.array([one.index for one in tops]),
+        label=np.array([one.label for one in tops]),
+        prediction=np.array([NO_CLASS if one.prediction is None else one.prediction for one in tops]),
+        verdict=np.array([VERDICTS.index(one.verdict) for one in tops], dtype=np.int8),
+        certified=columns.certified,
+        sure=columns.sure,
+        attacked=columns.attacked,
+        p_lower=np.array(
+            [one.evidence.p_lower if isinstance(one.evidence, SmoothingEvidence) else math.nan for one in tops]
+        ),
+        seconds=np.array([math.fsum(one.seconds for one in entry.certificates) for entry in inputs]),
     )
 
 

@@ -8,16 +8,35 @@ import json
 from dataclasses import replace
 
 import matplotlib
+import numpy as np
 import pytest
 
 from certify.core.guarantee import Guarantee
 from certify.core.reported import ReportedAttack
 from certify.core.rounding import percent_down, percent_up
+from certify.core.sandwich import VERDICTS, Sandwich
 from certify.core.summary import FORMATS, PLOTS, Contradiction, Converted, Row, Summary
 from certify.core.threat import ThreatModel
+from certify.core.verdict import Verdict
 
 matplotlib.use("agg")
 pyplot = pytest.importorskip("matplotlib.pyplot")
+
+
+def three_inputs() -> Sandwich:
+    """Certified and broken; certified and not broken; misclassified."""
+    row = np.arange(3)
+    return Sandwich(
+        index=row,
+        label=np.array([1, 2, 3]),
+        prediction=np.array([1, 2, 0]),
+        verdict=np.array([VERDICTS.index(one) for one in (Verdict.CERTIFIED, Verdict.CERTIFIED, Verdict.FALSIFIED)]),
+        certified=np.array([0.5, 0.6, np.nan]),
+        sure=np.array([0.5, 0.6, np.nan]),
+        attacked=np.array([0.75, np.nan, 0.0]),
+        p_lower=np.array([0.9, 0.95, np.nan]),
+        seconds=row * 0.25,
+    )
 
 
 @pytest.fixture
@@ -35,6 +54,7 @@ def summary() -> Summary:
         contradictions=(Contradiction(17, "smoothing", 0.5, "pgd", 0.25),),
         guarantee=Guarantee.probabilistic(0.001),
         statement="With probability at least 95% <something> holds.",
+        sandwich=three_inputs(),
         head={"model": "waterproof net", "threat": "l2 ball"},
         radii_proven=(0.6, 0.5, 0.1),
         expected=700,

@@ -1,0 +1,31 @@
+"""A finished or running study as reports see it: its summary, what was asked, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from certify.core.summary import Summary
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One run folder, read.
+
+    Args:
+        name: what tables call it: the folder's name, longer where several share it.
+        summary: its table, with the columns of every input.
+        settings: what was asked: threat model, certifiers, attack, digests, seed; see ``store/run_folder.py``.
+        context: what is worth knowing besides: versions, device, command.
+        path: the run folder; None for a study that kept its records in memory.
+    """
+
+    name: str
+    summary: Summary
+    settings: Mapping[str, Any]
+    context: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
