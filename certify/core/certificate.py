@@ -84,6 +84,9 @@ class Certificate:
         for name, value in (("index", self.index), ("label", self.label), ("prediction", self.prediction)):
             if type(value) is not int and (value is not None or name == "index"):
                 raise BadInput(f"the {name} of a certificate is a whole number, got {value!r}")
+        for name, text in (("input_digest", self.input_digest), ("model_digest", self.model_digest)):
+            if not isinstance(text, str):
+                raise BadInput(f"the {name} of a certificate is text, got {text!r}")
         if (self.verdict is Verdict.CERTIFIED) != (self.radius is not None):
             raise BadInput(f"a certificate has a radius if, and only if, it is certified (verdict {self.verdict})")
         if self.radius is not None and not 0 <= self.radius < float("inf"):

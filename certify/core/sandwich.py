@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.columns import NO_CLASS
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
@@ -16,9 +17,6 @@ __all__ = ["NO_CLASS", "VERDICTS", "Gaps", "Layer", "Sandwich"]
 
 VERDICTS: Final = tuple(Verdict)
 """The verdicts, in the order in which :attr:`Sandwich.verdict` counts them."""
-
-NO_CLASS: Final = -1
-"""Stands for a prediction that names no class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,18 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from certify.core.certificate import Certificate
+from certify.core.columns import CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.rounding import to_hex
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, StoreError
+from certify.store.columns import Rows, read_certificates, read_findings
 
 __all__ = ["Records"]
 
 R = TypeVar("R", Certificate, Finding, Reported)
+C = TypeVar("C")
 
 SCHEMA_VERSION: Final = 2
 """1: certificates and findings. 2: ``reported`` as well; a file of version 1 has none and reads like an empty one."""
@@ -133,32 +136,63 @@ class Records:
 
     def certificates(self) -> list[Certificate]:
         """All certificates, by position, then in the order in which they were made."""
-        return self._read("certificates", "position, rowid", Certificate.from_dict)
+        return list(self._read("certificates", "position, rowid", Certificate.from_dict))
 
     def findings(self) -> list[Finding]:
         """All findings, by position, then in the order in which they were made."""
-        return self._read("findings", "position, rowid", Finding.from_dict)
+        return list(self._read("findings", "position, rowid", Finding.from_dict))
 
     def reported(self) -> list[Reported]:
         """All rows of imported attack logs, log by log in the order in which they were imported."""
-        return [] if self._version < 2 else self._read("reported", "rowid", Reported.from_dict)
+        return [] if self._version < 2 else list(self._read("reported", "rowid", Reported.from_dict))
 
-    def _read(self, table: str, order: str, of: Callable[[dict[str, Any]], R]) -> list[R]:
+    def certificate_columns(self) -> CertificateColumns:
+        """What a table counts of :meth:`certificates`, in the same order."""
+        return self._columns("certificates", read_certificates, Certificate.from_dict)
+
+    def finding_columns(self) -> FindingColumns:
+        """What a table counts of :meth:`findings`, in the same order."""
+        return self._columns("findings", read_findings, Finding.from_dict)
+
+    def _columns(
+        self, table: str, read: Callable[[Rows, Callable[[int, int], R]], C], of: Callable[[dict[str, Any]], R]
+    ) -> C:
+        def whole(number: int, position: int) -> R:
+            with self._explained():
+                [(text,)] = self._db.execute(f"SELECT record FROM {table} WHERE rowid=?", (number,))
+            return self._whole(table, position, text, of)
+
+        query = f"SELECT rowid, position, record FROM {table} WHERE settings=? ORDER BY position, rowid"
+        with self._explained():
+            return read(self._db.execute(query, (self._settings,)), whole)
+
+    def _read(self, table: str, order: str, of: Callable[[dict[str, Any]], R]) -> Iterator[R]:
         query = f"SELECT position, record FROM {table} WHERE settings=? ORDER BY {order}"
-        records = []
         with self._explained():
             for position, text in self._db.execute(query, (self._settings,)):
-                try:
-                    record = of(json.loads(text))
-                    if record.index != position:
-                        raise BadInput(f"it is about input {record.index!r}")
-                except (BadInput, ValueError) as problem:  # a record that cannot be, or no JSON
-                    raise StoreError(
-                        f"{self.path} holds a damaged record in {table} at {position} ({problem}); "
-                        "restore it or run again"
-                    ) from problem
-                records.append(record)
-        return records
+                yield self._whole(table, position, text, of)
+
+    def _whole(self, table: str, position: int, text: str, of: Callable[[dict[str, Any]], R]) -> R:
+        """One record of a table, or an error that names it."""
+        try:
+            record = of(json.loads(text))
+            if record.index != position:
+                raise BadInput(f"it is about input {record.index!r}")
+        except (BadInput, ValueError, TypeError) as problem:  # a record that cannot be, or no JSON
+            raise StoreError(
+                f"{self.path} holds a damaged record in {table} at {position} ({problem}); restore it or run again"
+            ) from problem
+        return record
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """Every row as it is stored, by column: unread, and those of other settings included."""
+        if table == "reported" and self._version < 2:
+            return
+        with self._explained():
+            found = self._db.execute(f"SELECT * FROM {table} ORDER BY position, rowid")
+            columns = [column for column, *_ in found.description]
+            for values in found:
+                yield dict(zip(columns, values, strict=True))
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""

@@ -14,7 +14,7 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, StoreError
 from certify.store.run_folder import Manifest, RunFolder
 from certify.summary.envelope import Envelope, envelope
-from certify.summary.summarize import DELTA, summarize
+from certify.summary.summarize import DELTA, tabulate
 
 __all__ = [
     "certificates_of",
@@ -67,21 +67,20 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
     """
     with RunFolder.open(path) as folder:
         settings = folder.manifest.settings
-        certificates, findings = folder.records.certificates(), folder.records.findings()
-        reported = folder.records.reported()
-    if not certificates:
-        raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
-    attacked, data = settings["attack"] is not None, settings["data"]
-    return summarize(
-        certificates,
-        findings if attacked else None,
-        reported=reported,
-        radii=radii,
-        head=head_of(settings),
-        expected=settings["inputs"],
-        of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
-        delta=delta,
-    )
+        certificates = folder.records.certificate_columns()
+        if not len(certificates):
+            raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
+        data = settings["data"]
+        return tabulate(
+            certificates,
+            None if settings["attack"] is None else folder.records.finding_columns(),
+            reported=folder.records.reported(),
+            radii=radii,
+            head=head_of(settings),
+            expected=settings["inputs"],
+            of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
+            delta=delta,
+        )
 
 
 def read_run(path: Path | str, radii: Sequence[float] | None = None, delta: float = DELTA) -> Run:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certify.core.certificate import SmoothingEvidence
-from certify.summary.join import Joined
+from certify.core.certificate import Certificate, SmoothingEvidence
 
 __all__ = ["Copies", "copies_of"]
 
@@ -24,15 +24,18 @@ class Copies:
     labels: list[int]
 
 
-def copies_of(inputs: Sequence[Joined]) -> Copies:
-    """Count the copies by the digest of the input; the class counts as named by the label unless the votes did."""
-    given: dict[str, list[int | None]] = {}
-    by_votes = True
-    for entry in inputs:
-        one = entry.certificates[0]
-        given.setdefault(one.input_digest, []).append(one.label)
-        by_votes &= isinstance(one.evidence, SmoothingEvidence) and one.evidence.chosen_by != "label"
-    return Copies(
-        often=[len(labels) for labels in given.values()],
-        labels=[1 if by_votes else len(set(labels)) for labels in given.values()],
+def copies_of(digest: Sequence[str], label: Sequence[int], kinds: Sequence[Certificate]) -> Copies:
+    """Count the copies of inputs by their digests; their labels as well, unless votes named the class.
+
+    Args:
+        digest, label: of every input.
+        kinds: one certificate of each kind.
+    """
+    often = Counter(digest)
+    if len(often) == len(digest):
+        return Copies([1] * len(often), [1] * len(often))
+    by_votes = all(
+        isinstance(kind.evidence, SmoothingEvidence) and kind.evidence.chosen_by != "label" for kind in kinds
     )
+    labels = Counter(of_input for of_input, _ in set(zip(digest, label, strict=True)))
+    return Copies(list(often.values()), [1 if by_votes else labels[of_input] for of_input in often])

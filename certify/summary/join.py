@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
+from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["Joined", "join", "same_model", "sure_radius"]
+__all__ = ["Joined", "join", "same_model"]
 
-
-def sure_radius(certificate: Certificate) -> float | None:
-    """The radius that the record shows: of a published one, the smallest that prints like it."""
-    if certificate.radius is not None and isinstance(certificate.evidence, PublishedEvidence):
-        return certificate.evidence.lowest
-    return certificate.radius
+_ABSTAIN: Final = list(Verdict).index(Verdict.ABSTAIN)
 
 
 def same_model(certificate: Certificate, finding: Finding) -> bool:
@@ -30,90 +29,169 @@ def same_model(certificate: Certificate, finding: Finding) -> bool:
     return smoothed == (finding.settings.get("noise"), finding.settings.get("sigma"))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """Everything known about one input."""
+    """Everything known about each input, by ascending position.
 
-    certificates: list[Certificate] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    Args:
+        sandwich: what was proven and what was broken.
+        digest: SHA-256 of each input.
+        correct: whether the model, smoothed if smoothing certified it, predicts the label.
+        abstained: whether no method named a class.
+        found: whether an attack has reported on it.
+        by_method: for each method the largest radius proven around the right class, NaN for none.
+        contradictions: certificates and verified adversarial examples, of the same model, inside their radius.
+    """
 
-    @property
-    def correct(self) -> bool:
-        """Whether the model, smoothed if smoothing certified it, predicts the label."""
-        return any(certificate.correct for certificate in self.certificates)
-
-    def certified(self, method: str | None = None) -> float | None:
-        """Largest proven radius around a correct prediction, by one method or by the best; None if there is none."""
-        radii = [
-            certificate.radius
-            for certificate in self.certificates
-            if certificate.radius is not None and certificate.correct and method in (None, certificate.method)
-        ]
-        return max(radii, default=None)
-
-    def sure(self) -> float | None:
-        """As :meth:`certified` by the best method, counting only what the record shows."""
-        radii = [sure_radius(certificate) for certificate in self.certificates if certificate.correct]
-        return max((radius for radius in radii if radius is not None), default=None)
-
-    @property
-    def attacked(self) -> float | None:
-        """Distance of the nearest verified adversarial example; None if no attack succeeded."""
-        return min((finding.distance for finding in self.findings if finding.distance is not None), default=None)
-
-    @property
-    def abstained(self) -> bool:
-        """Whether no method named a class."""
-        return all(certificate.verdict is Verdict.ABSTAIN for certificate in self.certificates)
-
-    def contradictions(self) -> list[Contradiction]:
-        """Pairs of a certificate and a verified adversarial example, of the same model, inside its radius."""
-        return [
-            Contradiction(certificate.index, certificate.method, certificate.radius, finding.attack, finding.distance)
-            for certificate in self.certificates
-            for finding in self.findings
-            if certificate.radius is not None
-            and finding.distance is not None
-            and same_model(certificate, finding)
-            and finding.norm == certificate.norm
-            and finding.settings.get("scale") == certificate.threat.scale_digest
-            and certificate.prediction == finding.label
-            and _inside_box(certificate, finding)
-            and finding.distance <= certificate.radius
-        ]
+    sandwich: Sandwich
+    digest: Sequence[str]
+    correct: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    by_method: dict[str, NDArray[np.float64]]
+    contradictions: tuple[Contradiction, ...]
 
 
-def join(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[Joined]:
-    """One entry for each certified input, in order of position; findings about other inputs are left out.
+def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
+    """One entry for each certified input; findings about other inputs are left out.
 
     Raises:
         BadInput: if two records disagree about the input at a position, its label, or the model.
     """
-    joined: dict[int, Joined] = {}
-    digests: dict[int, tuple[str, int | None]] = {}
-    models: set[str] = set()
-    for certificate in certificates:
-        entry = joined.setdefault(certificate.index, Joined())
-        if any(other.method == certificate.method for other in entry.certificates):
-            raise BadInput(f"two {certificate.method} certificates for input {certificate.index}; summarize one run")
-        entry.certificates.append(certificate)
-        identity = digests.setdefault(certificate.index, (certificate.input_digest, certificate.label))
-        if identity != (certificate.input_digest, certificate.label):
-            raise BadInput(f"records disagree about input {certificate.index}: they come from different data")
-        models.add(certificate.model_digest)
-    for finding in findings:
-        if finding.index not in joined:
-            continue
-        if digests[finding.index] != (finding.input_digest, finding.label):
+    index, row = np.unique(certificates.index, return_inverse=True)  # the input that each certificate is about
+    first = np.full(len(index), len(certificates))
+    np.minimum.at(first, row, np.arange(len(certificates)))
+    methods = tuple(dict.fromkeys(kind.method for kind in certificates.kinds))
+    of_method = np.array([methods.index(kind.method) for kind in certificates.kinds])[certificates.kind]
+    _once_by_each(methods, of_method, index, row)
+    _same_data(certificates, first, row)
+
+    right = certificates.prediction == certificates.label
+    certified, top = _largest(np.where(right, certificates.radius, np.nan), row, len(index))
+    sure, _ = _largest(np.where(right, certificates.sure, np.nan), row, len(index))
+    correct = np.zeros(len(index), dtype=bool)
+    np.logical_or.at(correct, row, right)
+    named = np.zeros(len(index), dtype=bool)
+    np.logical_or.at(named, row, certificates.verdict != _ABSTAIN)
+    by_method = {}
+    for place, method in enumerate(methods):
+        chosen = of_method == place
+        by_method[method] = np.full(len(index), np.nan)
+        by_method[method][row[chosen]] = np.where(right, certificates.radius, np.nan)[chosen]
+
+    _, of = _largest(certificates.radius, row, len(index))
+    best = np.where(top < 0, np.where(of < 0, first, of), top)  # the certificate that says most about each input
+    attacked, found, joined = _attacked(certificates, findings, index, first)
+    _one_model(certificates, findings, joined)
+    return Joined(
+        sandwich=Sandwich(
+            index=index,
+            label=certificates.label[first],
+            prediction=np.where(correct, certificates.label[first], certificates.prediction[best]),
+            verdict=certificates.verdict[best],
+            certified=certified,
+            sure=sure,
+            attacked=attacked,
+            p_lower=certificates.p_lower[best],
+            seconds=np.bincount(row, weights=certificates.seconds, minlength=len(index)).astype(np.float64),
+        ),
+        digest=[certificates.digest[place] for place in first.tolist()],
+        correct=correct,
+        abstained=~named,
+        found=found,
+        by_method=by_method,
+        contradictions=tuple(_contradictions(certificates, findings, index, row, joined)),
+    )
+
+
+def _largest(
+    values: NDArray[np.float64], row: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The largest value of each input and where it stands; NaN and -1 where there is none."""
+    ascending = np.lexsort((values,))
+    ascending = ascending[~np.isnan(values[ascending])]
+    where = np.full(n, -1)
+    where[row[ascending]] = ascending  # what comes last stays
+    return np.where(where < 0, np.nan, values[where]), where
+
+
+def _once_by_each(
+    methods: Sequence[str], of_method: NDArray[np.int64], index: NDArray[np.int64], row: NDArray[np.int64]
+) -> None:
+    for place, method in enumerate(methods):
+        often = np.bincount(row[of_method == place], minlength=len(index))
+        if often.max(initial=0) > 1:
+            raise BadInput(f"two {method} certificates for input {index[often.argmax()]}; summarize one run")
+
+
+def _same_data(certificates: CertificateColumns, first: NDArray[np.int64], row: NDArray[np.int64]) -> None:
+    if len(first) == len(certificates):
+        return
+    for place, start in enumerate(first[row].tolist()):
+        if (certificates.digest[place], certificates.label[place]) != (
+            certificates.digest[start],
+            certificates.label[start],
+        ):
+            raise BadInput(f"records disagree about input {certificates.index[place]}: they come from different data")
+
+
+def _attacked(
+    certificates: CertificateColumns, findings: FindingColumns, index: NDArray[np.int64], first: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Distance of the nearest example of each input, whether there is a finding, and the findings that are joined."""
+    attacked, found = np.full(len(index), np.inf), np.zeros(len(index), dtype=bool)
+    about = np.minimum(np.searchsorted(index, findings.index), len(index) - 1)
+    [joined] = np.nonzero(index[about] == findings.index)
+    for place in joined.tolist():
+        start = first[about[place]]
+        if (findings.digest[place], findings.label[place]) != (certificates.digest[start], certificates.label[start]):
             raise BadInput(
-                f"certificate and attack disagree about input {finding.index}: they come from different data"
+                f"certificate and attack disagree about input {findings.index[place]}: they come from different data"
             )
-        joined[finding.index].findings.append(finding)
-        models.add(finding.model_digest)
+    found[about[joined]] = True
+    np.fmin.at(attacked, about[joined], findings.distance[joined])
+    return np.where(np.isinf(attacked), np.nan, attacked), found, joined
+
+
+def _one_model(certificates: CertificateColumns, findings: FindingColumns, joined: NDArray[np.int64]) -> None:
+    models = {kind.model_digest for kind in certificates.kinds}
+    models |= {findings.kinds[kind].model_digest for kind in np.unique(findings.kind[joined])}
     if len(models) > 1:
         named = ", ".join(sorted(digest[:12] for digest in models))
         raise BadInput(f"the records are about different models ({named}); summarize one model at a time")
-    return [joined[index] for index in sorted(joined)]
+
+
+def _contradictions(
+    certificates: CertificateColumns,
+    findings: FindingColumns,
+    index: NDArray[np.int64],
+    row: NDArray[np.int64],
+    joined: NDArray[np.int64],
+) -> list[Contradiction]:
+    """Pairs of a certificate and an example inside its radius, by position; most inputs are out of the question."""
+    nearest = np.full(len(index), np.inf)
+    examples = joined[~np.isnan(findings.distance[joined])]
+    about = np.searchsorted(index, findings.index[examples])
+    np.minimum.at(nearest, about, findings.distance[examples])
+    [reached] = np.nonzero((nearest[row] <= certificates.radius) & (certificates.prediction != NO_CLASS))
+    order = np.argsort(about, kind="stable")
+    pairs = []
+    for place in reached[np.argsort(row[reached], kind="stable")].tolist():
+        begin, end = np.searchsorted(about[order], [row[place], row[place] + 1])
+        kind = certificates.kinds[certificates.kind[place]]
+        for example in examples[order[begin:end]].tolist():
+            other = findings.kinds[findings.kind[example]]
+            if (
+                findings.distance[example] <= certificates.radius[place]
+                and findings.label[example] == certificates.prediction[place]
+                and same_model(kind, other)
+                and other.norm == kind.norm
+                and other.settings.get("scale") == kind.threat.scale_digest
+                and _inside_box(kind, findings.fetch(example))
+            ):
+                radius, distance = float(certificates.radius[place]), float(findings.distance[example])
+                pairs.append(Contradiction(int(index[row[place]]), kind.method, radius, other.attack, distance))
+    return pairs
 
 
 def _inside_box(certificate: Certificate, finding: Finding) -> bool:

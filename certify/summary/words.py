@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
 
 from certify.core.certificate import Certificate, Evidence, PublishedEvidence, SmoothingEvidence
+from certify.core.columns import CertificateColumns
 from certify.core.evidence import BoundEvidence, CompleteEvidence, LipschitzEvidence
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
@@ -14,7 +17,11 @@ from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.summary.join import same_model
 
-__all__ = ["head_of_table", "percent", "smoothed_model", "smoothing", "statement"]
+__all__ = ["head_of_table", "percent", "smoothed_model", "smoothing", "statement", "subject_of"]
+
+
+_ERROR: Final = list(Verdict).index(Verdict.ERROR)
+_FAILED: Final = (_ERROR, list(Verdict).index(Verdict.UNSUPPORTED))
 
 
 def percent(probability: float) -> str:
@@ -35,6 +42,13 @@ def smoothed_model(evidence: Evidence | None) -> tuple[object, ...] | None:
     n0 = None if evidence.selection is None else evidence.selection.n
     samples = evidence.n_most, _one_look(evidence), n0
     return evidence.noise, evidence.sigma, *samples, evidence.chosen_by, evidence.rival_share, evidence.seed
+
+
+def subject_of(evidence: Evidence | None) -> tuple[object, ...]:
+    """What a claim is about, as far as words here depend on it: the smoothed model, or what a proof holds for."""
+    if isinstance(evidence, BoundEvidence | CompleteEvidence):
+        return evidence.kind, evidence.claim
+    return (None,) if evidence is None else (evidence.kind, smoothed_model(evidence))
 
 
 def smoothing(evidence: Evidence | None) -> str | None:
@@ -59,10 +73,10 @@ def _one_look(evidence: SmoothingEvidence) -> bool:
     return len(evidence.looks) == 1 and evidence.looks[0].n == evidence.n_most
 
 
-def subject(certificates: Sequence[Certificate]) -> str:
+def subject(kinds: Sequence[Certificate]) -> str:
     """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
-    claims = {c.evidence.claim for c in certificates if isinstance(c.evidence, BoundEvidence | CompleteEvidence)}
-    executions = claims == {"float32"} and not any(isinstance(c.evidence, LipschitzEvidence) for c in certificates)
+    claims = {c.evidence.claim for c in kinds if isinstance(c.evidence, BoundEvidence | CompleteEvidence)}
+    executions = claims == {"float32"} and not any(isinstance(c.evidence, LipschitzEvidence) for c in kinds)
     return "the model in exact real arithmetic" + " and in every float32 execution" * executions
 
 
@@ -71,7 +85,7 @@ def statement(
     n: int,
     guarantee: Guarantee,
     methods: Sequence[str],
-    certificates: Sequence[Certificate],
+    kinds: Sequence[Certificate],
     first: Certificate,
     delta: float,
 ) -> str:
@@ -80,7 +94,7 @@ def statement(
         return (
             f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.measure} "
             f"change up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
-            f"about {subject(certificates)}, and the fractions are of these {n:,} inputs."
+            f"about {subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
     promise = (
         f"with probability at least {percent(1 - delta)} over the sampling noise, the SMOOTHED model, not the base "
@@ -97,15 +111,23 @@ def statement(
 
 
 def head_of_table(
-    certificates: Sequence[Certificate],
+    certificates: CertificateColumns,
     first: Certificate,
     threat: ThreatModel,
     n: int,
     methods: Sequence[str],
     given: Mapping[str, str],
-    findings: Sequence[Finding],
+    attacks: Sequence[Finding],
 ) -> dict[str, str]:
-    """Name and text of each line above a table; ``first`` is a certificate whose computation did not fail."""
+    """Name and text of each line above a table.
+
+    Args:
+        certificates: all of the table.
+        first: one whose computation did not fail.
+        threat, n, methods: of the table.
+        given: names of model and data, and further lines.
+        attacks: the first finding of each attack.
+    """
     evidence, smoothed = first.evidence, smoothing(first.evidence)
     digest = first.model_digest.removeprefix("published:")[:12]
     head = {
@@ -117,7 +139,7 @@ def head_of_table(
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)
     if smoothed is None or first.alpha is None:
         head["method"] = " and ".join(methods)
-        head["guarantee"] = f"deterministic: a proof about {subject(certificates)}"
+        head["guarantee"] = f"deterministic: a proof about {subject(certificates.kinds)}"
     else:
         head["smoothing"] = f"{smoothed}, alpha={brief_up(first.alpha)} per input"
         head["guarantee"] = "about the SMOOTHED model, not the base model: majority vote under the noise"
@@ -126,12 +148,11 @@ def head_of_table(
         head["noise"] = evidence.assumption
     elif isinstance(evidence, PublishedEvidence):
         head["guarantee"] = "as published, about the SMOOTHED model: the counts behind the radii are not in the log"
-    attacks = {finding.attack: finding for finding in reversed(findings)}
     if attacks:
-        head["attack"] = " and ".join(map(_attack, reversed(attacks.values())))
-        if not all(same_model(first, finding) for finding in attacks.values()):
+        head["attack"] = " and ".join(map(_attack, attacks))
+        if not all(same_model(first, finding) for finding in attacks):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
-    errors = sum(c.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED) for c in certificates)
+    errors = int(np.count_nonzero(np.isin(certificates.verdict, _FAILED)))
     if errors:
         head["errors"] = f"{errors} computations failed; their inputs count as not certified"
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
@@ -149,9 +170,10 @@ def _afterwards(evidence: Evidence | None) -> str:
     return "the guarantee is the same at any radius"
 
 
-def _samples(certificates: Sequence[Certificate], evidence: SmoothingEvidence) -> str:
+def _samples(certificates: CertificateColumns, evidence: SmoothingEvidence) -> str:
     """Mean samples per input, and how many times fewer that is than the most for every input."""
-    drawn = [c.forward_passes for c in certificates if c.verdict is not Verdict.ERROR]
-    times = evidence.n_most * len(drawn) // max(1, sum(drawn))
+    drawn = certificates.forward_passes[certificates.verdict != _ERROR]
+    total = int(drawn.sum())
+    times = evidence.n_most * len(drawn) // max(1, total)
     fewer = f" ({times}x fewer than n for every input)" if times >= 2 else ""
-    return f"mean {math.ceil(sum(drawn) / len(drawn)):,} per input{fewer}"
+    return f"mean {-(-total // len(drawn)):,} per input{fewer}"

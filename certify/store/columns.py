@@ -1,0 +1,218 @@
+"""What a table counts, read straight from a run's records: a million in seconds, and no object for any of them.
+
+Only as much of each record is decoded as counts. One of each kind is read whole, and so is every record that looks
+impossible: reading it says what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.certificate import Certificate
+from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.finding import Finding
+from certify.core.verdict import Verdict
+from certify.errors import StoreError
+
+__all__ = ["Rows", "read_certificates", "read_findings"]
+
+Rows = Iterable[tuple[int, int, str]]
+"""Number in the file, position of the input, and text of every record, in order."""
+
+_PLACE: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
+_CERTIFIED: Final = _PLACE[Verdict.CERTIFIED.value]
+
+
+class _Look(msgspec.Struct, gc=False):
+    n: int
+
+
+class _Evidence(msgspec.Struct, gc=False):
+    """The fields by which evidence is of one kind or another; each kind has some of them."""
+
+    kind: str
+    noise: str = ""
+    sigma: float = 0.0
+    n: int = 0
+    inferred: bool = False
+    claim: str = ""
+    chosen_by: str = ""
+    rival_share: float = 0.0
+    seed: int = 0
+    q_upper: float = math.nan
+    lowest: float = math.nan
+    selection: _Look | None = None
+    looks: list[_Look] = []
+    later: list[tuple[int, float]] = []
+
+    def subject(self) -> Hashable:
+        """What :func:`certify.summary.words.subject_of` tells apart, and nothing coarser."""
+        n_most = self.later[-1][0] if self.later else self.looks[-1].n if self.looks else 0
+        one_look = len(self.looks) + len(self.later) == 1
+        n0 = None if self.selection is None else self.selection.n
+        smoothed = (self.noise, self.sigma, self.n, self.inferred, self.chosen_by, self.rival_share, self.seed)
+        return self.kind, self.claim, n_most, one_look, n0, smoothed
+
+
+class _Certificate(msgspec.Struct, gc=False):
+    index: int
+    input_digest: str
+    label: int | None
+    prediction: int | None
+    verdict: str
+    radius_hex: str | None
+    guarantee: str
+    alpha: float | None
+    method: str
+    threat: msgspec.Raw
+    model_digest: str
+    seconds: float
+    forward_passes: int
+    evidence: _Evidence | None
+
+
+class _Finding(msgspec.Struct, gc=False):
+    index: int
+    input_digest: str
+    label: int
+    norm: str
+    radii: msgspec.Raw
+    attack: str
+    settings: msgspec.Raw
+    distance_hex: str | None
+    model_digest: str
+
+
+class _Kinds:
+    """The place of each kind, by when the first of it appears."""
+
+    def __init__(self) -> None:
+        self._places: dict[Hashable, int] = {}
+        self._rows = 0
+        self.first: list[int] = []
+
+    def place(self, key: Hashable) -> int:
+        """The place of the next row's kind."""
+        place = self._places.setdefault(key, len(self.first))
+        if place == len(self.first):
+            self.first.append(self._rows)
+        self._rows += 1
+        return place
+
+
+def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> CertificateColumns:
+    """Certificates as columns.
+
+    Args:
+        rows: all records.
+        whole: the certificate with a number, about the input at a position; or an error that says what is wrong with
+            the record.
+
+    Raises:
+        StoreError: from ``whole``, for a record that cannot be.
+    """
+    decode, kinds, digest = msgspec.json.Decoder(_Certificate).decode, _Kinds(), list[str]()
+    index, label, prediction, verdict, kind, passes, numbers = (array("q") for _ in range(7))
+    radius, lowest, q_upper, seconds = (array("d") for _ in range(4))
+    for number, position, text in rows:
+        try:
+            one = decode(text)
+            proven = math.nan if one.radius_hex is None else float.fromhex(one.radius_hex)
+            place = _PLACE[one.verdict]
+        except (msgspec.MsgspecError, ValueError, KeyError) as problem:
+            raise _damaged(whole, number, position) from problem
+        if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf:
+            raise _damaged(whole, number, position)
+        evidence = one.evidence
+        numbers.append(number)
+        index.append(one.index)
+        digest.append(one.input_digest)
+        label.append(NO_CLASS if one.label is None else one.label)
+        prediction.append(NO_CLASS if one.prediction is None else one.prediction)
+        verdict.append(place)
+        radius.append(proven)
+        lowest.append(math.nan if evidence is None else evidence.lowest)
+        q_upper.append(math.nan if evidence is None else evidence.q_upper)
+        seconds.append(one.seconds)
+        passes.append(one.forward_passes)
+        subject = None if evidence is None else evidence.subject()
+        kind.append(kinds.place((one.method, bytes(one.threat), one.guarantee, one.alpha, one.model_digest, subject)))
+
+    def fetch(row: int) -> Certificate:
+        return whole(numbers[row], index[row])
+
+    return CertificateColumns(
+        index=_whole(index),
+        digest=digest,
+        label=_whole(label),
+        prediction=_whole(prediction),
+        verdict=_whole(verdict).astype(np.int8),
+        radius=_real(radius),
+        sure=np.fmin(_real(radius), _real(lowest)),
+        p_lower=_below_one(_real(q_upper)),
+        seconds=_real(seconds),
+        forward_passes=_whole(passes),
+        kind=_whole(kind),
+        kinds=tuple(fetch(row) for row in kinds.first),
+        fetch=fetch,
+    )
+
+
+def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingColumns:
+    """Findings as columns; see :func:`read_certificates`. Their examples stay where they are."""
+    decode, kinds, digest = msgspec.json.Decoder(_Finding).decode, _Kinds(), list[str]()
+    index, label, kind, numbers, distance = array("q"), array("q"), array("q"), array("q"), array("d")
+    for number, position, text in rows:
+        try:
+            one = decode(text)
+            found = math.nan if one.distance_hex is None else float.fromhex(one.distance_hex)
+        except (msgspec.MsgspecError, ValueError) as problem:
+            raise _damaged(whole, number, position) from problem
+        if one.index != position or not (found >= 0 or one.distance_hex is None):
+            raise _damaged(whole, number, position)
+        numbers.append(number)
+        index.append(one.index)
+        digest.append(one.input_digest)
+        label.append(one.label)
+        distance.append(found)
+        kind.append(kinds.place((one.attack, bytes(one.settings), one.norm, bytes(one.radii), one.model_digest)))
+
+    def fetch(row: int) -> Finding:
+        return whole(numbers[row], index[row])
+
+    return FindingColumns(
+        index=_whole(index),
+        digest=digest,
+        label=_whole(label),
+        distance=_real(distance),
+        kind=_whole(kind),
+        kinds=tuple(fetch(row) for row in kinds.first),
+        fetch=fetch,
+    )
+
+
+def _damaged(whole: Callable[[int, int], object], number: int, position: int) -> StoreError:
+    """Reading the record whole says what is wrong with it; this is for what only the columns notice."""
+    whole(number, position)
+    return StoreError(f"the record about input {position} has fields of another kind; restore it or run again")
+
+
+def _below_one(q_upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 - q, rounded down: the subtraction's own error is exact in floats, and says where it went up."""
+    p_lower = 1.0 - q_upper
+    return np.where((1.0 - p_lower) - q_upper < 0, np.nextafter(p_lower, 0.0), p_lower)
+
+
+def _whole(values: array[Any]) -> NDArray[np.int64]:
+    return np.frombuffer(values, dtype=np.int64) if values else np.empty(0, dtype=np.int64)
+
+
+def _real(values: array[Any]) -> NDArray[np.float64]:
+    return np.frombuffer(values, dtype=np.float64) if values else np.empty(0, dtype=np.float64)

@@ -1,0 +1,89 @@
+"""Certificates and findings in memory as columns; the store reads its own straight from the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Sequence
+from typing import Final
+
+import numpy as np
+
+from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.finding import Finding
+from certify.core.verdict import Verdict
+from certify.summary.words import subject_of
+
+__all__ = ["certificate_columns", "finding_columns"]
+
+_PLACE: Final = {verdict: place for place, verdict in enumerate(Verdict)}
+
+
+def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColumns:
+    """Certificates as columns, in their order."""
+    kinds: dict[Hashable, int] = {}
+    first: list[Certificate] = []
+    kind = np.empty(len(certificates), dtype=np.int64)
+    for row, one in enumerate(certificates):
+        key = (one.method, one.threat, one.guarantee, one.model_digest, subject_of(one.evidence))
+        place = kinds.setdefault(key, len(first))
+        if place == len(first):
+            first.append(one)
+        kind[row] = place
+    return CertificateColumns(
+        index=np.array([one.index for one in certificates], dtype=np.int64),
+        digest=[one.input_digest for one in certificates],
+        label=np.array([_class(one.label) for one in certificates], dtype=np.int64),
+        prediction=np.array([_class(one.prediction) for one in certificates], dtype=np.int64),
+        verdict=np.array([_PLACE[one.verdict] for one in certificates], dtype=np.int8),
+        radius=np.array([_number(one.radius) for one in certificates]),
+        sure=np.array([_sure(one) for one in certificates]),
+        p_lower=np.array([_p_lower(one) for one in certificates]),
+        seconds=np.array([one.seconds for one in certificates], dtype=np.float64),
+        forward_passes=np.array([one.forward_passes for one in certificates], dtype=np.int64),
+        kind=kind,
+        kinds=tuple(first),
+        fetch=certificates.__getitem__,
+    )
+
+
+def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
+    """Findings as columns, in their order."""
+    kinds: dict[Hashable, int] = {}
+    first: list[Finding] = []
+    kind = np.empty(len(findings), dtype=np.int64)
+    for row, one in enumerate(findings):
+        settings = json.dumps(dict(one.settings), sort_keys=True)
+        key = (one.attack, settings, one.norm, one.radii, one.model_digest)
+        place = kinds.setdefault(key, len(first))
+        if place == len(first):
+            first.append(one)
+        kind[row] = place
+    return FindingColumns(
+        index=np.array([one.index for one in findings], dtype=np.int64),
+        digest=[one.input_digest for one in findings],
+        label=np.array([one.label for one in findings], dtype=np.int64),
+        distance=np.array([_number(one.distance) for one in findings], dtype=np.float64),
+        kind=kind,
+        kinds=tuple(first),
+        fetch=findings.__getitem__,
+    )
+
+
+def _class(label: int | None) -> int:
+    return NO_CLASS if label is None else label
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _sure(one: Certificate) -> float:
+    if one.radius is not None and isinstance(one.evidence, PublishedEvidence):
+        return one.evidence.lowest
+    return _number(one.radius)
+
+
+def _p_lower(one: Certificate) -> float:
+    return one.evidence.p_lower if isinstance(one.evidence, SmoothingEvidence) else math.nan

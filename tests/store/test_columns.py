@@ -1,0 +1,105 @@
+"""Tables counted from columns of the file say what tables counted from whole records say."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import certify
+from certify.core.summary import Summary
+from certify.errors import StoreError
+from certify.store.run_folder import RunFolder
+from certify.study.read import summarize_run
+from certify.summary.columns import certificate_columns, finding_columns
+from certify.summary.summarize import summarize
+
+X = np.random.default_rng(0).uniform(0, 1, (12, 2)).astype(np.float32)
+Y = (X[:, 1] > X[:, 0]).astype(int)
+Y[3] = 1 - Y[3]
+METHODS = {
+    "smoothing": ("l2", {"certifier": "smoothing", "sigma": 0.25, "n": 2000, "attack": "pgd"}),
+    "draws": ("l2", {"certifier": "smoothing", "sigma": 0.25, "n": 2000, "n0": 50, "selection": "draws"}),
+    "proofs": ("linf", {"certifier": ["ibp", "crown"], "attack": "fgsm"}),
+    "complete": ("linf", {"certifier": "complete", "timeout": 5.0, "gap": 0.1}),
+}
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def run(request, tmp_path_factory, linear_classifier) -> Path:
+    norm, options = METHODS[request.param]
+    out = tmp_path_factory.mktemp("columns") / request.param
+    threat = certify.ThreatModel(norm, (0.0, 0.05, 0.1))
+    certify.evaluate(linear_classifier, (X, Y), threat=threat, seed=0, out=out, **options)
+    return out
+
+
+@pytest.fixture(scope="module")
+def linear_classifier() -> certify.Classifier:
+    import torch
+
+    module = torch.nn.Linear(2, 2, bias=False).requires_grad_(False).eval()
+    module.weight.copy_(torch.eye(2))
+    return certify.Classifier(module, num_classes=2, input_box=(0.0, 1.0))
+
+
+def plain(summary: Summary) -> dict[str, object]:
+    """Everything a summary holds, columns included, as values that compare."""
+    fields = summary.to_dict() | {"inputs": summary.inputs, "contents": summary.contents}
+    return fields | {"sandwich": summary.sandwich.to_frame().to_csv()}
+
+
+def test_both_ways_count_the_same(run):
+    with RunFolder.open(run) as folder:
+        settings, records = folder.manifest.settings, folder.records
+        whole = summarize(
+            records.certificates(),
+            None if settings["attack"] is None else records.findings(),
+            expected=settings["inputs"],
+            head={"model": settings["model"]["name"], "data": settings["data"]["name"]},
+        )
+    assert plain(summarize_run(run)) == plain(whole)
+
+
+def test_the_columns_are_those_of_whole_records(run):
+    with RunFolder.open(run) as folder:
+        read, made = folder.records.certificate_columns(), certificate_columns(folder.records.certificates())
+        found, again = folder.records.finding_columns(), finding_columns(folder.records.findings())
+        assert [read.fetch(row) for row in range(len(read))] == folder.records.certificates()
+    for columns, others in ((read, made), (found, again)):
+        for name in columns.__dataclass_fields__:
+            if name not in ("kinds", "fetch"):
+                assert np.array_equal(getattr(columns, name), getattr(others, name), equal_nan=name in _REAL), name
+        assert len(columns.kinds) == len(others.kinds)
+
+
+_REAL = ("radius", "sure", "p_lower", "seconds", "distance")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"radius_hex": "nan", "radius": 1.0},
+        {"radius_hex": "-0x1p-3"},
+        {"radius_hex": None, "verdict": "certified"},
+        {"radius_hex": "inf"},
+        {"radius_hex": "far"},
+        {"verdict": "surely"},
+        {"index": 77},
+        {"label": "three"},
+        {"input_digest": None},
+    ],
+)
+def test_a_record_that_cannot_be_is_named(run, tmp_path, change):
+    for file in ("manifest.json", "run.sqlite"):
+        (tmp_path / file).write_bytes((run / file).read_bytes())
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        query = "SELECT rowid, record FROM certificates WHERE verdict='certified' LIMIT 1"
+        [(number, text)] = db.execute(query).fetchall()
+        db.execute("UPDATE certificates SET record=? WHERE rowid=?", (json.dumps(json.loads(text) | change), number))
+    db.close()
+    with pytest.raises(StoreError, match=r"damaged record in certificates at \d+ \(.+\); restore it or run again$"):
+        summarize_run(tmp_path)
