@@ -138,7 +138,7 @@ def main() -> None:
     lines = [
         f"# Summary of {asked.inputs:,} certificates",
         "",
-        f"`python benchmarks/summary.py --inputs {asked.inputs}`; the store is {size:.2f} GB. Synthetic certificates: at "
+        f"`python benchmarks/summary.py --inputs {asked.inputs}`: synthetic certificates, a store of {size:.2f} GB. At "
         f"radius {row['radius']}, {row['certified']} are certified, {row['certified_lower']} with confidence.",
         "",
         "| from | seconds | peak memory, GB |",

@@ -10,7 +10,7 @@ from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.core.finding import Finding
-from certify.core.threat import ThreatModel
+from certify.core.threat import ThreatModel, need_threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.registry import make
@@ -69,4 +69,4 @@ def attack(
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     target: Target = Plain(clf) if noise is None else Smoothed(clf, noise, draws, n, alpha)
-    return run_attack(target, batch, threat, chosen, seed)
+    return run_attack(target, batch, need_threat(threat), chosen, seed)

@@ -24,7 +24,7 @@ from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.core.threat import ThreatModel, need_threat
 from certify.core.values import one_of
 from certify.data.batch import Batch
 from certify.errors import BadInput
@@ -201,7 +201,7 @@ def bound(
         certifier = Lipschitz()
     else:
         certifier = Bounds(method, claim, decide, max_memory)
-    threat = threat.within(need_classifier(clf).input_box)
+    threat = need_threat(threat).within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)

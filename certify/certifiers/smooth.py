@@ -8,7 +8,7 @@ from typing import Any
 
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threat import ThreatModel, need_threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.smoothing.predict import predict_votes
@@ -77,7 +77,7 @@ def smooth(
         look_alphas=look_alphas,
         batch_size=batch_size,
     )
-    threat = threat.within(need_classifier(clf).input_box)
+    threat = need_threat(threat).within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)

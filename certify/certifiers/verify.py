@@ -8,7 +8,7 @@ from typing import Any
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.evidence import Claim
-from certify.core.threat import ThreatModel
+from certify.core.threat import ThreatModel, need_threat
 from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
@@ -75,7 +75,7 @@ def verify(
         raise BadInput(
             f"expected a certify.ThreatModel, got {type(threat).__name__}: make it, ThreatModel('linf', (0.1,))"
         )
-    threat = threat.within(need_classifier(clf).input_box)
+    threat = need_threat(threat).within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)

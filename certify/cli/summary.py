@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from certify.cli.app import app, exit_code
+from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.errors import BadInput
 from certify.report.envelope import envelope_text
-from certify.study.read import envelope_of_runs, summarize_run
+from certify.study.read import envelope_of_runs, read_runs
 from certify.study.settings import numbers
 from certify.summary.convert import converted
 
@@ -23,25 +29,57 @@ __all__ = ["summary"]
 def summary(
     runs: Annotated[list[Path], typer.Argument(help="run folders")],
     radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
-    format: Annotated[str, typer.Option(help="table, json, csv, curve or html")] = "table",
+    format: Annotated[str, typer.Option(help="table, json, csv, latex, markdown, curve or html")] = "table",
     envelope: Annotated[bool, typer.Option(help="the best at each radius over these runs as well")] = False,
     convert: Annotated[str | None, typer.Option(help="linf, l2 or l1: what the radii contain in that norm")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
+    ] = None,
 ) -> int:
-    """Certified accuracy at each radius beside what attacks achieve."""
+    """Certified accuracy at each radius beside what attacks achieve; several runs side by side."""
     render = FORMATS[format]
-    chosen = None if radii is None else numbers("radii", radii)
-    summaries = [summarize_run(run, chosen) for run in runs]
-    if convert is not None:
-        summaries = [converted(one, convert) for one in summaries]
     if envelope and format not in ("table", "json"):
         raise BadInput(f"an envelope has no format {format!r}; use table or json")
-    if format in ("json", "csv") and len(runs) > 1 and not envelope:
-        raise BadInput(f"{format} output is for one run; name one run folder at a time")
+    chosen = None if radii is None else numbers("radii", radii)
+    found = [_with_tables(run, convert, group or []) for run in read_runs(runs, chosen)]
     best = envelope_of_runs(runs, chosen) if envelope else None
-    if best is not None and format == "json":
-        whole = {"runs": {str(run): one.to_dict() for run, one in zip(runs, summaries, strict=True)}}
-        typer.echo(json.dumps({**whole, "envelope": best.to_dict()}, indent=2, allow_nan=False))
+    if format == "table":
+        from certify.report.terminal import print_runs
+
+        print_runs(found, sys.stdout)
+        if best is not None:
+            typer.echo(f"\n{envelope_text(best)}")
+    elif format == "json" and (len(found) > 1 or best is not None):
+        whole = {"runs": {one.name: one.summary.to_dict() for one in found}}
+        more = {} if best is None else {"envelope": best.to_dict()}
+        typer.echo(json.dumps(whole | more, indent=2, allow_nan=False))
+    elif format == "csv" and len(found) > 1:
+        typer.echo(_one_csv(found))
     else:
-        texts = [render(one) for one in summaries] + ([] if best is None else [envelope_text(best)])
-        typer.echo("\n\n".join(texts))
-    return exit_code(*summaries)
+        typer.echo("\n\n".join(render(one.summary) for one in found))
+    return exit_code(*(one.summary for one in found))
+
+
+def _with_tables(run: Run, convert: str | None, groups: Sequence[str]) -> Run:
+    """The run with what was asked for besides."""
+    table = run.summary if convert is None else converted(run.summary, convert)
+    for spec in groups:
+        from certify.summary.group_columns import group_column
+        from certify.summary.groups import grouped
+
+        table = grouped(table, *group_column(spec, table.sandwich, run.settings["data"]["of"]))
+    return replace(run, summary=table)
+
+
+def _one_csv(runs: Sequence[Run]) -> str:
+    """The rows of all runs, each with its run and its norm: a radius says nothing without one."""
+    lines = [
+        {"run": run.name, "norm": run.summary.threat.measure, "units": run.summary.threat.units, **row}
+        for run in runs
+        for row in csv.DictReader(io.StringIO(FORMATS["csv"](run.summary)))
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().rstrip("\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from certify.core.evidence import (
@@ -20,7 +20,9 @@ from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_down, to_hex
+from certify.core.shown import VIEWS
 from certify.core.threat import ThreatModel
+from certify.core.values import plain
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
@@ -201,7 +203,7 @@ class Certificate:
             "method": self.method,
             "threat": self.threat.to_dict(),
             "model_digest": self.model_digest,
-            "evidence": None if self.evidence is None else asdict(self.evidence),
+            "evidence": plain(self.evidence),
             "seconds": self.seconds,
             "forward_passes": self.forward_passes,
             "reason": self.reason,
@@ -246,16 +248,16 @@ class Certificate:
             f"{self.guarantee}"
         )
 
+    def to_frame(self) -> Any:
+        """All fields but threat model and evidence, as a pandas DataFrame of one line; ``concat`` joins several."""
+        import pandas
+
+        fields = {name: value for name, value in self.to_dict().items() if name not in ("threat", "evidence")}
+        return pandas.DataFrame([fields]).set_index("index")
+
+    def bibtex(self) -> str:
+        """BibTeX entries of the method behind the claim."""
+        return VIEWS["certificate.bibtex"](self)
+
     def _repr_html_(self) -> str:
-        rows = {
-            "input": self.index,
-            "label / prediction": f"{self.label} / {self.prediction}",
-            "verdict": f"{self.verdict}: {self.reason or self.verdict.sentence}",
-            f"{self.norm} radius": "none" if self.radius is None else round_down(self.radius),
-            "guarantee": self.guarantee,
-            "method": self.method,
-        }
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td>{value}</td></tr>" for name, value in rows.items()
-        )
-        return f"<table>{cells}</table>"
+        return VIEWS["certificate.html"](self)

@@ -13,6 +13,7 @@ from certify.core.example import Example
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_up, to_hex
+from certify.core.shown import VIEWS
 from certify.errors import BadInput
 
 __all__ = ["Finding"]
@@ -119,3 +120,14 @@ class Finding:
             f"input {self.index}: {self.attack} turns class {self.label} into {self.adversarial_prediction} "
             f"at {self.norm} distance {round_up(self.distance)}"
         )
+
+    def to_frame(self) -> Any:
+        """All fields but settings and example, as a pandas DataFrame of one line; ``concat`` joins several."""
+        import pandas
+
+        left_out = ("radii", "settings", "x_adv")
+        fields = {name: value for name, value in self.to_dict().items() if name not in left_out}
+        return pandas.DataFrame([fields]).set_index("index")
+
+    def _repr_html_(self) -> str:
+        return VIEWS["finding.html"](self)

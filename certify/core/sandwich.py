@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.columns import NO_CLASS
+from certify.core.shown import VIEWS
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
@@ -65,7 +66,7 @@ class Gaps:
     open: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Sandwich:
     """Certified <= true <= attacked for every input, as columns: one entry an input, by ascending position.
 
@@ -103,6 +104,9 @@ class Sandwich:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) != 1:
             raise BadInput(f"the columns of a sandwich have one entry an input, got {lengths}")
+
+    def __repr__(self) -> str:
+        return f"Sandwich of {len(self):,} inputs"
 
     def __len__(self) -> int:
         return len(self.index)
@@ -162,3 +166,6 @@ class Sandwich:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         columns["verdict"] = np.array([verdict.value for verdict in VERDICTS])[self.verdict]
         return pandas.DataFrame(columns).set_index("index")
+
+    def _repr_html_(self) -> str:
+        return VIEWS["sandwich.html"](self)

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+from certify.core.groups import Groups
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.reported import ReportedAttack
@@ -109,7 +112,6 @@ class Summary:
         statement: what exactly is guaranteed, with what probability, over what randomness.
         sandwich: every input on its own.
         head: model digest, data, n, sigma, alpha and the like, as name and text: printed above every table.
-        radii_proven: the radius of each input that is predicted correctly and certified, descending.
         methods: the certifiers that took part.
         expected: inputs the run is to attempt, where that is known; more than ``n`` while a run is incomplete.
         attacked: inputs for which an attack has reported; None if no attack belongs to it.
@@ -121,6 +123,12 @@ class Summary:
             that agree in this and in ``inputs`` are about the same inputs.
         dimensions: features of one input, where known.
         converted: the radii in other norms, where asked for.
+        groups: the same by groups of inputs, where asked for.
+        declared: the radii declared before the run; empty if they are those of ``threat``. Bounds on what the inputs
+            were drawn from hold at these, and at others by way of the next larger one.
+        misjudged: how many inputs may count as broken although they are not, with probability ``confidence`` no more:
+            0 for attacks on the plain model; None where no attack was on what was certified.
+        parts: the laws, bounds, searches and statistics behind the table, as ``family:member``: what is to be cited.
     """
 
     threat: ThreatModel
@@ -133,7 +141,6 @@ class Summary:
     statement: str
     sandwich: Sandwich
     head: Mapping[str, str] = field(default_factory=dict)
-    radii_proven: tuple[float, ...] = ()
     methods: tuple[str, ...] = ()
     expected: int | None = None
     attacked: int | None = None
@@ -144,10 +151,14 @@ class Summary:
     contents: str = ""
     dimensions: int | None = None
     converted: tuple[Converted, ...] = ()
+    groups: tuple[Groups, ...] = ()
+    declared: tuple[float, ...] = ()
+    misjudged: int | None = None
+    parts: tuple[str, ...] = ()
 
     def certified_at(self, radius: float) -> float:
         """Fraction of all inputs predicted correctly and certified at any radius, declared or not."""
-        return sum(proven >= radius for proven in self.radii_proven) / self.n
+        return int(np.count_nonzero(self.sandwich.certified >= radius)) / self.n
 
     def empirical_at(self, radius: float) -> float | None:
         """Fraction no attack broke within the largest declared radius that is not above ``radius``.
@@ -178,6 +189,8 @@ class Summary:
             "further": list(self.further),
             "reported": [one.to_dict() for one in self.reported],
             "converted": [asdict(one) for one in self.converted],
+            "groups": [one.to_dict() for one in self.groups],
+            "gaps": asdict(self.sandwich.gaps()),
             "head": dict(self.head),
             "methods": list(self.methods),
             "complete": self.complete,
@@ -208,6 +221,14 @@ class Summary:
             MissingExtra: without matplotlib.
         """
         return PLOTS["curves"](self, axes)
+
+    def to_latex(self) -> str:
+        """The summary as a LaTeX table, for papers."""
+        return self.render("latex")
+
+    def bibtex(self) -> str:
+        """BibTeX entries of everything that made the table."""
+        return self.render("bibtex")
 
     def __str__(self) -> str:
         return self.table()

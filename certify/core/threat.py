@@ -16,7 +16,7 @@ from certify.core.rounding import brief
 from certify.core.scale import Scale, check_scale, scale_digest, scale_from_json, scale_in_words, scale_to_json
 from certify.errors import BadInput
 
-__all__ = ["ThreatModel", "check_box"]
+__all__ = ["ThreatModel", "check_box", "need_threat"]
 
 
 def check_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -176,3 +176,21 @@ class ThreatModel:
         radii = ", ".join(brief(radius) for radius in self.radii)
         scale = "" if self.scale is None else f", {scale_in_words(self.scale)}"
         return f"{self.norm} ball, declared radii {radii} ({self.units}), {box}{scale}"
+
+
+def need_threat(threat: object) -> ThreatModel:
+    """Return what is a threat model already.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> need_threat(("l2", 0.5))
+    Traceback (most recent call last):
+    ...
+    certify.errors.BadInput: expected a certify.ThreatModel, got a tuple; make one: ThreatModel("l2", (0.0, 0.25))
+    """
+    if isinstance(threat, ThreatModel):
+        return threat
+    raise BadInput(
+        f'expected a certify.ThreatModel, got a {type(threat).__name__}; make one: ThreatModel("l2", (0.0, 0.25))'
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from numbers import Real
 from typing import Any
 
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["number", "one_of", "whole"]
+__all__ = ["number", "one_of", "plain", "whole"]
 
 
 def number(name: str, value: Any) -> float:
@@ -64,4 +65,20 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in words:
         hint = nearest(value, words) if isinstance(value, str) else ";"
         raise BadInput(f"unknown {name} {value!r}{hint} known: {', '.join(words)}")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """A dataclass, and what it holds, as dictionaries and tuples: ``asdict`` without a copy of every leaf.
+
+    >>> from certify.core.guarantee import Guarantee
+    >>> plain((Guarantee.probabilistic(0.001), {"n": [1]}))
+    ({'kind': 'probabilistic', 'alpha': 0.001}, {'n': [1]})
+    """
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value))
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from certify.core.rounding import brief, percent_down, percent_up, round_down
+from certify.core.rounding import brief, percent_down, percent_up, round_down, round_up
 from certify.core.summary import Row, Summary
 
 __all__ = [
@@ -73,8 +73,21 @@ def closing(summary: Summary) -> list[str]:
     lines = [f"CONTRADICTION {one}" for one in summary.contradictions if not one.reported]
     lines += [f"{'CONTRADICTION ' if one.impossible else ''}{one}" for one in summary.reported]
     lines.append(f"contradictions {len(summary.contradictions)}   average certified radius {round_down(summary.acr)}")
+    if gap := _gap(summary):
+        lines.append(gap)
     if not summary.complete:
         attacked = "" if summary.attacked is None else f", {summary.attacked} attacked"
         of = summary.n if summary.expected is None else summary.expected
         lines.append(f"INCOMPLETE: {summary.n} of {of} inputs certified{attacked}; the same run command resumes")
     return [*lines, summary.statement, *summary.further, *map(str, summary.converted)]
+
+
+def _gap(summary: Summary) -> str:
+    """How far examples are from proofs; empty where no input has both."""
+    gaps = summary.sandwich.gaps()
+    if gaps.median is None or gaps.largest is None:
+        return ""
+    return (
+        f"gap between proof and example: median {round_up(gaps.median)}, largest {round_up(gaps.largest)} over "
+        f"{gaps.both:,} inputs with both; {gaps.open:,} others predicted correctly"
+    )

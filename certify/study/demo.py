@@ -13,7 +13,7 @@ from certify.data.loaders import load_data
 from certify.models.loaders import load_model
 from certify.study.evaluate import evaluate
 from certify.study.progress import Observer
-from certify.study.study import Result
+from certify.study.result import Result
 from certify.training.recipe import RECIPES, train_model
 
 __all__ = ["PARTS", "Part", "run_part"]

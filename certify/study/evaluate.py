@@ -13,7 +13,7 @@ from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.norms import check_norm
 from certify.core.scale import read_scale
-from certify.core.threat import ThreatModel
+from certify.core.threat import ThreatModel, need_threat
 from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.loaders import load_data
@@ -22,8 +22,9 @@ from certify.models.classifier import Classifier, need_classifier
 from certify.models.loaders import load_model
 from certify.registry import make
 from certify.study.progress import Observer
+from certify.study.result import Result
 from certify.study.settings import Settings
-from certify.study.study import Result, Study
+from certify.study.study import Study
 
 __all__ = ["build", "evaluate", "study_from"]
 
@@ -141,7 +142,7 @@ def evaluate(
     study = build(
         clf,
         dataset,
-        threat,
+        need_threat(threat),
         certifiers=names,
         attack=attack,
         attack_option=attack_option or {},
@@ -177,5 +178,9 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         seed=settings.seed,
         options=settings.options,
         shard=settings.shard_of,
-        context={"command": list(command), "device": settings.device},
+        context={
+            "command": list(command),
+            "device": settings.device,
+            "specs": {"model": settings.model, "data": settings.data},
+        },
     )

@@ -130,7 +130,7 @@ def envelope_of_runs(paths: Sequence[Path | str], radii: Sequence[float] | None 
     if radii is None:
         declared = [_settings(path)["threat"]["radii"] for path in paths]
         radii = sorted({radius for one in declared for radius in one if radius >= max(map(min, declared))})
-    return envelope({str(path): summarize_run(path, radii, DELTA / len(paths)) for path in paths}, 1 - DELTA)
+    return envelope({run.name: run.summary for run in read_runs(paths, radii, DELTA / len(paths))}, 1 - DELTA)
 
 
 def _settings(path: Path | str) -> Mapping[str, Any]:

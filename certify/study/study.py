@@ -16,9 +16,7 @@ from certify.attacks.run import run_attack
 from certify.certifiers.base import Certifier
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
-from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
-from certify.core.summary import Summary
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -29,32 +27,12 @@ from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
 from certify.study.progress import Observer, Quiet
 from certify.study.read import head_of
-from certify.summary.summarize import summarize
+from certify.study.result import Result
 
-__all__ = ["Result", "Study"]
+__all__ = ["Study"]
 
 LOT: Final = 32
 """Inputs that go to one shard together, and are attacked and stored together, unless one alone may take minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a study yields: records in order of position, and where they lie."""
-
-    certificates: list[Certificate]
-    findings: list[Finding] | None
-    head: Mapping[str, str]
-    expected: int
-    of: int | None = None
-    out: Path | None = None
-
-    @property
-    def summary(self) -> Summary:
-        """Certified, empirical and clean accuracy at each declared radius."""
-        return summarize(self.certificates, self.findings, head=self.head, expected=self.expected, of=self.of)
-
-    def _repr_html_(self) -> str:
-        return self.summary.render("html")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from certify.errors import BadInput
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
 from certify.summary.copies import Copies, copies_of
+from certify.summary.curves import misjudged
 from certify.summary.join import Joined, join
 from certify.summary.parts import parts_of
 from certify.summary.population import Population, population_of
@@ -140,6 +141,8 @@ def tabulate(
         contents="" if published else _sha256(joined.digest),
         dimensions=first.evidence.dimensions if isinstance(first.evidence, SmoothingEvidence) else None,
         parts=parts_of(kinds, findings.kinds),
+        declared=first.threat.radii,
+        misjudged=misjudged(findings, first, delta),
     )
 
 

@@ -205,7 +205,7 @@ def test_what_nobody_foresaw_is_one_line_too(here, capsys, monkeypatch):
     def surprise(*_: object, **__: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr("certify.cli.summary.summarize_run", surprise)
+    monkeypatch.setattr("certify.cli.summary.read_runs", surprise)
     assert main(["summary", "run"]) == 2
     assert capsys.readouterr().err == "certify: unexpected KeyError: 'surprise'; --debug shows where\n"
 

@@ -201,7 +201,7 @@ def test_the_envelope_names_the_best_run_and_pays_for_the_choice(logs, log, tmp_
     assert main(["summary", *runs, "--envelope", "--radii", "0,1", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     best = shown["envelope"]
-    assert [row["run"] for row in best["rows"]] == runs
+    assert [row["run"] for row in best["rows"]] == ["0.25", "0.5"]
     assert best["selected_on_the_test_set"]
     for row in best["rows"]:
         alone = next(one for one in shown["runs"][row["run"]]["rows"] if one["radius"] == row["radius"])

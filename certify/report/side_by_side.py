@@ -1,0 +1,209 @@
+"""Several runs in one table: a line a radius, and for each run what it certifies and what attacks leave of it.
+
+Only what can be compared stands in one table: the same norm, units, box and inputs. Other runs have a table of their
+own, and the difference is named.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from certify.core.rounding import brief, percent_down, percent_up
+from certify.core.run import Run
+from certify.core.summary import Summary
+from certify.errors import BadInput
+from certify.report.blocks import Block, blocks_html, blocks_text
+from certify.report.columns import WIDTH, at_least
+
+__all__ = ["SideBySide", "Together", "side_by_side"]
+
+_UNDECLARED = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Runs about the same inputs under the same threat model, and the radii of any of them, ascending."""
+
+    runs: tuple[Run, ...]
+    radii: tuple[float, ...]
+
+    @property
+    def about(self) -> str:
+        """The threat model without radii, and the inputs, in words."""
+        one = self.runs[0].summary
+        return f"{_threat(one)}; {_data(one)}"
+
+    @property
+    def heads(self) -> list[tuple[str, list[str]]]:
+        """Each run's name with the lines that tell it from the others."""
+        return [(run.name, _differing(run.summary)) for run in self.runs]
+
+    def first(self) -> Block:
+        """The column of radii."""
+        return Block("", [f"{self.runs[0].summary.threat.measure} radius"], [[brief(radius)] for radius in self.radii])
+
+    def blocks(self) -> list[Block]:
+        """The columns of each run."""
+        return [self._block(run) for run in self.runs]
+
+    def _block(self, run: Run) -> Block:
+        summary, rows = run.summary, {row.radius: row for row in run.summary.rows}
+        lower = summary.guarantee.alpha is not None
+        attacked = any(row.empirical is not None for row in summary.rows)
+        headings = ["certified %", *[at_least(summary.confidence)] * lower, *["attacked %"] * attacked]
+        lines = []
+        for radius in self.radii:
+            row = rows.get(radius)
+            if row is None:
+                lines.append([_UNDECLARED] * len(headings))
+                continue
+            line = [percent_down(row.certified), *[percent_down(row.certified_lower)] * lower]
+            if attacked:
+                line.append("" if row.empirical is None else percent_up(row.empirical))
+            lines.append(line)
+        return Block(run.name, headings, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Tables of runs that can be compared.
+
+    Args:
+        tables: at least one; runs in the order in which they were given.
+        apart: why there is more than one table, a line each.
+    """
+
+    tables: tuple[Together, ...]
+    apart: tuple[str, ...]
+
+    def notes(self) -> list[str]:
+        """What the tables do not say, in words."""
+        runs = [run for table in self.tables for run in table.runs]
+        notes = list(self.apart)
+        if any(run.summary.guarantee.alpha is not None for run in runs):
+            notes.append(
+                "Each column '>=' holds with its probability for its own run, at all radii at once; the best of "
+                "several runs, chosen on these inputs, is optimistic."
+            )
+        if any(_UNDECLARED in line for table in self.tables for block in table.blocks() for line in block.lines):
+            notes.append(f"'{_UNDECLARED}': the run did not declare this radius; name common --radii to fill it.")
+        if missing := [run.name for run in runs if not run.summary.complete]:
+            notes.append(f"INCOMPLETE: {', '.join(missing)}; what they lack is not in these fractions.")
+        return notes
+
+    def contradictions(self) -> list[str]:
+        """The runs with contradictions, in words."""
+        runs = [run for table in self.tables for run in table.runs]
+        return [
+            f"CONTRADICTION: {len(run.summary.contradictions)} in {run.name}; see its own table"
+            for run in runs
+            if run.summary.contradictions
+        ]
+
+    def text(self, width: int = WIDTH) -> str:
+        """Plain text of at most ``width`` characters a line, where names and cells allow it."""
+        lines = [part for line in self.contradictions() for part in textwrap.wrap(line, width)]
+        for table in self.tables:
+            lines += [""] * bool(lines) + textwrap.wrap(table.about, width) + [""]
+            lines += [*blocks_text(table.first(), table.blocks(), width), ""]
+            for name, differing in table.heads:
+                lines += textwrap.wrap(f"{name}: {'; '.join(differing)}", width, subsequent_indent="  ")
+        notes = [part for note in self.notes() for part in textwrap.wrap(note, width)]
+        return "\n".join([*lines, *([""] if notes else []), *notes])
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a line for each run and radius, each with its norm: different norms never mix."""
+        import pandas
+
+        return pandas.DataFrame(
+            [
+                {
+                    "run": run.name,
+                    "norm": run.summary.threat.measure,
+                    "units": run.summary.threat.units,
+                    "radius": row.radius,
+                    "certified": row.certified,
+                    "certified_lower": row.certified_lower,
+                    "empirical": row.empirical,
+                    "clean": run.summary.clean,
+                    "n": run.summary.n,
+                }
+                for table in self.tables
+                for run in table.runs
+                for row in run.summary.rows
+            ]
+        )
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p>{escape(line)}</p>" for line in self.contradictions()]
+        for table in self.tables:
+            heads = "<br>".join(f"<b>{escape(name)}</b> {escape('; '.join(lines))}" for name, lines in table.heads)
+            parts.append(f"<p>{escape(table.about)}</p>{blocks_html(table.first(), table.blocks())}<p>{heads}</p>")
+        return f"<div>{''.join(parts)}{''.join(f'<p>{escape(note)}</p>' for note in self.notes())}</div>"
+
+
+def side_by_side(runs: Sequence[Run]) -> SideBySide:
+    """Put runs beside each other where they are about the same inputs and threat model, apart from their radii.
+
+    A run joins the first table whose runs it can be compared with. Radii that a run did not report stay open.
+
+    Raises:
+        BadInput: for no runs.
+    """
+    if not runs:
+        raise BadInput("nothing to put side by side: name at least one run")
+    kinds: list[list[Run]] = []
+    apart: list[str] = []
+    for run in runs:
+        differences = [_difference(kind[0].summary, run.summary) for kind in kinds]
+        if "" in differences:
+            kinds[differences.index("")].append(run)
+            continue
+        if kinds:
+            apart.append(f"{run.name} is not in the table of {kinds[0][0].name}: {differences[0]}.")
+        kinds.append([run])
+    return SideBySide(
+        tuple(
+            Together(tuple(kind), tuple(sorted({row.radius for run in kind for row in run.summary.rows})))
+            for kind in kinds
+        ),
+        tuple(apart),
+    )
+
+
+def _difference(one: Summary, other: Summary) -> str:
+    """What keeps two runs from standing in one table, in words; empty if nothing does."""
+    if (one.threat.measure, one.threat.units, one.threat.input_box, one.threat.scale_digest) != (
+        other.threat.measure,
+        other.threat.units,
+        other.threat.input_box,
+        other.threat.scale_digest,
+    ):
+        scales = " with another scale" if _threat(one) == _threat(other) else ""
+        return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"
+    values = one.contents == other.contents or not (one.contents and other.contents)  # a published log holds none
+    if not values or (one.n, one.inputs) != (other.n, other.inputs):
+        return f"other inputs ({_data(other)} beside {_data(one)})"
+    return ""
+
+
+def _threat(summary: Summary) -> str:
+    threat = summary.threat
+    box = "no input box" if threat.input_box is None else "inputs in [{:g}, {:g}]".format(*threat.input_box)
+    return f"{threat.measure} radius in {threat.units}, {box}"
+
+
+def _data(summary: Summary) -> str:
+    return summary.head.get("data", f"n={summary.n:,}")
+
+
+def _differing(summary: Summary) -> list[str]:
+    kept = ("model", "smoothing", "method", "guarantee", "attack")
+    return [*(summary.head[name] for name in kept if name in summary.head), f"clean {percent_up(summary.clean)} %"]

@@ -1,0 +1,95 @@
+"""The model and the data that a run was about, loaded again: to derive what the records alone cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from certify.core.threat import ThreatModel
+from certify.errors import CertifyError, one_line
+from certify.named import is_named
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from certify.data.dataset import Dataset
+    from certify.models.classifier import Classifier
+
+__all__ = ["AtHand", "at_hand"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AtHand:
+    """What is there of a run's model and data.
+
+    Args:
+        classifier, dataset: None where they cannot be loaded.
+        rows: position in the data set to row of ``dataset``.
+        lacking: why something is missing, and what to do; empty where both are there.
+    """
+
+    classifier: Classifier | None
+    dataset: Dataset | None
+    rows: Mapping[int, int]
+    lacking: str
+
+    def input(self, position: int) -> Tensor | None:
+        """The input (...) at a position of the data set, or None where there is none."""
+        import torch
+
+        row = self.rows.get(position)
+        return None if row is None or self.dataset is None else torch.from_numpy(self.dataset.x[row])
+
+
+def at_hand(
+    settings: Mapping[str, Any], context: Mapping[str, Any], model: str | None = None, data: str | None = None
+) -> AtHand:
+    """Load model and data by the SPECs given, else by those in the manifest.
+
+    A Python function that only the manifest names is not run: reading a file never executes code.
+
+    Raises:
+        CertifyError: for a SPEC that was given and cannot be loaded; one of the manifest's is only reported missing.
+    """
+    specs = context.get("specs", {})
+    dataset, no_data = _loaded("data", data, specs.get("data", settings["data"]["name"]), _load_data)
+    threat = ThreatModel.from_dict(settings["threat"])
+
+    def load(spec: str) -> Classifier:
+        return _load_model(spec, dataset, threat, settings["device"])
+
+    classifier, no_model = _loaded("model", model, specs.get("model", settings["model"]["name"]), load)
+    rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
+    return AtHand(classifier, dataset, rows, "; ".join(filter(None, (no_model, no_data))))
+
+
+def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:
+    """What a SPEC names, and why it is missing if it is."""
+    if given is not None:
+        return load(given), ""
+    if is_named(recorded.partition("@")[0]):
+        return None, f"the manifest names a Python function, which only you may let run: --{what} {recorded}"
+    try:
+        return load(recorded), ""
+    except (CertifyError, ImportError) as problem:
+        reason = str(problem) if isinstance(problem, CertifyError) else one_line(problem)
+        return None, f"the {what} {recorded!r} is not at hand ({reason.partition(';')[0]}): name it with --{what} SPEC"
+
+
+def _load_data(spec: str) -> Dataset:
+    from certify.data.loaders import load_data
+
+    return load_data(spec)
+
+
+def _load_model(spec: str, dataset: Dataset | None, threat: ThreatModel, device: str) -> Classifier:
+    import torch
+
+    from certify.models.loaders import load_model
+
+    where = device if device == "cpu" or torch.cuda.is_available() else "cpu"
+    classes = None if dataset is None else dataset.num_classes
+    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=where)

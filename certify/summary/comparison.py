@@ -1,0 +1,139 @@
+"""Release over release: the same inputs under several models, paired input by input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from certify.core.comparison import Change, Comparison, Shift
+from certify.core.rounding import brief, brief_up
+from certify.core.run import Run
+from certify.core.values import one_of
+from certify.errors import BadInput
+from certify.stats.holm import holm
+from certify.stats.paired import PairedCounts, mcnemar_p_value
+from certify.stats.simultaneous import share
+from certify.summary.pairing import TESTS, check_comparable, held, paired
+from certify.summary.words import percent
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs: Sequence[Run], radii: Sequence[float] | None = None, delta: float = 0.05, test: str = "exact"
+) -> Comparison:
+    """Compare runs on the same inputs with the first of them, input by input.
+
+    Args:
+        runs: at least two, as :func:`~certify.study.read.read_runs` reads them.
+        radii: among those that every run was summarized at; all of them if None.
+        delta: probability with which any limit may be wrong, and with which any mark may.
+        test: ``"exact"``: limits that keep to delta at any number of inputs; ``"tango"``: narrower ones that do so
+            approximately.
+
+    Raises:
+        BadInput: for fewer than two runs, no common radius, or runs about different data or threat models; the message
+            names the difference.
+
+    >>> import certify
+    >>> data, threat = ([[0.9, 0.9], [0.1, 0.2]], [1, 0]), certify.ThreatModel("l2", (0.3,))
+    >>> def release(cut):
+    ...     clf = certify.Classifier(lambda x: (x.mean(1) > cut).long(), num_classes=2)
+    ...     return Run(f"cut at {cut}", certify.evaluate(clf, data, threat=threat, sigma=0.25, n=1000).summary, {})
+    >>> [change] = compare([release(0.5), release(0.7)]).changes
+    >>> change.both, change.lost, change.gained
+    (1, (0,), ())
+    """
+    if len(runs) < 2:
+        raise BadInput("a comparison is between runs: name at least two, the baseline first")
+    baseline, *others = runs
+    for other in others:
+        check_comparable(baseline, other)
+    one_of("test", test, TESTS)
+    common = _common_radii(runs, radii)
+    pairs = [(other, radius) for other in others for radius in common]
+    p_values = [mcnemar_p_value(paired(baseline, other, radius)) for other, radius in pairs]
+    level = share(delta, 2 * len(pairs))
+    return Comparison(
+        runs=tuple(runs),
+        radii=common,
+        changes=tuple(
+            _change(baseline, other, radius, p_value, differs, test, level)
+            for (other, radius), p_value, differs in zip(pairs, p_values, holm(p_values, delta), strict=True)
+        ),
+        shifts=tuple(_shift(baseline, other) for other in others),
+        confidence=1 - delta,
+        test=test,
+        statement=_statement(runs, delta, test, len(pairs)),
+        notes=tuple(_notes(runs)),
+    )
+
+
+def _common_radii(runs: Sequence[Run], asked: Sequence[float] | None) -> tuple[float, ...]:
+    common = set.intersection(*({row.radius for row in run.summary.rows} for run in runs))
+    if not common:
+        reported = "; ".join(f"{run.name} {', '.join(brief(row.radius) for row in run.summary.rows)}" for run in runs)
+        raise BadInput(f"the runs share no radius ({reported}); name some with --radii")
+    for radius in asked or ():
+        if radius not in common:
+            shared = ", ".join(map(brief, sorted(common)))
+            raise BadInput(f"radius {radius:g} is not one that all runs were summarized at ({shared})")
+    return tuple(sorted(common if asked is None else set(asked)))
+
+
+def _change(old: Run, new: Run, radius: float, p_value: float, differs: bool, test: str, level: float) -> Change:
+    before, after, index = held(old, radius), held(new, radius), old.summary.sandwich.index
+    counts = paired(old, new, radius)
+    lower, upper = _limits(counts, test, level)
+    lost, gained = (tuple(index[chosen].tolist()) for chosen in (before & ~after, after & ~before))
+    return Change(new.name, radius, counts.n11, counts.n00, lost, gained, lower, upper, p_value, differs)
+
+
+def _limits(counts: PairedCounts, test: str, level: float) -> tuple[float, float]:
+    """Both limits of the difference, each at ``level``: the upper one is the lower one of the runs exchanged."""
+    exchanged = PairedCounts(n11=counts.n11, n10=counts.n01, n01=counts.n10, n00=counts.n00)
+    any_margin = 0.5  # no limit depends on it
+    return TESTS[test](counts, any_margin, level).lower, -TESTS[test](exchanged, any_margin, level).lower
+
+
+def _shift(old: Run, new: Run) -> Shift:
+    change = new.summary.sandwich.sure - old.summary.sandwich.sure
+    both = change[~np.isnan(change)]
+    if not both.size:
+        return Shift(new.name, 0, None, None)
+    return Shift(new.name, both.size, float(both.mean()), float(np.median(both)))
+
+
+def _statement(runs: Sequence[Run], delta: float, test: str, comparisons: int) -> str:
+    noise = any(run.summary.guarantee.alpha is not None for run in runs)
+    over = "their draw and the noise of all runs" if noise else "their draw"
+    roughly = ", approximately (Tango's test)," if test == "tango" else ""
+    return (
+        f"If these {runs[0].summary.n:,} inputs are a random sample, then with probability at least "
+        f"{percent(1 - delta)}{roughly} over {over}, every interval holds the difference in the probability that a "
+        f"random input is right and certified, all {comparisons} at once. The mark * is set where equal probabilities "
+        f"are rejected (McNemar's exact test, Holm's correction over all {comparisons}); that any mark is wrong has "
+        f"probability at most {brief_up(delta)}. This compares what could be certified, not how robust the models are."
+    )
+
+
+def _notes(runs: Sequence[Run]) -> Iterator[str]:
+    """What a reader could take for granted and must not."""
+    heads = [run.summary.head for run in runs]
+    if len({head.get("guarantee") for head in heads}) > 1:
+        named = "; ".join(f"{run.name}: {run.summary.head.get('guarantee')}" for run in runs)
+        yield f"The certificates are about different functions. {named}."
+    elif len({head.get("smoothing") for head in heads}) > 1:
+        named = "; ".join(f"{run.name}: {run.summary.head.get('smoothing')}" for run in runs)
+        yield f"Each run certifies a smoothed model of its own. {named}."
+    if any("radii" in head for head in heads):
+        named = "; ".join(f"{run.name}: {run.summary.head['radii']}" for run in runs if "radii" in run.summary.head)
+        yield f"Radii {named}."
+    if not all(run.summary.contents for run in runs):
+        yield "A published log holds no values of its inputs: these runs are joined by position and label alone."
+    for run in runs:
+        if run.summary.contradictions:
+            yield f"CONTRADICTION: {len(run.summary.contradictions)} in {run.name}; see certify summary."
+        if not run.summary.complete:
+            yield f"INCOMPLETE: {run.name}; the same run command resumes it."

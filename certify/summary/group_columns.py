@@ -1,0 +1,87 @@
+"""Where the groups of inputs come from: their class, or a column of a file beside the run."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from certify.core.sandwich import Sandwich
+from certify.errors import BadInput, DataError, one_line
+from certify.registry import nearest
+
+__all__ = ["group_column"]
+
+_FORMS: Final = "label, FILE.csv:COLUMN or FILE.npz:ARRAY"
+
+
+def group_column(
+    spec: str, sandwich: Sandwich, size: int | None = None
+) -> tuple[str, Sequence[Any] | Mapping[int, Any]]:
+    """What inputs are grouped by, and the group of each: in order, or by position in the data set.
+
+    Args:
+        spec: ``label`` for the true class; ``FILE.csv:COLUMN``, of a file with a column ``index`` that holds positions;
+            ``FILE.npz:ARRAY``, with one entry for each input of the whole data set.
+        sandwich: the inputs.
+        size: how many inputs the whole data set has, where that is known.
+
+    Raises:
+        BadInput: for another form, no such file or column, or an array of another length than the data set.
+        DataError: for a file that cannot be read, or positions that repeat.
+    """
+    if spec == "label":
+        return "label", sandwich.label.tolist()
+    file, _, column = spec.rpartition(":")
+    path = Path(file)
+    readers: dict[str, Callable[[Path, str], dict[int, str] | np.ndarray[Any, Any]]] = {
+        ".csv": _from_csv,
+        ".npz": _from_npz,
+    }
+    if not (column and path.suffix in readers):
+        raise BadInput(f"unknown group {spec!r}{nearest(spec, ['label'])} groups are one of: {_FORMS}")
+    if not path.is_file():
+        raise BadInput(f"no file {file!r}; groups are one of: {_FORMS}")
+    try:
+        read = readers[path.suffix](path, column)
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DataError(f"{path} cannot be read: {one_line(problem)}") from problem
+    if not isinstance(read, np.ndarray):
+        return column, read
+    largest = int(sandwich.index.max())
+    if read.ndim != 1 or len(read) <= largest or (size is not None and largest < size != len(read)):
+        wanted = f"the {size:,} inputs" if size is not None and largest < size else f"inputs 0 to {largest:,} at least"
+        raise BadInput(f"{spec} has shape {read.shape}; it needs one entry for each of {wanted} of the data set")
+    return column, dict(enumerate(read.tolist()))
+
+
+def _from_csv(path: Path, column: str) -> dict[int, str]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        known = list(reader.fieldnames or ())
+        for wanted in ("index", column):
+            if wanted not in known:
+                raise BadInput(f"{path} has no column {wanted!r}{nearest(wanted, known)} known: {', '.join(known)}")
+        groups: dict[int, str] = {}
+        for line in reader:
+            text = line["index"] or ""
+            if not (text.isascii() and text.isdecimal()):
+                raise DataError(f"{path} line {reader.line_num}: index {text!r} is no position; write 0, 1, 2 ..")
+            if int(text) in groups:
+                raise DataError(f"{path} line {reader.line_num}: index {text} occurs twice; give each input one line")
+            groups[int(text)] = (line[column] or "").strip()
+    return groups
+
+
+def _from_npz(path: Path, name: str) -> np.ndarray[Any, Any]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if name not in archive.files:
+            known = sorted(archive.files)
+            raise BadInput(f"{path} has no array {name!r}{nearest(name, known)} known: {', '.join(known)}")
+        values: np.ndarray[Any, Any] = archive[name]
+    return values

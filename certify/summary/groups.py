@@ -1,0 +1,178 @@
+"""A summary by group: certified accuracy and radius of each, and how low the worst one may truly be."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.groups import GroupRow, Groups, WorstGroup
+from certify.core.rounding import brief, percent_down
+from certify.core.summary import Summary
+from certify.errors import BadInput, MissingExtra
+from certify.stats.groups import group_lowers, worst_group_lower
+from certify.stats.simultaneous import share
+from certify.summary.words import percent
+
+__all__ = ["grouped"]
+
+
+def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any]) -> Summary:
+    """The same summary with one more table, by group; see :class:`~certify.core.groups.Groups`.
+
+    Fractions and radii are read off fairlearn's ``MetricFrame`` (Bird et al. 2020).
+
+    Args:
+        summary: of the inputs.
+        name: what they are grouped by: a word for the table.
+        of: the group of each input, in the order of the summary's sandwich or by position in the data set: text, whole
+            numbers or truth values, chosen without looking at the results.
+
+    Raises:
+        BadInput: where an input has no group, or a fraction for one.
+        MissingExtra: without fairlearn.
+    """
+    codes, names = _coded(name, summary.sandwich.index, of)
+    lowers, worst_lower = _bounds(summary, codes, len(names))
+    rows = tuple(
+        GroupRow(
+            group=group,
+            n=int(figures["n"]),
+            clean=float(figures["clean"]),
+            mean_radius=float(figures["mean_radius"]),
+            median_radius=float(figures["median_radius"]),
+            certified=tuple(float(figures["certified", place]) for place in range(len(summary.rows))),
+            lower=tuple(None if bounds is None else bounds[code] for bounds in lowers),
+            attacked=tuple(
+                None if row.empirical is None else float(figures["attacked", place])
+                for place, row in enumerate(summary.rows)
+            ),
+        )
+        for code, (group, figures) in enumerate(zip(names, _by_group(summary, codes), strict=True))
+    )
+    worst = []
+    for place, row in enumerate(summary.rows):
+        least = min(rows, key=lambda one, place=place: one.certified[place])  # type: ignore[misc]
+        worst.append(WorstGroup(row.radius, least.group, least.certified[place], worst_lower[place]))
+    table = Groups(
+        name=name,
+        measure=summary.threat.measure,
+        radii=tuple(row.radius for row in summary.rows),
+        rows=rows,
+        worst=tuple(worst),
+        confidence=summary.confidence,
+        statement=_statement(summary, name, worst),
+    )
+    return replace(summary, groups=(*summary.groups, table))
+
+
+def _coded(
+    name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The group of each input as a place among the names; names in the order of their numbers, or of the alphabet."""
+    positions = index.tolist()
+    if isinstance(of, Mapping):
+        missing = [position for position in positions if position not in of]
+        if missing:
+            raise BadInput(f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one")
+        given = [of[position] for position in positions]
+    else:
+        given = list(of)
+        if len(given) != len(positions):
+            raise BadInput(f"{name} has {len(given):,} entries for {len(positions):,} inputs; give one for each input")
+    values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]
+    if not all(isinstance(value, int) for value in values):
+        values = [str(value) for value in values]
+    names = sorted(set(values))
+    places = {value: place for place, value in enumerate(names)}
+    return np.array([places[value] for value in values], dtype=np.int64), [str(value) for value in names]
+
+
+def _value(name: str, position: int, value: Any) -> int | str:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or plain != plain or plain == "":  # noqa: PLR0124  (NaN)
+        raise BadInput(f"{name} has no group for input {position}; give every input one")
+    if isinstance(plain, float):
+        if not plain.is_integer():
+            raise BadInput(f"{name} is {plain:g} for input {position}; groups are names or whole numbers: cut it up")
+        return int(plain)
+    return str(plain) if isinstance(plain, bool) or not isinstance(plain, int) else plain
+
+
+def _by_group(summary: Summary, codes: NDArray[np.int64]) -> list[dict[Any, Any]]:
+    """The figures of each group.
+
+    One metric finds them all, and it is given the rows of its group instead of predictions: a MetricFrame copies every
+    column entry by entry for every metric, which takes a minute for a million inputs.
+    """
+    try:
+        from fairlearn.metrics import MetricFrame
+    except ImportError as absent:
+        raise MissingExtra("fairlearn", "groups", "a table by group") from absent
+    sandwich = summary.sandwich
+    right, radius = sandwich.correct, np.nan_to_num(sandwich.certified)
+
+    def figures(label: Any, row: NDArray[np.int64]) -> dict[Any, Any]:
+        correct, certified, attacked = right[row], sandwich.certified[row], sandwich.attacked[row]
+        found: dict[Any, Any] = {
+            "n": len(row),
+            "clean": np.mean(correct),
+            "mean_radius": np.mean(radius[row]),
+            "median_radius": np.median(radius[row]),
+        }
+        for place, one in enumerate(summary.rows):
+            found["certified", place] = np.mean(certified >= one.radius)
+            found["attacked", place] = np.mean(correct & ~(attacked <= one.radius))
+        return found
+
+    frame = MetricFrame(metrics=figures, y_true=sandwich.label, y_pred=np.arange(len(codes)), sensitive_features=codes)
+    return [frame.by_group[code] for code in range(int(codes.max()) + 1)]
+
+
+def _bounds(
+    summary: Summary, codes: NDArray[np.int64], groups: int
+) -> tuple[list[dict[int, float] | None], list[float | None]]:
+    """At each radius: a lower bound for every group by name, and one for the worst; None where nothing can be said.
+
+    The declared radii share delta. Whatever is robust at a larger radius is robust at a smaller one, so a radius chosen
+    afterwards gets the bounds of the next declared one.
+    """
+    declared, alpha = summary.declared or summary.threat.radii, summary.guarantee.alpha
+    level = share(1 - summary.confidence, len(declared))
+    sizes = np.bincount(codes, minlength=groups)
+    lowers: list[dict[int, float] | None] = []
+    worst: list[float | None] = []
+    for row in summary.rows:
+        if row.population_lower is None:
+            lowers.append(None)
+            worst.append(None)
+            continue
+        covered = summary.sandwich.sure >= declared[bisect_left(declared, row.radius)]
+        certified = np.bincount(codes[covered], minlength=groups)
+        counts = {group: (int(certified[group]), int(sizes[group])) for group in range(groups)}
+        lowers.append(group_lowers(counts, alpha, level))
+        worst.append(worst_group_lower(counts, alpha, level))
+    return lowers, worst
+
+
+def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup]) -> str:
+    said = [(one.radius, one.lower) for one in worst if one.lower is not None]
+    if not said:
+        return (
+            f"These fractions are of the {summary.n:,} inputs at hand, and nothing is said of others: that takes "
+            "inputs that are all there, all different and not chosen at regular steps."
+        )
+    over = "the draw of the inputs" + " and the noise" * (summary.guarantee.alpha is not None)
+    shares = " / ".join(percent_down(lower) for _, lower in said)
+    radii = " / ".join(brief(radius) for radius, _ in said)
+    return (
+        f"If the inputs of each {name} are an independent random sample of a population of its own, and the groups "
+        f"were not made by looking at results: with probability at least {percent(summary.confidence)} over {over}, "
+        f"every group's population is truly right and robust on at least the fraction in its column '>=', all groups "
+        f"and radii at once; and, with the same probability but by itself, the worst group, whichever that is, on at "
+        f"least {shares} % at radius {radii}."
+    )

@@ -1,0 +1,84 @@
+"""Two runs joined input by input, or refused with the difference named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.rounding import brief
+from certify.core.run import Run
+from certify.errors import BadInput
+from certify.stats.paired import NonInferiority, PairedCounts, exact_test, tango_test
+
+__all__ = ["TESTS", "check_comparable", "held", "paired"]
+
+TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]]] = {
+    "exact": exact_test,
+    "tango": tango_test,
+}
+"""Paired tests of non-inferiority, each with a lower limit of the difference."""
+
+_NAMED: Final = 5
+"""Positions that a message lists."""
+
+
+def check_comparable(one: Run, other: Run) -> None:
+    """Refuse two runs about different threat models or different inputs.
+
+    Inputs are the same if positions, labels and digests of the values are. A published log holds no values: positions
+    and labels are all there is to compare.
+
+    Raises:
+        BadInput: naming the first difference; where inputs are missing, how many.
+    """
+    if difference := _other_threat(one, other) or _other_inputs(one, other):
+        raise BadInput(f"{one.name} and {other.name} cannot be compared: {difference}")
+
+
+def paired(old: Run, new: Run, radius: float) -> PairedCounts:
+    """How many inputs both of two comparable runs, either alone, or neither certify at ``radius``."""
+    return PairedCounts.of(held(old, radius).tolist(), held(new, radius).tolist())
+
+
+def held(run: Run, radius: float) -> NDArray[np.bool_]:
+    """For every input, whether it is right and certified at ``radius``, by what the record shows."""
+    return np.greater_equal(run.summary.sandwich.sure, radius)  # which NaN, for no radius, is not
+
+
+def _other_threat(one: Run, other: Run) -> str:
+    ours, theirs = one.summary.threat, other.summary.threat
+    if ours.norm != theirs.norm:
+        return f"the norm is {ours.norm} and {theirs.norm}"
+    if ours.scale != theirs.scale:
+        digests = (None if digest is None else digest[:8] for digest in (ours.scale_digest, theirs.scale_digest))
+        return "the per-feature scale is {} and {}".format(*("none" if one is None else one for one in digests))
+    if ours.units != theirs.units:
+        return f"radii are in {ours.units!r} and {theirs.units!r}"
+    if ours.input_box != theirs.input_box:
+        return f"the input box is {_box(ours.input_box)} and {_box(theirs.input_box)}"
+    return ""
+
+
+def _box(box: tuple[float, float] | None) -> str:
+    return "none" if box is None else f"[{brief(box[0])}, {brief(box[1])}]"
+
+
+def _other_inputs(one: Run, other: Run) -> str:
+    ours, theirs = one.summary, other.summary
+    for run, lacks in (
+        (one, np.setdiff1d(theirs.sandwich.index, ours.sandwich.index)),
+        (other, np.setdiff1d(ours.sandwich.index, theirs.sandwich.index)),
+    ):
+        if lacks.size:
+            listed = ", ".join(map(str, lacks[:_NAMED].tolist())) + ", .." * (lacks.size > _NAMED)
+            why = "" if run.summary.complete else "; it is incomplete, and the same run command resumes it"
+            return f"{run.name} misses {lacks.size:,} of the other's inputs (positions {listed}){why}"
+    if labels := int(np.count_nonzero(ours.sandwich.label != theirs.sandwich.label)):
+        return f"{labels:,} of {ours.n:,} inputs are labelled differently"
+    if ours.contents != theirs.contents and ours.contents and theirs.contents:
+        names = " and ".join(run.summary.head.get("data", "given inputs") for run in (one, other))
+        return f"the inputs at the same positions have other values (data: {names})"
+    return ""

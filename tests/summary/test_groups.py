@@ -1,0 +1,218 @@
+"""Groups: counted by hand, bounded as the statistics say, and refused where an input has none."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from certify.core.guarantee import Guarantee
+from certify.core.sandwich import Sandwich
+from certify.core.summary import Row, Summary
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput, DataError, MissingExtra
+from certify.stats.groups import group_lowers, worst_group_lower
+from certify.stats.simultaneous import share
+from certify.summary.group_columns import group_column
+from certify.summary.groups import grouped
+
+NAN = np.nan
+ALPHA = 0.001
+
+
+def summary_of(certified, attacked, label, alpha: float | None = ALPHA, radii=(0.0, 0.5)) -> Summary:
+    """A table of inputs at positions 0, 2, 4 ..; those without radius and distance 0 are misclassified."""
+    certified, attacked, label = np.array(certified, float), np.array(attacked, float), np.array(label)
+    right = attacked != 0
+    n = len(label)
+    sandwich = Sandwich(
+        index=2 * np.arange(n),
+        label=label,
+        prediction=np.where(right, label, label + 1),
+        verdict=np.zeros(n, np.int8),
+        certified=certified,
+        sure=certified,
+        attacked=attacked,
+        p_lower=np.full(n, NAN),
+        seconds=np.zeros(n),
+    )
+    rows = tuple(
+        Row(
+            radius,
+            float(np.mean(certified >= radius)),
+            0.1,
+            float(np.mean(right & ~(attacked <= radius))),
+            0,
+            0,
+            {},
+            0.1,
+        )
+        for radius in radii
+    )
+    return Summary(
+        threat=ThreatModel("l2", radii),
+        n=n,
+        clean=float(right.mean()),
+        rows=rows,
+        acr=0.0,
+        contradictions=(),
+        guarantee=Guarantee.deterministic() if alpha is None else Guarantee.probabilistic(alpha),
+        statement="",
+        sandwich=sandwich,
+    )
+
+
+@pytest.fixture
+def six() -> Summary:
+    return summary_of([0.6, 0.2, NAN, 0.7, 0.5, NAN], [NAN, 0.4, 0.0, NAN, 0.9, 0.3], [0, 0, 0, 1, 1, 1])
+
+
+def test_every_figure_counted_by_hand(six):
+    [groups] = grouped(six, "source", ["b", "b", "b", "a", "a", "a"]).groups
+    a, b = groups.rows
+    assert (a.group, a.n, a.clean, b.group, b.clean) == ("a", 3, 1.0, "b", 2 / 3)
+    assert (a.certified, b.certified) == ((2 / 3, 2 / 3), (2 / 3, 1 / 3))
+    assert (a.attacked, b.attacked) == ((1.0, 2 / 3), (2 / 3, 1 / 3))
+    assert (a.mean_radius, a.median_radius, b.median_radius) == (pytest.approx(0.4), 0.5, 0.2)
+    assert [(one.radius, one.group) for one in groups.worst] == [(0.0, "a"), (0.5, "b")]
+    assert groups.to_frame().loc[("b", 0.5), "certified"] == 1 / 3
+
+
+@pytest.mark.parametrize("alpha", [None, ALPHA])
+def test_bounds_share_delta_over_the_declared_radii(six, alpha):
+    six = replace(six, guarantee=six.guarantee if alpha else Guarantee.deterministic())
+    [groups] = grouped(six, "label", six.sandwich.label.tolist()).groups
+    level = share(1 - six.confidence, 2)
+    for place, counts in enumerate([{0: (2, 3), 1: (2, 3)}, {0: (1, 3), 1: (2, 3)}]):
+        assert [row.lower[place] for row in groups.rows] == list(group_lowers(counts, alpha, level).values())
+        assert groups.worst[place].lower == worst_group_lower(counts, alpha, level)
+        assert groups.worst[place].lower >= min(row.lower[place] for row in groups.rows)
+    assert ("and the noise" in groups.statement) == (alpha is not None)
+    assert "95%" in groups.statement
+
+
+def test_radii_chosen_afterwards_get_the_bounds_of_declared_ones(six):
+    [declared] = grouped(six, "label", six.sandwich.label.tolist()).groups
+    asked = replace(six, threat=ThreatModel("l2", (0.1, 0.5)), declared=(0.0, 0.5))
+    asked = replace(asked, rows=(replace(six.rows[0], radius=0.1), six.rows[1]))
+    [groups] = grouped(asked, "label", six.sandwich.label.tolist()).groups
+    assert groups.worst[0].lower == groups.worst[1].lower == declared.worst[1].lower
+
+
+def test_nothing_is_said_of_others_where_the_inputs_are_no_sample(six):
+    rows = tuple(replace(row, population_lower=None) for row in six.rows)
+    [groups] = grouped(replace(six, rows=rows), "label", six.sandwich.label.tolist()).groups
+    assert {lower for row in groups.rows for lower in row.lower} == {None}
+    assert {one.lower for one in groups.worst} == {None}
+    assert "nothing is said of others" in groups.statement
+
+
+def test_the_worst_group_is_bounded_as_often_as_promised():
+    """The worst of five groups, known exactly: the bound is too high in no more than one of twenty draws."""
+    generator, true, wrong = np.random.default_rng(0), np.array([0.5, 0.52, 0.6, 0.7, 0.9]), 0
+    label = np.repeat(np.arange(5), 60)
+    for _ in range(40):
+        robust = generator.random(300) < true[label]
+        made = summary_of(np.where(robust, 1.0, NAN), np.full(300, NAN), label, None, (0.5,))
+        [groups] = grouped(made, "label", label.tolist()).groups
+        wrong += groups.worst[0].lower > true.min()
+    assert wrong <= 4
+
+
+def test_numbers_are_in_the_order_of_numbers_and_many_tables_are_kept(six):
+    table = grouped(grouped(six, "n", [10, 9, 2, 10, 9, 2.0]), "flag", [True, False] * 3)
+    assert [[row.group for row in groups.rows] for groups in table.groups] == [["2", "9", "10"], ["False", "True"]]
+    assert [one["name"] for one in table.to_dict()["groups"]] == ["n", "flag"]
+
+
+def test_a_mapping_is_by_position(six):
+    of = {position: "even" if position % 4 == 0 else "odd" for position in range(20)}
+    [groups] = grouped(six, "half", of).groups
+    assert [(row.group, row.n) for row in groups.rows] == [("even", 3), ("odd", 3)]
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ({0: "a", 2: "a"}, "source has no entry for input 4 .4 such inputs."),
+        (["a"] * 5, "5 entries for 6 inputs"),
+        (["a", "b", None, "a", "b", "c"], "no group for input 4"),
+        (["a", "b", "a", "", "b", "c"], "no group for input 6"),
+        ([0.0, 1.0, 2.0, NAN, 1.0, 1.0], "no group for input 6"),
+        ([0.0, 1.0, 2.5, 1.0, 1.0, 1.0], "whole numbers: cut it up"),
+    ],
+)
+def test_an_input_without_a_group_is_refused(six, of, message):
+    with pytest.raises(BadInput, match=message):
+        grouped(six, "source", of)
+
+
+def test_without_fairlearn_the_extra_is_named(six, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fairlearn.metrics", None)
+    with pytest.raises(MissingExtra, match="certify.groups."):
+        grouped(six, "label", six.sandwich.label.tolist())
+
+
+def test_a_column_of_a_csv_file(six, tmp_path):
+    file = tmp_path / "scanner.csv"
+    file.write_text("index,site,scanner\n" + "".join(f"{i},{i % 3},S{i % 2}\n" for i in range(11)))
+    name, of = group_column(f"{file}:site", six.sandwich)
+    assert (name, [of[position] for position in six.sandwich.index.tolist()]) == ("site", list("021021"))
+    [groups] = grouped(six, name, of).groups
+    assert [row.n for row in groups.rows] == [2, 2, 2]
+
+
+def test_an_array_has_one_entry_for_each_input_of_the_data(six, tmp_path):
+    np.savez(tmp_path / "extra.npz", site=np.arange(11) % 2, short=np.zeros(4), flat=np.zeros((11, 2)))
+    name, of = group_column(f"{tmp_path}/extra.npz:site", six.sandwich, size=11)
+    assert (name, of[10], len(of)) == ("site", 0, 11)
+    for spec, size in (("site", 12), ("short", None), ("flat", None)):
+        with pytest.raises(BadInput, match="one entry for each of"):
+            group_column(f"{tmp_path}/extra.npz:{spec}", six.sandwich, size)
+
+
+def test_the_label_is_a_column(six):
+    assert group_column("label", six.sandwich) == ("label", [0, 0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "message"),
+    [
+        ("lable", BadInput, "did you mean 'label'"),
+        ("x.txt:a", BadInput, "groups are one of: label, FILE.csv:COLUMN"),
+        ("none.csv:a", BadInput, "no file 'none.csv'"),
+        ("good.csv:scaner", BadInput, "did you mean 'scanner'"),
+        ("noindex.csv:a", BadInput, "no column 'index'"),
+        ("twice.csv:a", DataError, "index 1 occurs twice"),
+        ("text.csv:a", DataError, "line 2: index 'one' is no position"),
+        ("extra.npz:sit", BadInput, "did you mean 'site'"),
+        ("broken.npz:site", DataError, "cannot be read"),
+        ("objects.npz:site", DataError, "cannot be read"),
+    ],
+)
+def test_bad_columns_are_one_line(six, tmp_path, monkeypatch, spec, kind, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.csv").write_text("index,scanner\n0,a\n")
+    (tmp_path / "noindex.csv").write_text("idx,a\n0,a\n")
+    (tmp_path / "twice.csv").write_text("index,a\n1,a\n1,b\n")
+    (tmp_path / "text.csv").write_text("index,a\none,a\n")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 nothing")
+    np.savez(tmp_path / "extra.npz", site=np.arange(11))
+    np.savez(tmp_path / "objects.npz", site=np.array([{}] * 11, dtype=object))
+    with pytest.raises(kind, match=message) as refused:
+        group_column(spec, six.sandwich)
+    assert "\n" not in str(refused.value)
+
+
+def test_bounds_never_exceed_what_was_counted():
+    generator = np.random.default_rng(5)
+    made = summary_of(
+        generator.uniform(0, 1, 80), np.full(80, NAN), generator.integers(0, 4, 80), None, (0.1, 0.3, 0.6)
+    )
+    [groups] = grouped(made, "label", made.sandwich.label.tolist()).groups
+    for row in groups.rows:
+        assert all(lower <= certified for lower, certified in zip(row.lower, row.certified, strict=True))
+        assert all(one >= other for one, other in pairwise(row.lower))
