@@ -123,15 +123,15 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
         return None
     if certified.guarantee.alpha is None:
         return 0
-    levels = [kind.settings.get("alpha") for kind in findings.kinds]
-    if None in levels:
+    if not all("alpha" in kind.settings for kind in findings.kinds):
         return None
     inputs = set(zip(findings.index.tolist(), findings.digest, strict=True))
     often = Counter(digest for _, digest in inputs)
     examined = Counter(
         digest for digest, *_ in set(zip(findings.digest, findings.label.tolist(), findings.kind.tolist(), strict=True))
     )
-    return false_inputs(list(often.values()), max(map(float, levels)), delta, [examined[digest] for digest in often])
+    alpha = max(float(kind.settings["alpha"]) for kind in findings.kinds)
+    return false_inputs(list(often.values()), alpha, delta, [examined[digest] for digest in often])
 
 
 def _broken(summary: Summary) -> NDArray[np.float64]:

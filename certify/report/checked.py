@@ -1,0 +1,76 @@
+"""The outcome of a check as text: counts by claim, what is refuted, what was not checked and why, what it proves."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from typing import Final
+
+from certify.checker.checked import Standing
+from certify.checker.outcome import Outcome
+from certify.report.columns import WIDTH, aligned
+
+__all__ = ["SHOWN", "outcome_text"]
+
+SHOWN: Final = 20
+"""Refuted claims that are named; the rest are counted."""
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """The whole outcome as plain text.
+
+    >>> from certify.checker.checked import Checked
+    >>> one = Checked("input 3, smoothing", "radius", Standing.REFUTED, "0.9 is above 0.5")
+    >>> print(outcome_text(Outcome((one,))))
+     claim  confirmed  refuted  not checked
+    ------  ---------  -------  -----------
+    radius          0        1            0
+    <BLANKLINE>
+    refuted: input 3, smoothing: radius, 0.9 is above 0.5
+    <BLANKLINE>
+    1 claim of 1 is refuted.
+    """
+    head = [line for name, text in outcome.head.items() for line in _wrapped(f"{name:<10} {text}", 11)]
+    rows = [["claim", *(standing.value for standing in Standing)]]
+    rows += [[claim, *(f"{counts[one]:,}" for one in Standing)] for claim, counts in outcome.counts.items()]
+    parts = [head, aligned(rows), _refuted(outcome), _open(outcome), _closing(outcome)]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _wrapped(text: str, indent: int = 2) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent)
+
+
+def _refuted(outcome: Outcome) -> list[str]:
+    lines = []
+    for one in outcome.refuted[:SHOWN]:
+        lines += _wrapped(f"refuted: {one.subject}: {one.claim}, {one.said}")
+    more = len(outcome.refuted) - SHOWN
+    return lines + [f"and {more:,} more refuted; --format json names them all"] * (more > 0)
+
+
+def _open(outcome: Outcome) -> list[str]:
+    """What was not checked, by claim and reason; of reasons that differ from input to input, one stands for all."""
+    reasons: dict[str, Counter[str]] = {}
+    for one in outcome.open:
+        reasons.setdefault(one.claim, Counter())[one.said] += 1
+    lines = []
+    for claim, said in reasons.items():
+        reason, count = said.most_common(1)[0]
+        total = said.total()
+        example = "" if count == total else "for example: "
+        lines += _wrapped(f"not checked: {claim} ({total:,}): {example}{reason}")
+    return lines
+
+
+def _closing(outcome: Outcome) -> list[str]:
+    total, refuted, left = len(outcome.claims), len(outcome.refuted), len(outcome.open)
+    if refuted:
+        verdict = f"{refuted:,} claim{'s' * (refuted > 1)} of {total:,} {'are' if refuted > 1 else 'is'} refuted."
+    elif left:
+        verdict = (
+            f"Nothing is refuted; {total - left:,} of {total:,} claims are confirmed, {left:,} could not be checked."
+        )
+    else:
+        verdict = f"All {total:,} claims are confirmed."
+    return [line for text in (verdict, outcome.statement) for line in _wrapped(text, 0)]

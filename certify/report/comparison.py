@@ -1,0 +1,135 @@
+"""A comparison as text: ``table``, ``markdown``, ``html`` and ``json``, from the same cells."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from certify.core.comparison import COMPARISON_FORMATS, Change, Comparison, Shift
+from certify.core.rounding import brief, percent_down, percent_up, round_down, round_up
+from certify.report import markdown_text
+from certify.report.columns import WIDTH, aligned
+from certify.summary.words import percent
+
+__all__ = ["html", "json_text", "markdown", "table"]
+
+_LISTED = 10
+"""Positions of lost inputs that a text lists; JSON has all."""
+
+
+@COMPARISON_FORMATS.register("table")
+def table(comparison: Comparison) -> str:
+    """What is compared, the runs, a line for each run and radius, and what the figures mean."""
+    lines = [*textwrap.wrap(_about(comparison), WIDTH), ""]
+    lines += [*aligned(_runs(comparison)), "", *aligned(_changes(comparison)), ""]
+    for text in _below(comparison):
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+    return "\n".join([*lines, "", *textwrap.wrap(comparison.statement, WIDTH)])
+
+
+@COMPARISON_FORMATS.register("markdown")
+def markdown(comparison: Comparison) -> str:
+    """The same for a pull request."""
+    runs, changes = _runs(comparison), _changes(comparison)
+    below = "\n".join(f"- {markdown_text.escape(text)}" for text in _below(comparison))
+    return "\n\n".join(
+        [
+            f"### {markdown_text.escape(_about(comparison))}",
+            markdown_text.table(runs[0], runs[1:], words=1),
+            markdown_text.table(changes[0], changes[1:], words=1),
+            *filter(None, [below]),
+            markdown_text.escape(comparison.statement),
+        ]
+    )
+
+
+@COMPARISON_FORMATS.register("html")
+def html(comparison: Comparison) -> str:
+    """The same as an HTML fragment for notebooks, without scripts or styles of its own."""
+    below = "".join(f"<p>{escape(text)}</p>" for text in [*_below(comparison), comparison.statement])
+    tables = "".join(map(_html_table, (_runs(comparison), _changes(comparison))))
+    return f"<div><p>{escape(_about(comparison))}</p>{tables}{below}</div>"
+
+
+@COMPARISON_FORMATS.register("json")
+def json_text(comparison: Comparison) -> str:
+    """The comparison as one JSON object with all positions; fractions, not percents."""
+    return json.dumps(comparison.to_dict(), indent=2, allow_nan=False)
+
+
+def _about(comparison: Comparison) -> str:
+    summary = comparison.baseline.summary
+    box = summary.threat.input_box
+    inputs = "no input box" if box is None else f"inputs in [{box[0]:g}, {box[1]:g}]"
+    return (
+        f"compared with {comparison.baseline.name} on the same {summary.n:,} inputs: {summary.threat.measure} radius "
+        f"in {summary.threat.units}, {inputs}"
+    )
+
+
+def _runs(comparison: Comparison) -> list[list[str]]:
+    lines = [["run", "clean %", "average radius", "certified by"]]
+    for run in comparison.runs:
+        by = run.summary.head.get("smoothing", run.summary.head.get("method", "")).split(", class chosen")[0]
+        lines.append([run.name, percent_up(run.summary.clean), round_down(run.summary.acr), by])
+    return lines
+
+
+def _changes(comparison: Comparison) -> list[list[str]]:
+    interval = f"interval ({percent(comparison.confidence)})"
+    headings = ["run", "radius", "before %", "after %", "change pp", interval, "both", "lost", "gained", "neither", "p"]
+    return [headings, *map(_line, comparison.changes)]
+
+
+def _line(change: Change) -> list[str]:
+    before, after = change.certified
+    return [
+        change.run,
+        brief(change.radius),
+        percent_down(before),
+        percent_down(after),
+        f"{100 * change.difference:+.1f}",
+        f"{_points(change.lower, up=False)} to {_points(change.upper, up=True)}",
+        str(change.both),
+        str(len(change.lost)),
+        str(len(change.gained)),
+        str(change.neither),
+        round_up(change.p_value) + ("*" if change.differs else " "),
+    ]
+
+
+def _points(difference: float, *, up: bool) -> str:
+    """Percentage points with their sign, rounded outward."""
+    text = round_up(100 * difference, 1) if up else round_down(100 * difference, 1)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _below(comparison: Comparison) -> Iterator[str]:
+    for change in comparison.changes:
+        if change.lost:
+            yield f"lost at {brief(change.radius)} by {change.run}: inputs {_listed(change.lost)}"
+    yield from map(_shift, comparison.shifts)
+    yield from comparison.notes
+
+
+def _listed(positions: Sequence[int]) -> str:
+    more = f" and {len(positions) - _LISTED:,} more" if len(positions) > _LISTED else ""
+    return ", ".join(map(str, positions[:_LISTED])) + more
+
+
+def _shift(shift: Shift) -> str:
+    if shift.mean is None or shift.median is None:
+        return f"radii of {shift.run}: no input has one under both runs"
+    return (
+        f"radii of {shift.run} against the baseline, {shift.both:,} inputs certified by both: mean {shift.mean:+.4f}, "
+        f"median {shift.median:+.4f}"
+    )
+
+
+def _html_table(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    heading = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
+    return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,6 @@
+"""Format ``latex``: a table, a figure and the references of one or several runs for a paper."""
+
+from certify.report.latex.folder import write_latex
+from certify.report.latex.table import table
+
+__all__ = ["table", "write_latex"]

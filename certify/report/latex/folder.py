@@ -1,0 +1,97 @@
+"""A folder that ``pdflatex main.tex`` turns into a page, and whose parts go into a paper one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from certify.core.run import Run
+from certify.errors import BadInput
+from certify.report.latex.figure import drawing, pdf, pgfplots
+from certify.report.latex.table import table
+from certify.report.latex.text import escape
+from certify.report.references import bibtex, cited_for
+
+__all__ = ["write_latex"]
+
+_MAIN: Final = r"""\documentclass[11pt]{article}
+\IfFileExists{lmodern.sty}{\usepackage[T1]{fontenc}\usepackage{lmodern}}{}
+\usepackage[utf8]{inputenc}
+\usepackage[margin=2.2cm]{geometry}
+\usepackage{booktabs,graphicx}
+\setlength{\emergencystretch}{2em}
+\IfFileExists{pgfplots.sty}{\usepackage{pgfplots}\pgfplotsset{compat=1.16}}{}
+\begin{document}
+\section*{Certified robustness}
+\input{table}
+\begin{figure}[!htb]
+\centering
+\IfFileExists{pgfplots.sty}{\input{figure}}{\includegraphics[width=\linewidth]{figure}}
+\caption{Certified accuracy over the radius, drawn nowhere above the exact curve. Where an attack ran: the share of
+inputs that are predicted correctly and that it did not break within each radius, an upper limit.}
+\end{figure}
+\subsection*{Protocol}
+{\small
+PROTOCOL
+}
+\subsection*{Methods}
+The numbers rest on the methods of~\cite{KEYS}.
+\bibliographystyle{plain}
+\bibliography{references}
+\end{document}
+"""
+
+
+def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
+    """Write table.tex, figure.pdf, figure.tex (pgfplots), references.bib and a main.tex that brings them together.
+
+    ``pdflatex main && bibtex main && pdflatex main && pdflatex main`` compiles them; no TeX is needed to write them.
+
+    Args:
+        runs: shown side by side, in this order.
+        folder: is made if it is not there; files of these names in it are replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        BadInput: for no run, or a folder that cannot be written.
+        MissingExtra: without matplotlib.
+    """
+    if not runs:
+        raise BadInput("nothing to write: name at least one run")
+    out, texts = Path(folder), _files(runs)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in texts.items():
+            (out / name).write_bytes(content)
+    except OSError as problem:
+        raise BadInput(f"cannot write {out} ({problem.strerror}); choose another folder") from problem
+    return [out / name for name in texts]
+
+
+def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
+    figure = drawing(runs)
+    keys = cited_for(["statistics:acr", *(part for run in runs for part in run.summary.parts)])
+    main = _MAIN.replace("PROTOCOL", "\n".join(map(_protocol, runs))).replace("KEYS", ",".join(keys))
+    texts = {
+        "main.tex": main,
+        "table.tex": table([(run.name, run.summary) for run in runs]),
+        "figure.tex": pgfplots(figure),
+        "references.bib": bibtex(keys),
+    }
+    return {name: text.rstrip("\n").encode() + b"\n" for name, text in texts.items()} | {"figure.pdf": pdf(figure)}
+
+
+def _protocol(run: Run) -> str:
+    """Everything above the run's table, as a list of names and texts."""
+    items = [rf"\item[{{{escape(name)}}}] {escape(text)}" for name, text in run.summary.head.items()]
+    return "\n".join(
+        [
+            rf"\paragraph{{{escape(run.name)}}}",
+            r"\begin{description}\setlength{\itemsep}{0pt}",
+            *items,
+            r"\end{description}",
+        ]
+    )

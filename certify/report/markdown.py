@@ -1,0 +1,126 @@
+"""Format ``markdown``: GitHub-flavoured, for pull requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from certify.core.run import Run
+from certify.core.summary import FORMATS, Summary
+from certify.errors import BadInput
+from certify.report.columns import cells, closing, headings
+from certify.report.frameworks import NOT_ADVICE, Mapped, evidence_for
+from certify.report.markdown_text import details, escape, table
+from certify.report.page.facts import protocol, reproduction
+from certify.report.stacked import stacked
+
+__all__ = ["below", "evidence", "made", "markdown", "render", "results", "verdict"]
+
+_MOST: Final = 20
+"""Contradictions listed one by one: a comment has a largest size, and each of them is in the summary."""
+
+
+@FORMATS.register("markdown")
+def render(summary: Summary) -> str:
+    """Head, table, contradictions and statement."""
+    head = [f"- **{escape(name)}**: {escape(text)}" for name, text in summary.head.items()]
+    numbers = table(headings(summary), [cells(summary, row) for row in summary.rows])
+    return "\n\n".join(["\n".join(head), numbers, *below(summary)])
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """A comment for a pull request: verdict, table, contradictions and statements; protocol and evidence folded.
+
+    Raises:
+        BadInput: for no run.
+    """
+    if not runs:
+        raise BadInput("nothing to report: name at least one run")
+    statements = [part for run in runs for part in (f"**{escape(run.name)}**", *below(run.summary))]
+    return "\n\n".join(
+        [
+            "### Certified robustness",
+            verdict(runs),
+            results(runs),
+            *statements,
+            made(runs),
+            details("Beside EU AI Act, NIST AI RMF and ISO/IEC 42001", evidence(evidence_for(runs))),
+        ]
+    )
+
+
+def verdict(runs: Sequence[Run]) -> str:
+    """In one line: whether anything contradicts the certificates, whether that was tried, and what is missing."""
+    wrong = [(run.name, len(run.summary.contradictions)) for run in runs if run.summary.contradictions]
+    parts = [
+        f"**CONTRADICTION** in {escape(name)}: {count:,} of its certificates have an example inside their radius. "
+        "Do not rely on its numbers."
+        for name, count in wrong
+    ]
+    untried = [escape(run.name) for run in runs if not _attacked(run.summary)]
+    if len(untried) < len(runs) and not wrong:
+        parts.append("**No contradiction** between certificates and attacks.")
+    if untried:
+        parts.append(f"No attack ran in {', '.join(untried)}: nothing there was tried against the certificates.")
+    if missing := [escape(run.name) for run in runs if not run.summary.complete]:
+        parts.append(f"**INCOMPLETE**: {', '.join(missing)}.")
+    return " ".join(parts)
+
+
+def results(runs: Sequence[Run]) -> str:
+    """The tables of all runs below each other, each line with its run and what its radius is measured in."""
+    joint, blocks = stacked([run.summary for run in runs])
+    lines = [
+        [run.name, run.summary.threat.measure, *line] for run, block in zip(runs, blocks, strict=True) for line in block
+    ]
+    return table(["run", "norm", *joint], lines, words=2)
+
+
+def made(runs: Sequence[Run]) -> str:
+    """Protocol and digests of all runs, folded: a line for each setting, a column for each run."""
+    # Where the folder lies on the machine that made it tells other readers nothing.
+    lines = {name: [name, *texts] for name, *texts in (*reproduction(runs), *protocol(runs)) if name != "run folder"}
+    return details(
+        "Protocol and digests", table(["", *(run.name for run in runs)], list(lines.values()), words=1 + len(runs))
+    )
+
+
+def evidence(mapped: Sequence[Mapped]) -> str:
+    """What the runs show, what they do not, each said once with a number; and which numbers speak to each clause."""
+    shown = list(dict.fromkeys(text for one in mapped for text in one.evidence))
+    gaps = list(dict.fromkeys(text for one in mapped for text in one.gaps))
+    clauses = [
+        [one.framework, one.clause, one.asks, _numbers("E", shown, one.evidence), _numbers("G", gaps, one.gaps)]
+        for one in mapped
+    ]
+    return "\n\n".join(
+        [
+            escape(NOT_ADVICE),
+            table(["framework", "clause", "asks that", "evidence", "gaps"], clauses, words=5),
+            "Evidence:",
+            "\n".join(f"- E{place}: {escape(text)}" for place, text in enumerate(shown, 1)),
+            "Gaps:",
+            "\n".join(f"- G{place}: {escape(text)}" for place, text in enumerate(gaps, 1)),
+        ]
+    )
+
+
+def _numbers(letter: str, every: Sequence[str], some: Sequence[str]) -> str:
+    return ", ".join(f"{letter}{place}" for place, text in enumerate(every, 1) if text in some)
+
+
+def _attacked(summary: Summary) -> bool:
+    return (
+        summary.attacked is not None or bool(summary.reported) or any(row.empirical is not None for row in summary.rows)
+    )
+
+
+def below(summary: Summary) -> list[str]:
+    """The lines under a table, contradictions as a list that does not grow without end."""
+    lines = [line.replace("   ", "; ") for line in closing(summary)]
+    wrong = [line for line in lines if line.startswith("CONTRADICTION")]
+    listed = [f"- {escape(line)}" for line in wrong[:_MOST]]
+    if len(wrong) > _MOST:
+        listed.append(f"- and {len(wrong) - _MOST:,} more, in `certify summary`")
+    others = [escape(line) for line in lines if line not in wrong]
+    return [*(["\n".join(listed)] if listed else []), *others]

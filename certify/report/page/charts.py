@@ -1,0 +1,178 @@
+"""The figures of a page: each with a caption, and its numbers in a table for those who do not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from certify.core.rounding import brief, percent_down, round_down, round_up
+from certify.core.run import Run
+from certify.core.summary import PLOTS, Summary
+from certify.report.page.svg import drawn
+from certify.report.side_by_side import SideBySide, Together
+from certify.summary.distribution import distribution_of_radii
+
+__all__ = ["Chart", "curves", "gap_sentence", "overlays", "probabilities", "radii", "sandwich"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure.
+
+    Args:
+        key: unique on the page.
+        title: what it shows, in a few words.
+        caption: how to read it.
+        svg: the drawing.
+        about: what its numbers are, for the table that has them.
+        headings, rows: its numbers; empty where a table of the page has them.
+    """
+
+    key: str
+    title: str
+    caption: str
+    svg: Markup
+    about: str = ""
+    headings: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+def overlays(beside: SideBySide) -> list[Chart]:
+    """Certified curves of the runs that can be compared, in one figure for each table of several."""
+    return [_overlay(one, f"all{place}") for place, one in enumerate(beside.tables) if len(one.runs) > 1]
+
+
+def _overlay(together: Together, key: str) -> Chart:
+    measure = together.runs[0].summary.threat.measure
+
+    def draw(axes: Any) -> Any:
+        for run in together.runs:
+            PLOTS["certified"](run.summary, axes)
+            hidden = " " * run.name.startswith("_")  # matplotlib shows no label that begins so
+            axes.get_lines()[-1].set_label(hidden + run.name)
+        axes.set_ylabel("certified accuracy (%)")
+        axes.legend(handles=axes.get_lines(), loc="lower left")
+        return axes
+
+    caption = (
+        "Certified accuracy of each run. A shaded band, where there is one, reaches down to what is "
+        "truly robust with the confidence of that run's statement, each by itself. The table below has the numbers."
+    )
+    title = f"Runs over the {measure} radius"
+    return Chart(key, title, caption, drawn(draw, key, title)[0])
+
+
+def curves(run: Run, key: str) -> Chart:
+    """Certified and attacked accuracy over the radius."""
+    summary = run.summary
+    caption = ["Solid: certified." + " Shaded below it: truly robust." * (summary.guarantee.alpha is not None)]
+    if any(row.empirical is not None for row in summary.rows):
+        caption.append("Dashed: what no attack broke. The truth lies between the two, or in their shading.")
+    if any(row.population_lower is not None for row in summary.rows):
+        caption.append("Dotted: at least this much of what the inputs were drawn from.")
+    title = f"Accuracy over the {summary.threat.measure} radius"
+    svg, _ = drawn(lambda axes: PLOTS["curves"](summary, axes), key, title)
+    return Chart(key, title, " ".join(caption), svg)
+
+
+def sandwich(run: Run, key: str) -> Chart:
+    """Every input between its proof and its adversarial example."""
+    layers = run.summary.sandwich
+    proven, broken = ~np.isnan(layers.certified), ~np.isnan(layers.attacked)
+    kinds = {
+        "certified and broken further out": layers.correct & proven & broken & (layers.attacked > layers.certified),
+        "certified, not broken": layers.correct & proven & ~broken,
+        "broken, nothing certified": layers.correct & ~proven & broken,
+        "neither": layers.correct & ~proven & ~broken,
+        "contradiction": layers.correct & proven & broken & (layers.attacked <= layers.certified),
+        "misclassified or no class named": ~layers.correct,
+    }
+    title = "Each input between proof and adversarial example"
+    svg, _ = drawn(lambda axes: PLOTS["sandwich"](run.summary, axes), key, title, (4.6, 4.0))
+    caption = (
+        "Inputs that are predicted correctly; larger marks are several inputs close together. The true radius of each "
+        f"lies between its two coordinates. {gap_sentence(run.summary)}"
+    )
+    rows = tuple((name, f"{int(chosen.sum()):,}") for name, chosen in kinds.items())
+    return Chart(
+        key,
+        title,
+        caption,
+        svg,
+        f"Inputs of {run.name} by what is known",
+        ("input", "how many"),
+        rows,
+    )
+
+
+def gap_sentence(summary: Summary) -> str:
+    """How far proofs and adversarial examples are apart, rounded up."""
+    gaps = summary.sandwich.gaps()
+    if gaps.mean is None or gaps.median is None or gaps.largest is None:
+        return "No input has both a proof and an adversarial example, so there is no gap to measure."
+    return (
+        f"Over the {gaps.both:,} inputs that have both a proof and an adversarial example, the two are "
+        f"{summary.threat.measure} {round_up(gaps.mean)} apart on average (median {round_up(gaps.median)}, largest "
+        f"{round_up(gaps.largest)}); {gaps.open:,} correctly predicted inputs lack one of the two."
+    )
+
+
+def radii(run: Run, key: str) -> Chart:
+    """How the certified radii are distributed."""
+    found = distribution_of_radii(run.summary.sandwich)
+    title = "Certified radii"
+    svg, _ = drawn(lambda axes: PLOTS["radii"](run.summary, axes), key, title)
+    total = found.n + found.without
+    caption = [f"{found.without:,} of {total:,} inputs have no certified radius."]
+    if found.largest is not None:
+        half = dict(found.quantiles)[0.5]
+        caption.append(
+            f"Half of all inputs reach {run.summary.threat.measure} {round_down(half)} or more; the largest radius is "
+            f"{round_down(found.largest)}, which {percent_down(found.at_largest)} % of the inputs have."
+        )
+        if run.summary.guarantee.alpha is not None and found.at_largest > 0.05:
+            caption.append("Many at the largest show how far the samples drawn can certify, not where the model ends.")
+    bins = zip(pairwise(found.edges), found.counts, strict=True)
+    rows = tuple((f"{brief(low)} to {brief(high)}", f"{count:,}") for (low, high), count in bins)
+    return Chart(
+        key,
+        title,
+        " ".join(caption),
+        svg,
+        f"Certified radii of {run.name}",
+        ("certified radius", "inputs"),
+        rows,
+    )
+
+
+def probabilities(run: Run, key: str) -> Chart | None:
+    """How the probabilities under noise are distributed; None for proofs."""
+    p_lower = run.summary.sandwich.p_lower
+    if np.isnan(p_lower).all():
+        return None
+    title = "Probability of the class under noise, p_A"
+    svg, axes = drawn(lambda axes: PLOTS["probabilities"](run.summary, axes), key, title, (4.6, 3.6))
+    caption = (
+        "Lower confidence bounds on the probability that the base model returns the class under noise. Where sampling "
+        "ends once the declared radii are decided, a bound says what was needed, not what more samples could show."
+    )
+    return Chart(
+        key,
+        title,
+        caption,
+        svg,
+        f"Bounds p_A of {run.name}",
+        ("p_A", "inputs"),
+        _bars(axes),
+    )
+
+
+def _bars(axes: Any) -> tuple[tuple[str, ...], ...]:
+    """The horizontal bars of a figure as a table."""
+    names: Iterable[str] = (label.get_text() for label in axes.get_yticklabels())
+    return tuple((name, f"{int(bar.get_width()):,}") for name, bar in zip(names, axes.patches, strict=True))

@@ -1,0 +1,172 @@
+"""The page itself: what it shows is gathered here, how it looks is in the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from certify.core.rounding import round_down, round_up
+from certify.core.run import Run
+from certify.data.dataset import Dataset
+from certify.errors import BadInput
+from certify.report.blocks import Block
+from certify.report.columns import cells, closing, headings
+from certify.report.groups import group_blocks, worst_lines
+from certify.report.page import charts
+from certify.report.page.audit import audit
+from certify.report.page.charts import Chart
+from certify.report.page.facts import commands, protocol, reproduction
+from certify.report.page.originals import originals_of
+from certify.report.page.weakest import Weak, weakest
+from certify.report.page.words import MEANINGS, Headline, headline, limits, threat_in_words
+from certify.report.references import bibtex, entries, references_of
+from certify.report.side_by_side import side_by_side
+
+__all__ = ["page"]
+
+WEAK = 8
+"""Weakest inputs shown on a page, shared by its runs; each has at least one."""
+
+STRONG = 5
+"""Strongest inputs listed for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTable:
+    """One table by group, and what its bounds mean."""
+
+    name: str
+    blocks: list[Block]
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a page shows of one run.
+
+    Args:
+        run: the run.
+        key: its name in the page's addresses.
+        headline: the promise.
+        contradictions: each in words.
+        headings, rows: its table.
+        closing: the lines under the table, contradictions apart.
+        charts: curves, sandwich, radii, probabilities.
+        groups: tables by group.
+        weak: the weakest inputs.
+        without: why pictures are missing; empty if none is.
+        strong: the strongest inputs as a table.
+        threat, limits: in words.
+    """
+
+    run: Run
+    key: str
+    headline: Headline
+    contradictions: tuple[str, ...]
+    headings: list[str]
+    rows: list[list[str]]
+    closing: list[str]
+    charts: dict[str, Chart]
+    groups: list[GroupTable]
+    weak: list[Weak]
+    without: str
+    strong: list[tuple[str, ...]]
+    threat: str
+    limits: list[str]
+
+
+def page(runs: Sequence[Run], data: Dataset | None = None) -> str:
+    """One or several runs as one HTML file that refers to nothing outside itself and runs no script.
+
+    The same runs give the same bytes.
+
+    Args:
+        runs: what to show, side by side.
+        data: the inputs, for the pictures; loaded by the name in each manifest if not given. Inputs that are not the
+            very ones of a record, by their digest, are not shown.
+
+    Raises:
+        BadInput: for no runs.
+        MissingExtra: without matplotlib.
+        StoreError: if a run folder cannot be read any more.
+    """
+    if not runs:
+        raise BadInput("a page is about at least one run; name a run folder")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("certify.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    beside = side_by_side(runs)
+    sections = [_section(run, f"run{place}", max(1, WEAK // len(runs)), data) for place, run in enumerate(runs)]
+    return environment.get_template("page.html.jinja").render(
+        runs=sections,
+        beside=beside,
+        overlays=charts.overlays(beside),
+        protocol=protocol(runs),
+        reproduction=reproduction(runs),
+        meanings=MEANINGS,
+        audit=audit(runs),
+        commands=commands(runs),
+        references=bibtex(key for key in entries() if any(key in references_of(run.summary) for run in runs)),
+        version=_version(),
+    )
+
+
+def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
+    summary = run.summary
+    shown, without = _weakest(run, weak, data)
+    return Section(
+        run=run,
+        key=key,
+        headline=headline(run),
+        contradictions=tuple(map(str, summary.contradictions)),
+        headings=headings(summary),
+        rows=[cells(summary, row) for row in summary.rows],
+        closing=[line for line in closing(summary) if not line.startswith("CONTRADICTION")],
+        charts=dict(_charts(run, key)),
+        groups=[GroupTable(one.name, group_blocks(one), worst_lines(one)) for one in summary.groups],
+        weak=shown,
+        without=without,
+        strong=[
+            (
+                str(layer.index),
+                str(layer.label),
+                "none" if layer.certified is None else round_down(layer.certified),
+                "none found" if layer.attacked is None else round_up(layer.attacked),
+            )
+            for layer in summary.sandwich.strongest(STRONG)
+        ],
+        threat=threat_in_words(summary),
+        limits=limits(summary),
+    )
+
+
+def _charts(run: Run, key: str) -> Iterator[tuple[str, Chart]]:
+    yield "curves", charts.curves(run, f"{key}curves")
+    yield "sandwich", charts.sandwich(run, f"{key}sandwich")
+    yield "radii", charts.radii(run, f"{key}radii")
+    if (found := charts.probabilities(run, f"{key}probabilities")) is not None:
+        yield "probabilities", found
+
+
+def _weakest(run: Run, count: int, data: Dataset | None) -> tuple[list[Weak], str]:
+    """The weakest inputs, and one sentence on why some have no picture of the original."""
+    originals = originals_of(run, data)
+    shown = weakest(run, originals, count)
+    if originals.note or not shown or all(one.original for one in shown):
+        return shown, originals.note if shown else ""
+    return shown, (
+        "Some original inputs are not shown: the data that was loaded holds other values at their positions than the "
+        "run was about, or the run kept no records on disk."
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("certify")

@@ -1,0 +1,132 @@
+"""The inputs that break first, beside what broke them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.finding import Finding
+from certify.core.rounding import round_down, round_up
+from certify.core.run import Run
+from certify.core.sandwich import Layer
+from certify.report.page.originals import Originals
+from certify.report.page.pictures import Picture, as_image, difference, picture
+from certify.study.read import certificates_of, findings_of
+
+__all__ = ["Moved", "Weak", "weakest"]
+
+FEATURES: Final = 6
+"""Features shown of an input that is no image: those that moved most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One feature of an input that is no image, before and after."""
+
+    feature: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """One input that broke early, or of which little is proven.
+
+    Args:
+        layer: its place between proof and example.
+        becomes: the class of the adversarial example; None without one.
+        pictures: original, example and difference, as many as there are.
+        moved: the features that moved most, where the input is no image.
+        original: whether the input itself was at hand.
+    """
+
+    layer: Layer
+    becomes: int | None
+    pictures: tuple[Picture, ...]
+    moved: tuple[Moved, ...]
+    original: bool
+
+    @property
+    def certified(self) -> str:
+        """The certified radius, rounded down."""
+        return "none" if self.layer.certified is None else round_down(self.layer.certified)
+
+    @property
+    def attacked(self) -> str:
+        """The distance of the example, rounded up."""
+        return "none found" if self.layer.attacked is None else round_up(self.layer.attacked)
+
+
+def weakest(run: Run, originals: Originals, count: int) -> list[Weak]:
+    """The ``count`` weakest inputs of a run with their nearest adversarial examples.
+
+    Raises:
+        StoreError: if the run folder cannot be read any more.
+    """
+    layers = run.summary.sandwich.weakest(count)
+    records = _records(run, {layer.index for layer in layers})
+    return [_weak(run, layer, originals, *records.get(layer.index, (None, ""))) for layer in layers]
+
+
+def _records(run: Run, wanted: set[int]) -> dict[int, tuple[Finding | None, str]]:
+    """The nearest finding, if any, and the digest of each input wanted."""
+    if run.path is None:
+        return {}
+    certificates = [one for one in certificates_of(run.path) if one.index in wanted]
+    searched = (one.finding for one in certificates)
+    found = [one for one in findings_of(run.path) if one.index in wanted] + [one for one in searched if one is not None]
+    nearest: dict[int, tuple[Finding | None, str]] = {one.index: (None, one.input_digest) for one in certificates}
+    for finding in sorted((one for one in found if one.succeeded), key=_distance, reverse=True):
+        nearest[finding.index] = finding, finding.input_digest
+    return nearest
+
+
+def _distance(finding: Finding) -> float:
+    return np.inf if finding.distance is None else finding.distance
+
+
+def _weak(run: Run, layer: Layer, originals: Originals, finding: Finding | None, digest: str) -> Weak:
+    before = originals.at(layer.index, digest)
+    after = None if finding is None else finding.x_adv
+    becomes = None if finding is None else finding.adversarial_prediction
+    if before is None and after is None:
+        return Weak(layer, becomes, (), (), original=False)
+    box = run.summary.threat.input_box
+    images = [None if one is None else as_image(one, box is not None) for one in (before, after)]
+    if any(image is None and one is not None for image, one in zip(images, (before, after), strict=True)):
+        return Weak(layer, becomes, (), _moved(before, after), original=before is not None)
+    pictures = tuple(_pictures(layer, becomes, images[0], images[1], box))
+    return Weak(layer, becomes, pictures, (), original=before is not None)
+
+
+def _pictures(
+    layer: Layer,
+    becomes: int | None,
+    before: NDArray[np.floating] | None,
+    after: NDArray[np.floating] | None,
+    box: tuple[float, float] | None,
+) -> Iterable[Picture]:
+    known = [image for image in (before, after) if image is not None]
+    low, high = box or (min(float(one.min()) for one in known), max(float(one.max()) for one in known))
+    span = (low, high if high > low else low + 1.0)
+    if before is not None:
+        yield picture(before, span, f"input {layer.index}, of class {layer.label}", f"class {layer.label}")
+    if after is not None:
+        alt = f"adversarial example of input {layer.index}, taken for class {becomes}"
+        yield picture(after, span, alt, f"taken for {becomes}")
+    if before is not None and after is not None:
+        yield difference(before, after, span, f"difference of the two at input {layer.index}")
+
+
+def _moved(before: NDArray[np.floating] | None, after: NDArray[np.floating] | None) -> tuple[Moved, ...]:
+    """The features that moved most; of an input without an example, or the other way round, nothing can be said."""
+    if before is None or after is None or before.shape != after.shape:
+        return ()
+    change = np.abs(after.astype(np.float64) - before)
+    order = np.argsort(-change, axis=None, kind="stable")[:FEATURES]
+    places = [tuple(int(axis) for axis in np.unravel_index(one, change.shape)) for one in order if change.flat[one] > 0]
+    return tuple(Moved(", ".join(map(str, place)), f"{before[place]:.6g}", f"{after[place]:.6g}") for place in places)

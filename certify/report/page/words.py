@@ -1,0 +1,146 @@
+"""What a page says in sentences: the headline, the threat model, and the limits of the claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from certify.core.norms import Norm
+from certify.core.rounding import brief, percent_down, percent_up, round_down
+from certify.core.run import Run
+from certify.core.scale import scale_in_words
+from certify.core.summary import Row, Summary
+
+__all__ = ["MEANINGS", "Headline", "headline", "limits", "threat_in_words"]
+
+_MAY: Final[dict[Norm, str]] = {
+    "linf": "change every feature, each by at most the radius",
+    "l2": "change all features at once, together by at most the radius in Euclidean length",
+    "l1": "change any features, by at most the radius in total",
+}
+
+MEANINGS: Final = {
+    "radius": "how far the adversary may move an input, in the norm and units of the threat model",
+    "certified": "share of all inputs that are predicted correctly and certified at the radius; rounded down",
+    ">=": "share of these inputs that is truly right and robust, with the stated confidence at all radii at once",
+    "attacked": "share predicted correctly that no attack broke within the radius; an upper limit, rounded up",
+    "gap": "attacked less certified, in points: what neither proofs nor attacks have decided",
+    "clean": "share predicted correctly without any change; for smoothing, by the smoothed model",
+    "abstain": "inputs for which the samples did not single out one class",
+    "unknown": "correctly predicted inputs that are neither certified nor broken at the radius",
+    "average certified radius": "over all inputs, counting 0 where the prediction is wrong or nothing is certified",
+}
+"""Each number of the tables, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What can be promised at one radius.
+
+    Args:
+        name: of the run.
+        sentence: radius, threat model, share, confidence, attacks and contradictions in one sentence.
+        figures: the same as pairs of a name and a number.
+        why: how the radius was chosen.
+        contradictions: how many there are.
+    """
+
+    name: str
+    sentence: str
+    figures: tuple[tuple[str, str], ...]
+    why: str
+    contradictions: int
+
+
+def headline(run: Run) -> Headline:
+    """The promise at the largest declared radius that at least half of the inputs are sure to reach."""
+    summary = run.summary
+    half = [row for row in summary.rows if row.certified_lower >= 0.5]
+    row = half[-1] if half else next((row for row in summary.rows if row.radius > 0), summary.rows[0])
+    figures = [("certified", f"{percent_down(row.certified)} %")]
+    if summary.guarantee.alpha is not None:
+        sure = percent_down(summary.confidence).removesuffix(".0")
+        figures.append((f"truly robust, {sure} % sure", f">= {percent_down(row.certified_lower)} %"))
+    figures.append(
+        ("no attack succeeded", "not attacked" if row.empirical is None else f"{percent_up(row.empirical)} %")
+    )
+    figures.append(("contradictions", str(len(summary.contradictions))))
+    why = (
+        "This is the largest declared radius at which at least half of the inputs are sure to hold."
+        if half
+        else "At no declared radius are half of the inputs sure to hold; this is the smallest one above 0."
+    )
+    return Headline(run.name, _sentence(summary, row), tuple(figures), why, len(summary.contradictions))
+
+
+def _sentence(summary: Summary, row: Row) -> str:
+    change = f"every {summary.threat.measure} change of at most {brief(row.radius)} ({summary.threat.units})"
+    begin = "Not to be relied on until its contradictions are explained: " if summary.contradictions else ""
+    begin += "" if summary.complete else "so far, in an unfinished run: "
+    if summary.guarantee.alpha is None:
+        claim = (
+            f"the model is proven to be right, and to stay right under {change}, on {percent_down(row.certified)} % "
+            f"of {summary.n:,} inputs"
+        )
+    else:
+        published = "if the published log is as it says, " if "published" in summary.methods else ""
+        sure = percent_down(summary.confidence).removesuffix(".0")
+        claim = (
+            f"{published}with {sure} % confidence the smoothed model is right, and stays right under {change}, on at "
+            f"least {percent_down(row.certified_lower)} % of {summary.n:,} inputs ({percent_down(row.certified)} % are "
+            "certified)"
+        )
+    text = f"{begin}{claim}; {_tried(row, len(summary.contradictions))}."
+    return text[0].upper() + text[1:]
+
+
+def _tried(row: Row, contradictions: int) -> str:
+    """What attacks say against a claim."""
+    found = f"{contradictions:,} contradiction{'s were' if contradictions > 1 else ' was'} found"
+    if row.empirical is None:
+        return found if contradictions else "no attack has tried that radius on every input"
+    return f"attacks leave {percent_up(row.empirical)} % standing, and {found if contradictions else f'no {found[2:]}'}"
+
+
+def threat_in_words(summary: Summary) -> str:
+    """Who is defended against."""
+    threat = summary.threat
+    box = "to any real values"
+    if threat.input_box is not None:
+        box = f"as long as every feature stays in [{threat.input_box[0]:g}, {threat.input_box[1]:g}]"
+    scaled = "" if threat.scale is None else f", in multiples of a {scale_in_words(threat.scale)}"
+    radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
+    return (
+        f"An adversary who sees everything may {_MAY[threat.norm]} ({threat.norm}{scaled}), {box}. Radii are in "
+        f"{threat.units}; the declared ones are {radii}."
+    )
+
+
+def limits(summary: Summary) -> list[str]:
+    """What is not promised, each in a sentence."""
+    smoothed = summary.guarantee.alpha is not None
+    lines = [
+        "Nothing is said about larger changes, about other ones (rotations, blur, patches, another norm), or about "
+        "inputs unlike these.",
+        "Labels are taken as given: an input with a wrong label counts by that label.",
+    ]
+    if smoothed:
+        lines.append(
+            "The claim is about the smoothed model, the majority vote under noise. The base model alone has no "
+            "certificate; what is deployed has to vote under the same noise."
+        )
+        lines.append("A certificate is a statement with a probability of error over the noise drawn, not a proof.")
+    lines.append(f"The guarantee is {summary.head.get('guarantee', summary.guarantee)}.")
+    if "noise" in summary.head:
+        lines.append(f"Taken on trust: {summary.head['noise']}.")
+    elif not smoothed and "float32" not in summary.head.get("guarantee", ""):
+        lines.append(
+            "A deployed model rounds. A proof in exact real arithmetic says nothing about float32 executions whose "
+            "scores are closer together than their rounding errors."
+        )
+    if not any(row.population_lower is not None for row in summary.rows):
+        lines.append("All shares are of these inputs; nothing is said about the population they come from.")
+    if any(row.empirical is not None for row in summary.rows):
+        lines.append("An attack that fails promises nothing: the attacked share is an upper limit, and may be far off.")
+    lines.append(f"The average certified radius, {round_down(summary.acr)}, compares models; it promises nothing.")
+    return lines

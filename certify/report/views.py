@@ -1,0 +1,135 @@
+"""How single records and the columns of a summary show themselves in a notebook: small tables of escaped HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+
+from certify.core.certificate import Certificate
+from certify.core.finding import Finding
+from certify.core.rounding import round_down, round_up
+from certify.core.sandwich import Layer, Sandwich
+from certify.core.shown import VIEWS
+from certify.report.page.pictures import as_image, picture
+from certify.report.references import bibtex, cited_for
+from certify.summary.parts import parts_of
+
+__all__ = ["bounds_html", "certificate_bibtex", "certificate_html", "finding_html", "sandwich_html"]
+
+LINES: Final = 10
+"""Of a table with a line an input; the rest is a to_frame() away."""
+
+
+@VIEWS.register("certificate.html")
+def certificate_html(one: Certificate) -> str:
+    """The claim, never without the threat model it is about."""
+    return _facts(
+        {
+            "input": one.index,
+            "label / prediction": f"{one.label} / {one.prediction}",
+            "verdict": f"{one.verdict}: {one.reason or one.verdict.sentence}",
+            f"{one.threat.measure} radius": "none" if one.radius is None else round_down(one.radius),
+            "threat model": one.threat,
+            "guarantee": one.guarantee,
+            "method": one.method,
+            "model": f"sha256 {one.model_digest[:12]}",
+        }
+    )
+
+
+@VIEWS.register("certificate.bibtex")
+def certificate_bibtex(one: Certificate) -> str:
+    """The references for the method, the noise and the statistics of one certificate."""
+    return bibtex(cited_for(parts_of([one])))
+
+
+@VIEWS.register("finding.html")
+def finding_html(one: Finding) -> str:
+    """What the attack found, with the example as a picture where it looks like an image."""
+    found = {"found": "nothing, which promises nothing"}
+    if one.distance is not None:
+        found = {f"{one.norm} distance": round_up(one.distance), "class there": str(one.adversarial_prediction)}
+    table = _facts(
+        {
+            "input": one.index,
+            "label / prediction": f"{one.label} / {one.prediction}",
+            "attack": ", ".join([one.attack, *(f"{name}={value}" for name, value in one.settings.items())])[:200],
+            "tried": f"{one.norm} radii {', '.join(f'{radius:g}' for radius in one.radii)}",
+            **found,
+            "model": f"sha256 {one.model_digest[:12]}",
+        }
+    )
+    return table + _image(one)
+
+
+@VIEWS.register("sandwich.html")
+def sandwich_html(layers: Sandwich) -> str:
+    """How far proofs and examples are apart, and the weakest inputs."""
+    gaps = layers.gaps()
+    said = f"{len(layers)} inputs; {gaps.both} have a proof and an adversarial example"
+    if gaps.both and gaps.median is not None and gaps.largest is not None:
+        said += f", which are {round_up(gaps.median)} apart in the median and {round_up(gaps.largest)} at most"
+    note = "Radii and distances are in the norm and the units of the summary that these columns belong to."
+    headings = ("input", "label", "prediction", "verdict", "certified", "attacked", "gap")
+    table = _table(headings, map(_layer, layers.weakest(LINES)))
+    return f"<p>{escape(said)}. The weakest:</p>{table}<p>{escape(note)}</p>"
+
+
+@VIEWS.register("interval.html")
+def bounds_html(interval: Any) -> str:
+    """The ends of the first entries, rounded outward."""
+    frame = interval.to_frame()
+    lines = [
+        (str(sample), str(entry), round_down(lower) if np.isfinite(lower) else str(lower),
+         round_up(upper) if np.isfinite(upper) else str(upper))
+        for (sample, entry), lower, upper in zip(frame.index[:LINES], frame["lower"], frame["upper"], strict=False)
+    ]  # fmt: skip
+    more = f"<p>{len(frame) - LINES:,} more</p>" if len(frame) > LINES else ""
+    return _table(("sample", "entry", "at least", "at most"), lines) + more
+
+
+def _layer(one: Layer) -> Sequence[str]:
+    """One input as text: what is proven rounded down, what is broken and the gap rounded up."""
+    ends = (
+        "" if one.certified is None else round_down(one.certified),
+        "" if one.attacked is None else round_up(one.attacked),
+        "" if one.gap is None else round_up(one.gap),
+    )
+    return (
+        str(one.index),
+        str(one.label),
+        "" if one.prediction is None else str(one.prediction),
+        str(one.verdict),
+        *ends,
+    )
+
+
+def _image(one: Finding) -> str:
+    """The example as an ``img``; nothing where there is none, or it is no image."""
+    if one.x_adv is None or not one.x_adv.size or not np.isfinite(one.x_adv).all():
+        return ""
+    low, high = float(one.x_adv.min()), float(one.x_adv.max())
+    pixels = low >= 0 and high <= 1  # a finding does not know its input box; such values are taken for pixels
+    image = as_image(one.x_adv, pixels)
+    if image is None:
+        return ""
+    span = (0.0, 1.0) if pixels else (low, high if high > low else low + 1)
+    shown = picture(image, span, f"adversarial example of input {one.index}", "")
+    return f'<img src="{shown.uri}" alt="{escape(shown.alt)}" width="128" style="image-rendering: pixelated">'
+
+
+def _facts(facts: Mapping[str, object]) -> str:
+    rows = (
+        f'<tr><th style="text-align: left">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
+        for name, value in facts.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in headings)
+    body = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f"<table><tr>{head}</tr>{''.join(body)}</table>"

@@ -1,0 +1,333 @@
+"""The page is one file that says the worst first, shows the very inputs, and escapes every name."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+
+from certify.core.columns import NO_CLASS
+from certify.core.rounding import percent_down
+from certify.core.sandwich import Sandwich
+from certify.core.summary import Contradiction
+from certify.data.dataset import input_digest
+from certify.errors import BadInput, MissingExtra
+from certify.report.page import charts
+from certify.report.page.originals import originals_of
+from certify.report.page.page import page
+from certify.report.page.pictures import as_image, difference, picture
+from certify.report.page.weakest import weakest
+from certify.report.page.words import headline, limits, threat_in_words
+from certify.study.read import findings_of
+
+
+class Read(HTMLParser):
+    """Tags with their attributes, and the text of the whole page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, attribute: str) -> list[str]:
+        return [attributes[attribute] or "" for _, attributes in self.tags if attribute in attributes]
+
+
+@pytest.fixture(scope="session")
+def html(runs) -> str:
+    return page(list(runs.values()))
+
+
+@pytest.fixture(scope="session")
+def read(html) -> Read:
+    return Read(html)
+
+
+def test_it_is_one_small_file_that_refers_to_nothing_and_runs_nothing(html, read):
+    assert len(html.encode()) < 1_000_000
+    assert all(source.startswith("data:image/png;base64,") for source in read.all("src"))
+    assert all(target.startswith("#") for target in read.all("href"))
+    assert not [tag for tag, _ in read.tags if tag in ("script", "link", "iframe", "object", "base", "form")]
+    assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(html, read):
+    ids = Counter(read.all("id"))
+    assert max(ids.values()) == 1
+    named = read.all("aria-labelledby") + [target[1:] for target in read.all("href")]
+    named += re.findall(r"url\(#([^)]+)\)", html)
+    assert set(named) <= set(ids)
+
+
+def test_its_structure_can_be_read_out(read):
+    levels = [int(tag[1]) for tag, _ in read.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert ("html", {"lang": "en"}) in read.tags
+    assert all(attributes.get("alt") for tag, attributes in read.tags if tag == "img")
+    assert all(attributes.get("aria-label") for tag, attributes in read.tags if tag == "svg")
+    assert all(attributes.get("scope") for tag, attributes in read.tags if tag == "th")
+    regions = [attributes for _, attributes in read.tags if attributes.get("role") == "region"]
+    assert {one["tabindex"] for one in regions} == {"0"}
+    assert max(Counter(one["aria-label"] for one in regions).values()) == 1
+
+
+def test_the_same_runs_give_the_same_bytes_whatever_matplotlib_is_set_to(runs, html, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "lines.linewidth", 9.0)
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "path")
+    assert page(list(runs.values())) == html
+    assert matplotlib.rcParams["lines.linewidth"] == 9.0
+
+
+def test_figures_take_their_colours_and_letters_from_the_page(html):
+    drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(drawings) == 7  # p_A has no figure for proofs
+    for one in drawings:
+        assert "var(--c0)" in one
+        assert not re.search(r"#[0-9a-f]{6}\b", one.replace("#ffffff", ""))
+        assert "<text" in one
+
+
+def test_every_number_of_the_tables_is_there(runs, read):
+    for run in runs.values():
+        for row in run.summary.rows:
+            assert percent_down(row.certified) in read.text
+        for line in (run.summary.statement, *run.summary.further, *limits(run.summary)):
+            assert line in read.text
+        assert threat_in_words(run.summary) in read.text
+        for pin in (run.settings["model"]["digest"], run.settings["data"]["digest"], f"certify check {run.path}"):
+            assert pin in read.text
+
+
+def test_a_hostile_name_is_only_a_name(hostile):
+    html = page([hostile])
+    assert "<script" not in html
+    assert hostile.name in Read(html).text
+    assert hostile.summary.threat.units in Read(html).text
+
+
+def test_contradictions_come_first_and_loud(contradicted, read):
+    text = Read(page([contradicted])).text
+    assert text.index("do not rely on these certificates") < text.index("What can be promised")
+    assert text.index("input 0: smoothing certifies") < text.index("What can be promised")
+    assert "25 found" in text
+    assert "and 5 more" in text
+    assert "Not to be relied on until its contradictions are explained: so far, in an unfinished run" in text
+    assert "INCOMPLETE: 24 of 99" in text
+    assert "do not rely" not in read.text
+
+
+def test_runs_that_can_be_compared_share_a_figure_and_a_table(smoothed, runs, read):
+    twice = Read(page([replace(smoothed, name="one"), replace(smoothed, name="two")])).text
+    assert "Runs over the l2 radius" in twice
+    assert "Runs side by side: l2 radius" in twice
+    assert "Runs over the" not in read.text  # l2 beside linf
+    assert "another threat model" in read.text
+
+
+def test_no_runs_and_no_matplotlib_are_said_in_one_line(smoothed, monkeypatch):
+    with pytest.raises(BadInput, match="at least one run"):
+        page([])
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"certify\[plot\]"):
+        page([smoothed])
+
+
+def test_a_hundred_thousand_inputs_stay_small(smoothed):
+    many, generator = 100_000, np.random.default_rng(0)
+    certified = generator.uniform(0, 0.5, many)
+    attacked = np.where(generator.random(many) < 0.5, certified + generator.exponential(0.2, many), np.nan)
+    row = np.arange(many)
+    label, verdict = row % 10, np.zeros(many, dtype=np.int8)
+    sandwich = Sandwich(row, label, label, verdict, certified, certified, attacked, 1 - certified / 2, certified)
+    summary = replace(smoothed.summary, n=many, sandwich=sandwich)
+    assert len(page([replace(smoothed, summary=summary, path=None)]).encode()) < 400_000
+
+
+# The promise.
+
+
+def test_the_promise_is_at_the_largest_radius_that_half_of_the_inputs_are_sure_to_hold(smoothed):
+    bounds = (0.9, 0.5, 0.49)
+    rows = [replace(row, certified_lower=lower) for row, lower in zip(smoothed.summary.rows, bounds, strict=True)]
+    said = headline(replace(smoothed, summary=replace(smoothed.summary, rows=tuple(rows))))
+    assert "every l2 change of at most 0.25 (pixels in [0, 1])" in said.sentence
+    assert "with 95 % confidence" in said.sentence.lower()
+    assert "at least 50.0 % of 24 inputs" in said.sentence
+    weak = [replace(row, certified_lower=0.2) for row in rows]
+    said = headline(replace(smoothed, summary=replace(smoothed.summary, rows=tuple(weak))))
+    assert "at most 0.25" in said.sentence
+    assert said.why.startswith("At no declared radius")
+
+
+def test_the_promise_of_a_proof_has_no_probability(unattacked):
+    said = headline(unattacked)
+    assert "proven" in said.sentence
+    assert "confidence" not in said.sentence
+    assert "no attack has tried" in said.sentence
+    assert ("no attack succeeded", "not attacked") in said.figures
+
+
+def test_one_contradiction_is_one(smoothed):
+    one = (Contradiction(1, "smoothing", 0.5, "pgd", 0.25),)
+    said = headline(replace(smoothed, summary=replace(smoothed.summary, contradictions=one)))
+    assert "1 contradiction was found" in said.sentence
+
+
+# Charts.
+
+
+def test_the_numbers_of_a_figure_add_up(smoothed):
+    layers = smoothed.summary.sandwich
+    for make, column in (
+        (charts.sandwich, layers.seconds),
+        (charts.radii, layers.certified),
+        (charts.probabilities, layers.p_lower),
+    ):
+        assert sum(int(count) for _, count in make(smoothed, "key").rows) == np.count_nonzero(~np.isnan(column))
+
+
+def test_proofs_have_no_probabilities(unattacked):
+    assert charts.probabilities(unattacked, "key") is None
+
+
+# Pictures.
+
+
+def decoded(uri: str) -> np.ndarray:
+    import base64
+
+    from matplotlib import image
+
+    return np.rint(255 * image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))).astype(int)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_holds_the_values(channels):
+    values = np.random.default_rng(0).uniform(-1, 1, (channels, 6, 5))
+    shown = decoded(picture(as_image(values, True), (-1.0, 1.0), "alt", "caption").uri)
+    expected = np.rint(255 * (np.moveaxis(values, 0, -1) + 1) / 2).astype(int)
+    assert np.abs(shown.reshape(expected.shape) - expected).max() == 0
+
+
+def test_a_large_picture_is_averaged_down():
+    values = np.zeros((200, 130, 1))
+    values[:4, :4] = 1.0
+    shown = decoded(picture(values, (0.0, 1.0), "", "").uri)
+    assert shown.shape == (50, 32)
+    assert shown[0, 0] == 255
+    assert shown.sum() == 255
+
+
+@pytest.mark.parametrize(("moved", "times"), [(0.25, 2), (0.3, 1), (0.1, 5), (0.01, 50), (0.5, 1), (0.0, 1)])
+def test_a_difference_says_how_much_it_is_magnified(moved, times):
+    before = np.full((2, 2, 1), 0.5)
+    after = before + moved * np.array([[[1], [-1]], [[0], [0]]])
+    shown = difference(before, after, (0.0, 1.0), "change")
+    assert shown.caption == f"difference x {times}"
+    assert f"magnified {times} times" in shown.alt
+    grey = decoded(shown.uri)
+    assert grey[1].tolist() == [128, 128]
+    assert abs(grey[0, 0] - 255 * (0.5 + times * moved)) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("shape", "boxed", "image"),
+    [
+        ((1, 8, 8), False, (8, 8, 1)),
+        ((3, 4, 5), False, (4, 5, 3)),
+        ((28, 28), False, (28, 28, 1)),
+        ((64,), True, (8, 8, 1)),
+        ((64,), False, None),  # features without a common range are no pixels
+        ((49,), True, None),
+        ((65,), True, None),
+        ((1, 30), True, None),
+        ((4, 8, 8), True, None),
+    ],
+)
+def test_what_is_an_image(shape, boxed, image):
+    found = as_image(np.zeros(shape), boxed)
+    assert (None if found is None else found.shape) == image
+
+
+# The weakest inputs.
+
+
+def test_each_weak_input_is_shown_with_its_example(smoothed, digits):
+    shown = weakest(smoothed, originals_of(smoothed), 4)
+    by_index = {finding.index: finding for finding in findings_of(smoothed.path)}
+    assert [one.layer for one in shown] == smoothed.summary.sandwich.weakest(4)
+    broken = [one for one in shown if one.layer.attacked is not None]
+    assert broken
+    for one in broken:
+        finding = by_index[one.layer.index]
+        original, example, change = one.pictures
+        x = digits.x[digits.positions.index(one.layer.index)]
+        assert input_digest(x) == finding.input_digest
+        assert np.array_equal(decoded(original.uri), np.rint(255 * x[0]).astype(int))
+        assert np.array_equal(decoded(example.uri), np.rint(255 * finding.x_adv[0].astype(float)).astype(int))
+        assert one.becomes == finding.adversarial_prediction != one.layer.label
+        assert f"taken for class {one.becomes}" in example.alt
+        assert "magnified" in change.alt
+
+
+def test_other_inputs_than_those_of_the_run_are_not_shown(smoothed, shuffled):
+    for one in weakest(smoothed, originals_of(smoothed, shuffled), 4):
+        assert len(one.pictures) == (one.layer.attacked is not None)
+    text = Read(page([smoothed], shuffled)).text
+    assert "the data that was loaded holds other values" in text
+
+
+def test_data_that_cannot_be_found_is_said_in_one_sentence(smoothed):
+    data = {**smoothed.settings["data"], "name": "lost"}
+    lost = replace(smoothed, settings={**smoothed.settings, "data": data})
+    text = Read(page([lost])).text
+    assert "The original inputs are not shown: lost could not be loaded; name it with --data SPEC." in text
+
+
+def test_a_function_that_a_command_names_is_not_called(smoothed, monkeypatch):
+    def called(spec: str) -> None:
+        raise AssertionError(f"{spec} was called")
+
+    monkeypatch.setattr("certify.data.loaders.load_named", called)
+    data = {**smoothed.settings["data"], "name": "os:getcwd"}
+    for command in (["certify", "run", "--data", "os:getcwd"], ["certify", "run", "--data=os:getcwd"]):
+        run = replace(smoothed, settings={**smoothed.settings, "data": data}, context={"command": command})
+        assert originals_of(run).note
+
+
+def test_data_are_found_by_the_command_too(smoothed):
+    data = {**smoothed.settings["data"], "name": "lost"}
+    run = replace(smoothed, settings={**smoothed.settings, "data": data}, context={"command": ["x", "--data=digits"]})
+    assert not originals_of(run).note
+
+
+def test_without_a_folder_there_are_no_pictures(smoothed):
+    text = Read(page([replace(smoothed, path=None)])).text
+    assert "kept no records on disk" in text
+    assert "certify check RUN" in text
+
+
+def test_a_run_that_is_wrong_everywhere_has_no_weakest(smoothed):
+    layers = smoothed.summary.sandwich
+    none = np.full(len(layers), NO_CLASS)
+    wrong = replace(layers, prediction=none, certified=np.full(len(layers), np.nan), sure=np.full(len(layers), np.nan))
+    text = Read(page([replace(smoothed, summary=replace(smoothed.summary, sandwich=wrong))])).text
+    assert "No input is predicted correctly." in text
