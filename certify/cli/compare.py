@@ -1,0 +1,59 @@
+"""``certify compare``: release over release, paired input by input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certify.cli.app import app, exit_code
+from certify.core.comparison import COMPARISON_FORMATS, Comparison
+from certify.core.whole import writing
+from certify.errors import BadInput, MissingExtra
+from certify.study.read import read_runs
+from certify.study.settings import numbers
+from certify.summary.comparison import compare as compare_runs
+
+__all__ = ["compare"]
+
+_PICTURES = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
+"""Kinds of file, and what keeps the time of day out of them: the same runs make the same bytes."""
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folders on the same inputs, the baseline first")],
+    radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
+    test: Annotated[str, typer.Option(help="exact or tango: where the intervals come from")] = "exact",
+    plot: Annotated[Path | None, typer.Option(help="FILE.svg, .png or .pdf: clean against certified accuracy")] = None,
+    radius: Annotated[float | None, typer.Option(help="of the plot; the largest common one if not given")] = None,
+    format: Annotated[str, typer.Option(help="table, json, markdown or html")] = "table",
+) -> int:
+    """What each run certifies and loses beside the first one, with intervals and tests."""
+    render = COMPARISON_FORMATS[format]
+    if plot is not None and plot.suffix not in _PICTURES:
+        raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
+    if plot is None and radius is not None:
+        raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
+    found = compare_runs(read_runs(runs, None if radii is None else numbers("radii", radii)), test=test)
+    if plot is not None:
+        _draw(found, plot, radius)
+    typer.echo(render(found))
+    return exit_code(*(run.summary for run in found.runs))
+
+
+def _draw(found: Comparison, file: Path, radius: float | None) -> None:
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as absent:
+        raise MissingExtra("matplotlib", "plot", "drawing a comparison") from absent
+    with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(6, 4.5), layout="constrained")
+        found.plot(figure.subplots(), radius)
+        try:
+            with writing(file) as target:
+                figure.savefig(target, format=file.suffix[1:], metadata=_PICTURES[file.suffix])
+        except OSError as problem:
+            raise BadInput(f"cannot write {file} ({problem.strerror}); choose another --plot") from problem

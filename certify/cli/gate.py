@@ -1,0 +1,55 @@
+"""``certify gate``: does a run meet a release policy? The answer is the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certify.cli.app import ExitCode, app, exit_code
+from certify.cli.files import clear
+from certify.core.whole import write_whole
+from certify.errors import BadInput
+from certify.gate.judge import GATE_FORMATS, judge_run
+from certify.gate.policy import read_policy
+
+__all__ = ["gate"]
+
+
+@app.command()
+def gate(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    policy: Annotated[Path, typer.Option(help="POLICY.toml: what is required, with what confidence")],
+    baseline: Annotated[Path | None, typer.Option(help="the earlier run that non_inferior compares with")] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML to write")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="file to append a Markdown summary to")] = None,
+    format: Annotated[str, typer.Option(help="table, json, markdown or junit")] = "table",
+) -> int:
+    """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
+    render = GATE_FORMATS[format]
+    clear({} if junit is None else {"--junit": junit}, [policy])
+    found = judge_run(read_policy(policy), run, baseline)
+    if junit is not None:
+        _write(junit, found.render("junit") + "\n")
+    if markdown is not None:
+        _append(markdown, found.render("markdown") + "\n")
+    typer.echo(render(found))
+    code = exit_code(found.case.run.summary)
+    return ExitCode.FAILED if code is ExitCode.DONE and not found.passed else code
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        write_whole(file, text)
+    except OSError as problem:
+        raise BadInput(f"cannot write {file} ({problem.strerror}); choose another --junit") from problem
+
+
+def _append(file: Path, text: str) -> None:
+    """Add to what is there: the summary of a workflow step is one file that many commands write to."""
+    try:
+        with file.open("a", encoding="utf-8") as summary:
+            summary.write(text)
+    except OSError as problem:
+        raise BadInput(f"cannot write {file} ({problem.strerror}); choose another --markdown") from problem

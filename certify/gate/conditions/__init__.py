@@ -1,0 +1,1 @@
+"""What a policy can require: one file a kind of condition."""

@@ -1,0 +1,66 @@
+"""At least so many inputs are truly right and robust at a radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.outcome import Outcome
+from certify.gate.values import THESE, fraction, of_whom, radius_of, whose
+
+__all__ = ["CertifiedAccuracy"]
+
+
+@CONDITIONS.register("certified_accuracy")
+@dataclass(frozen=True, slots=True)
+class CertifiedAccuracy(Condition):
+    """The lower end of the certified accuracy at a radius is at least a threshold.
+
+    For these inputs it is the observed fraction less the certificates that may be false, one statement over the
+    sampling noise that holds at all radii at once; for proofs it is the fraction itself. For the population it is the
+    bound at the smallest declared radius that is not below this one; the declared radii together are one statement.
+
+    Args:
+        radius: in the run's input units.
+        at_least: a fraction.
+        of: ``"these inputs"`` or ``"population"``.
+    """
+
+    kind: ClassVar[str] = "certified_accuracy"
+    radius: float
+    at_least: float
+    of: str = THESE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
+        of_whom(self.of)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Its radius."""
+        return (self.radius,)
+
+    @property
+    def statement(self) -> str:
+        """All radii hold at once, whatever is asked of them."""
+        return f"certified accuracy {whose(self.of)}, all radii"
+
+    def title(self, case: Case) -> str:
+        """Certified accuracy, of whom, where."""
+        return f"certified accuracy {whose(self.of)} at {case.at(self.radius)}"
+
+    def judge(self, case: Case) -> Outcome:
+        """Compare the bound of the summary."""
+        row = case.row(self.radius)
+        if self.of == THESE:
+            proofs = case.run.summary.guarantee.alpha is None
+            holds = "with certainty: proofs" if proofs else case.with_confidence("the sampling noise")
+            return self.lower(case, row.certified, row.certified_lower, self.at_least, holds=holds)
+        if row.population_lower is None:
+            return self.undecided(case, case.no_population(self.radius))
+        data = case.run.settings["data"]
+        whole = f"the population is all {data['of']:,} inputs of the data set" if data["inputs"] < data["of"] else ""
+        holds = case.with_confidence(case.drawn)
+        return self.lower(case, row.certified, row.population_lower, self.at_least, holds=holds, reason=whole)

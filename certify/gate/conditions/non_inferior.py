@@ -1,0 +1,86 @@
+"""The run is not worse than an earlier one by more than a margin, input by input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from certify.core.values import number, one_of
+from certify.errors import BadInput
+from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.outcome import Outcome
+from certify.gate.values import radius_of
+from certify.summary.pairing import TESTS, paired
+
+__all__ = ["NonInferior"]
+
+
+@CONDITIONS.register("non_inferior")
+@dataclass(frozen=True, slots=True)
+class NonInferior(Condition):
+    """A random input is certified with a probability that is less than a margin below the baseline's.
+
+    The two runs are joined input by input. What is compared is the lower limit of the difference.
+
+    Args:
+        radius: in the runs' input units.
+        margin: a fraction: 0.02 allows two percentage points.
+        test: ``"exact"``, whose error is never above its share, or ``"tango"``, which finds more and keeps its share
+            approximately (see ``certify/stats/paired.py``).
+    """
+
+    kind: ClassVar[str] = "non_inferior"
+    radius: float
+    margin: float
+    test: str = "exact"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "margin", number("margin", self.margin))
+        if not 0 < self.margin < 1:
+            raise BadInput(f"margin must be a fraction above 0 and below 1 (2 points are 0.02), got {self.margin:g}")
+        one_of("test", self.test, TESTS)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Its radius."""
+        return (self.radius,)
+
+    @property
+    def statement(self) -> str:
+        """A limit holds for every margin at once, so it is one statement for each radius and test."""
+        return f"difference from the baseline at {self.radius!r}, {self.test} test"
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def approximate(self) -> bool:
+        """Tango's score is normal only in the limit of many inputs."""
+        return self.test == "tango"
+
+    def title(self, case: Case) -> str:
+        """Difference of certified accuracy from the baseline, where."""
+        named = "the baseline" if case.baseline is None else case.baseline.name
+        return f"certified accuracy less that of {named} at {case.at(self.radius)}"
+
+    def judge(self, case: Case) -> Outcome:
+        """Compare the lower limit of the paired difference with the margin."""
+        if case.baseline is None:
+            return self.undecided(case, "no baseline was named")
+        counts = paired(case.baseline, case.run, self.radius)
+        found = TESTS[self.test](counts, self.margin, case.share)
+        return self.lower(
+            case,
+            counts.difference,
+            found.lower,
+            -self.margin,
+            unit="pp",
+            holds=case.with_confidence(f"{case.drawn} of both runs") + ", approximately" * self.approximate,
+            reason=(
+                f"{self.test} test; certified by the baseline alone {counts.n10}, by this run alone {counts.n01}, "
+                f"by both {counts.n11}"
+            ),
+        )

@@ -1,0 +1,96 @@
+"""At least so many inputs of every group are truly right and robust at a radius."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from certify.errors import BadInput
+from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.outcome import Outcome
+from certify.gate.values import THESE, fraction, of_whom, radius_of, whose
+from certify.stats.groups import worst_group_lower
+from certify.summary.group_columns import group_column
+from certify.summary.pairing import held
+
+__all__ = ["WorstGroup"]
+
+
+@CONDITIONS.register("worst_group")
+@dataclass(frozen=True, slots=True)
+class WorstGroup(Condition):
+    """The lower end of the certified accuracy of the worst group is at least a threshold.
+
+    For these inputs it rests on the statement about all of them: whichever certificates are false, they may all lie in
+    one group, so each group is worth its certified inputs less that many, and the least group is named. For the
+    population it is the least of the groups' uncorrected bounds, a statement of its own that names no group.
+
+    Args:
+        radius: in the run's input units.
+        at_least: a fraction.
+        group: ``"label"`` for the true class, or a file beside the run: ``"FILE.csv:COLUMN"``, ``"FILE.npz:ARRAY"``.
+        of: ``"these inputs"`` or ``"population"``.
+    """
+
+    kind: ClassVar[str] = "worst_group"
+    radius: float
+    at_least: float
+    group: str = "label"
+    of: str = THESE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
+        of_whom(self.of)
+        if not isinstance(self.group, str) or not self.group:
+            raise BadInput(f"group must be label, FILE.csv:COLUMN or FILE.npz:ARRAY, got {self.group!r}")
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Its radius."""
+        return (self.radius,)
+
+    @property
+    def statement(self) -> str:
+        """For these inputs, the one that certified accuracy rests on."""
+        if self.of == THESE:
+            return f"certified accuracy {whose(THESE)}, all radii"
+        return f"worst {self.group} of the population at {self.radius!r}"
+
+    def title(self, case: Case) -> str:
+        """Worst group, of whom, where."""
+        return f"certified accuracy of the worst {self.group} {whose(self.of)} at {case.at(self.radius)}"
+
+    def judge(self, case: Case) -> Outcome:
+        """Compare the least of the groups' lower ends."""
+        counts, alpha = self._counts(case), case.run.summary.guarantee.alpha
+        group, (certified, n) = min(counts.items(), key=lambda one: one[1][0] / one[1][1])
+        named = f"lowest observed: {group}, {certified} of {n} inputs, out of {len(counts)} groups"
+        if self.of == THESE:
+            row = case.row(self.radius)
+            all_certified = sum(certified for certified, _ in counts.values())
+            false = all_certified - round(row.certified_lower * case.run.summary.n)
+            end = min(max(0, k - false) / n for k, n in counts.values())
+            holds = "with certainty: proofs" if alpha is None else case.with_confidence("the sampling noise")
+        else:
+            if case.row(self.radius).population_lower is None:
+                return self.undecided(case, case.no_population(self.radius))
+            end = worst_group_lower(counts, alpha, case.share)
+            holds = case.with_confidence(case.drawn)
+        return self.lower(case, certified / n, end, self.at_least, holds=holds, reason=named)
+
+    def _counts(self, case: Case) -> dict[Any, tuple[int, int]]:
+        """(certified, n) of each group, in the order in which the groups appear."""
+        layers = case.run.summary.sandwich
+        name, of = group_column(self.group, layers, case.run.settings["data"]["of"])
+        if isinstance(of, Mapping):
+            positions = layers.index.tolist()
+            if missing := [position for position in positions if position not in of]:
+                raise BadInput(
+                    f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one"
+                )
+            of = [of[position] for position in positions]
+        certified = Counter(group for group, yes in zip(of, held(case.run, self.radius), strict=True) if yes)
+        return {group: (certified[group], n) for group, n in Counter(of).items()}

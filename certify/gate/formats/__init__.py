@@ -1,0 +1,1 @@
+"""How a judgement is written: one file a format."""

@@ -1,0 +1,170 @@
+"""Hold a run against a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from certify.core.rounding import brief_up
+from certify.core.run import Run
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput
+from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.outcome import Outcome
+from certify.gate.policy import Policy
+from certify.registry import Registry
+from certify.store.run_folder import RunFolder
+from certify.study.read import read_run, read_runs
+from certify.summary.pairing import check_comparable
+from certify.summary.words import percent
+
+__all__ = ["GATE_FORMATS", "Judgement", "judge", "judge_run"]
+
+ALWAYS: Final = ("no_contradiction", "complete")
+"""What every gate asks for, whatever its policy says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of every condition.
+
+    Args:
+        policy: what was required.
+        case: the run on trial, and the baseline if a condition asks for one.
+        outcomes: one for each condition: what every gate asks for first, then in the order of the policy.
+    """
+
+    policy: Policy
+    case: Case
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition passed."""
+        return all(one.passed for one in self.outcomes)
+
+    @property
+    def word(self) -> str:
+        """The answer in one word; a contradiction before all else, then what is missing."""
+        summary = self.case.run.summary
+        if summary.contradictions:
+            return "CONTRADICTION"
+        if not summary.complete:
+            return "INCOMPLETE"
+        return "PASSED" if self.passed else "FAILED"
+
+    @property
+    def statement(self) -> str:
+        """How sure a passed gate is, and what of."""
+        spent = self.policy.statements
+        if not spent:
+            return "No condition rests on a probability: proofs, counts and what attacks found."
+        about = "; ".join(spent)
+        roughly = " Tango's test keeps its share approximately." if any(map(_rough, self.policy.require)) else ""
+        return (
+            f"All interval ends hold at once with probability at least {percent(self.policy.confidence)}: a run "
+            f"that breaks a condition passes with probability at most {brief_up(self.policy.delta)}, which "
+            f"{len(spent)} statement{'s share' if len(spent) > 1 else ' spends'} ({about}).{roughly}"
+        )
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What was judged, so that others can tell."""
+        named = {"policy": self.policy.digest, **_digests(self.case.run, "")}
+        return named if self.case.baseline is None else named | _digests(self.case.baseline, "baseline ")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "result": self.word,
+            "run": self.case.run.name,
+            "baseline": None if self.case.baseline is None else self.case.baseline.name,
+            "threat": self.case.run.summary.threat.to_dict(),
+            "n": self.case.run.summary.n,
+            "confidence": self.policy.confidence,
+            "share": self.policy.share,
+            "conditions": [one.to_dict() for one in self.outcomes],
+            "statement": self.statement,
+            "digests": self.digests,
+        }
+
+    def render(self, format: str) -> str:
+        """The judgement as text in a registered format: ``table``, ``json``, ``markdown``, ``junit``."""
+        return GATE_FORMATS[format](self)
+
+    def __str__(self) -> str:
+        return self.render("table")
+
+
+GATE_FORMATS: Registry[Callable[[Judgement], str]] = Registry("gate format", package="certify.gate.formats")
+
+
+def judge_run(
+    policy: Policy,
+    run: Path | str,
+    baseline: Path | str | None = None,
+) -> Judgement:
+    """Read a run folder, and a baseline, at the policy's radii and level, and judge.
+
+    Raises:
+        BadInput: for a run of another threat model, a shard, a baseline that is not wanted or missing, or that is about
+            other inputs.
+        StoreError: if a folder cannot be read or is empty.
+    """
+    if policy.needs_baseline and baseline is None:
+        raise BadInput(f"{policy.name} compares with an earlier run: name it with --baseline RUN")
+    if not policy.needs_baseline and baseline is not None:
+        raise BadInput(f"{policy.name} has no non_inferior condition; add one, or leave --baseline out")
+    _check_folder(policy, run)
+    radii = policy.radii or None
+    if baseline is None:
+        return judge(policy, Case(read_run(run, radii, policy.share), policy.share))
+    new, old = read_runs([run, baseline], radii, policy.share)
+    return judge(policy, Case(new, policy.share, old))
+
+
+def judge(policy: Policy, case: Case) -> Judgement:
+    """Hold a run that has been read against a policy.
+
+    Raises:
+        BadInput: as :func:`judge_run`.
+    """
+    _check_threat(policy, case.run.name, case.run.summary.threat)
+    summary = case.run.summary
+    if case.baseline is not None and summary.complete:
+        check_comparable(case.baseline, case.run)
+    stated = [one for one in policy.require if one.kind in ALWAYS]
+    first = [CONDITIONS[kind]() for kind in ALWAYS if kind not in {one.kind for one in stated}]
+    return Judgement(policy, case, tuple(_outcome(one, case) for one in (*first, *policy.require)))
+
+
+def _outcome(condition: Condition, case: Case) -> Outcome:
+    if case.run.summary.complete or condition.on_part:
+        return condition.judge(case)
+    return condition.undecided(case, "the run is incomplete")
+
+
+def _check_folder(policy: Policy, path: Path | str) -> None:
+    """Before its records are read: they may be many."""
+    with RunFolder.open(path) as folder:
+        settings = folder.manifest.settings
+    shard, of = settings["shard"]
+    if of > 1:
+        raise BadInput(f"{path} is shard {shard} of {of}, a part of a run: certify merge joins them all")
+    _check_threat(policy, path, ThreatModel.from_dict(settings["threat"]))
+
+
+def _check_threat(policy: Policy, run: Path | str, threat: ThreatModel) -> None:
+    if difference := policy.threat.difference(threat):
+        raise BadInput(f"{policy.name} does not fit {run}: {difference}; name another run or another policy")
+
+
+def _rough(condition: Condition) -> bool:
+    return condition.approximate
+
+
+def _digests(run: Run, prefix: str) -> dict[str, str]:
+    settings = run.settings
+    return {f"{prefix}model": settings["model"]["digest"], f"{prefix}data": settings["data"]["digest"]}

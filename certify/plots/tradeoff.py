@@ -1,0 +1,64 @@
+"""Clean against certified accuracy at one radius: what robustness costs, over any number of models."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from certify.core.comparison import COMPARISON_PLOTS, Comparison
+from certify.core.rounding import brief, percent_down
+from certify.core.run import Run
+from certify.errors import BadInput
+from certify.plots.canvas import new_axes
+
+__all__ = ["tradeoff"]
+
+_MARKERS: Final = "osD^vP*X<>"
+"""Certifiers differ by shape as well as by colour."""
+
+
+@COMPARISON_PLOTS.register("tradeoff")
+def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
+    """Draw a point for each run, with a bar for what is truly robust; return the Axes.
+
+    The bar begins at the fraction that is truly robust at least, with the confidence of the run's own statement, and
+    ends at the fraction that withstood the run's attacks; at the point itself where no attack ran at this radius.
+
+    Raises:
+        BadInput: for a radius that is none of the comparison's.
+        MissingExtra: without matplotlib.
+    """
+    if radius not in comparison.radii:
+        known = ", ".join(map(brief, comparison.radii))
+        raise BadInput(f"radius {radius:g} is none of the comparison's: {known}; name it with --radii as well")
+    axes = new_axes() if axes is None else axes
+    methods = list(dict.fromkeys(map(_method, comparison.runs)))
+    for run in comparison.runs:
+        place = methods.index(_method(run))
+        _point(axes, run, radius, f"C{place}", _MARKERS[place % len(_MARKERS)])
+    for place, method in enumerate(methods):
+        axes.plot([], [], _MARKERS[place % len(_MARKERS)], color=f"C{place}", label=method)
+    baseline = comparison.baseline.summary
+    confidence = percent_down(min(run.summary.confidence for run in comparison.runs)).removesuffix(".0")
+    axes.plot(
+        [], [], "|", color="0.4", label=f"from truly robust (at least, {confidence} % each) to not broken by attacks"
+    )
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel(f"clean accuracy on {baseline.n:,} inputs (%)")
+    axes.set_ylabel(f"certified at {baseline.threat.measure} {brief(radius)}, in {baseline.threat.units} (%)")
+    axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1.01))
+    return axes
+
+
+def _point(axes: Any, run: Run, radius: float, color: str, marker: str) -> None:
+    row = next(row for row in run.summary.rows if row.radius == radius)
+    clean, certified = 100 * run.summary.clean, 100 * row.certified
+    above = certified if row.empirical is None else 100 * row.empirical
+    ends = [[certified - 100 * row.certified_lower], [max(0.0, above - certified)]]
+    axes.errorbar([clean], [certified], yerr=ends, fmt=marker, color=color, capsize=3, elinewidth=1)
+    axes.annotate(run.name, (clean, certified), xytext=(6, 4), textcoords="offset points", fontsize="small")
+
+
+def _method(run: Run) -> str:
+    """Certifiers, and whether they are about the model or about a smoothed one."""
+    about = "the model itself" if run.summary.guarantee.alpha is None else "a smoothed model"
+    return f"{' and '.join(run.summary.methods)}: about {about}"
