@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
     from certify.certifiers.verify import verify as verify
+    from certify.checker.check import check as check
     from certify.core.certificate import BoundEvidence as BoundEvidence
     from certify.core.certificate import Certificate as Certificate
     from certify.core.certificate import CompleteEvidence as CompleteEvidence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
+    from certify.core.run import Run as Run
     from certify.core.specification import Specification as Specification
     from certify.core.summary import Summary as Summary
     from certify.core.threat import ThreatModel as ThreatModel
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
     from certify.models.loaders import load_model as load_model
     from certify.process import tune_process as tune_process
     from certify.smoothing.noise.gaussian import Gaussian as Gaussian
+    from certify.study.checking import check_run as check_run
     from certify.study.evaluate import evaluate as evaluate
+    from certify.study.read import read_run as read_run
+    from certify.summary.comparison import compare as compare
     from certify.summary.summarize import summarize as summarize
 
 _HOME = {
@@ -59,6 +64,7 @@ _HOME = {
     "Interval": "certify.bounds.tensors",
     "LinearBounds": "certify.bounds.linear",
     "LipschitzEvidence": "certify.core.certificate",
+    "Run": "certify.core.run",
     "SmoothingEvidence": "certify.core.certificate",
     "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",
@@ -67,11 +73,15 @@ _HOME = {
     "attack": "certify.attacks.api",
     "ball_bounds": "certify.bounds.output",
     "bound": "certify.certifiers.bounds",
+    "check": "certify.checker.check",
+    "check_run": "certify.study.checking",
+    "compare": "certify.summary.comparison",
     "evaluate": "certify.study.evaluate",
     "load_data": "certify.data.loaders",
     "load_model": "certify.models.loaders",
     "output_bounds": "certify.bounds.output",
     "predict": "certify.certifiers.smooth",
+    "read_run": "certify.study.read",
     "smooth": "certify.certifiers.smooth",
     "summarize": "certify.summary.summarize",
     "tune_process": "certify.process",
@@ -91,6 +101,7 @@ __all__ = [
     "Interval",
     "LinearBounds",
     "LipschitzEvidence",
+    "Run",
     "SmoothingEvidence",
     "Specification",
     "Summary",
@@ -99,11 +110,15 @@ __all__ = [
     "attack",
     "ball_bounds",
     "bound",
+    "check",
+    "check_run",
+    "compare",
     "evaluate",
     "load_data",
     "load_model",
     "output_bounds",
     "predict",
+    "read_run",
     "smooth",
     "summarize",
     "tune_process",

@@ -13,6 +13,7 @@ __all__ = [
     "IncompleteRun",
     "MissingExtra",
     "ModelError",
+    "NotVerified",
     "StoreError",
     "UnsupportedOperator",
     "one_line",
@@ -49,6 +50,12 @@ class UnsupportedOperator(ModelError):
 
 class StoreError(CertifyError):
     """A run folder that cannot be read or written, or that was made with other settings."""
+
+
+class NotVerified(CertifyError):
+    """A signature or a digest that does not hold: a check failed, which is an answer and no bad input."""
+
+    exit_code = 1
 
 
 class MissingExtra(CertifyError):

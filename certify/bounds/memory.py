@@ -13,7 +13,12 @@ from certify.bounds.graph import Graph
 from certify.core.values import whole
 from certify.errors import BadInput
 
-__all__ = ["check_memory", "check_room", "free_memory", "room", "samples_within"]
+__all__ = ["NoRoom", "check_memory", "check_room", "free_memory", "room", "samples_within"]
+
+
+class NoRoom(BadInput):
+    """What somebody else wrote takes more memory than there is to spare: it may be right, on a larger machine."""
+
 
 KEPT = 12
 """Numbers kept for each entry of each result: two ends, planes, their errors, what they lean by, temporaries."""
@@ -67,10 +72,10 @@ def check_room(what: str, size: int) -> None:
         size: bytes that it would take.
 
     Raises:
-        BadInput: if that is more than :func:`room`.
+        NoRoom: if that is more than :func:`room`.
     """
     if size > room():
-        raise BadInput(f"{what} takes {size:,} bytes, more than this machine has to spare for it")
+        raise NoRoom(f"{what} takes {size:,} bytes, more than this machine has to spare for it")
 
 
 def _free_of_machine() -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from certify.core.shown import DRAWINGS, VIEWS
 from certify.errors import BadInput
 
 __all__ = ["Interval", "Relaxation", "flat"]
@@ -65,6 +67,30 @@ class Interval:
     def rows(self, samples: Tensor | slice) -> Interval:
         """The interval of some samples of the batch."""
         return Interval(self.lower[samples], self.upper[samples])
+
+    def to_frame(self) -> Any:
+        """Both ends as a pandas DataFrame, one line an entry, by sample and place in the flattened sample.
+
+        >>> Interval(torch.zeros(1, 2), torch.ones(1, 2)).to_frame().loc[(0, 1)].tolist()
+        [0.0, 1.0]
+        """
+        import pandas
+
+        columns = {name: flat(end, 1).detach().cpu() for name, end in (("lower", self.lower), ("upper", self.upper))}
+        samples, entries = map(range, columns["lower"].shape)
+        index = pandas.MultiIndex.from_product([samples, entries], names=["sample", "entry"])
+        return pandas.DataFrame({name: end.flatten().numpy() for name, end in columns.items()}, index=index)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the ends of each entry of the first sample, such as the scores of one image; return the Axes.
+
+        Raises:
+            MissingExtra: without matplotlib.
+        """
+        return DRAWINGS["interval"](self.rows(slice(0, 1)).to_frame(), axes)
+
+    def _repr_html_(self) -> str:
+        return VIEWS["interval.html"](self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

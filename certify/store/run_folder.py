@@ -13,7 +13,7 @@ from typing import Any
 from certify.errors import StoreError
 from certify.store.records import Records
 
-__all__ = ["Manifest", "RunFolder"]
+__all__ = ["Manifest", "RunFolder", "flat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Manifest:
 
     def difference(self, other: Manifest) -> str:
         """The settings in which two manifests differ, in words; empty if they agree."""
-        ours, theirs = _flat(self.settings), _flat(other.settings)
+        ours, theirs = flat(self.settings), flat(other.settings)
         differing = (name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         # The seeds last: where they are derived, they differ because something else does.
         names = sorted(differing, key=lambda name: (name.split(".")[-1] == "seed", name))
@@ -53,13 +53,18 @@ def _brief(text: str | None) -> str | None:
     return f"{text[:20]}... (sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]})"
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings under dotted names, each value as JSON.
+
+    >>> flat({"threat": {"norm": "l2"}, "certifiers": [{"sigma": 0.25}]})
+    {'threat.norm': '"l2"', 'certifiers.0.sigma': '0.25'}
+    """
+    named: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
             value = {str(place): part for place, part in enumerate(value)}
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
-    return flat
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
+    return named
 
 
 @dataclass(frozen=True, slots=True)

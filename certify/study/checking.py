@@ -83,6 +83,8 @@ def check_run(
         raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
     claims += _arithmetic(certificates, progress)
     wanted = any(map(needs_network, certificates)) or any(one.succeeded for one in findings)
+    # The digest of all data says that something was changed; the data say what.
+    wanted |= any(one.claim == "data digest" and one.standing is Standing.REFUTED for one in claims)
     if wanted or replay or model or data:
         there = at_hand(settings, context, model, data)
         claims += _at_hand(_Executed(certificates, findings, settings, there), replay, seed, progress)
@@ -167,12 +169,12 @@ class _Executed:
         records: list[Certificate | Finding] = [*self.certificates, *self.findings]
         for one in records:
             name = one.method if isinstance(one, Certificate) else one.attack
+            subject, claim, said = f"input {one.index}, {name}", "label", ""
             if dataset is None or one.index not in rows:
-                said = f"the data hold no input {one.index}"
-            else:
-                label = int(dataset.y[rows[one.index]])
-                said = "" if one.label == label else f"the record says {one.label}, the data say {label}"
-            claims.append(Checked(f"input {one.index}, {name}", "label", *_judged(said)))
+                claim, said = "input digest", f"the data hold no input {one.index}"
+            elif one.label != (label := int(dataset.y[rows[one.index]])):
+                said = f"the record says {one.label}, the data say {label}"
+            claims.append(Checked(subject, claim, *_judged(said)))
         return claims
 
 

@@ -80,9 +80,11 @@ def curves(run: Run, key: str) -> Chart:
     return Chart(key, title, " ".join(caption), svg)
 
 
-def sandwich(run: Run, key: str) -> Chart:
-    """Every input between its proof and its adversarial example."""
+def sandwich(run: Run, key: str) -> Chart | None:
+    """Every input between its proof and its adversarial example; None where no example was found."""
     layers = run.summary.sandwich
+    if np.isnan(layers.attacked[layers.correct]).all():
+        return None
     proven, broken = ~np.isnan(layers.certified), ~np.isnan(layers.attacked)
     kinds = {
         "certified and broken further out": layers.correct & proven & broken & (layers.attacked > layers.certified),

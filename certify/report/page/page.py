@@ -148,10 +148,10 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
 
 def _charts(run: Run, key: str) -> Iterator[tuple[str, Chart]]:
     yield "curves", charts.curves(run, f"{key}curves")
-    yield "sandwich", charts.sandwich(run, f"{key}sandwich")
     yield "radii", charts.radii(run, f"{key}radii")
-    if (found := charts.probabilities(run, f"{key}probabilities")) is not None:
-        yield "probabilities", found
+    for name, make in (("sandwich", charts.sandwich), ("probabilities", charts.probabilities)):
+        if (found := make(run, f"{key}{name}")) is not None:
+            yield name, found
 
 
 def _weakest(run: Run, count: int, data: Dataset | None) -> tuple[list[Weak], str]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.columns import CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Layer
 from certify.report.page.originals import Originals
 from certify.report.page.pictures import Picture, as_image, difference, picture
-from certify.study.read import certificates_of, findings_of
+from certify.store.run_folder import RunFolder
 
 __all__ = ["Moved", "Weak", "weakest"]
 
@@ -53,12 +54,12 @@ class Weak:
     @property
     def certified(self) -> str:
         """The certified radius, rounded down."""
-        return "none" if self.layer.certified is None else round_down(self.layer.certified)
+        return "nothing certified" if self.layer.certified is None else f"certified {round_down(self.layer.certified)}"
 
     @property
     def attacked(self) -> str:
         """The distance of the example, rounded up."""
-        return "none found" if self.layer.attacked is None else round_up(self.layer.attacked)
+        return "no example found" if self.layer.attacked is None else f"example at {round_up(self.layer.attacked)}"
 
 
 def weakest(run: Run, originals: Originals, count: int) -> list[Weak]:
@@ -76,13 +77,18 @@ def _records(run: Run, wanted: set[int]) -> dict[int, tuple[Finding | None, str]
     """The nearest finding, if any, and the digest of each input wanted."""
     if run.path is None:
         return {}
-    certificates = [one for one in certificates_of(run.path) if one.index in wanted]
-    searched = (one.finding for one in certificates)
-    found = [one for one in findings_of(run.path) if one.index in wanted] + [one for one in searched if one is not None]
+    with RunFolder.open(run.path) as folder:  # as columns: of a million records, only these few are read whole
+        certificates = _fetched(folder.records.certificate_columns(), wanted)
+        findings = _fetched(folder.records.finding_columns(), wanted)
+    found = [*findings, *(one.finding for one in certificates if one.finding is not None)]
     nearest: dict[int, tuple[Finding | None, str]] = {one.index: (None, one.input_digest) for one in certificates}
     for finding in sorted((one for one in found if one.succeeded), key=_distance, reverse=True):
         nearest[finding.index] = finding, finding.input_digest
     return nearest
+
+
+def _fetched(columns: CertificateColumns | FindingColumns, wanted: set[int]) -> list[Any]:
+    return [columns.fetch(int(row)) for row in np.flatnonzero(np.isin(columns.index, list(wanted)))]
 
 
 def _distance(finding: Finding) -> float:

@@ -1,0 +1,1 @@
+"""Experiment trackers that runs are logged to: one file each."""
