@@ -1,0 +1,78 @@
+"""Lipschitz constants and the radius that margins buy with them (Tsuzuku et al. 2018), computed again."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from certify.bounds.graph import Graph
+from certify.bounds.lipschitz import Constants, lipschitz_constants, lipschitz_radii
+from certify.bounds.radii.margins import margin_rows
+from certify.bounds.radii.radius import largest_tried
+from certify.checker.checked import Checked
+from certify.checker.identity import judged, subject_of
+from certify.checker.margins import AGREE, differing, largest_score
+from certify.core.certificate import Certificate, LipschitzEvidence
+from certify.core.rounding import brief
+from certify.core.threat import ThreatModel
+
+__all__ = ["quotient_claims"]
+
+
+def quotient_claims(
+    certificate: Certificate, evidence: LipschitzEvidence, kept: int, radius: float, graph: Graph, x: Tensor
+) -> list[Checked]:
+    """Whether norms, constants and margins of class ``kept`` are the recorded ones, and the radius their quotient.
+
+    Raises:
+        UnsupportedOperator: for an operator without a constant.
+    """
+    subject, threat = subject_of(certificate), certificate.threat
+    if threat.norm != "l2" or threat.scale is not None:
+        return [judged(subject, "radius", f"Lipschitz constants in l2 prove nothing about {threat.measure}")]
+    constants = _constants(graph)
+    rows = margin_rows(torch.tensor([kept], device=x.device), math.prod(graph.output.shape), torch.float64, x.device)
+    found = lipschitz_radii(constants, x[None], rows)
+    margins, slopes = found.margins[0].tolist(), found.constants[0].tolist()
+    proven = _within(float(found.radius[0]), threat, x.numel())
+    said = f"margins over constants prove {brief(proven)}, the record says {brief(radius)}"
+    allowed = AGREE * largest_score(graph, x)
+    return [
+        judged(subject, "layers", _differing_norms(evidence, constants)),
+        judged(subject, "constants", differing("constant", kept, evidence.constants, slopes, AGREE * max(slopes))),
+        judged(subject, "margins", differing("margin", kept, evidence.margins, margins, allowed)),
+        judged(subject, "radius", "" if abs(radius - proven) <= AGREE * proven else said),
+    ]
+
+
+@lru_cache(maxsize=1)
+def _constants(graph: Graph) -> Constants:
+    return lipschitz_constants(graph.to(torch.float64))
+
+
+def _within(quotient: float, threat: ThreatModel, features: int) -> float:
+    """What a quotient proves: no more than the diameter of the box, 0 for NaN, and a number for constant scores."""
+    if math.isnan(quotient):
+        return 0.0
+    if quotient > torch.finfo(torch.float32).max:
+        quotient = largest_tried(threat, features)
+    if threat.input_box is None:
+        return quotient
+    return min(quotient, math.sqrt(features) * (threat.input_box[1] - threat.input_box[0]))
+
+
+def _differing_norms(evidence: LipschitzEvidence, constants: Constants) -> str:
+    """The first recorded norm that is not the one computed again, in words."""
+    computed = {name: (norm.proof, norm.value) for name, norm in constants.layers.items()}
+    recorded = {one.node: (one.proof, one.norm) for one in evidence.layers}
+    if recorded.keys() != computed.keys() or len(recorded) != len(evidence.layers):
+        return f"the record has norms of {', '.join(recorded)}, this network has {', '.join(computed)}"
+    computed["all outputs"], recorded["all outputs"] = ("", constants.output), ("", evidence.lipschitz)
+    for name, (proof, norm) in computed.items():
+        how, said = recorded[name]
+        if how != proof or not (said == norm or abs(said - norm) <= AGREE * norm):
+            return f"the norm of {name} is {norm:.9g} computed again, {said:.9g} in the record"
+    return ""

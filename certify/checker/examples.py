@@ -1,0 +1,151 @@
+"""Adversarial examples measured and executed again, and held against the certificates of the same input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.checker.checked import Checked, Standing
+from certify.checker.fresh import Execution, examined
+from certify.checker.identity import class_claim, confirmed, identity_claims, judged, subject_of
+from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.finding import Finding
+from certify.core.norms import distance_up
+from certify.core.rounding import brief, brief_up
+from certify.core.threat import ThreatModel
+from certify.models.classifier import INVALID, Classifier
+
+__all__ = ["example_claims", "executed_claims"]
+
+SAME: Final = 1e-12
+"""Relative difference of two float64 distances that were summed in another order."""
+
+
+def example_claims(
+    finding: Finding,
+    certificates: Sequence[Certificate],
+    classifier: Classifier,
+    x: Tensor,
+    threat: ThreatModel,
+    *,
+    seed: int = 0,
+) -> list[Checked]:
+    """What a finding says of its example, and whether that contradicts a certificate of the same input and model.
+
+    A finding without an example claims nothing but to be about this input and this model. An example lies in the box,
+    at the stated distance (float64, rounded up), within the stated radius, which is a declared one; and it is executed.
+    A plain classifier must return the stated class there, and not the label. A smoothed one is examined on fresh noise,
+    at the recorded alpha, with the recorded number of samples (at most 10,000) and then with 16 times as many. It is
+    refuted only where they show that the label wins after all, and stays open where they decide nothing.
+
+    A certificate is refuted, under its own name, if the example lies inside its radius and box and another class than
+    the certified one is returned there.
+
+    Args:
+        finding: the record. Complete certificates bring one of their own, :attr:`Certificate.finding`.
+        certificates: those of the same input, by any method.
+        classifier: the classifier, not smoothed.
+        x: the input, (...), on the CPU.
+        threat: the threat model of the run.
+        seed: names the fresh noise. Whoever wrote the records should not have chosen it.
+    """
+    subject, identity = subject_of(finding), identity_claims(finding, classifier, x)
+    if finding.x_adv is None:
+        return identity
+    if not confirmed(identity):
+        return [*identity, Checked(subject, "example", Standing.OPEN, "it is about another input or another model")]
+    if wrong := _misplaced(finding, x, threat):
+        return [*identity, judged(subject, "example", wrong)]
+    executed = _execute(finding, finding.x_adv, classifier, x, seed)
+    against = [
+        judged(subject_of(one), "contradiction", said)
+        for one in certificates
+        if (said := _contradiction(one, finding, x, executed))
+    ]
+    return [*identity, *_stated(finding, x, threat), *executed.claims, *against]
+
+
+def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: ThreatModel) -> list[Checked]:
+    """Place, distance, radius and class of the example of a finding known to be about this input and this model."""
+    if finding.x_adv is None:
+        return []
+    if wrong := _misplaced(finding, x, threat):
+        return [judged(subject_of(finding), "example", wrong)]
+    return [*_stated(finding, x, threat), *_execute(finding, finding.x_adv, classifier, x, 0).claims]
+
+
+def _misplaced(finding: Finding, x: Tensor, threat: ThreatModel) -> str:
+    """Why the example is no input that the adversary may choose, in words; empty if it is one."""
+    example = finding.x_adv
+    assert example is not None
+    if example.shape != tuple(x.shape):
+        return f"it has shape {example.shape}, the input has {tuple(x.shape)}"
+    if not np.isfinite(example).all():
+        return "it contains NaN or infinity"
+    least, most, box = float(example.min()), float(example.max()), threat.input_box
+    if box is not None and not box[0] <= least <= most <= box[1]:
+        return f"its values range from {least} to {most}, outside of the input box {box}"
+    return ""
+
+
+def _stated(finding: Finding, x: Tensor, threat: ThreatModel) -> list[Checked]:
+    """Threat model, distance and radius, as a finding states them."""
+    subject, radius, stated = subject_of(finding), finding.radius or 0.0, finding.distance or 0.0
+    about = {"norm": finding.norm, "radii": finding.radii, "scale": finding.settings.get("scale")}
+    asked = {"norm": threat.norm, "radii": threat.radii, "scale": threat.scale_digest}
+    other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
+    differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
+    distance = _distance(finding, x, threat)
+    apart = not abs(distance - stated) <= SAME * stated  # an infinite one is none
+    said = f"it lies at {threat.measure} distance {brief_up(distance)}, the record says {brief_up(stated)}"
+    declared = radius in threat.radii or radius == stated > threat.largest
+    outside = "" if distance <= radius * (1 + SAME) else f"the example lies outside of radius {radius}"
+    return [
+        judged(subject, "threat model", "; ".join(differing)),
+        judged(subject, "distance", said if apart else ""),
+        judged(subject, "radius", outside or ("" if declared else f"radius {radius} is none of the declared ones")),
+    ]
+
+
+def _distance(finding: Finding, x: Tensor, threat: ThreatModel) -> float:
+    assert finding.x_adv is not None
+    return distance_up(x.numpy(), finding.x_adv, threat.norm, threat.scale_of(x.shape))
+
+
+def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifier, x: Tensor, seed: int) -> Execution:
+    """Ask the model that was attacked about the input and its example."""
+    example, subject, named = torch.from_numpy(x_adv).float(), subject_of(finding), finding.adversarial_prediction
+    if "noise" in finding.settings:
+        return examined(finding, classifier, x, example, seed)
+    returned, wrong = int(classifier.predict(example[None])[0]), ""
+    if returned == INVALID:
+        wrong = "the model returns NaN or infinity there, which is no class"
+    elif returned == finding.label:
+        wrong = f"the model returns the label, class {returned}, there"
+    elif returned != named:
+        wrong = f"the model returns class {returned} there, the record says {named}"
+    claims = [class_claim(subject, finding.prediction, classifier, x), judged(subject, "example", wrong)]
+    return Execution(claims, lambda one: returned not in (one, INVALID))
+
+
+def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, executed: Execution) -> str:
+    """Why an executed example refutes a certificate, in words; empty where it does not."""
+    radius, kept, threat = certificate.radius, certificate.prediction, certificate.threat
+    evidence, settings = certificate.evidence, finding.settings
+    smoothed = (evidence.noise, evidence.sigma) if isinstance(evidence, SmoothingEvidence) else (None, None)
+    certified = (certificate.input_digest, certificate.model_digest, *smoothed)
+    attacked = (finding.input_digest, finding.model_digest, settings.get("noise"), settings.get("sigma"))
+    if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):
+        return ""
+    distance = _distance(finding, x, threat)
+    if distance > radius or not executed.loses(kept):
+        return ""
+    return (
+        f"{finding.attack} has an example at {threat.measure} distance {brief_up(distance)}, where another class than "
+        f"{kept} is returned, inside the radius {brief(radius)} certified by {certificate.method}"
+    )

@@ -1,0 +1,111 @@
+"""What a smoothed classifier returns at an example, examined on fresh noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from torch import Tensor
+
+from certify.attacks.smoothed import Smoothed, label_loses
+from certify.checker.checked import Checked, Standing
+from certify.checker.identity import judged, subject_of
+from certify.core.finding import Finding
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+from certify.smoothing.noise.base import NOISES
+from certify.stats.tails import at_least
+
+__all__ = ["LEVEL", "Execution", "examined"]
+
+LEVEL: Final = 1e-6
+"""What fresh noise refutes, it refutes wrongly with at most this probability."""
+
+MOST: Final = 10_000
+"""Samples of a first examination at most, whatever number a record asks for."""
+
+MORE: Final = 16
+"""So many times more are drawn where the first do not decide: what lay just beyond chance is far beyond it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of executing an example.
+
+    Args:
+        claims: of the finding, and where they stand.
+        loses: whether a class was shown not to be the one returned at the example.
+    """
+
+    claims: list[Checked]
+    loses: Callable[[int], bool]
+
+
+def examined(finding: Finding, classifier: Classifier, x: Tensor, example: Tensor, seed: int) -> Execution:
+    """Draw fresh noise at an input and at its example (...), and hold the votes against what a finding says of both."""
+    subject, label, named = subject_of(finding), finding.label, finding.adversarial_prediction
+    try:
+        target = _target(finding, classifier)
+    except BadInput as problem:
+        return _refuted(subject, str(problem))
+    if named is None or named == label or not {label, named} <= set(range(classifier.num_classes)):
+        return _refuted(subject, f"label {label} and class {named} are not two of {classifier.num_classes} classes")
+    key, alpha = f"check:{seed}:{finding.input_digest}:{finding.attack}", target.alpha
+    at_input = target.votes(x, f"{key}:input")
+    claims = [judged(subject, "prediction", _loser(at_input, finding.prediction))]
+    for part in (target, replace(target, n=MORE * target.n)):
+        votes = part.votes(example, f"{key}:{part.n}")
+        if label_loses(votes, label, alpha):
+            break
+    claims.append(_example(subject, votes, label, named, alpha))
+    claims.append(judged(subject, "label's probability", _too_many(votes, label, finding.p_label_upper)))
+    return Execution(claims, lambda one: 0 <= one < len(votes) and label_loses(votes, one, alpha))
+
+
+def _refuted(subject: str, said: str) -> Execution:
+    return Execution([judged(subject, "example", said)], lambda one: False)
+
+
+def _target(finding: Finding, classifier: Classifier) -> Smoothed:
+    """The smoothed classifier that a finding names.
+
+    Raises:
+        BadInput: where its settings name none.
+    """
+    settings = finding.settings
+    try:
+        noise = NOISES[settings["noise"]](settings["sigma"])
+        return Smoothed(classifier, noise, n=min(MOST, settings["n"]), alpha=settings["alpha"])
+    except (KeyError, TypeError) as problem:
+        raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem
+
+
+def _example(subject: str, votes: list[int], label: int, named: int, alpha: float) -> Checked:
+    """Whether the label loses to the recorded class; refuted only where the opposite is shown."""
+    top, said = max(range(len(votes)), key=votes.__getitem__), _loser(votes, named)
+    if label_loses(votes, label, alpha):
+        return judged(subject, "example", said)
+    if top == label and said:
+        return judged(subject, "example", f"the label, class {label}, is returned there: {said}")
+    few = f"{votes[label]:,} of {sum(votes):,} fresh votes there are for the label, class {label}: that does not decide"
+    return Checked(subject, "example", Standing.OPEN, few)
+
+
+def _loser(votes: list[int], named: int | None) -> str:
+    """Why a recorded class is not the most probable one, in words; empty where votes do not show that."""
+    if named is None or not 0 <= named < len(votes):
+        return f"the record says class {named}, which is none"
+    top = max(range(len(votes)), key=votes.__getitem__)
+    if not label_loses(votes, named, LEVEL):
+        return ""
+    return f"the record says class {named}, which has {votes[named]:,} fresh votes, and class {top} has {votes[top]:,}"
+
+
+def _too_many(votes: list[int], label: int, bound: float | None) -> str:
+    """Why a recorded bound on the label's probability is none, in words."""
+    if bound is None or not 0 <= bound < 0.5:
+        return f"it is bounded by {bound} in the record, which is not below one half"
+    if at_least(votes[label], sum(votes), bound) >= LEVEL:
+        return ""
+    return f"the label has {votes[label]:,} of {sum(votes):,} fresh votes, too many for at most {bound:.4g}"

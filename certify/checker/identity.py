@@ -1,0 +1,82 @@
+"""What every claim is about: one input and one model, by their digests, and the class that the model returns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from certify.checker.checked import Checked, Standing
+from certify.core.certificate import Certificate
+from certify.core.finding import Finding
+from certify.data.dataset import input_digest
+from certify.models.classifier import INVALID, Classifier
+
+__all__ = ["TIE", "class_claim", "confirmed", "identity_claims", "judged", "subject_of", "ties"]
+
+TIE: Final = 1e-5
+"""Two scores this near, relative to the largest, may change places where the same sums are taken in another order."""
+
+
+def subject_of(record: Certificate | Finding) -> str:
+    """How a report names what a claim is about: ``"input 17, smoothing"``."""
+    return f"input {record.index}, {record.method if isinstance(record, Certificate) else record.attack}"
+
+
+def judged(subject: str, claim: str, wrong: str) -> Checked:
+    """Refuted with the sentence that says what is wrong, confirmed where there is none.
+
+    >>> print(judged("input 17, crown", "radius", ""))
+    input 17, crown: radius confirmed
+    """
+    return Checked(subject, claim, Standing.REFUTED if wrong else Standing.CONFIRMED, wrong)
+
+
+def confirmed(claims: list[Checked]) -> bool:
+    """Whether every one of some claims was."""
+    return all(one.standing is Standing.CONFIRMED for one in claims)
+
+
+def identity_claims(record: Certificate | Finding, classifier: Classifier, x: Tensor) -> list[Checked]:
+    """Whether a record is about this input ``x`` (...), and about this classifier."""
+    subject, here = subject_of(record), input_digest(x.numpy())
+    return [
+        judged(subject, "input digest", _differs("input", record.input_digest, here)),
+        judged(subject, "model digest", _differs("model", record.model_digest, classifier.digest)),
+    ]
+
+
+def _differs(what: str, recorded: str, here: str) -> str:
+    if recorded == here:
+        return ""
+    return f"the record is about {what} {recorded[:12] or '(none)'}, this {what} is {here[:12]}"
+
+
+def class_claim(subject: str, prediction: int | None, classifier: Classifier, x: Tensor) -> Checked:
+    """Whether the classifier, executed on ``x`` alone, returns the class that a record names (None: no class).
+
+    Open where the two classes tie within float32 rounding: a batch of another size may have decided it otherwise.
+    """
+    with torch.inference_mode():
+        scores = classifier.scores(x[None])
+    returned = int(classifier.predict(x[None])[0])
+    named = INVALID if prediction is None else prediction
+    if returned == named:
+        return judged(subject, "prediction", "")
+    said = f"the record says {_class(named)}, the model returns {_class(returned)}"
+    if INVALID not in (returned, named) and named < classifier.num_classes:
+        apart = scores[0, returned] - scores[0, named]
+        if bool(apart <= TIE * scores.abs().max()):
+            return Checked(subject, "prediction", Standing.OPEN, f"{said}, and the two tie within rounding")
+    return judged(subject, "prediction", said)
+
+
+def ties(scores: Tensor) -> int:
+    """In how many rows of scores (B, K) the two largest tie within float32 rounding."""
+    best = scores.topk(2, dim=1).values
+    return int((best[:, 0] - best[:, 1] <= TIE * scores.abs().amax(dim=1)).sum())
+
+
+def _class(label: int) -> str:
+    return "no class" if label == INVALID else f"class {label}"

@@ -1,0 +1,90 @@
+"""What each noise law proves, restated from its theorem in ball arithmetic, apart from the code that certifies.
+
+Every function returns a ball that contains the exact value. Nothing is imported from the certifier but the tail of the
+binomial distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from flint import arb
+
+from certify.core.norms import Norm
+
+__all__ = ["LAWS", "Law"]
+
+
+def _nothing(*_: float) -> arb:
+    return arb(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A noise law's theorem.
+
+    Args:
+        norms: the norms in which the radius is a theorem.
+        radius: (sigma, q, rival) to the radius: q bounds the probability of missing the class, rival that of every
+            other class, and q + rival < 1.
+        slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
+        off: (sigma) to the total variation distance of one drawn coordinate from the law.
+    """
+
+    norms: tuple[Norm, ...]
+    radius: Callable[[float, arb, arb], arb]
+    slack: Callable[[int], arb] = _nothing
+    off: Callable[[float], arb] = _nothing
+
+
+def _cohen(sigma: float, q: arb, rival: arb) -> arb:
+    """sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with p_A = 1 - q and p_B = rival (Cohen et al. 2019, Theorem 1)."""
+    return sigma * ((2 * q).erfcinv() + (2 * rival).erfcinv()) / arb(2).sqrt()
+
+
+def _gaussian(sigma: float, q: arb, rival: arb) -> arb:
+    """Cohen's radius for the smaller of sigma and the float32 by which draws are scaled."""
+    return _cohen(min(sigma, float(np.float32(sigma))), q, rival)
+
+
+def _laplace(sigma: float, q: arb, rival: arb) -> arb:
+    """b max{-log(1 - p_A + p_B), log(p_A / p_B) / 2} (Teng et al. 2020) for b = sigma / sqrt(2), drawn in float32."""
+    b = float(np.float32(sigma / math.sqrt(2.0)))
+    return b * (-(q + rival).log()).max(((1 - q) / rival).log() / 2)
+
+
+def _uniform(sigma: float, q: arb, rival: arb) -> arb:
+    """lambda (p_A - p_B) (Lee et al. 2019; Yang et al. 2020) for lambda = sqrt(3) sigma, drawn in float32."""
+    return float(np.float32(sigma * math.sqrt(3.0))) * (1 - q - rival)
+
+
+def _to_grid(dimensions: int) -> arb:
+    """The l2 distance from an input whose features lie within 2^-23 of some k/255 to that grid point."""
+    return arb(dimensions).sqrt() / 2**23
+
+
+@lru_cache(maxsize=32)
+def _grid_off(sigma: float) -> arb:
+    """What rounding the 510 thresholds P[K <= k] to multiples of 2^-62 costs: at most the sum of their errors.
+
+    K counts steps of 1/255: P[K <= k] = Phi((k + 1/2) / (255 sigma)).
+    """
+    off = arb(0)
+    for k in range(-255, 255):
+        exact = 2**62 * (-(k + arb(0.5)) / (255 * arb(sigma)) / arb(2).sqrt()).erfc() / 2
+        off += abs(exact - (exact + 0.5).mid().floor())
+    return off / 2**62
+
+
+LAWS: Final[Mapping[str, Law]] = {
+    "gaussian": Law(("l2",), _gaussian),
+    "gaussian-grid": Law(("l2",), _cohen, _to_grid, _grid_off),
+    "laplace": Law(("l1",), _laplace),
+    "uniform": Law(("l1",), _uniform),
+}
+"""By the registered name. What is not listed is not confirmed."""

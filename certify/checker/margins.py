@@ -1,0 +1,70 @@
+"""Margins of bound propagation, by one pass in float64 with error terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from certify.bounds.graph import Graph
+from certify.bounds.radii.recheck import rechecked_margins
+from certify.checker.checked import Checked
+from certify.checker.identity import judged, subject_of
+from certify.core.certificate import BoundEvidence, Certificate
+from certify.core.rounding import brief_up
+
+__all__ = ["AGREE", "differing", "largest_score", "margin_claims"]
+
+AGREE: Final = 1e-9
+"""How near recorded numbers are to those derived again, relative to the largest score: float64 sums that were taken in
+another order. A radius that is changed by more moves the margins by more."""
+
+
+def margin_claims(
+    certificate: Certificate, evidence: BoundEvidence, kept: int, radius: float, graph: Graph, x: Tensor
+) -> list[Checked]:
+    """Whether the margins of class ``kept`` at a radius are the recorded ones, and positive.
+
+    Raises:
+        BadInput: for evidence of another network.
+        ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
+    """
+    subject, threat = subject_of(certificate), certificate.threat
+    box = f"the margins were bounded in {evidence.input_box}, the threat model says {threat.input_box}"
+    derived = rechecked_margins(graph, x, kept, threat, radius, evidence)
+    allowed = AGREE * largest_score(graph, x)
+    return [
+        judged(subject, "input box", "" if evidence.input_box == threat.input_box else box),
+        judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed)),
+        judged(subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}")),
+    ]
+
+
+def differing(what: str, kept: int, recorded: Sequence[float], derived: Sequence[float], allowed: float) -> str:
+    """The first of some recorded numbers, one for each other class, that is not the one derived again, in words."""
+    if len(recorded) != len(derived):
+        return f"the record has {len(recorded)} {what}s, this network has {len(derived)}"
+    for row, (said, found) in enumerate(zip(recorded, derived, strict=True)):
+        if not (said == found or abs(said - found) <= allowed):
+            return f"the {what} over class {_other(kept, row)} is {found:.9g} derived again, {said:.9g} in the record"
+    return ""
+
+
+def largest_score(graph: Graph, x: Tensor) -> float:
+    """The largest absolute score of a network at an input (...), in float64."""
+    return float(graph.to(torch.float64).forward(x[None].double()).abs().max())
+
+
+def _not_positive(margins: Sequence[float], kept: int, where: str) -> str:
+    """The first margin that is not shown to be positive, in words: NaN is not."""
+    weak = next((row for row, margin in enumerate(margins) if not margin > 0), None)
+    if weak is None:
+        return ""
+    return f"{where}, class {kept} is not proven to stay above class {_other(kept, weak)}: margin {margins[weak]:.3g}"
+
+
+def _other(kept: int, row: int) -> int:
+    """The class of a row of the margins, which leave out the class itself."""
+    return row if row < kept else row + 1

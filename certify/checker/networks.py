@@ -1,0 +1,123 @@
+"""Claims about the network itself, derived again: bounds, Lipschitz constants and proofs, with no search believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from certify.bounds.graph import Graph
+from certify.bounds.memory import NoRoom
+from certify.certifiers.deterministic import graph_of
+from certify.checker.brackets import bracket_claim, proof_claims
+from certify.checker.checked import Checked, Standing
+from certify.checker.constants import quotient_claims
+from certify.checker.examples import executed_claims
+from certify.checker.identity import class_claim, confirmed, identity_claims, judged, subject_of
+from certify.checker.margins import margin_claims
+from certify.core.certificate import BoundEvidence, Certificate, CompleteEvidence, LipschitzEvidence, SmoothingEvidence
+from certify.core.rounding import brief
+from certify.core.verdict import Verdict
+from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
+from certify.models.classifier import Classifier
+
+__all__ = ["network_claims"]
+
+
+def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+    """What a certificate says of one input and one network.
+
+    Every certificate names its input and its model by digest. Of a smoothed classifier that is all that is looked at
+    here, with the number of features: what it returns, :func:`~certify.checker.replay.replay_claims` samples. Of proofs
+    about the network itself, the class is what the network returns, and the radius follows again:
+
+    * bounds: one pass in float64 with error terms, by the recorded method and planes. All margins over other classes
+      are positive at the recorded radius, and they are the recorded margins. So a radius that was made smaller is found
+      too, although it is true: the margins are those of another radius.
+    * Lipschitz: norms, constants and margins are computed again, and the radius is their quotient.
+    * complete: the proof is replayed leaf by leaf, the example is measured and executed, and the two are as near to
+      each other as the record says.
+
+    What is no number is not confirmed. A claim is open where an operator has no rule here, or memory is short; it is
+    refuted where the evidence does not fit this network.
+
+    Args:
+        certificate: the record.
+        classifier: the classifier, not smoothed.
+        x: the input, (...), on the CPU.
+
+    >>> import certify
+    >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
+    >>> [one] = certify.bound(clf, [[0.9, 0.1]], threat=certify.ThreatModel("linf", (0.0, 0.01)))
+    >>> print(network_claims(one, clf, torch.tensor([0.9, 0.1]))[-1])
+    input 0, crown: radius confirmed
+    """
+    subject, identity = subject_of(certificate), identity_claims(certificate, classifier, x)
+    if not confirmed(identity):
+        return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
+    evidence = certificate.evidence
+    if isinstance(evidence, SmoothingEvidence):
+        said = f"the record says {evidence.dimensions}, the input has {x.numel()}"
+        return [*identity, judged(subject, "features", "" if evidence.dimensions == x.numel() else said)]
+    if certificate.guarantee.kind != "deterministic" or certificate.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED):
+        return identity
+    claims = [*identity, class_claim(subject, certificate.prediction, classifier, x)]
+    if certificate.verdict is Verdict.FALSIFIED:
+        claims.append(_falsified(certificate))
+    if isinstance(evidence, CompleteEvidence):
+        claims.append(bracket_claim(certificate, evidence))
+        if certificate.finding is not None:
+            claims += executed_claims(certificate.finding, classifier, x, certificate.threat)
+    derive = _derivation(certificate)
+    if derive is None:
+        return claims
+    if certificate.prediction not in range(classifier.num_classes):
+        return [*claims, judged(subject, "radius", f"class {certificate.prediction} is none of the model's")]
+    return claims + _derived(derive, subject, classifier, x)
+
+
+Derivation = Callable[[Graph, Tensor], list[Checked]]
+
+
+def _derivation(certificate: Certificate) -> Derivation | None:
+    """How the radius is derived again; None where none is claimed."""
+    evidence, kept, radius = certificate.evidence, certificate.prediction, certificate.radius
+    if isinstance(evidence, CompleteEvidence):
+        radius = evidence.certified  # of the bracket, also where it is below the smallest declared radius
+    if kept is None or radius is None:
+        return None
+    if isinstance(evidence, BoundEvidence):
+        return partial(margin_claims, certificate, evidence, kept, radius)
+    if isinstance(evidence, LipschitzEvidence):
+        return partial(quotient_claims, certificate, evidence, kept, radius)
+    if isinstance(evidence, CompleteEvidence):
+        return partial(proof_claims, certificate, evidence, kept, radius)
+    return None
+
+
+def _derived(derive: Derivation, subject: str, classifier: Classifier, x: Tensor) -> list[Checked]:
+    """The claims of a derivation, or what stands in its way."""
+    try:
+        graph = graph_of(classifier, tuple(x.shape))
+    except ModelError as problem:  # a function, or an operator without a rule
+        return [Checked(subject, "radius", Standing.OPEN, str(problem))]
+    try:
+        with torch.no_grad():
+            return derive(graph, x.to(classifier.device))
+    except (NoRoom, UnsupportedOperator) as problem:
+        return [Checked(subject, "radius", Standing.OPEN, str(problem))]
+    except (BadInput, ModelError) as problem:
+        return [judged(subject, "radius", str(problem))]
+    except (MemoryError, RuntimeError) as problem:  # what torch raises where memory is short
+        return [Checked(subject, "radius", Standing.OPEN, one_line(problem))]
+
+
+def _falsified(certificate: Certificate) -> Checked:
+    """What a verdict of falsified rests on: another class than the label, or an example near enough."""
+    evidence, least = certificate.evidence, certificate.threat.radii[0]
+    another = certificate.prediction is not None and certificate.label not in (None, certificate.prediction)
+    near = isinstance(evidence, CompleteEvidence) and evidence.falsified is not None and evidence.falsified <= least
+    said = f"the class is not another one than the label, and no example lies within radius {brief(least)}"
+    return judged(subject_of(certificate), "verdict", "" if another or near else said)

@@ -1,0 +1,82 @@
+"""What a check found: every claim, counted and named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from certify.checker.checked import Checked, Standing
+
+__all__ = ["UNDERIVABLE", "Outcome"]
+
+UNDERIVABLE: Final = frozenset({"published radius", "failed computation"})
+"""Claims that nobody can derive: a log holds no counts, and a computation that failed left nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The standing of every claim of a run, or of some certificates. True only if all of them are confirmed.
+
+    Args:
+        claims: one entry each.
+        head: model, data, threat model and methods, as name and text.
+        statement: what the confirmed claims prove, and what they do not.
+
+    >>> radius = Checked("input 3, ibp", "radius", Standing.CONFIRMED)
+    >>> label = Checked("input 3", "label", Standing.OPEN)
+    >>> bool(Outcome((radius,))), bool(Outcome((radius, label))), Outcome((radius, label)).complete
+    (True, False, False)
+    """
+
+    claims: tuple[Checked, ...]
+    head: Mapping[str, str] = field(default_factory=dict)
+    statement: str = ""
+
+    @property
+    def refuted(self) -> tuple[Checked, ...]:
+        """The claims that are false, or not what their evidence shows."""
+        return tuple(one for one in self.claims if one.standing is Standing.REFUTED)
+
+    @property
+    def open(self) -> tuple[Checked, ...]:
+        """The claims that could not be derived again."""
+        return tuple(one for one in self.claims if one.standing is Standing.OPEN)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether there are claims, and every one was derived again."""
+        return bool(self.claims) and all(one.standing is Standing.CONFIRMED for one in self.claims)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left that somebody with model and data at hand could derive."""
+        return all(one.claim in UNDERIVABLE for one in self.open)
+
+    @property
+    def counts(self) -> dict[str, dict[Standing, int]]:
+        """How many claims of each kind stand where, in the order in which the kinds first appear."""
+        found = Counter((one.claim, one.standing) for one in self.claims)
+        return {claim: {standing: found[claim, standing] for standing in Standing} for claim, _ in found}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: counts of all claims; those that are not confirmed one by one."""
+
+        def told(claims: tuple[Checked, ...]) -> list[dict[str, str]]:
+            return [{"subject": one.subject, "claim": one.claim, "said": one.said} for one in claims]
+
+        return {
+            "confirmed": self.confirmed,
+            "complete": self.complete,
+            "head": dict(self.head),
+            "counts": {
+                claim: {standing.value: count for standing, count in row.items()} for claim, row in self.counts.items()
+            },
+            "refuted": told(self.refuted),
+            "not_checked": told(self.open),
+            "statement": self.statement,
+        }
+
+    def __bool__(self) -> bool:
+        return self.confirmed

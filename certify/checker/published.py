@@ -1,0 +1,115 @@
+"""Radii that were read from a log: they cannot be derived, because a log holds no counts; they can contradict it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from certify.checker.checked import Checked, Standing
+from certify.core.certificate import Certificate, PublishedEvidence
+from certify.core.printed import Printed, Printing
+from certify.core.rounding import round_down
+from certify.core.verdict import Verdict
+from certify.stats.ladder import fit, largest, top_rung
+
+__all__ = ["published_claims"]
+
+ROUNDING: Final = 1e-9
+"""Room, relative, for the ordinary floats in which the end of the ladder is computed."""
+
+STRAYS: Final = 0.1
+"""The share of the largest radii that may miss the ladder before the ladder is doubted instead of the radii."""
+
+
+def published_claims(certificates: Sequence[Certificate], *, whole: bool = True) -> list[Checked]:
+    """What the records of a log's lines say about themselves and each other.
+
+    ``printed``: the radius is the number that the log prints, and ``lowest`` the least that prints so.
+    ``published radius``: open at best. It is refuted where n samples at this alpha and sigma cannot certify it, or
+    where the largest radii lie on the ladder of these three and this one does not.
+
+    Args:
+        certificates: with published evidence.
+        whole: whether these are all lines of their files, which then show how many digits were printed.
+    """
+    printings = _printings(certificates)
+    read = [printings[evidence.source_digest].read(text) for _, evidence, text in _radii(certificates)]
+    strays = {evidence.printed for group in _strays(certificates, read) for evidence in group}
+    claims = []
+    for certificate in certificates:
+        evidence = certificate.evidence
+        assert isinstance(evidence, PublishedEvidence)
+        subject = f"input {certificate.index}, {certificate.method}"
+        printed = _misprinted(certificate, evidence, printings.get(evidence.source_digest), whole=whole)
+        fault = _impossible(certificate, evidence)
+        if not fault and certificate.radius is not None and evidence.printed in strays:
+            fault = f"{evidence.printed} is no rung of the ladder of radii that the others lie on"
+        said = f"read from line {evidence.line} of {evidence.source}: a log holds no counts to derive it from"
+        claims.append(Checked(subject, "printed", Standing.REFUTED if printed else Standing.CONFIRMED, printed))
+        claims.append(Checked(subject, "published radius", Standing.REFUTED if fault else Standing.OPEN, fault or said))
+    return claims
+
+
+def _radii(certificates: Iterable[Certificate]) -> Iterable[tuple[Certificate, PublishedEvidence, str]]:
+    """The certificates whose log prints a number, and that number."""
+    for certificate in certificates:
+        evidence = certificate.evidence
+        if isinstance(evidence, PublishedEvidence) and certificate.radius is not None:
+            yield certificate, evidence, evidence.printed if _number(evidence.printed) else "0"
+
+
+def _number(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf") and not text.strip("0123456789.eE+-")
+    except ValueError:
+        return False
+
+
+def _printings(certificates: Sequence[Certificate]) -> Mapping[str, Printing]:
+    """How each file rounds."""
+    texts: dict[str, list[str]] = {}
+    for _, evidence, text in _radii(certificates):
+        texts.setdefault(evidence.source_digest, []).append(text)
+    return {file: Printing.of(printed) for file, printed in texts.items()}
+
+
+def _strays(certificates: Sequence[Certificate], read: Sequence[Printed]) -> Iterable[list[PublishedEvidence]]:
+    """Radii beside the ladder of (n, alpha, sigma), where nearly all of the largest lie on it."""
+    rows: dict[tuple[int, float, float], list[tuple[PublishedEvidence, Printed]]] = {}
+    for (certificate, evidence, _), printed in zip(_radii(certificates), read, strict=True):
+        if certificate.alpha is not None:
+            rows.setdefault((evidence.n, certificate.alpha, evidence.sigma), []).append((evidence, printed))
+    for (n, alpha, sigma), group in rows.items():
+        found = fit(largest(printed for _, printed in group), n, alpha, sigma)
+        if found.reached and 0 < len(found.missing) <= STRAYS * found.compared:
+            yield [evidence for evidence, printed in group if printed.text in found.missing]
+
+
+def _misprinted(
+    certificate: Certificate, evidence: PublishedEvidence, printing: Printing | None, *, whole: bool
+) -> str:
+    stated = certificate.radius
+    if stated is None or printing is None:
+        return "" if evidence.lowest == 0 else f"nothing is certified, yet lowest is {evidence.lowest!r}"
+    if not _number(evidence.printed):
+        return f"{evidence.printed!r} is no radius"
+    expected = printing.read(evidence.printed)
+    if stated != expected.value:
+        return f"{stated!r} is stated, the log prints {evidence.printed}"
+    if evidence.lowest == expected.lowest or (not whole and expected.lowest < evidence.lowest < stated):
+        return ""
+    return f"{expected.lowest!r} is the least that prints as {evidence.printed}, not {evidence.lowest!r}"
+
+
+def _impossible(certificate: Certificate, evidence: PublishedEvidence) -> str:
+    if certificate.verdict not in (Verdict.CERTIFIED, Verdict.ABSTAIN):
+        return f"a line of a log is certified or abstained, not {certificate.verdict}"
+    if certificate.radius is None or certificate.alpha is None:
+        return ""
+    top = top_rung(evidence.n, certificate.alpha, evidence.sigma)
+    if evidence.lowest > top * (1 + ROUNDING):
+        return (
+            f"{evidence.printed} is above {round_down(top)}, the largest that sigma={evidence.sigma:g}, "
+            f"n={evidence.n:,} and alpha={certificate.alpha:g} can certify"
+        )
+    return ""

@@ -1,0 +1,187 @@
+"""The records of a run as a whole: each is there once, under its own key, and all of them together are the data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from certify.checker.checked import Checked, Standing
+from certify.core.certificate import Certificate
+from certify.core.digests import data_digest
+from certify.core.finding import Finding
+from certify.core.reported import Reported
+from certify.core.rounding import to_hex
+from certify.errors import CertifyError, one_line
+
+__all__ = ["Stored", "presence_claims", "read_rows"]
+
+R = TypeVar("R", Certificate, Finding, Reported)
+
+
+class Stored(NamedTuple):
+    """What a table holds, and which of its rows are not what they say."""
+
+    records: list[Any]
+    claims: list[Checked]
+
+
+def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> Stored:
+    """Records from the rows of a table: those that cannot be, or stand under a key not theirs, are named.
+
+    Args:
+        rows: column names to values, as stored.
+        of: what the rows hold.
+        digest: of the run's settings, under which all rows stand.
+    """
+    records, claims, others = [], [], Counter[str]()
+    for row in rows:
+        subject = f"input {row.get('position')}, {row.get('method') or row.get('attack') or row.get('source')}"
+        try:
+            given = json.loads(row["record"])
+            record = of.from_dict(given)
+            fault = _another_key(row, record, given)
+        except (CertifyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+            claims.append(Checked(subject, "record", Standing.REFUTED, _said(problem)))
+            continue
+        records.append(record)
+        claims.append(Checked(subject, "record", Standing.REFUTED if fault else Standing.CONFIRMED, fault))
+        if row.get("settings") != digest:
+            others[subject] += 1
+    if others and len(others) == len(records):
+        said = f"all {len(records)} records were made under other settings than manifest.json states"
+        claims.append(Checked("manifest", "settings digest", Standing.REFUTED, said))
+    elif others:
+        said = "the record was made under other settings than manifest.json states"
+        claims += [Checked(subject, "settings digest", Standing.REFUTED, said) for subject in others]
+    return Stored(records, claims)
+
+
+def _said(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, CertifyError) else f"it cannot be read ({one_line(problem)})"
+
+
+def _another_key(row: Mapping[str, Any], record: Certificate | Finding | Reported, given: object) -> str:
+    """Why a row's columns, or fields of its text that are repeated there, are not the record's own."""
+    stated: dict[str, object] = {"position": record.index}
+    if isinstance(record, Certificate):
+        stated |= {"method": record.method, "verdict": record.verdict.value}
+    elif isinstance(record, Finding):
+        stated["attack"] = record.attack
+    else:
+        stated |= {"source": record.source_digest, "radius": to_hex(record.radius)}
+    for name, value in stated.items():
+        if row[name] != value:
+            return f"its row says {name} {row[name]!r}, the record says {value!r}"
+    field = next(_unlike(given, json.loads(json.dumps(record.to_dict())), ""), None)
+    return "" if field is None else f"{field} does not follow from the rest of the record"
+
+
+def _unlike(given: object, derived: object, name: str) -> Iterator[str]:
+    """Fields of a record's text that it would not write itself; older records may lack some."""
+    if isinstance(given, dict) and isinstance(derived, dict):
+        for key, value in given.items():
+            if key in derived:
+                yield from _unlike(value, derived[key], f"{name}.{key}" if name else key)
+            else:
+                yield f"{name}.{key}" if name else key
+    elif given != derived:
+        yield name
+
+
+def presence_claims(
+    certificates: Sequence[Certificate], findings: Sequence[Finding], settings: Mapping[str, Any]
+) -> list[Checked]:
+    """Whether every input of a run is there exactly once for each method and the attack, and is the same everywhere.
+
+    ``inputs`` for each method: none is missing, repeated or too many. Where some are missing because the run is not
+    finished, or nobody can tell, that is open. ``data digest`` for each method: the positions, labels and digests of
+    a whole run give the digest that pins its data. ``label`` and ``input digest``: two records of one input agree.
+    """
+    groups: dict[str, list[Certificate | Finding]] = {one["method"]: [] for one in settings["certifiers"]}
+    for certificate in certificates:
+        groups.setdefault(certificate.method, []).append(certificate)
+    if settings["attack"] is not None:
+        groups[f"{settings['attack']['attack']} (attack)"] = list(findings)
+    present = {name: Counter(record.index for record in records) for name, records in groups.items()}
+    known = _known(set().union(*present.values()), settings)
+    claims: list[Checked] = []
+    for place, (name, counts) in enumerate(present.items()):
+        begun = any(list(present.values())[place + 1 :])
+        found = [*_repeated(name, counts), *_missing(name, counts, known, settings, begun=begun)]
+        claims += found or [Checked(f"records, {name}", "inputs", Standing.CONFIRMED)]
+        claims.append(_data_digest(name, groups[name], settings, whole=not found))
+    return claims + _disagreements([*certificates, *findings])
+
+
+def _known(seen: set[int], settings: Mapping[str, Any]) -> set[int]:
+    """The positions that are certain to belong to the run."""
+    whole = settings["inputs"] == settings["data"]["of"]
+    return set(range(settings["inputs"])) if whole and all(0 <= one < settings["inputs"] for one in seen) else seen
+
+
+def _repeated(name: str, counts: Counter[int]) -> Iterator[Checked]:
+    for index, times in sorted(counts.items()):
+        if times > 1:
+            yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, f"there are {times} records of it")
+
+
+def _missing(
+    name: str, counts: Counter[int], known: set[int], settings: Mapping[str, Any], *, begun: bool
+) -> Iterator[Checked]:
+    """Missing and surplus inputs. Methods run one after another, each by ascending position, attacks last.
+
+    Args:
+        begun: whether a later method or the attack has begun, so that this one had finished.
+    """
+    asked, there, last = settings["inputs"], len(counts), max(counts, default=-1)
+    if there > asked:
+        yield Checked(f"records, {name}", "inputs", Standing.REFUTED, f"{there} inputs, the run asks for {asked}")
+    missing = sorted(known - counts.keys()) if len(known) <= asked else []
+    dropped = [index for index in missing if begun or index < last]
+    for index in dropped:
+        said = "no record, though later ones were made: it was dropped, or unfinished shards were merged"
+        yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, said)
+    if (rest := asked - there - len(dropped)) > 0:
+        said = f"{rest} of {asked} inputs have no record: the run is unfinished, or the last ones were dropped"
+        yield Checked(f"records, {name}", "inputs", Standing.REFUTED if begun else Standing.OPEN, said)
+
+
+def _data_digest(
+    name: str, records: Sequence[Certificate | Finding], settings: Mapping[str, Any], *, whole: bool
+) -> Checked:
+    subject, claim, pinned = f"records, {name}", "data digest", str(settings["data"]["digest"])
+    if pinned.startswith("published:"):
+        same = pinned == settings["model"]["digest"]
+        said = "" if same else f"the manifest names two logs, {pinned} and {settings['model']['digest']}"
+        return Checked(subject, claim, Standing.CONFIRMED if same else Standing.REFUTED, said)
+    if not whole or settings["inputs"] != settings["data"]["inputs"]:
+        said = "it is that of the whole run, and not every input is here once"
+        if settings["shard"] != [0, 1]:
+            said = f"these are the records of shard {settings['shard'][0]}/{settings['shard'][1]}: merge all shards"
+        return Checked(subject, claim, Standing.OPEN, said)
+    rows = [(one.index, -1 if one.label is None else one.label, one.input_digest) for one in records]
+    if (found := data_digest(rows)) == pinned:
+        return Checked(subject, claim, Standing.CONFIRMED)
+    said = f"labels and input digests give {found[:12]}, the run is about {pinned[:12]}: one of them was changed"
+    return Checked(subject, claim, Standing.REFUTED, said)
+
+
+def _disagreements(records: Sequence[Certificate | Finding]) -> list[Checked]:
+    """Records of one input that name two labels or digests; nobody can tell from them which one was changed."""
+    by_input: dict[int, list[Certificate | Finding]] = {}
+    for record in records:
+        by_input.setdefault(record.index, []).append(record)
+    of: dict[str, Callable[[Certificate | Finding], object]] = {
+        "label": lambda record: record.label,
+        "input digest": lambda record: record.input_digest,
+    }
+    claims = []
+    for index, several in sorted(by_input.items()):
+        for claim, value in of.items():
+            values = [value(record) for record in several]
+            if len({*values}) > 1:
+                said = f"its records do not agree: {' and '.join(sorted({str(one)[:20] for one in values}))}"
+                claims.append(Checked(f"input {index}", claim, Standing.REFUTED, said))
+    return claims

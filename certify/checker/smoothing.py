@@ -1,0 +1,237 @@
+"""A smoothing certificate, derived again from its counts.
+
+The probability of missing the class is bounded by Clopper and Pearson, each look at its own share of alpha, and the
+noise law turns the bound into a radius. The certifier searches for both numbers; here they are only put to the test:
+the tail of the binomial distribution at the bound, and the theorem at the radius, each as a ball that contains the
+exact value. A number that is smaller than the one derived, by more than rounding, is named as well: it is not what the
+evidence shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final
+
+from flint import arb
+from scipy import special
+
+from certify.checker.checked import Checked, Standing
+from certify.checker.laws import LAWS, Law
+from certify.core.certificate import Certificate, Look, SmoothingEvidence
+from certify.core.rounding import round_down
+from certify.core.verdict import Verdict
+from certify.stats.balls import binomial_tail, working_precision
+from certify.stats.binomial import clopper_pearson_upper
+
+__all__ = ["smoothing_claims"]
+
+BITS: Final = 128
+
+NEAR: Final = arb(1e-6)
+"""How far, relatively, a tail may lie below its alpha, or a payment above what is due. A bound that was rounded to the
+sound side puts its tail within 1e-7 at a billion samples."""
+
+CLOSE: Final = 1e-9
+"""How far a radius may lie below the derived one, in units of sigma."""
+
+
+def smoothing_claims(certificate: Certificate) -> list[Checked]:
+    """Every claim of a certificate with smoothing evidence, from the certificate alone (Cohen et al. 2019).
+
+    Args:
+        certificate: certified or not.
+
+    Returns:
+        One outcome each for ``alpha``, ``counts``, ``prediction``, ``confidence bound``, ``noise``, ``radius`` and
+        ``verdict``. What needs the theorem of a law that is not known here is open.
+    """
+    evidence = certificate.evidence
+    assert isinstance(evidence, SmoothingEvidence)
+    subject = f"input {certificate.index}, {certificate.method}"
+
+    def outcome(claim: str, fault: str) -> Checked:
+        return Checked(subject, claim, Standing.REFUTED if fault else Standing.CONFIRMED, fault)
+
+    q, rival, bound = _bound(evidence, _label(certificate, evidence))
+    claims = [
+        outcome("alpha", _alpha(certificate, evidence)),
+        outcome("counts", _counts(certificate, evidence)),
+        outcome("confidence bound", bound),
+    ]
+    law = LAWS.get(evidence.noise)
+    if law is None:
+        said = f"no theorem of {evidence.noise!r} noise is known here"
+        return claims + [Checked(subject, one, Standing.OPEN, said) for one in _OF_THE_LAW]
+    with working_precision(BITS):
+        radius = _derived(law, evidence, q, rival)
+        return claims + [outcome(one, check(certificate, evidence, law, radius)) for one, check in _OF_THE_LAW.items()]
+
+
+def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
+    """All looks of the schedule, taken or not, and the draws are paid for out of the alpha claimed. Exact."""
+    parts = [evidence.draws_alpha, *(look.alpha for look in evidence.looks), *(alpha for _, alpha in evidence.later)]
+    if not all(0 <= part < 1 for part in (*parts, evidence.rival_share)):
+        return "a share of alpha is no number in [0, 1)"
+    spent, claimed = sum(map(Fraction, parts)), certificate.alpha
+    if claimed is None or spent > Fraction(claimed):
+        return f"looks and draws spend {float(spent):.9g}, the certificate claims {claimed}"
+    return ""
+
+
+def _counts(certificate: Certificate, evidence: SmoothingEvidence) -> str:
+    """Votes only accumulate from look to look, all samples are accounted for, and the class was named as stated."""
+    for before, after in pairwise(evidence.looks):
+        if after.invalid < before.invalid or any(after.counts.get(c, 0) < k for c, k in before.counts.items()):
+            return f"a class has fewer votes after {after.n} samples than after {before.n}"
+    if (evidence.chosen_by == "draws") != (evidence.selection is not None):
+        return f"a class chosen by {evidence.chosen_by} and separate draws do not go together"
+    if evidence.chosen_by == "votes" and len(evidence.looks) + len(evidence.later) > 1:
+        return "a class chosen by the votes that are counted allows one look only"
+    drawn = evidence.looks[-1].n + (0 if evidence.selection is None else evidence.selection.n)
+    if certificate.forward_passes != drawn:
+        return f"{drawn} samples are counted, {certificate.forward_passes} were sent through the model"
+    return ""
+
+
+def _label(certificate: Certificate, evidence: SmoothingEvidence) -> int | None:
+    """The class whose votes are counted: fixed before the votes, or paid for with half of alpha."""
+    if evidence.chosen_by == "label":
+        return certificate.label
+    return _top(evidence.looks[-1] if evidence.selection is None else evidence.selection)
+
+
+def _top(look: Look) -> int | None:
+    """The class with the most votes, the first of them in a tie."""
+    return max(look.counts, key=lambda label: (look.counts[label], -label), default=None)
+
+
+def _bound(evidence: SmoothingEvidence, label: int | None) -> tuple[float, float, str]:
+    """What the best look shows about missing the class and about its rivals; and what is wrong with what is stated."""
+    best = min(evidence.looks, key=lambda look: _guess(_misses(look, label), look.n, look.alpha))
+    misses, share, halved = _misses(best, label), evidence.rival_share, evidence.chosen_by == "votes"
+    q, rival, fault = evidence.q_upper, evidence.rival_upper, ""
+    if not _is_bound(q, misses, best.n, best.alpha, 0.5 if halved else 1.0, 0.0 if halved else share):
+        found = _upper(misses, best.n, best.alpha * (0.5 if halved else 1 - share))
+        fault = f"{misses} misses in {best.n} samples bound their probability to {found:.9g}, not {q:.9g}"
+        q = found
+    if not share:
+        apart = f"rivals are bounded by {evidence.q_upper:.9g} as misses are, not by {rival:.9g}"
+        return q, q, fault or ("" if rival == evidence.q_upper else apart)
+    most = max([best.invalid, *(count for other, count in best.counts.items() if other != label)])
+    if not (rival <= q and _is_bound(rival, most, best.n, best.alpha, share, 0.0)):
+        found = min(q, _upper(most, best.n, best.alpha * share))
+        if rival != found:
+            fault = fault or f"{most} of {best.n} votes for a rival bound it to {found:.9g}, not {rival:.9g}"
+        rival = found
+    return q, rival, fault
+
+
+def _misses(look: Look, label: int | None) -> int:
+    return look.n - (0 if label is None else look.counts.get(label, 0))
+
+
+def _guess(misses: int, n: int, alpha: float) -> float:
+    """Which look is best, in ordinary floats: whichever it is, its bound is put to the test."""
+    return float(special.betainccinv(misses + 1, n - misses, alpha)) if misses < n and 0 < alpha < 1 else 1.0
+
+
+def _upper(k: int, n: int, alpha: float) -> float:
+    """What should have been stated, for the message."""
+    return clopper_pearson_upper(k, n, alpha) if 0 < alpha < 1 else 1.0
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float) -> bool:
+    """Whether ``q`` is the upper confidence bound after k of n at level alpha (share - less) (Clopper, Pearson 1934).
+
+    That is, P[Binomial(n, q) <= k] is at most the level, and not less by more than rounding.
+    """
+    with working_precision(BITS):
+        level = arb(alpha) * (arb(share) - arb(less))
+        if k == n or not level > 0:
+            return q == 1.0
+        if not 0 < q < 1:
+            return False
+        tail, _ = binomial_tail(n - k, n, 1 - arb(q), arb(q))
+        return bool(tail <= level) and bool(tail >= level * (1 - NEAR))
+
+
+def _derived(law: Law, evidence: SmoothingEvidence, q: float, rival: float) -> arb | None:
+    """The radius that the theorem gives, less the slack; None where the class is not shown to win."""
+    if not arb(q) + arb(rival) < 1:
+        return None
+    radius = law.radius(evidence.sigma, arb(q), arb(rival)) - arb(evidence.slack)
+    return radius if radius >= -CLOSE * evidence.sigma else None
+
+
+def _prediction(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+    """The class named is the one counted; a label that is not proven gives way to the class with most votes."""
+    allowed = [_label(certificate, evidence)]
+    if evidence.chosen_by == "label" and (radius is None or radius <= CLOSE * evidence.sigma):
+        allowed = [_top(evidence.looks[-1])] if radius is None else [*allowed, _top(evidence.looks[-1])]
+    if certificate.prediction in allowed:
+        return ""
+    return f"class {certificate.prediction} is named, the evidence names {allowed[0]}"
+
+
+def _noise(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+    """The law has a theorem in this norm, and whatever sets the draws apart from it is paid for."""
+    if certificate.norm not in law.norms:
+        return f"{evidence.noise} noise has no theorem in {certificate.norm}"
+    off = evidence.n_most * evidence.dimensions * law.off(evidence.sigma)
+    for name, paid, due in (
+        ("slack", evidence.slack, law.slack(evidence.dimensions)),
+        ("share of alpha for the draws", evidence.draws_alpha, off),
+    ):
+        if not due <= paid <= due * (1 + NEAR):
+            return f"the {name} is {paid:.9g}, due is {float(due.mid()):.9g}"
+    return ""
+
+
+def _radius(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+    """Not above what the theorem gives, and not below it by more than rounding."""
+    stated = certificate.radius
+    if stated is None:
+        return ""
+    if radius is None:
+        return f"{stated:.9g} is claimed, the counts show none"
+    if not stated <= radius:
+        return f"{stated!r} is above {_shown(radius)}, which is all that the counts show"
+    if not stated >= radius - CLOSE * evidence.sigma:
+        return f"{stated!r} is below {_shown(radius)}, which the counts show"
+    return ""
+
+
+def _verdict(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+    """Certified from the smallest declared radius on, unknown below it, abstained where no radius is shown at all."""
+    allowed = set(_verdicts(radius, certificate.threat.radii[0], CLOSE * evidence.sigma))
+    if certificate.verdict in allowed:
+        return ""
+    shown = "no radius" if radius is None else f"radius {_shown(radius)}"
+    return f"the counts show {shown}, which is {' or '.join(sorted(map(str, allowed)))}, not {certificate.verdict}"
+
+
+def _verdicts(radius: arb | None, least: float, margin: float) -> Iterator[Verdict]:
+    """More than one only where rounding decides."""
+    if radius is None or radius <= margin:
+        yield Verdict.ABSTAIN
+    if radius is not None and radius <= least + margin and least > 0:
+        yield Verdict.UNKNOWN
+    if radius is not None and radius >= least - margin:
+        yield Verdict.CERTIFIED
+
+
+def _shown(radius: arb) -> str:
+    return round_down(max(0.0, math.nextafter(float(radius.lower()), -math.inf)), 9)
+
+
+_OF_THE_LAW: Final[dict[str, Callable[[Certificate, SmoothingEvidence, Law, arb | None], str]]] = {
+    "prediction": _prediction,
+    "noise": _noise,
+    "radius": _radius,
+    "verdict": _verdict,
+}

@@ -1,0 +1,508 @@
+"""Real runs of every method are confirmed whole; every tampering that is planted in their files is caught and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from certify.checker.checked import Checked, Standing
+from certify.core.example import Example
+from certify.models.folder import save_folder
+from certify.store.run_folder import Manifest
+from certify.study.checking import check_run
+from certify.study.evaluate import study_from
+from certify.study.settings import Settings
+
+INPUTS = 10
+PGD = {"attack": "pgd", "attack_option": {"steps": 4, "restarts": 1}}
+SMOOTHING = {"certifier": "smoothing", "norm": "l2", "radii": "0,0.1,0.6", "sigma": 0.25, "n": 1500, "n0": 20}
+LINF = {"norm": "linf", "radii": "0,0.02,0.3"}
+RUNS = {
+    "declared": {**SMOOTHING, **PGD},
+    "fixed": {**SMOOTHING, "schedule": "fixed", "bound": "runner-up"},
+    "votes": {**SMOOTHING, "schedule": "fixed", "selection": "votes"},
+    "grid": {**SMOOTHING, "schedule": "fixed", "noise": "gaussian-grid"},
+    "bounds": {**LINF, **PGD, "certifier": "ibp,crown,alpha-crown"},
+    "auto": {**LINF, "certifier": "auto", "claim": "float32"},
+    "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
+    "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Two models, the data, and one run for each of RUNS."""
+    folder = tmp_path_factory.mktemp("planted")
+    generator = np.random.default_rng(3)
+    x = generator.integers(0, 256, (INPUTS, 4)).astype(np.float32) / 255
+    x[0], x[1] = 0.1, 0.9  # far from the boundary; the last ones are mislabelled or close to it
+    x[2] = (0.49, 0.53, 0.48, 0.53)
+    x = (x * 255).round() / np.float32(255)
+    y = (x.mean(1) > 0.5).astype(np.int64)
+    y[3] = 1 - y[3]
+    np.savez(folder / "data.npz", x=x, y=y)
+    weight = torch.tensor([[-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
+    for name, scale in (("model", 1.0), ("other", 1.01)):
+        net = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
+        net[0].weight.copy_(weight * scale)
+        net[0].bias.copy_(torch.tensor([2.0, -2.0]) * scale)
+        net[2].weight.copy_(torch.eye(2))
+        net[2].bias.zero_()
+        save_folder(folder / name, net, num_classes=2, input_box=(0.0, 1.0), input_shape=(4,), recipe={})
+    specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
+    for name, settings in RUNS.items():
+        study_from(Settings.of({**specs, **settings})).run(folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Callable[[str], Path]:
+    """A copy of a run, to tamper with."""
+    return lambda name: Path(shutil.copytree(made / name, tmp_path / name))
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
+        yield db
+
+
+def edit(
+    folder: Path, table: str, position: int, change: Callable[[dict[str, Any]], object], method: str = "%"
+) -> None:
+    """Change the text of one record, and nothing else."""
+    column = "method" if table == "certificates" else "attack"
+    with store(folder) as db:
+        where = f"position=? AND {column} LIKE ?"
+        rows = db.execute(f"SELECT rowid, record FROM {table} WHERE {where}", (position, method)).fetchall()
+        [(number, text)] = rows
+        fields = json.loads(text)
+        change(fields)
+        db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(fields), number))
+
+
+def certified(folder: Path, method: str = "%", least: float = 0.01) -> int:
+    """The first input that is certified."""
+    with store(folder) as db:
+        rows = db.execute("SELECT position, record FROM certificates WHERE method LIKE ? ORDER BY position", (method,))
+        return next(position for position, text in rows if (json.loads(text)["radius"] or 0) > least)
+
+
+def faults(folder: Path, **options) -> set[tuple[str, str]]:
+    found = check_run(folder, **options)
+    assert not found.confirmed
+    assert not found
+    return {(one.subject, one.claim) for one in found.refuted}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_as_it_was_made_is_confirmed_whole(made, name):
+    found = check_run(made / name, replay=4 if "smoothing" in RUNS[name]["certifier"] else 0)
+    assert [*map(str, found.refuted)] == []
+    assert [*map(str, found.open)] == []
+    assert found.confirmed
+    assert found
+    assert found.complete
+    assert {"record", "inputs", "data digest", "settings", "label", "radius"} <= found.counts.keys()
+
+
+def test_an_example_in_these_runs_is_executed(made):
+    for name in ("declared", "bounds", "complete"):
+        assert check_run(made / name).counts["example"][Standing.CONFIRMED] > 1
+
+
+def radius(by: float) -> Callable[[dict[str, Any]], None]:
+    def change(fields: dict[str, Any]) -> None:
+        fields["radius"] += by
+        fields["radius_hex"] = fields["radius"].hex()
+        if fields["evidence"]["kind"] == "complete":
+            fields["evidence"]["certified"] = fields["radius"]
+
+    return change
+
+
+SMALL, LARGE = radius(-1e-4), radius(1e-4)
+
+
+@pytest.mark.parametrize("change", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "smoothing") for name in ("declared", "fixed", "votes", "grid")),
+        *(("bounds", method) for method in ("ibp", "crown", "alpha-crown")),
+        ("auto", "auto"),
+        ("lipschitz", "lipschitz"),
+    ],
+)
+def test_a_radius_made_larger_or_smaller(run, name, method, change):
+    folder = run(name)
+    position = certified(folder, method)
+    edit(folder, "certificates", position, change, method)
+    found = {
+        claim for subject, claim in faults(folder) if subject in (f"input {position}, {method}", f"input {position}")
+    }
+    # A proof for a radius holds for every smaller one: what gives a smaller one away is what else the record says.
+    assert found & {"radius", "record", "margins", "bracket"}
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_the_radius_of_a_bracket_moved_beyond_what_its_ends_allow(run, factor):
+    """A proof that holds for a somewhat larger radius proves that one; then the claim is true."""
+    folder = run("complete")
+    position = certified(folder)
+    edit(folder, "certificates", position, lambda fields: radius((factor - 1) * fields["radius"])(fields))
+    assert {claim for _, claim in faults(folder)} & {"radius", "bracket"}
+
+
+def votes(fields: dict[str, Any]) -> None:
+    last, kept = fields["evidence"]["looks"][-1], str(fields["prediction"])
+    other = str(1 - fields["prediction"])
+    last["counts"][kept] -= 1
+    last["counts"][other] = last["counts"].get(other, 0) + 1
+
+
+def more_votes(fields: dict[str, Any]) -> None:
+    fields["evidence"]["looks"][-1]["counts"][str(fields["prediction"])] += 1
+
+
+def of(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(fields: dict[str, Any]) -> None:
+        for name in path[:-1]:
+            fields = fields[name]
+        fields[path[-1]] = value
+
+    return change
+
+
+def other_label(fields: dict[str, Any]) -> None:
+    fields["label"] = 1 - fields["label"]
+
+
+def other_class(fields: dict[str, Any]) -> None:
+    fields["prediction"] = 1 - fields["prediction"]
+
+
+ABSTAINED = {"verdict": "abstain", "radius": None, "radius_hex": None}
+SMOOTHED = {
+    "counts": (votes, "confidence bound"),
+    "counts that do not sum": (more_votes, "record"),
+    "seed": (of("evidence", "seed", value=6), "seed"),
+    "sigma": (of("evidence", "sigma", value=0.2), "sigma"),
+    "alpha": (of("alpha", value=0.002), "alpha"),
+    "an alpha below the looks": (of("alpha", value=0.0001), "record"),
+    "label": (other_label, "label"),
+    "input digest": (of("input_digest", value="00" * 32), "input digest"),
+    "model digest": (of("model_digest", value="00" * 32), "model digest"),
+    "verdict": (of("verdict", value="abstain"), "record"),
+    "verdict and radius": (lambda fields: fields.update(ABSTAINED), "verdict"),
+    "prediction": (other_class, "prediction"),
+    "norm": (of("norm", value="linf"), "record"),
+    "threat model": (of("threat", "radii", value=[0.0, 0.5]), "threat model"),
+    "radius alone": (of("radius", value=0.9), "record"),
+    "noise": (of("evidence", "noise", value="laplace"), "noise"),
+    "assumption": (of("evidence", "assumption", value="none"), "assumption"),
+    "another field": (of("comment", value="fine"), "record"),
+    "evidence of another kind": (of("evidence", value=None), "record"),
+}
+
+
+@pytest.mark.parametrize("change", SMOOTHED)
+@pytest.mark.parametrize("name", ["declared", "fixed", "votes", "grid"])
+def test_what_is_changed_in_a_smoothing_certificate(run, name, change):
+    folder = run(name)
+    position = certified(folder)
+    altered, claim = SMOOTHED[change]
+    edit(folder, "certificates", position, altered)
+    found = faults(folder)
+    assert claim in {claim for subject, claim in found if subject.startswith(f"input {position},")}
+    # Nobody else is blamed, but for the whole of which it is a part.
+    assert {subject.split(",")[0] for subject, _ in found} <= {f"input {position}", "records"}
+
+
+PROOFS = {
+    "label": (other_label, {"label"}),
+    "input digest": (of("input_digest", value="00" * 32), {"input digest"}),
+    "model digest": (of("model_digest", value="00" * 32), {"model digest"}),
+    "prediction": (other_class, {"prediction"}),
+    "claim": (of("evidence", "claim", value="float32"), {"claim"}),
+    "margins": (lambda fields: fields["evidence"]["margins"].__setitem__(0, 5.0), {"margins"}),
+    "unknown": (lambda fields: fields.update(ABSTAINED | {"verdict": "unknown"}), {"record"}),
+    "guarantee": (of("guarantee", value="empirical"), {"record"}),
+}
+
+
+@pytest.mark.parametrize("change", PROOFS)
+def test_what_is_changed_in_a_proof(run, change):
+    folder = run("bounds")
+    position = certified(folder, "crown")
+    altered, claims = PROOFS[change]
+    edit(folder, "certificates", position, altered, "crown")
+    found = faults(folder)
+    assert claims <= {claim for subject, claim in found if subject.startswith(f"input {position}, crown")}
+
+
+def broken(folder: Path) -> int:
+    with store(folder) as db:
+        rows = db.execute("SELECT position, record FROM findings ORDER BY position DESC").fetchall()
+    return next(position for position, text in rows if (json.loads(text)["distance"] or 0) > 0.01)
+
+
+def moved(fields: dict[str, Any]) -> None:
+    x = Example.from_dict(fields["x_adv"]).values
+    fields["x_adv"] = Example.of(x * np.float32(0.97)).to_dict()
+
+
+def nearer(fields: dict[str, Any]) -> None:
+    fields["distance"] *= 0.9
+    fields["distance_hex"] = fields["distance"].hex()
+
+
+FOUND = {
+    "example moved": (moved, {"distance", "radius"}),
+    "distance": (nearer, {"distance"}),
+    "adversarial class": (lambda fields: fields.update(adversarial_prediction=fields["label"]), {"example"}),
+    "label": (other_label, {"label"}),
+    "input digest": (of("input_digest", value="00" * 32), {"input digest"}),
+    "model digest": (of("model_digest", value="00" * 32), {"model digest"}),
+    "seed": (of("seed", value=6), {"seed"}),
+    "steps": (of("settings", "steps", value=400), {"attack settings"}),
+    "radii": (of("radii", value=[0.0, 0.7]), {"radii"}),
+}
+
+
+@pytest.mark.parametrize("change", FOUND)
+@pytest.mark.parametrize("name", ["declared", "bounds"])
+def test_what_is_changed_in_a_finding(run, name, change):
+    folder = run(name)
+    position = broken(folder)
+    altered, claims = FOUND[change]
+    edit(folder, "findings", position, altered)
+    assert claims & {claim for subject, claim in faults(folder) if subject.startswith(f"input {position}, pgd")}
+
+
+@pytest.mark.parametrize("name", ["declared", "bounds"])
+def test_a_row_that_was_dropped(run, name):
+    folder = run(name)
+    with store(folder) as db:
+        db.execute("DELETE FROM certificates WHERE position=4")
+    named = {subject for subject, claim in faults(folder) if claim == "inputs"}
+    assert named == {f"input 4, {method}" for method in RUNS[name]["certifier"].split(",")}
+
+
+def test_the_last_row_that_was_dropped(run):
+    """With an attack after it that is a contradiction; alone, nobody can tell it from a run that is not finished."""
+    folder = run("declared")
+    with store(folder) as db:
+        db.execute(f"DELETE FROM certificates WHERE position={INPUTS - 1}")
+    assert (f"input {INPUTS - 1}, smoothing", "inputs") in faults(folder)
+    folder = run("fixed")
+    with store(folder) as db:
+        db.execute(f"DELETE FROM certificates WHERE position={INPUTS - 1}")
+    found = check_run(folder)
+    assert not found.refuted
+    assert not found.complete
+    assert {one.claim for one in found.open} == {"inputs", "data digest"}
+
+
+def test_a_finding_that_was_dropped(run):
+    folder = run("declared")
+    with store(folder) as db:
+        db.execute("DELETE FROM findings WHERE position=2")
+    assert ("input 2, pgd (attack)", "inputs") in faults(folder)
+
+
+def test_a_row_that_stands_twice(run):
+    folder = run("fixed")
+    with store(folder) as db:  # under another position, and under the same one in a table without its key
+        copied = f"SELECT {INPUTS}, method, settings, verdict, record FROM certificates WHERE position=1"
+        db.execute(f"INSERT INTO certificates {copied}")
+    assert {("input 1, smoothing", "inputs"), (f"input {INPUTS}, smoothing", "record")} <= faults(folder)
+    folder = run("votes")
+    with store(folder) as db:
+        db.execute("CREATE TABLE copy AS SELECT * FROM certificates")
+        db.execute("INSERT INTO copy SELECT * FROM certificates WHERE position=1")
+        db.execute("DROP TABLE certificates")
+        db.execute("ALTER TABLE copy RENAME TO certificates")
+    assert ("input 1, smoothing", "inputs") in faults(folder)
+
+
+def test_a_row_that_was_put_in_the_place_of_another(run):
+    folder = run("fixed")
+    with store(folder) as db:
+        [(record,)] = db.execute("SELECT record FROM certificates WHERE position=0").fetchall()
+        db.execute("UPDATE certificates SET record=? WHERE position=3", (record,))
+    assert {("input 3, smoothing", "record"), ("input 3, smoothing", "inputs")} <= faults(folder)
+
+
+@pytest.mark.parametrize("column", ["method", "verdict", "settings"])
+def test_a_column_that_says_otherwise(run, column):
+    folder = run("fixed")
+    with store(folder) as db:
+        db.execute(f"UPDATE certificates SET {column}='other' WHERE position=2")
+    claim = "settings digest" if column == "settings" else "record"
+    assert claim in {claim for subject, claim in faults(folder) if subject.startswith("input 2,")}
+
+
+@pytest.mark.parametrize(
+    ("change", "claim"),
+    [
+        (of("certifiers", value=[]), "method"),
+        (of("threat", "radii", value=[0.0, 0.9]), "threat model"),
+        (of("model", "digest", value="00" * 32), "model digest"),
+        (of("data", "digest", value="00" * 32), "data digest"),
+        (of("seed", value=6), "seed"),
+        (of("attack", "steps", value=4000), "attack settings"),
+        (lambda settings: settings["certifiers"][0].update(n=100_000), "n"),
+        (lambda settings: settings["certifiers"][0].update(alpha=0.0001), "alpha"),
+        (lambda settings: settings["certifiers"][0].update(schedule="fixed"), "schedule"),
+        (lambda settings: settings["certifiers"][0].update(selection="draws"), "selection"),
+    ],
+)
+def test_a_manifest_that_was_edited(run, change, claim):
+    folder = run("declared")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest["settings"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = faults(folder)
+    assert ("manifest", "settings digest") in found
+    with store(folder) as db:  # and the digest of it under which the records stand
+        for table in ("certificates", "findings"):
+            db.execute(f"UPDATE {table} SET settings=?", (Manifest(manifest["settings"]).digest,))
+    found = faults(folder)
+    assert ("manifest", "settings digest") not in found
+    assert claim in {claim for _, claim in found}
+
+
+def test_a_schedule_of_one_input_that_was_changed(run):
+    """Sums and counts are right, and still the looks were not fixed beforehand."""
+    folder = run("declared")
+    with store(folder) as db:
+        rows = db.execute("SELECT position, record FROM certificates ORDER BY position").fetchall()
+    position = next(position for position, text in rows if json.loads(text)["evidence"]["later"])
+
+    def change(fields: dict[str, Any]) -> None:
+        evidence = fields["evidence"]
+        [last] = evidence["later"][-1:]
+        spared = last[1] / 2
+        last[1] -= spared
+        evidence["looks"][-1]["alpha"] += spared
+
+    edit(folder, "certificates", position, change)
+    assert {"schedule", "looks"} <= {claim for _, claim in faults(folder)}
+
+
+def test_another_model_or_other_data(made):
+    for name in ("bounds", "declared"):
+        assert ("manifest", "model digest") in faults(made / name, model=str(made / "other"))
+    x, y = (np.load(made / "data.npz")[name] for name in "xy")
+    x[5, 0] = 1 - x[5, 0]
+    found = faults(made / "fixed", data=_npz(made, x, y))
+    assert found == {("input 5, smoothing", "input digest")}
+    y[6] = 1 - y[6]
+    assert ("input 6, smoothing", "label") in faults(made / "fixed", data=_npz(made, x, y))
+    assert ("input 9, smoothing", "input digest") in faults(made / "fixed", data=_npz(made, x[:9], y[:9]))
+
+
+def _npz(folder: Path, x, y) -> str:
+    np.savez(folder / "edited.npz", x=x, y=y)
+    return f"npz:{folder / 'edited.npz'}"
+
+
+def test_votes_that_were_made_up_are_found_by_a_replay(run):
+    """Counts, bound and radius that fit together, and that nobody drew."""
+    from certify.certifiers.smoothing import Smoothing
+    from certify.core.certificate import Certificate
+    from certify.smoothing.theorem import Theorem
+    from certify.stats.binomial import clopper_pearson_upper
+
+    folder = run("grid")
+    position = 2
+
+    def change(fields: dict[str, Any]) -> None:
+        look = fields["evidence"]["looks"][-1]
+        label = fields["evidence"]["selection"]["counts"]
+        kept = int(max(label, key=label.get))
+        look["counts"] = {str(kept): look["n"]}
+        q = clopper_pearson_upper(0, look["n"], look["alpha"])
+        law = Smoothing(0.25, noise="gaussian-grid").law()
+        found = Theorem(law, "l2", 4).radius(q, q)
+        fields["evidence"] |= {"q_upper": q, "rival_upper": q}
+        fields.update(prediction=kept, verdict="certified", radius=found, radius_hex=found.hex(), reason="")
+        assert Certificate.from_dict(fields)
+
+    with store(folder) as db:
+        db.execute("UPDATE certificates SET verdict='certified' WHERE position=?", (position,))
+    edit(folder, "certificates", position, change)
+    assert not check_run(folder).refuted
+    found = check_run(folder, replay=INPUTS).refuted
+    assert {one.subject for one in found} == {f"input {position}, smoothing"}
+
+
+def test_what_is_not_at_hand_stays_open_and_says_what_to_do(made, run):
+    folder = run("bounds")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["context"]["specs"] = {"model": "nets.small:build", "data": "npz:nowhere.npz"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = check_run(folder)
+    assert not found.refuted or {one.claim for one in found.refuted} <= {"label"}
+    assert {"radius", "example"} <= {one.claim for one in found.open}
+    assert "--model nets.small:build" in next(one.said for one in found.open if one.claim == "radius")
+    data = f"npz:{made / 'data.npz'}"
+    assert check_run(folder, model=str(made / "model"), data=data).confirmed
+    assert isinstance(found.open[0], Checked)
+
+
+def test_certificates_in_hand_are_checked_with_their_network(made):
+    from certify.checker.check import check
+    from certify.errors import BadInput
+    from certify.models.loaders import load_model
+    from certify.store.run_folder import RunFolder
+
+    clf, other = load_model(str(made / "model")), load_model(str(made / "other"))
+    x = np.load(made / "data.npz")["x"]
+    with RunFolder.open(made / "auto") as folder:
+        proofs = folder.records.certificates()
+    assert check(proofs, clf, x)
+    assert check(proofs[0], clf, x[0])
+    assert check(proofs[0], clf, torch.from_numpy(x[:1]))
+    assert not check(proofs, other, x)
+    assert not check(proofs, clf, x[::-1].copy())
+    for arguments in ((), (clf,), (None, x)):
+        with pytest.raises(BadInput, match=r"certify\.check\(cert, clf, x\)"):
+            check(proofs, *arguments)
+    with pytest.raises(BadInput, match="give one input a certificate"):
+        check(proofs, clf, x[:3])
+    with pytest.raises(BadInput, match=r"expected a certify\.Certificate"):
+        check(["proof"])
+    with RunFolder.open(made / "fixed") as folder:
+        smoothed = folder.records.certificates()
+    assert check(smoothed)
+    assert check(smoothed, clf, x)
+    assert {one.claim for one in check(smoothed, other).refuted} == {"model digest"}
+
+
+def test_smoothing_is_checked_without_torch(made):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from certify.study.checking import check_run\n"
+        f"fixed, declared = (check_run(Path({str(made)!r}, name)) for name in ('fixed', 'declared'))\n"
+        "assert fixed.confirmed and not declared.refuted and not declared.complete\n"
+        "print({one.claim for one in declared.open}, declared.open[0].said)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert shown.stderr == ""
+    assert shown.stdout.startswith("{'example'} ")
+    assert "torch" in shown.stdout
