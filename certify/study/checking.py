@@ -221,6 +221,4 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
                     one.certificate, there.classifier, x, blocks=one.blocks, level=one.level, seed=seed
                 )
             advance(1, "")
-    if replay and not again:
-        claims.append(Checked("replay", "votes", Standing.OPEN, "no certificate of smoothing claims a radius"))
     return claims

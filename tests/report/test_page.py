@@ -25,6 +25,7 @@ from certify.report.page.page import page
 from certify.report.page.pictures import as_image, difference, picture
 from certify.report.page.weakest import weakest
 from certify.report.page.words import headline, limits, threat_in_words
+from certify.store.run_folder import RunFolder
 from certify.study.read import findings_of
 
 
@@ -208,6 +209,11 @@ def test_proofs_have_no_probabilities(unattacked):
     assert charts.probabilities(unattacked, "key") is None
 
 
+def test_without_an_example_there_is_nothing_to_lie_between(unattacked):
+    assert charts.sandwich(unattacked, "key") is None
+    assert "no example found" in Read(page([unattacked])).text
+
+
 # Pictures.
 
 
@@ -286,6 +292,22 @@ def test_each_weak_input_is_shown_with_its_example(smoothed, digits):
         assert one.becomes == finding.adversarial_prediction != one.layer.label
         assert f"taken for class {one.becomes}" in example.alt
         assert "magnified" in change.alt
+
+
+def test_of_several_attacks_the_nearest_example_is_shown(smoothed, tmp_path):
+    findings = findings_of(smoothed.path)
+    near = [
+        replace(one, attack="nearer", distance=one.distance / 2, adversarial_prediction=(one.label + 7) % 10)
+        for one in findings
+        if one.succeeded
+    ]
+    with RunFolder.open(smoothed.path) as folder:
+        manifest = folder.manifest
+    for place, order in enumerate(([*near, *findings], [*findings, *near])):
+        with RunFolder.create(tmp_path / str(place), manifest) as folder:
+            folder.records.add(order)
+        shown = weakest(replace(smoothed, path=tmp_path / str(place)), originals_of(smoothed), 2)
+        assert [one.becomes for one in shown] == [(one.layer.label + 7) % 10 for one in shown]
 
 
 def test_other_inputs_than_those_of_the_run_are_not_shown(smoothed, shuffled):

@@ -1,0 +1,56 @@
+"""``certify check``: every claim of a run derived again from its evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certify.checker.outcome import Outcome
+from certify.cli.app import ExitCode, app
+from certify.errors import BadInput
+from certify.process import tune_process
+from certify.report.checked import outcome_text
+
+__all__ = ["check"]
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    replay: Annotated[
+        int, typer.Option(metavar="K", help="noise blocks to draw again, and inputs to draw fresh samples about")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="which blocks, and what fresh noise; derived from the records if not given")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="SPEC of the model, in place of the manifest's")] = None,
+    data: Annotated[str | None, typer.Option(help="SPEC of the data, in place of the manifest's")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="signed bundle that the run has to agree with; needs --key")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="public key (PEM) of whoever signed the bundle")] = None,
+    format: Annotated[str, typer.Option(help="table or json")] = "table",
+) -> int:
+    """Derive every claim of a run again from its evidence; exit 1 if one is refuted, 3 if one could not be checked."""
+    if format not in ("table", "json"):
+        raise BadInput(f"unknown check format {format!r}; known: json, table")
+    if (bundle is None) != (key is None):
+        raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")
+    tune_process()
+    from certify.study.checking import check_run
+    from certify.study.progress import observer
+
+    signed = None if bundle is None or key is None else (bundle, key)
+    found = check_run(run, replay=replay, seed=seed, model=model, data=data, bundle=signed, progress=observer())
+    typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else outcome_text(found))
+    return _exit_code(found)
+
+
+def _exit_code(found: Outcome) -> ExitCode:
+    """A false claim before all else; then what somebody with model, data and all records could still derive."""
+    if found.refuted:
+        return ExitCode.FAILED
+    return ExitCode.DONE if found.complete else ExitCode.INCOMPLETE

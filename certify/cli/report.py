@@ -1,0 +1,118 @@
+"""``certify report``: finished runs as a page, a paper, a model card, a comment; without an option, in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certify.cli.app import app, exit_code
+from certify.core.run import Run
+from certify.core.whole import write_whole
+from certify.errors import BadInput
+from certify.study.read import read_runs
+from certify.study.settings import numbers
+
+__all__ = ["report"]
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, shown side by side")],
+    html: Annotated[Path | None, typer.Option(help="write a page: one file that needs nothing else")] = None,
+    latex: Annotated[Path | None, typer.Option(help="folder for a table, a figure and references")] = None,
+    card: Annotated[Path | None, typer.Option(help="write a model card")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="write a comment for a pull request")] = None,
+    mlflow: Annotated[str | None, typer.Option(help="log to MLflow: a folder or a tracking URI")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="the data SPEC of the run, for pictures; found by its name if not given")
+    ] = None,
+    radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
+    ] = None,
+) -> int:
+    """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
+    texts = {"--html": html, "--card": card, "--markdown": markdown}
+    targets = {option: path for option, path in texts.items() if path is not None}
+    _check_targets(targets)
+    if data is not None and html is None:
+        raise BadInput("--data is for the pictures of a page; name one with --html FILE")
+    chosen = None if radii is None else numbers("radii", radii)
+    found = [_by_group(run, group or []) for run in read_runs(runs, chosen)]
+    writers: Mapping[str, Callable[[], str]] = {
+        "--html": lambda: _page(found, data),
+        "--card": lambda: _card(found),
+        "--markdown": lambda: _markdown(found),
+    }
+    # Everything is made before anything is written: an error leaves no half of it behind.
+    made = {option: writers[option]() for option in targets}
+    files = [_write(targets[option], text) for option, text in made.items()]
+    if latex is not None:
+        from certify.report.latex import write_latex
+
+        files += write_latex(found, latex)
+    for file in files:
+        typer.echo(f"wrote {file} ({-(-file.stat().st_size // 1000):,} kB)")
+    if mlflow is not None:
+        from certify.trackers.base import TRACKERS
+
+        typer.echo(f"logged to {TRACKERS['mlflow'](found, mlflow, files)}")
+    if not files and mlflow is None:
+        from certify.report.terminal import print_runs
+
+        print_runs(found, sys.stdout)
+    return exit_code(*(run.summary for run in found))
+
+
+def _check_targets(targets: Mapping[str, Path]) -> None:
+    """Refuse files that cannot be written before anything is read."""
+    taken: dict[Path, str] = {}
+    for option, path in targets.items():
+        if path.is_dir():
+            raise BadInput(f"{option} {path} is a folder; name a file")
+        if not path.parent.is_dir():
+            raise BadInput(f"{option} {path}: there is no folder {path.parent}; make it, or choose another file")
+        if (other := taken.setdefault(path.resolve(), option)) != option:
+            raise BadInput(f"{other} and {option} both name {path}; choose two files")
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        write_whole(path, text)
+    except OSError as problem:
+        raise BadInput(f"cannot write {path} ({problem.strerror}); choose another file") from problem
+    return path
+
+
+def _by_group(run: Run, groups: Sequence[str]) -> Run:
+    table = run.summary
+    for spec in groups:
+        from certify.summary.group_columns import group_column
+        from certify.summary.groups import grouped
+
+        table = grouped(table, *group_column(spec, table.sandwich, run.settings["data"]["of"]))
+    return replace(run, summary=table)
+
+
+def _page(runs: Sequence[Run], data: str | None) -> str:
+    from certify.data.loaders import load_data
+    from certify.report.page.page import page
+
+    return page(runs, None if data is None else load_data(data))
+
+
+def _card(runs: Sequence[Run]) -> str:
+    from certify.report.card import model_card
+
+    return model_card(runs)
+
+
+def _markdown(runs: Sequence[Run]) -> str:
+    from certify.report.markdown import markdown
+
+    return markdown(runs) + "\n"
