@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Final
 
 from certify.checker.checked import Checked, Standing
+from certify.core.shown import VIEWS
 
 __all__ = ["UNDERIVABLE", "Outcome"]
 
@@ -80,3 +82,9 @@ class Outcome:
 
     def __bool__(self) -> bool:
         return self.confirmed
+
+    def __str__(self) -> str:
+        return VIEWS["outcome.text"](self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"

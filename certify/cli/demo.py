@@ -33,5 +33,6 @@ def demo(
     typer.echo(
         f"\n{time.perf_counter() - begin:.0f} s. Run folders: {', '.join(str(out / part.name) for part in PARTS)}"
     )
-    typer.echo(f"next: certify summary {out / PARTS[0].name} --format json   certify export {out / PARTS[0].name}")
+    first = out / PARTS[0].name
+    typer.echo(f"next: certify report {first} --html {out / 'report.html'}   certify check {first} --replay 3")
     return ExitCode.CONTRADICTION if contradictions else ExitCode.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +97,9 @@ class Judgement:
 
     def __str__(self) -> str:
         return self.render("table")
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 GATE_FORMATS: Registry[Callable[[Judgement], str]] = Registry("gate format", package="certify.gate.formats")

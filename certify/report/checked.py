@@ -8,6 +8,7 @@ from typing import Final
 
 from certify.checker.checked import Standing
 from certify.checker.outcome import Outcome
+from certify.core.shown import VIEWS
 from certify.report.columns import WIDTH, aligned
 
 __all__ = ["SHOWN", "outcome_text"]
@@ -16,6 +17,7 @@ SHOWN: Final = 20
 """Refuted claims that are named; the rest are counted."""
 
 
+@VIEWS.register("outcome.text")
 def outcome_text(outcome: Outcome) -> str:
     """The whole outcome as plain text.
 

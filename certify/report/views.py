@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -82,13 +82,17 @@ def sandwich_html(layers: Sandwich) -> str:
 def bounds_html(interval: Any) -> str:
     """The ends of the first entries, rounded outward."""
     frame = interval.to_frame()
+    first = frame.head(LINES)
     lines = [
-        (str(sample), str(entry), round_down(lower) if np.isfinite(lower) else str(lower),
-         round_up(upper) if np.isfinite(upper) else str(upper))
-        for (sample, entry), lower, upper in zip(frame.index[:LINES], frame["lower"], frame["upper"], strict=False)
-    ]  # fmt: skip
+        (str(sample), str(entry), _end(lower, round_down), _end(upper, round_up))
+        for (sample, entry), lower, upper in zip(first.index, first["lower"], first["upper"], strict=True)
+    ]
     more = f"<p>{len(frame) - LINES:,} more</p>" if len(frame) > LINES else ""
     return _table(("sample", "entry", "at least", "at most"), lines) + more
+
+
+def _end(value: float, rounded: Callable[[float], str]) -> str:
+    return rounded(value) if np.isfinite(value) else str(value)
 
 
 def _layer(one: Layer) -> Sequence[str]:

@@ -11,13 +11,14 @@ from certify.core.norms import Norm
 from certify.core.threat import ThreatModel
 from certify.data.loaders import load_data
 from certify.models.loaders import load_model
-from certify.study.evaluate import evaluate
+from certify.study.evaluate import build
 from certify.study.progress import Observer
 from certify.study.result import Result
 from certify.training.recipe import RECIPES, train_model
 
 __all__ = ["PARTS", "Part", "run_part"]
 
+DATA: Final = "digits"
 INPUTS: Final = 200
 SEED: Final = 0
 
@@ -86,20 +87,20 @@ def run_part(part: Part, out: Path, progress: Observer) -> Result:
         with progress.stage(f"training ({part.recipe})", recipe.epochs, unit="epochs") as advance:
             train_model(
                 recipe,
-                load_data("digits:train"),
+                load_data(f"{DATA}:train"),
                 folder,
                 SEED,
                 lambda epoch, epochs, loss: advance(1, f"loss {loss:.3f}"),
             )
-    return evaluate(
+    study = build(
         load_model(str(folder)),
-        load_data("digits").subset(INPUTS, SEED),
-        threat=ThreatModel(part.norm, part.radii, units="pixels in [0, 1]"),
-        certifier=part.certifiers,
+        load_data(DATA).subset(INPUTS, SEED),
+        ThreatModel(part.norm, part.radii, units="pixels in [0, 1]"),
+        certifiers=part.certifiers,
         attack="pgd",
         attack_option=part.attack_option,
-        out=out / part.name,
         seed=SEED,
-        progress=progress,
-        **part.options,
+        options=part.options,
+        context={"specs": {"model": str(folder), "data": DATA}},  # from which a check loads both again
     )
+    return study.run(out / part.name, progress)
