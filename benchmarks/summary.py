@@ -139,7 +139,7 @@ def main() -> None:
         f"# Summary of {asked.inputs:,} certificates",
         "",
         f"`python benchmarks/summary.py --inputs {asked.inputs}`: synthetic certificates, a store of {size:.2f} GB. At "
-        f"radius {row['radius']}, {row['certified']} are certified, {row['certified_lower']} with confidence.",
+        f"radius {row['radius']} a share of {row['certified']} is certified, {row['certified_lower']} with confidence.",
         "",
         "| from | seconds | peak memory, GB |",
         "|---|---|---|",

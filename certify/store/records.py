@@ -147,11 +147,11 @@ class Records:
         return [] if self._version < 2 else list(self._read("reported", "rowid", Reported.from_dict))
 
     def certificate_columns(self) -> CertificateColumns:
-        """What a table counts of :meth:`certificates`, in the same order."""
+        """What a table counts of :meth:`certificates`, in the order in which they were made."""
         return self._columns("certificates", read_certificates, Certificate.from_dict)
 
     def finding_columns(self) -> FindingColumns:
-        """What a table counts of :meth:`findings`, in the same order."""
+        """What a table counts of :meth:`findings`, in the order in which they were made."""
         return self._columns("findings", read_findings, Finding.from_dict)
 
     def _columns(
@@ -162,7 +162,8 @@ class Records:
                 [(text,)] = self._db.execute(f"SELECT record FROM {table} WHERE rowid=?", (number,))
             return self._whole(table, position, text, of)
 
-        query = f"SELECT rowid, position, record FROM {table} WHERE settings=? ORDER BY position, rowid"
+        # As they lie in the file: looking each up by its position takes three times as long.
+        query = f"SELECT rowid, position, record FROM {table} WHERE settings=? ORDER BY rowid"
         with self._explained():
             return read(self._db.execute(query, (self._settings,)), whole)
 
