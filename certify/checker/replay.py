@@ -173,7 +173,7 @@ class _Replay:
         for before, after, samples in self._intervals(blocks):
             votes = booth.votes(seed, "estimation", samples)
             room = votes_of(after) - (Counter() if before is None else votes_of(before))
-            claims.append(self._fitting(f"votes of the look at {after.n:,}", votes, room))
+            claims.append(self._fitting("votes between looks", votes, room, f", look at {after.n:,}"))
             pooled += votes.counts
         if pooled:
             claims.append(judged(self.subject, "votes for the class", self._too_few(pooled)))
@@ -201,19 +201,19 @@ class _Replay:
             f"too few for a probability of at least {brief(p_lower)}"
         )
 
-    def _fitting(self, claim: str, votes: Votes, recorded: Counter[int]) -> Checked:
+    def _fitting(self, claim: str, votes: Votes, recorded: Counter[int], where: str = "") -> Checked:
         """Whether votes are among the recorded ones; as many as were recorded have to be the very same."""
-        excess = votes.counts - recorded
+        subject, excess = self.subject + where, votes.counts - recorded
         if not excess:
-            return judged(self.subject, claim, "")
+            return judged(subject, claim, "")
         label = min(excess)
         said = (
             f"{votes.counts[label]:,} of {votes.counts.total():,} samples of seed {self.evidence.seed} return "
             f"{_name(label)}, the record has {recorded[label]:,} in {recorded.total():,}"
         )
         if excess.total() <= votes.close:
-            return Checked(self.subject, claim, Standing.OPEN, f"{said}; {votes.close} tie within rounding")
-        return judged(self.subject, claim, said)
+            return Checked(subject, claim, Standing.OPEN, f"{said}; {votes.close} tie within rounding")
+        return judged(subject, claim, said)
 
     def _intervals(self, blocks: Sequence[int]) -> Iterator[tuple[Look | None, Look, list[range]]]:
         """The samples of blocks, by the looks between which they were counted."""

@@ -90,6 +90,7 @@ class Dataset:
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
             data, however their ``index`` was chosen. It cannot be given: whoever chose the inputs is not believed.
+        drawn_seed: the seed of that draw, by which anybody can make it again; None as above.
 
     Raises:
         DataError: for NaN or infinity, values outside the box, labels out of range, positions that repeat, or shapes
@@ -107,6 +108,7 @@ class Dataset:
     input_box: tuple[float, float] | None = (0.0, 1.0)
     index: NDArray[np.int64] | None = None
     drawn_from: int | None = field(default=None, init=False)
+    drawn_seed: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         x = to_float32(np.asarray(self.x))
@@ -164,4 +166,5 @@ class Dataset:
         index = np.asarray(self.index)[chosen]
         drawn = Dataset(self.name, self.x[chosen], self.y[chosen], self.num_classes, self.input_box, index)
         object.__setattr__(drawn, "drawn_from", len(self))
+        object.__setattr__(drawn, "drawn_seed", seed)
         return drawn

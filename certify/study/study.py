@@ -104,6 +104,7 @@ class Study:
                     "digest": self.dataset.digest,
                     "inputs": len(self.dataset),
                     "of": self.dataset.drawn_from or len(self.dataset),
+                    "drawn_seed": self.dataset.drawn_seed,
                 },
                 "threat": self.threat.to_dict(),
                 "certifiers": [certifier.settings() for certifier in self.certifiers],

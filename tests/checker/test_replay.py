@@ -78,7 +78,7 @@ def test_untouched_certificates_are_confirmed(fixed, declared, looks):
             found = replay_claims(one, CLF, X[one.index], blocks=blocks[-30:], level=LEVEL, seed=5)
             assert {claim.standing for claim in found} == {Standing.CONFIRMED}
             assert {claim.claim for claim in found} >= claims | {"fresh samples"}
-            assert {claim.subject for claim in found} == {f"input {one.index}, smoothing"}
+            assert all(claim.subject.startswith(f"input {one.index}, smoothing") for claim in found)
 
 
 def test_blocks_are_the_very_samples_that_the_sampler_drew(fixed):
@@ -87,7 +87,7 @@ def test_blocks_are_the_very_samples_that_the_sampler_drew(fixed):
     assert not claims_of(fixed[0], blocks=blocks)
     for one, other in ((0, 1), (1, 0)):
         changed = altered(fixed[0], looks=(swapped(fixed[0].evidence.looks[0], one, other),))
-        said = claims_of(changed, blocks=blocks)["votes of the look at 20,000"]
+        said = claims_of(changed, blocks=blocks)["votes between looks"]
         assert "20,000 samples of seed 3" in said
 
 
@@ -115,7 +115,7 @@ def test_votes_between_looks_fit_what_was_counted_there(looks):
     assert not claims_of(one, blocks=blocks)
     found = claims_of(altered(one, looks=(first, moved, last)), blocks=blocks)
     few = last.counts[1] - moved.counts[1]
-    assert f"return class 1, the record has {few:,} in 17,000" in found["votes of the look at 20,000"]
+    assert f"return class 1, the record has {few:,} in 17,000" in found["votes between looks"]
 
 
 def test_a_block_across_a_look_is_counted_where_it_ends(looks):
@@ -123,9 +123,8 @@ def test_a_block_across_a_look_is_counted_where_it_ends(looks):
     assert all(look.n % BLOCK for look in one.evidence.looks)
     across = [look.n // BLOCK for look in one.evidence.looks]
     assert not claims_of(one, blocks=across)
-    assert {"votes of the look at 3,000", "votes of the look at 20,000"} <= set(
-        claims_of(one, Standing.CONFIRMED, blocks=across)
-    )
+    found = replay_claims(one, CLF, X[one.index], blocks=across, level=LEVEL, seed=1)
+    assert {"look at 3,000", "look at 20,000"} <= {claim.subject.split(", ", 2)[-1] for claim in found if claim.standing is Standing.CONFIRMED}
 
 
 def test_a_class_that_has_fewer_votes_than_it_must_is_refuted(fixed):
@@ -137,7 +136,7 @@ def test_a_class_that_has_fewer_votes_than_it_must_is_refuted(fixed):
     found = claims_of(better)
     assert "return class 0, too few for a probability of at least 0.99" in found["fresh samples"]
     assert "too few" in found["votes for the class"]
-    assert "the record has" in found["votes of the look at 20,000"]
+    assert "the record has" in found["votes between looks"]
     foreign = altered(better, generator="torch-0.0-cuda")
     assert list(claims_of(foreign)) == ["fresh samples"]
 
