@@ -26,6 +26,11 @@ class Verdict(Enum):
         """The answer in words, as reports print it."""
         return _SENTENCES[self]
 
+    @property
+    def failed(self) -> bool:
+        """Whether nothing was computed: whatever else such a record says counts for nothing."""
+        return self in (Verdict.UNSUPPORTED, Verdict.ERROR)
+
     def __str__(self) -> str:
         return self.value
 

@@ -17,9 +17,11 @@ from certify.core.summary import Contradiction
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["Joined", "join", "same_model"]
+__all__ = ["FAILED", "Joined", "join", "same_model"]
 
 _ABSTAIN: Final = list(Verdict).index(Verdict.ABSTAIN)
+FAILED: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.failed)
+"""Places of the verdicts of computations that failed."""
 
 
 def same_model(certificate: Certificate, finding: Finding) -> bool:
@@ -66,13 +68,14 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
     _once_by_each(methods, of_method, index, row)
     _same_data(certificates, first, row)
 
-    right = certificates.prediction == certificates.label
+    named = np.where(np.isin(certificates.verdict, FAILED), NO_CLASS, certificates.prediction)
+    right = named == certificates.label
     certified, top = _largest(np.where(right, certificates.radius, np.nan), row, len(index))
     sure, _ = _largest(np.where(right, certificates.sure, np.nan), row, len(index))
     correct = np.zeros(len(index), dtype=bool)
     np.logical_or.at(correct, row, right)
-    named = np.zeros(len(index), dtype=bool)
-    np.logical_or.at(named, row, certificates.verdict != _ABSTAIN)
+    answered = np.zeros(len(index), dtype=bool)
+    np.logical_or.at(answered, row, certificates.verdict != _ABSTAIN)
     by_method = {}
     for place, method in enumerate(methods):
         chosen = of_method == place
@@ -87,7 +90,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
         sandwich=Sandwich(
             index=index,
             label=certificates.label[first],
-            prediction=np.where(correct, certificates.label[first], certificates.prediction[best]),
+            prediction=np.where(correct, certificates.label[first], named[best]),
             verdict=certificates.verdict[best],
             certified=certified,
             sure=sure,
@@ -97,7 +100,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
         ),
         digest=[certificates.digest[place] for place in first.tolist()],
         correct=correct,
-        abstained=~named,
+        abstained=~answered,
         found=found,
         by_method=by_method,
         contradictions=tuple(_contradictions(certificates, findings, index, row, joined)),

@@ -18,7 +18,6 @@ from certify.core.guarantee import Guarantee
 from certify.core.reported import Reported, ReportedAttack
 from certify.core.summary import Contradiction, Row, Summary
 from certify.core.threat import ThreatModel
-from certify.core.verdict import Verdict
 from certify.errors import BadInput
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
@@ -103,7 +102,7 @@ def tabulate(
     _check_sizes(n, expected, of)
     methods = tuple(dict.fromkeys(kind.method for kind in kinds))
     guarantee = _common_guarantee(kinds, methods)
-    first = next(kind for kind in kinds if kind.verdict is not Verdict.ERROR)
+    first = next(kind for kind in kinds if not kind.verdict.failed)
     attacks = list({kind.attack: kind for kind in reversed(findings.kinds)}.values())[::-1]
     copies = copies_of(joined.digest, sandwich.label.tolist(), kinds)
     published = isinstance(first.evidence, PublishedEvidence)
@@ -229,7 +228,7 @@ def _common_threat(
 
 
 def _common_guarantee(kinds: Sequence[Certificate], methods: Sequence[str]) -> Guarantee:
-    guarantees = {kind.guarantee for kind in kinds if kind.verdict is not Verdict.ERROR}
+    guarantees = {kind.guarantee for kind in kinds if not kind.verdict.failed}
     if not guarantees:
         raise BadInput(f"every computation failed, the first with: {kinds[0].reason}")
     guarantee = guarantees.pop()

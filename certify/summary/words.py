@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -14,14 +13,9 @@ from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief_up, percent_down
 from certify.core.threat import ThreatModel
-from certify.core.verdict import Verdict
-from certify.summary.join import same_model
+from certify.summary.join import FAILED, same_model
 
 __all__ = ["head_of_table", "percent", "smoothed_model", "smoothing", "statement", "subject_of"]
-
-
-_ERROR: Final = list(Verdict).index(Verdict.ERROR)
-_FAILED: Final = (_ERROR, list(Verdict).index(Verdict.UNSUPPORTED))
 
 
 def percent(probability: float) -> str:
@@ -152,7 +146,7 @@ def head_of_table(
         head["attack"] = " and ".join(map(_attack, attacks))
         if not all(same_model(first, finding) for finding in attacks):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
-    errors = int(np.count_nonzero(np.isin(certificates.verdict, _FAILED)))
+    errors = int(np.count_nonzero(np.isin(certificates.verdict, FAILED)))
     if errors:
         head["errors"] = f"{errors} computations failed; their inputs count as not certified"
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
@@ -172,7 +166,7 @@ def _afterwards(evidence: Evidence | None) -> str:
 
 def _samples(certificates: CertificateColumns, evidence: SmoothingEvidence) -> str:
     """Mean samples per input, and how many times fewer that is than the most for every input."""
-    drawn = certificates.forward_passes[certificates.verdict != _ERROR]
+    drawn = certificates.forward_passes[~np.isin(certificates.verdict, FAILED)]
     total = int(drawn.sum())
     times = evidence.n_most * len(drawn) // max(1, total)
     fewer = f" ({times}x fewer than n for every input)" if times >= 2 else ""

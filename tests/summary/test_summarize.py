@@ -175,6 +175,17 @@ def test_failed_computations_count_against_and_are_named():
         summarize([failed])
 
 
+@pytest.mark.parametrize("verdict", [Verdict.ERROR, Verdict.UNSUPPORTED])
+def test_what_failed_is_never_right_whatever_it_says(verdict):
+    """A failed record that names the label all the same counts as an answer nowhere."""
+    claims = certificate(1, None, verdict=verdict, guarantee=Guarantee.empirical(), evidence=None)
+    assert claims.correct
+    summary = summarize([certificate(0, 0.5), claims])
+    assert (summary.clean, summary.rows[0].unknown) == (0.5, 0)
+    assert summary.sandwich.correct.tolist() == [True, False]
+    assert summary.sandwich[1].prediction is None
+
+
 def test_copies_of_an_input_share_their_noise():
     copies = [certificate(i, 0.6, input_digest=f"digest {i // 3}") for i in range(501)]
     assert summarize(copies).rows[0].certified_lower == (501 - 3) / 501
