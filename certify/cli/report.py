@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from certify.cli.app import app, exit_code
 from certify.core.run import Run
 from certify.core.whole import write_whole
 from certify.errors import BadInput
-from certify.study.read import read_runs
+from certify.study.read import read_runs, with_groups
 from certify.study.settings import numbers
 
 __all__ = ["report"]
@@ -43,7 +42,7 @@ def report(
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
     chosen = None if radii is None else numbers("radii", radii)
-    found = [_by_group(run, group or []) for run in read_runs(runs, chosen)]
+    found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     writers: Mapping[str, Callable[[], str]] = {
         "--html": lambda: _page(found, data),
         "--card": lambda: _card(found),
@@ -87,16 +86,6 @@ def _write(path: Path, text: str) -> Path:
     except OSError as problem:
         raise BadInput(f"cannot write {path} ({problem.strerror}); choose another file") from problem
     return path
-
-
-def _by_group(run: Run, groups: Sequence[str]) -> Run:
-    table = run.summary
-    for spec in groups:
-        from certify.summary.group_columns import group_column
-        from certify.summary.groups import grouped
-
-        table = grouped(table, *group_column(spec, table.sandwich, run.settings["data"]["of"]))
-    return replace(run, summary=table)
 
 
 def _page(runs: Sequence[Run], data: str | None) -> str:

@@ -18,7 +18,7 @@ from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.errors import BadInput
 from certify.report.envelope import envelope_text
-from certify.study.read import envelope_of_runs, read_runs
+from certify.study.read import envelope_of_runs, read_runs, with_groups
 from certify.study.settings import numbers
 from certify.summary.convert import converted
 
@@ -41,7 +41,9 @@ def summary(
     if envelope and format not in ("table", "json"):
         raise BadInput(f"an envelope has no format {format!r}; use table or json")
     chosen = None if radii is None else numbers("radii", radii)
-    found = [_with_tables(run, convert, group or []) for run in read_runs(runs, chosen)]
+    found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
+    if convert is not None:
+        found = [replace(run, summary=converted(run.summary, convert)) for run in found]
     best = envelope_of_runs(runs, chosen) if envelope else None
     if format == "table":
         from certify.report.terminal import print_runs
@@ -58,17 +60,6 @@ def summary(
     else:
         typer.echo("\n\n".join(render(one.summary) for one in found))
     return exit_code(*(one.summary for one in found))
-
-
-def _with_tables(run: Run, convert: str | None, groups: Sequence[str]) -> Run:
-    """The run with what was asked for besides."""
-    table = run.summary if convert is None else converted(run.summary, convert)
-    for spec in groups:
-        from certify.summary.group_columns import group_column
-        from certify.summary.groups import grouped
-
-        table = grouped(table, *group_column(spec, table.sandwich, run.settings["data"]["of"]))
-    return replace(run, summary=table)
 
 
 def _one_csv(runs: Sequence[Run]) -> str:

@@ -25,7 +25,7 @@ class Run:
     """
 
     name: str
-    summary: Summary
-    settings: Mapping[str, Any]
-    context: Mapping[str, Any] = field(default_factory=dict)
+    summary: Summary = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False)
+    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, StoreError
 from certify.store.run_folder import Manifest, RunFolder
 from certify.summary.envelope import Envelope, envelope
+from certify.summary.group_columns import group_column
+from certify.summary.groups import grouped
 from certify.summary.summarize import DELTA, tabulate
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "read_runs",
     "reported_of",
     "summarize_run",
+    "with_groups",
 ]
 
 
@@ -101,6 +105,19 @@ def read_runs(paths: Sequence[Path | str], radii: Sequence[float] | None = None,
             manifest = folder.manifest
         runs.append(Run(name, summarize_run(path, radii, delta), manifest.settings, manifest.context, path))
     return runs
+
+
+def with_groups(run: Run, columns: Sequence[str]) -> Run:
+    """The run with a table by group for each column: ``label``, ``FILE.csv:COLUMN`` or ``FILE.npz:ARRAY``.
+
+    Raises:
+        BadInput: for a column that is not there, or does not name every input's group.
+        MissingExtra: without fairlearn.
+    """
+    summary = run.summary
+    for column in columns:
+        summary = grouped(summary, *group_column(column, summary.sandwich, run.settings["data"]["of"]))
+    return replace(run, summary=summary)
 
 
 def _names(paths: Sequence[Path | str]) -> list[str]:
