@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
     from certify.errors import CertifyError as CertifyError
+    from certify.gate.judge import judge_run as judge_run
+    from certify.gate.policy import read_policy as read_policy
     from certify.models.classifier import Classifier as Classifier
     from certify.models.loaders import load_model as load_model
     from certify.process import tune_process as tune_process
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
     from certify.study.checking import check_run as check_run
     from certify.study.evaluate import evaluate as evaluate
     from certify.study.read import read_run as read_run
+    from certify.study.read import read_runs as read_runs
     from certify.summary.comparison import compare as compare
+    from certify.summary.groups import grouped as grouped
     from certify.summary.summarize import summarize as summarize
 
 _HOME = {
@@ -77,11 +81,15 @@ _HOME = {
     "check_run": "certify.study.checking",
     "compare": "certify.summary.comparison",
     "evaluate": "certify.study.evaluate",
+    "grouped": "certify.summary.groups",
+    "judge_run": "certify.gate.judge",
     "load_data": "certify.data.loaders",
     "load_model": "certify.models.loaders",
     "output_bounds": "certify.bounds.output",
     "predict": "certify.certifiers.smooth",
+    "read_policy": "certify.gate.policy",
     "read_run": "certify.study.read",
+    "read_runs": "certify.study.read",
     "smooth": "certify.certifiers.smooth",
     "summarize": "certify.summary.summarize",
     "tune_process": "certify.process",
@@ -114,11 +122,15 @@ __all__ = [
     "check_run",
     "compare",
     "evaluate",
+    "grouped",
+    "judge_run",
     "load_data",
     "load_model",
     "output_bounds",
     "predict",
+    "read_policy",
     "read_run",
+    "read_runs",
     "smooth",
     "summarize",
     "tune_process",

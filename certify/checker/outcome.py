@@ -13,8 +13,8 @@ from certify.core.shown import VIEWS
 
 __all__ = ["UNDERIVABLE", "Outcome"]
 
-UNDERIVABLE: Final = frozenset({"published radius", "failed computation"})
-"""Claims that nobody can derive: a log holds no counts, and a computation that failed left nothing."""
+UNDERIVABLE: Final = frozenset({"published radius", "failed computation", "attack failed"})
+"""Claims that nobody can derive: a log holds no counts, and a computation or a search that failed left nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Outcome:
     (True, False, False)
     """
 
-    claims: tuple[Checked, ...]
+    claims: tuple[Checked, ...] = field(repr=False)
     head: Mapping[str, str] = field(default_factory=dict)
     statement: str = ""
 
@@ -79,6 +79,13 @@ class Outcome:
             "not_checked": told(self.open),
             "statement": self.statement,
         }
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame, one line a claim."""
+        import pandas
+
+        lines = [(one.subject, one.claim, one.standing.value, one.said) for one in self.claims]
+        return pandas.DataFrame(lines, columns=["subject", "claim", "standing", "said"])
 
     def __bool__(self) -> bool:
         return self.confirmed

@@ -39,6 +39,10 @@ def run(
     scale: Annotated[
         str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
     ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(help="what the inputs are in, in words: 'pixels in \\[0, 1]'; runs to compare share it"),
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="noise scale in input units (smoothing)")] = None,
     n: Annotated[
         int | None, typer.Option(help="most estimation samples per input, 100,000 if not given (smoothing)")
@@ -97,6 +101,7 @@ def run(
         "norm": norm,
         "radii": radii,
         "scale": scale,
+        "units": units,
         "sigma": sigma,
         "n": n,
         "n0": n0,

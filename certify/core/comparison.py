@@ -24,9 +24,10 @@ class Change:
         radius: in input units.
         both, neither: how many inputs are right and certified under both, under neither.
         lost, gained: positions of the inputs that are under the baseline alone, under the run alone.
-        lower, upper: limits of the difference, run less baseline, in the probability of being right and certified.
-        p_value: of "both are certified equally often" (McNemar's exact test).
-        differs: whether that is rejected after Holm's correction over the whole comparison.
+        lower, upper: limits of the difference, run less baseline, in the probability of being right and certified;
+            None where the inputs can be no random sample.
+        p_value: of "both are certified equally often" (McNemar's exact test); None where there are no limits.
+        differs: whether that is rejected after Holm's correction over the whole comparison; None where there are none.
     """
 
     run: str
@@ -35,10 +36,10 @@ class Change:
     neither: int
     lost: tuple[int, ...]
     gained: tuple[int, ...]
-    lower: float
-    upper: float
-    p_value: float
-    differs: bool
+    lower: float | None
+    upper: float | None
+    p_value: float | None
+    differs: bool | None
 
     @property
     def n(self) -> int:
@@ -83,7 +84,7 @@ class Comparison:
         shifts: one for each further run.
         confidence: with which all limits hold at once.
         test: where they come from: ``"exact"`` or ``"tango"``.
-        statement: what limits and marks mean, in words.
+        statement: what limits and marks mean, in words, or why there are none.
         notes: what else a reader has to know, such as runs that are about different functions.
     """
 

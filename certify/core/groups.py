@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from certify.core.shown import DRAWINGS, VIEWS
+
 __all__ = ["GroupRow", "Groups", "WorstGroup"]
 
 
@@ -97,3 +99,14 @@ class Groups:
             for place, radius in enumerate(self.radii)
         ]
         return pandas.DataFrame(lines).set_index([self.name, "radius"])
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw each group's certified accuracy at each radius with its lower bound; return the matplotlib Axes.
+
+        Raises:
+            MissingExtra: without matplotlib.
+        """
+        return DRAWINGS["groups"](self, axes)
+
+    def _repr_html_(self) -> str:
+        return VIEWS["groups.html"](self)

@@ -1,14 +1,27 @@
 """Decimal text for radii and distances: a radius is rounded down, a distance up, and the exact value is kept as hex.
 
 Rounding to nearest prints 0.24996 as 0.25, and the printed number then passes a test the certificate does not.
+
+A float is read in one of two ways. A *share*, k of n inputs or a probability that somebody wrote, stands for the
+shortest decimal number that is this float: 189/200 is 0.945, although its float lies a little below. A *bound* that was
+computed stands for its exact value, and nothing above that is printed.
 """
 
 from __future__ import annotations
 
-import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-__all__ = ["brief", "brief_up", "from_hex", "percent_down", "percent_up", "round_down", "round_up", "to_hex"]
+__all__ = [
+    "brief",
+    "brief_up",
+    "from_hex",
+    "percent_below",
+    "percent_down",
+    "percent_up",
+    "round_down",
+    "round_up",
+    "to_hex",
+]
 
 _WIDE = Context(prec=400)
 """Digits enough for any float."""
@@ -68,23 +81,38 @@ def from_hex(text: str | None) -> float | None:
     return None if text is None else float.fromhex(text)
 
 
-def percent_down(fraction: float) -> str:
-    """Percent with one place, rounded down: for claims.
+def percent_down(share: float) -> str:
+    """Percent with one place, rounded down: for claims. Of k/n it is that of the fraction, not of its float.
 
-    >>> percent_down(0.5999), percent_down(1 - 1e-12)
-    ('59.9', '99.9')
+    If 1000 k/n is whole, its shortest decimal is k/n itself; otherwise the two have no multiple of 1/1000 between them,
+    for any n below 10^12.
+
+    >>> percent_down(0.5999), percent_down(189 / 200), percent_down(1 - 1e-12)
+    ('59.9', '94.5', '99.9')
     """
-    tenths = math.floor(fraction * 1000 + 1e-9)  # 0.945 * 1000 falls just short of 945
-    return f"{min(tenths, 999 if fraction < 1 else tenths) / 10:.1f}"
+    return _tenths(Decimal(repr(float(share))), ROUND_FLOOR)
 
 
-def percent_up(fraction: float) -> str:
-    """Percent with one place, rounded up: for upper limits, such as accuracy under attack.
+def percent_up(share: float) -> str:
+    """As :func:`percent_down`, rounded up: for upper limits, such as accuracy under attack.
 
-    >>> percent_up(0.5991)
-    '60.0'
+    >>> percent_up(0.5991), percent_up(7 / 1000), percent_up(1e-12)
+    ('60.0', '0.7', '0.1')
     """
-    return f"{math.ceil(fraction * 1000 - 1e-9) / 10:.1f}"
+    return _tenths(Decimal(repr(float(share))), ROUND_CEILING)
+
+
+def percent_below(bound: float) -> str:
+    """Percent with one place that is at most the exact value of a computed lower bound.
+
+    >>> percent_below(0.5999), percent_below(0.945), percent_below(-0.02)
+    ('59.9', '94.4', '-2.1')
+    """
+    return _tenths(Decimal(bound), ROUND_FLOOR)
+
+
+def _tenths(fraction: Decimal, rounding: str) -> str:
+    return str(fraction.scaleb(2, _WIDE).quantize(Decimal("0.1"), rounding=rounding, context=_WIDE))
 
 
 def _six_digits(value: float, rounding: str) -> str:

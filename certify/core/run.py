@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,9 @@ class Run:
     settings: Mapping[str, Any] = field(repr=False)
     context: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: Path | None = None
+
+    def __str__(self) -> str:
+        return self.summary.table()
+
+    def _repr_html_(self) -> str:
+        return f"<h4>{escape(self.name)}</h4>{self.summary.render('html')}"

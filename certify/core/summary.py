@@ -16,7 +16,7 @@ from certify.core.groups import Groups
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.reported import ReportedAttack
-from certify.core.rounding import brief, round_down, round_up
+from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.sandwich import Sandwich
 from certify.core.threat import ThreatModel
 from certify.registry import Registry
@@ -97,7 +97,7 @@ class Converted:
 _DIVIDED = {("l2", "linf"): "divided by sqrt(d)", ("l1", "l2"): "divided by sqrt(d)", ("l1", "linf"): "divided by d"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """Certified, empirical and clean accuracy side by side.
 
@@ -229,6 +229,11 @@ class Summary:
     def bibtex(self) -> str:
         """BibTeX entries of everything that made the table."""
         return self.render("bibtex")
+
+    def __repr__(self) -> str:
+        shares = " / ".join(percent_down(row.certified) for row in self.rows)
+        radii = " / ".join(brief(row.radius) for row in self.rows)
+        return f"Summary of {self.n:,} inputs: {shares} % certified at {self.threat.measure} {radii}"
 
     def __str__(self) -> str:
         return self.table()

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from certify.core.rounding import brief
 from certify.core.scale import Scale, check_scale, scale_digest, scale_from_json, scale_in_words, scale_to_json
 from certify.errors import BadInput
 
-__all__ = ["ThreatModel", "check_box", "need_threat"]
+__all__ = ["UNITS", "ThreatModel", "check_box", "need_threat"]
+
+UNITS: Final = "input units"
+"""What radii are in where nobody says more."""
 
 
 def check_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -62,7 +65,7 @@ class ThreatModel:
     norm: Norm
     radii: tuple[float, ...]
     input_box: tuple[float, float] | None = None
-    units: str = "input units"
+    units: str = UNITS
     scale: Scale | None = None
 
     def __post_init__(self) -> None:

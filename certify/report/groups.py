@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from certify.core.groups import GroupRow, Groups
-from certify.core.rounding import brief, percent_down, percent_up, round_down
-from certify.report.blocks import Block
+from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down
+from certify.core.shown import VIEWS
+from certify.report.blocks import Block, blocks_html
 from certify.report.columns import at_least
 
-__all__ = ["group_blocks", "worst_lines"]
+__all__ = ["group_blocks", "groups_html", "worst_lines"]
 
 
 def group_blocks(groups: Groups) -> list[Block]:
@@ -22,11 +25,18 @@ def group_blocks(groups: Groups) -> list[Block]:
     ]
 
 
+@VIEWS.register("groups.html")
+def groups_html(groups: Groups) -> str:
+    """The table, the worst groups, and what the bounds mean, as an HTML fragment."""
+    first, *blocks = group_blocks(groups)
+    return blocks_html(first, blocks) + "".join(f"<p>{escape(line)}</p>" for line in worst_lines(groups))
+
+
 def worst_lines(groups: Groups) -> list[str]:
     """The worst group at each radius, and last what the bounds mean."""
     lines = []
     for one in groups.worst:
-        lower = "" if one.lower is None else f"; the worst truly has at least {percent_down(one.lower)} %"
+        lower = "" if one.lower is None else f"; the worst truly has at least {percent_below(one.lower)} %"
         lines.append(
             f"worst {groups.name} at {groups.measure} {brief(one.radius)}: {one.group}, "
             f"{percent_down(one.certified)} % certified{lower}"
@@ -46,6 +56,6 @@ def _cells(row: GroupRow, place: int) -> list[str]:
     lower, attacked = row.lower[place], row.attacked[place]
     return [
         percent_down(row.certified[place]),
-        *([] if lower is None else [percent_down(lower)]),
+        *([] if lower is None else [percent_below(lower)]),
         *([] if attacked is None else [percent_up(attacked)]),
     ]

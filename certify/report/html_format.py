@@ -7,6 +7,7 @@ from html import escape
 
 from certify.core.summary import FORMATS, Summary
 from certify.report.columns import cells, closing, headings
+from certify.report.groups import groups_html
 
 __all__ = ["render"]
 
@@ -17,7 +18,8 @@ def render(summary: Summary) -> str:
     head = "<br>".join(f"<b>{escape(name)}</b> {escape(text)}" for name, text in summary.head.items())
     rows = [_line(headings(summary), "th"), *(_line(cells(summary, row), "td") for row in summary.rows)]
     foot = "".join(f"<p>{escape(line)}</p>" for line in closing(summary))
-    return f"<div><p>{head}</p><table>{''.join(rows)}</table>{foot}</div>"
+    groups = "".join(map(groups_html, summary.groups))
+    return f"<div><p>{head}</p><table>{''.join(rows)}</table>{foot}{groups}</div>"
 
 
 def _line(texts: Iterable[str], tag: str) -> str:

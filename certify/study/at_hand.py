@@ -28,13 +28,19 @@ class AtHand:
     Args:
         classifier, dataset: None where they cannot be loaded.
         rows: position in the data set to row of ``dataset``.
-        lacking: why something is missing, and what to do; empty where both are there.
+        no_model, no_data: why something is missing, and what to do; empty where it is there.
     """
 
     classifier: Classifier | None
     dataset: Dataset | None
     rows: Mapping[int, int]
-    lacking: str
+    no_model: str
+    no_data: str
+
+    @property
+    def lacking(self) -> str:
+        """What is missing; empty where both are there."""
+        return "; ".join(filter(None, (self.no_model, self.no_data)))
 
     def input(self, position: int) -> Tensor | None:
         """The input (...) at a position of the data set, or None where there is none."""
@@ -59,11 +65,11 @@ def at_hand(
     threat = ThreatModel.from_dict(settings["threat"])
 
     def load(spec: str) -> Classifier:
-        return _load_model(spec, dataset, threat, settings["device"])
+        return _load_model(spec, dataset, threat, settings.get("device", "cpu"))
 
     classifier, no_model = _loaded("model", model, specs.get("model", settings["model"]["name"]), load)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
-    return AtHand(classifier, dataset, rows, "; ".join(filter(None, (no_model, no_data))))
+    return AtHand(classifier, dataset, rows, no_model, no_data)
 
 
 def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from certify.checker.check import derived_claims, needs_network, statement
-from certify.checker.checked import Checked, Standing
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.outcome import Outcome
 from certify.checker.records import presence_claims, read_rows
+from certify.checker.sample import data_claims, sample_of
 from certify.checker.settings import settings_claims
-from certify.core.certificate import Certificate, PublishedEvidence
+from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.threat import ThreatModel
@@ -42,8 +44,8 @@ def check_run(
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
     digest of the data from positions, labels and input digests. What needs them is derived from model and data, which
-    are loaded by the SPECs in the manifest, or the ones given: proofs, and adversarial examples, which are executed.
-    What cannot be loaded leaves its claims open, with the reason.
+    are loaded by the SPECs in the manifest, or the ones given: which inputs were drawn, their labels and values, proofs,
+    and adversarial examples, which are executed. What cannot be loaded leaves its claims open, with the reason.
 
     Args:
         path: the run folder.
@@ -74,21 +76,32 @@ def check_run(
     claims = [claim for one in stored for claim in one.claims] + (
         [] if bundle is None else _signed(*bundle, Path(path))
     )
-    try:
-        claims += presence_claims(certificates, findings, settings)
+    with _manifest_of(path):
         claims += settings_claims(certificates, findings, settings)
         claims += _reported(reported, settings)
         head = {**head_of(settings), "threat": str(ThreatModel.from_dict(settings["threat"]))}
-    except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
+    # Nobody has the model and the data behind a published log.
+    wanted = not all(isinstance(one.evidence, PublishedEvidence) for one in certificates)
+    there = at_hand(settings, context, model, data) if wanted or replay or model or data else None
+    with _manifest_of(path):
+        sample = None if there is None else sample_of(settings["data"], there.dataset, there.no_data)
+        positions = None if sample is None else sample.positions
+        claims += presence_claims(certificates, findings, settings, positions)
     claims += _arithmetic(certificates, progress)
-    wanted = any(map(needs_network, certificates)) or any(one.succeeded for one in findings)
-    # The digest of all data says that something was changed; the data say what.
-    wanted |= any(one.claim == "data digest" and one.standing is Standing.REFUTED for one in claims)
-    if wanted or replay or model or data:
-        there = at_hand(settings, context, model, data)
+    claims += _failed_attacks(certificates, findings)
+    if there is not None and sample is not None:
+        claims.append(sample.claim)
         claims += _at_hand(_Executed(certificates, findings, settings, there), replay, seed, progress)
     return Outcome(tuple(claims), head, statement(certificates))
+
+
+@contextmanager
+def _manifest_of(path: Path | str) -> Iterator[None]:
+    """Say of a manifest in which something is missing, or of another type, that it is the manifest."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
 
 
 def _signed(bundle: Path, key: Path, run: Path) -> list[Checked]:
@@ -118,15 +131,25 @@ def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list
     return claims
 
 
+def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[Checked]:
+    """What nobody can derive again: that a search found nothing. Complete verification is one as well."""
+    searches = [*findings, *(one.finding for one in certificates)]
+    said = "that a search found no example cannot be derived from anything it left"
+    return [
+        Checked(subject_of(one), "attack failed", Standing.OPEN, said)
+        for one in searches
+        if one is not None and not one.succeeded
+    ]
+
+
 def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[Checked]:
     """Rows of imported attack logs against the logs that the manifest names."""
     logs = [(one["name"], one["sha256"], one["radius"]) for one in settings.get("reported", [])]
     claims = []
     for one in reported:
         log = (one.source, one.source_digest, one.radius)
-        standing = Standing.CONFIRMED if log in logs else Standing.REFUTED
         said = "" if log in logs else f"the manifest names no log {one.source} at radius {one.radius}"
-        claims.append(Checked(f"input {one.index}, {one.source}", "log", standing, said))
+        claims.append(judged(f"input {one.index}, {one.source}", "log", said))
     return claims
 
 
@@ -145,48 +168,35 @@ class _Executed:
         if classifier is None:
             return []
         said = f"the manifest is about model {asked[:12]}, {classifier.name} is {classifier.digest[:12]}"
-        same = classifier.digest == asked
-        return [Checked("manifest", "model digest", *_judged("" if same else said))]
+        return [judged("manifest", "model digest", "" if classifier.digest == asked else said)]
 
     def unexecuted(self, why: str) -> list[Checked]:
-        """What stays open where model or data are missing."""
-        claims = [
-            Checked(
-                f"input {one.index}, {one.method}", "prediction" if one.radius is None else "radius", Standing.OPEN, why
-            )
+        """What stays open where model or data are missing, or the model is another one."""
+        missing = []
+        if self.there.classifier is None:
+            missing.append(("manifest", "model digest", self.there.no_model))
+        if self.there.dataset is None:
+            missing += [("records", claim, self.there.no_data) for claim in ("label", "input digest")]
+        if any(isinstance(one.evidence, SmoothingEvidence) for one in self.certificates):
+            missing.append(("records", "features", why))
+        claims = [Checked(subject, claim, Standing.OPEN, said) for subject, claim, said in missing]
+        claims += [
+            Checked(subject_of(one), "prediction" if one.radius is None else "radius", Standing.OPEN, why)
             for one in self.certificates
             if needs_network(one)
         ]
         return claims + [
-            Checked(f"input {one.index}, {one.attack}", "example", Standing.OPEN, why)
+            Checked(subject_of(one), "example" if one.succeeded else "prediction", Standing.OPEN, why)
             for one in self.findings
-            if one.succeeded
         ]
-
-    def labels(self) -> list[Checked]:
-        """Positions and labels against the data; digests are compared with each claim."""
-        dataset, rows, claims = self.there.dataset, self.there.rows, []
-        records: list[Certificate | Finding] = [*self.certificates, *self.findings]
-        for one in records:
-            name = one.method if isinstance(one, Certificate) else one.attack
-            subject, claim, said = f"input {one.index}, {name}", "label", ""
-            if dataset is None or one.index not in rows:
-                claim, said = "input digest", f"the data hold no input {one.index}"
-            elif one.label != (label := int(dataset.y[rows[one.index]])):
-                said = f"the record says {one.label}, the data say {label}"
-            claims.append(Checked(subject, claim, *_judged(said)))
-        return claims
-
-
-def _judged(said: str) -> tuple[Standing, str]:
-    return (Standing.REFUTED if said else Standing.CONFIRMED), said
 
 
 def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observer) -> list[Checked]:
     """What model and data show, as far as they are there."""
     there = records.there
-    same = records.same_model()
-    claims = same + (records.labels() if there.dataset is not None else [])
+    same = claims = records.same_model()
+    if there.dataset is not None:
+        claims = same + data_claims([*records.certificates, *records.findings], there.dataset, there.rows)
     if there.lacking or there.classifier is None:
         claims += records.unexecuted(there.lacking)
         return claims + [Checked("replay", "votes", Standing.OPEN, there.lacking)] * bool(replay)

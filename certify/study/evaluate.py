@@ -160,7 +160,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     """
     norm = settings.norm or _certifiers(settings.certifier, settings.options, seed=0)[0].default_norm
     scale = None if settings.scale is None else read_scale(settings.scale)
-    threat = ThreatModel(check_norm(norm), settings.radii, scale=scale)
+    threat = ThreatModel(check_norm(norm), settings.radii, units=settings.units, scale=scale)
     dataset = load_data(settings.data)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from certify.core.threat import UNITS
 from certify.core.values import number, whole
 from certify.errors import BadInput
 from certify.registry import nearest
@@ -38,6 +39,7 @@ class Settings:
     norm: str | None = None
     radii: tuple[float, ...] = ()
     scale: str | None = None
+    units: str = UNITS
     sigma: float | None = None
     n: int | None = None
     n0: int | None = None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from itertools import combinations
 from typing import Any
 
+from certify.core.shown import VIEWS
 from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.summary.words import percent
@@ -45,6 +47,18 @@ class Envelope:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows], "selected_on_the_test_set": True}
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame, one row a radius."""
+        import pandas
+
+        return pandas.DataFrame(map(asdict, self.rows)).set_index("radius")
+
+    def __str__(self) -> str:
+        return VIEWS["envelope.text"](self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Envelope:

@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import matplotlib as mpl
@@ -18,6 +19,7 @@ import torch
 import certify
 from certify.core.finding import Finding
 from certify.core.shown import DRAWINGS, VIEWS
+from certify.summary.envelope import envelope
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
@@ -204,5 +206,31 @@ def test_an_interval_is_drawn_from_end_to_end():
 
 
 def test_every_view_and_drawing_belongs_to_an_object_above():
-    assert set(VIEWS) == {"certificate.html", "certificate.bibtex", "finding.html", "sandwich.html", "interval.html"}
-    assert set(DRAWINGS) == {"interval"}
+    records = {"certificate.html", "certificate.bibtex", "finding.html", "outcome.text"}
+    assert set(VIEWS) == records | {"sandwich.html", "groups.html", "envelope.text", "interval.html"}
+    assert set(DRAWINGS) == {"interval", "groups"}
+
+
+def test_what_a_reader_holds_shows_itself_in_short(tmp_path):
+    """In a notebook as a table, on a console in a line: no object prints the columns of all inputs."""
+    module = torch.nn.Linear(2, 2, bias=False).requires_grad_(False).eval()
+    module.weight.copy_(torch.eye(2))
+    clf, threat = certify.Classifier(module, num_classes=2), certify.ThreatModel("linf", (0.0, 0.1))
+    x, y = [[0.9, 0.1], [0.2, 0.8], [0.55, 0.45]], [0, 1, 0]
+    for name in ("<b>", "other"):
+        certify.evaluate(clf, (x, y), threat=threat, certifier="crown", out=tmp_path / name)
+    first, second = certify.read_runs([tmp_path / "<b>", tmp_path / "other"])
+    assert "&lt;b&gt;" in first._repr_html_()
+    assert str(first) == first.summary.table()
+    table = certify.grouped(first.summary, "label", [0, 1, 0])
+    [groups] = table.groups
+    assert groups._repr_html_() in table._repr_html_()
+    assert groups.plot().get_xlabel() == "label"
+    best = envelope({"a": replace(first.summary, confidence=0.99), "b": replace(second.summary, confidence=0.99)})
+    assert best.to_frame().loc[0.1, "certified"] == 2 / 3
+    assert str(best) in unescape(best._repr_html_())
+    checked = certify.check(certify.bound(clf, x, y, threat=threat), clf, x)
+    assert str(checked) in unescape(checked._repr_html_())
+    assert set(checked.to_frame()["standing"]) == {"confirmed"}
+    for one in (first, first.summary, table, certify.compare([first, second]), checked):
+        assert len(repr(one)) < 2000

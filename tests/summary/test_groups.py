@@ -81,6 +81,22 @@ def test_every_figure_counted_by_hand(six):
     assert groups.to_frame().loc[("b", 0.5), "certified"] == 1 / 3
 
 
+def test_bounds_count_only_what_the_record_shows(six):
+    """A published radius may have been rounded up to reach 0.5: shown as certified, not counted on."""
+    layers = replace(six.sandwich, sure=np.where(six.sandwich.certified == 0.5, 0.4996, six.sandwich.certified))
+    [before], [after] = (
+        grouped(one, "label", six.sandwich.label.tolist()).groups for one in (six, replace(six, sandwich=layers))
+    )
+    assert [row.certified for row in after.rows] == [row.certified for row in before.rows]
+    assert after.rows[1].lower[1] < before.rows[1].lower[1]
+
+
+def test_an_example_at_the_very_radius_breaks_it(six):
+    layers = replace(six.sandwich, attacked=np.where(six.sandwich.attacked == 0.9, 0.5, six.sandwich.attacked))
+    [groups] = grouped(replace(six, sandwich=layers), "label", six.sandwich.label.tolist()).groups
+    assert groups.rows[1].attacked == (1.0, 1 / 3)
+
+
 @pytest.mark.parametrize("alpha", [None, ALPHA])
 def test_bounds_share_delta_over_the_declared_radii(six, alpha):
     six = replace(six, guarantee=six.guarantee if alpha else Guarantee.deterministic())

@@ -1,0 +1,40 @@
+"""Certified accuracy of each group, with what can be said of the group beyond these inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from certify.core.groups import Groups
+from certify.core.rounding import brief
+from certify.core.shown import DRAWINGS
+from certify.plots.canvas import new_axes
+
+__all__ = ["groups"]
+
+
+@DRAWINGS.register("groups")
+def groups(table: Groups, axes: Any = None) -> Any:
+    """Draw a dot for each group and radius, and a line down to its lower bound where it has one; return the Axes.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    axes = new_axes() if axes is None else axes
+    step = 0.6 / len(table.radii)
+    for place, radius in enumerate(table.radii):
+        at = [row + step * (place - (len(table.radii) - 1) / 2) for row in range(len(table.rows))]
+        certified = [100 * row.certified[place] for row in table.rows]
+        dots = axes.plot(at, certified, "o", markersize=4, label=f"{table.measure} {brief(radius)}")
+        bounded = [
+            (x, 100 * lower, share)
+            for x, share, row in zip(at, certified, table.rows, strict=True)
+            if (lower := row.lower[place]) is not None
+        ]
+        if bounded:
+            axes.vlines(*zip(*bounded, strict=True), color=dots[0].get_color(), linewidth=1)
+    axes.set_xticks(range(len(table.rows)), [f"{row.group}\nn={row.n:,}" for row in table.rows])
+    axes.set_xlabel(table.name)
+    axes.set_ylabel("certified (%)")
+    axes.set_ylim(0, 102)
+    axes.legend(ncols=len(table.radii), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return axes
