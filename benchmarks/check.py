@@ -5,7 +5,8 @@
 
 The votes are drawn from binomial distributions with probabilities spread over the inputs, so that hardly two
 certificates share a bound; counts, bounds and radii are made by the certifier itself. Nothing is asserted but that
-every claim is confirmed: the seconds are the result.
+no claim is refuted, and none is open but those about the model and the data, which there are none of: the seconds are
+the result.
 """
 
 from __future__ import annotations
@@ -115,8 +116,9 @@ def measured(certifier: Smoothing, inputs: int, folder: Path) -> tuple[float, in
     begin = time.perf_counter()
     found = check_run(folder)
     seconds = time.perf_counter() - begin
-    if not found.confirmed:
-        raise SystemExit("\n".join(map(str, (*found.refuted, *found.open)[:10])))
+    wrong = [*found.refuted, *(one for one in found.open if one.subject not in ("manifest", "records"))]
+    if wrong:
+        raise SystemExit("\n".join(map(str, wrong[:10])))
     return seconds, len(found.claims)
 
 

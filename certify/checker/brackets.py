@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from certify.bounds.graph import Graph
-from certify.checker.checked import Checked
-from certify.checker.identity import judged, subject_of
+from certify.checker.checked import Checked, judged, subject_of
 from certify.complete.proofs.recheck import rechecked
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.rounding import brief, brief_up
@@ -37,6 +38,15 @@ def bracket_claim(certificate: Certificate, evidence: CompleteEvidence) -> Check
         wrong = f"it is proven up to {brief(low)}, with an example at {brief_up(high)}"
     elif gap is None and low is not None and low not in certificate.threat.radii:
         wrong = f"declared radii were decided, and {low} is none of them"
+    elif gap is None and not evidence.reason and _between(certificate, evidence):
+        wrong = "a declared radius lies between its ends, undecided, and the record does not say why"
     elif gap is not None and not evidence.reason and (high is None or high - (low or 0.0) > gap * high):
         wrong = f"its ends are farther apart than the gap {gap:g}, and the record does not say why"
     return judged(subject_of(certificate), "bracket", wrong)
+
+
+def _between(certificate: Certificate, evidence: CompleteEvidence) -> bool:
+    """Whether some declared radius is neither proven nor reached by an example."""
+    low = -1.0 if evidence.certified is None else evidence.certified
+    high = math.inf if evidence.falsified is None else evidence.falsified
+    return any(low < radius < high for radius in certificate.threat.radii)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from certify.checker.checked import Checked, Standing
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.outcome import Outcome
 from certify.checker.published import published_claims
 from certify.checker.smoothing import smoothing_claims
 from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
 from certify.core.rounding import brief_up
-from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -94,13 +93,12 @@ def _inputs(certificates: Sequence[Certificate], x: Any) -> Tensor:
 def _same_model(certificate: Certificate, digest: str) -> Checked:
     same = certificate.model_digest == digest
     said = f"the record is about model {certificate.model_digest[:12] or '(none)'}, this model is {digest[:12]}"
-    standing = Standing.CONFIRMED if same else Standing.REFUTED
-    return Checked(f"input {certificate.index}, {certificate.method}", "model digest", standing, "" if same else said)
+    return judged(subject_of(certificate), "model digest", "" if same else said)
 
 
 def needs_network(certificate: Certificate) -> bool:
     """Whether what a certificate says can only be derived from the network: it is a proof, or says what it returns."""
-    return certificate.guarantee.kind == "deterministic" and not _failed(certificate)
+    return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed
 
 
 def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -> list[Checked]:
@@ -112,19 +110,27 @@ def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -
     """
     claims, published = [], []
     for certificate in certificates:
-        if isinstance(certificate.evidence, SmoothingEvidence):
+        if certificate.verdict.failed:
+            claims.append(_failure(certificate))
+        elif isinstance(certificate.evidence, SmoothingEvidence):
             claims += smoothing_claims(certificate)
         elif isinstance(certificate.evidence, PublishedEvidence):
             published.append(certificate)
-        elif not needs_network(certificate):
-            subject = f"input {certificate.index}, {certificate.method}"
-            said = certificate.reason or certificate.verdict.sentence
-            claims.append(Checked(subject, "failed computation", Standing.OPEN, said))
     return claims + published_claims(published, whole=whole)
 
 
-def _failed(certificate: Certificate) -> bool:
-    return certificate.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED)
+def _failure(certificate: Certificate) -> Checked:
+    """A computation that failed left nothing behind, neither a class nor evidence nor samples."""
+    subject, claim = subject_of(certificate), "failed computation"
+    left = {
+        f"class {certificate.prediction}": certificate.prediction,
+        "evidence": certificate.evidence,
+        f"{certificate.forward_passes:,} samples": certificate.forward_passes or None,
+    }
+    stated = [name for name, value in left.items() if value is not None]
+    if stated:
+        return judged(subject, claim, f"nothing was computed, yet it states {' and '.join(stated)}")
+    return Checked(subject, claim, Standing.OPEN, certificate.reason or certificate.verdict.sentence)
 
 
 def statement(certificates: Sequence[Certificate]) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Checked", "Standing"]
+from certify.core.certificate import Certificate
+from certify.core.finding import Finding
+
+__all__ = ["Checked", "Standing", "judged", "subject_of"]
 
 
 class Standing(Enum):
@@ -34,3 +37,17 @@ class Checked:
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.claim} {self.standing.value}" + (f", {self.said}" if self.said else "")
+
+
+def subject_of(record: Certificate | Finding) -> str:
+    """How a report names what a claim is about: ``"input 17, smoothing"``."""
+    return f"input {record.index}, {record.method if isinstance(record, Certificate) else record.attack}"
+
+
+def judged(subject: str, claim: str, wrong: str) -> Checked:
+    """Refuted with the sentence that says what is wrong, confirmed where there is none.
+
+    >>> print(judged("input 17, crown", "radius", ""))
+    input 17, crown: radius confirmed
+    """
+    return Checked(subject, claim, Standing.REFUTED if wrong else Standing.CONFIRMED, wrong)

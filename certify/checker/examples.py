@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing
-from certify.checker.fresh import Execution, examined
-from certify.checker.identity import class_claim, confirmed, identity_claims, judged, subject_of
+from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.fresh import Execution, class_on_noise, examined
+from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.finding import Finding
 from certify.core.norms import distance_up
@@ -37,7 +37,8 @@ def example_claims(
 ) -> list[Checked]:
     """What a finding says of its example, and whether that contradicts a certificate of the same input and model.
 
-    A finding without an example claims nothing but to be about this input and this model. An example lies in the box,
+    A finding without an example names the class returned at the input itself, which is executed; of a plain classifier
+    it is the label, for an input that is misclassified is its own example. An example lies in the box,
     at the stated distance (float64, rounded up), within the stated radius, which is a declared one; and it is executed.
     A plain classifier must return the stated class there, and not the label. A smoothed one is examined on fresh noise,
     at the recorded alpha, with the recorded number of samples (at most 10,000) and then with 16 times as many. It is
@@ -56,7 +57,7 @@ def example_claims(
     """
     subject, identity = subject_of(finding), identity_claims(finding, classifier, x)
     if finding.x_adv is None:
-        return identity
+        return [*identity, *(_without(finding, classifier, x, seed) if confirmed(identity) else [])]
     if not confirmed(identity):
         return [*identity, Checked(subject, "example", Standing.OPEN, "it is about another input or another model")]
     if wrong := _misplaced(finding, x, threat):
@@ -68,6 +69,16 @@ def example_claims(
         if (said := _contradiction(one, finding, x, executed))
     ]
     return [*identity, *_stated(finding, x, threat), *executed.claims, *against]
+
+
+def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> list[Checked]:
+    """What a finding without an example says of the input itself."""
+    subject, named = subject_of(finding), finding.prediction
+    if "noise" in finding.settings:
+        return [class_on_noise(finding, classifier, x, seed)]
+    own = f"class {named} is not the label, so that the input is its own example, and the record has none"
+    wrong = "" if named in (finding.label, None) else own
+    return [class_claim(subject, named, classifier, x), judged(subject, "example", wrong)]
 
 
 def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: ThreatModel) -> list[Checked]:

@@ -9,15 +9,14 @@ from typing import Final
 from torch import Tensor
 
 from certify.attacks.smoothed import Smoothed, label_loses
-from certify.checker.checked import Checked, Standing
-from certify.checker.identity import judged, subject_of
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.core.finding import Finding
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.noise.base import NOISES
 from certify.stats.tails import at_least
 
-__all__ = ["LEVEL", "Execution", "examined"]
+__all__ = ["LEVEL", "Execution", "class_on_noise", "examined"]
 
 LEVEL: Final = 1e-6
 """What fresh noise refutes, it refutes wrongly with at most this probability."""
@@ -42,6 +41,23 @@ class Execution:
     loses: Callable[[int], bool]
 
 
+def class_on_noise(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> Checked:
+    """Draw fresh noise at an input (...), and hold the votes against the class that a finding names there."""
+    try:
+        votes = _target(finding, classifier).votes(x, f"{_key(finding, seed)}:input")
+    except BadInput as problem:
+        return judged(subject_of(finding), "prediction", str(problem))
+    if finding.prediction is None:  # no class is returned where no sample votes for any
+        said = f"the record says no class, and {sum(votes):,} fresh votes are for some" if any(votes) else ""
+    else:
+        said = _loser(votes, finding.prediction)
+    return judged(subject_of(finding), "prediction", said)
+
+
+def _key(finding: Finding, seed: int) -> str:
+    return f"check:{seed}:{finding.input_digest}:{finding.attack}"
+
+
 def examined(finding: Finding, classifier: Classifier, x: Tensor, example: Tensor, seed: int) -> Execution:
     """Draw fresh noise at an input and at its example (...), and hold the votes against what a finding says of both."""
     subject, label, named = subject_of(finding), finding.label, finding.adversarial_prediction
@@ -51,9 +67,8 @@ def examined(finding: Finding, classifier: Classifier, x: Tensor, example: Tenso
         return _refuted(subject, str(problem))
     if named is None or named == label or not {label, named} <= set(range(classifier.num_classes)):
         return _refuted(subject, f"label {label} and class {named} are not two of {classifier.num_classes} classes")
-    key, alpha = f"check:{seed}:{finding.input_digest}:{finding.attack}", target.alpha
-    at_input = target.votes(x, f"{key}:input")
-    claims = [judged(subject, "prediction", _loser(at_input, finding.prediction))]
+    key, alpha = _key(finding, seed), target.alpha
+    claims = [class_on_noise(finding, classifier, x, seed)]
     for part in (target, replace(target, n=MORE * target.n)):
         votes = part.votes(example, f"{key}:{part.n}")
         if label_loses(votes, label, alpha):

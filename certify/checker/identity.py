@@ -7,30 +7,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.data.dataset import input_digest
 from certify.models.classifier import INVALID, Classifier
 
-__all__ = ["TIE", "class_claim", "confirmed", "identity_claims", "judged", "subject_of", "ties"]
+__all__ = ["TIE", "class_claim", "confirmed", "identity_claims", "ties"]
 
 TIE: Final = 1e-5
 """Two scores this near, relative to the largest, may change places where the same sums are taken in another order."""
-
-
-def subject_of(record: Certificate | Finding) -> str:
-    """How a report names what a claim is about: ``"input 17, smoothing"``."""
-    return f"input {record.index}, {record.method if isinstance(record, Certificate) else record.attack}"
-
-
-def judged(subject: str, claim: str, wrong: str) -> Checked:
-    """Refuted with the sentence that says what is wrong, confirmed where there is none.
-
-    >>> print(judged("input 17, crown", "radius", ""))
-    input 17, crown: radius confirmed
-    """
-    return Checked(subject, claim, Standing.REFUTED if wrong else Standing.CONFIRMED, wrong)
 
 
 def confirmed(claims: list[Checked]) -> bool:

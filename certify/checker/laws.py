@@ -16,6 +16,7 @@ import numpy as np
 from flint import arb
 
 from certify.core.norms import Norm
+from certify.core.threat import ThreatModel
 
 __all__ = ["LAWS", "Law"]
 
@@ -34,12 +35,22 @@ class Law:
             other class, and q + rival < 1.
         slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
         off: (sigma) to the total variation distance of one drawn coordinate from the law.
+        assumption: what is taken on trust about the draws. A wording that was ever recorded stays here beside the new.
     """
 
     norms: tuple[Norm, ...]
     radius: Callable[[float, arb, arb], arb]
+    assumption: tuple[str, ...]
     slack: Callable[[int], arb] = _nothing
     off: Callable[[float], arb] = _nothing
+
+    def silence(self, threat: ThreatModel) -> str:
+        """Why the theorem says nothing about the balls of a threat model, in words; empty where it does."""
+        if threat.norm not in self.norms:
+            return f"its noise has no theorem in {threat.norm}"
+        if threat.scale is not None:
+            return "its theorem is about balls in which all features count alike, and the threat model has a scale"
+        return ""
 
 
 def _cohen(sigma: float, q: arb, rival: arb) -> arb:
@@ -82,9 +93,34 @@ def _grid_off(sigma: float) -> arb:
 
 
 LAWS: Final[Mapping[str, Law]] = {
-    "gaussian": Law(("l2",), _gaussian),
-    "gaussian-grid": Law(("l2",), _cohen, _to_grid, _grid_off),
-    "laplace": Law(("l1",), _laplace),
-    "uniform": Law(("l1",), _uniform),
+    "gaussian": Law(
+        ("l2",), _gaussian, ("float32 noise and its rounded sum with the input stand for real-valued noise",)
+    ),
+    "gaussian-grid": Law(
+        ("l2",),
+        _cohen,
+        (
+            "the generator's bits are as good as independent and uniform; the base model is the network after rounding "
+            "to the 1/255 grid and clipping to [0, 1]",
+        ),
+        _to_grid,
+        _grid_off,
+    ),
+    "laplace": Law(
+        ("l1",),
+        _laplace,
+        (
+            "float32 noise made of 24 random bits, which ends at 17 b, and its rounded sum with the input stand for "
+            "real-valued noise",
+        ),
+    ),
+    "uniform": Law(
+        ("l1",),
+        _uniform,
+        (
+            "float32 noise, one of 2**24 equally spaced values from -lambda up to but not at lambda, and its rounded "
+            "sum with the input stand for real-valued noise",
+        ),
+    ),
 }
 """By the registered name. What is not listed is not confirmed."""

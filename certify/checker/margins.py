@@ -10,8 +10,7 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph
 from certify.bounds.radii.recheck import rechecked_margins
-from certify.checker.checked import Checked
-from certify.checker.identity import judged, subject_of
+from certify.checker.checked import Checked, judged, subject_of
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.rounding import brief_up
 

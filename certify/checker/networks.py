@@ -12,10 +12,10 @@ from certify.bounds.graph import Graph
 from certify.bounds.memory import NoRoom
 from certify.certifiers.deterministic import graph_of
 from certify.checker.brackets import bracket_claim, proof_claims
-from certify.checker.checked import Checked, Standing
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.constants import quotient_claims
 from certify.checker.examples import executed_claims
-from certify.checker.identity import class_claim, confirmed, identity_claims, judged, subject_of
+from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.margins import margin_claims
 from certify.core.certificate import BoundEvidence, Certificate, CompleteEvidence, LipschitzEvidence, SmoothingEvidence
 from certify.core.rounding import brief
@@ -61,7 +61,7 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if isinstance(evidence, SmoothingEvidence):
         said = f"the record says {evidence.dimensions}, the input has {x.numel()}"
         return [*identity, judged(subject, "features", "" if evidence.dimensions == x.numel() else said)]
-    if certificate.guarantee.kind != "deterministic" or certificate.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED):
+    if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:
         return identity
     claims = [*identity, class_claim(subject, certificate.prediction, classifier, x)]
     if certificate.verdict is Verdict.FALSIFIED:

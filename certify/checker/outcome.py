@@ -11,9 +11,12 @@ from typing import Any, Final
 from certify.checker.checked import Checked, Standing
 from certify.core.shown import VIEWS
 
-__all__ = ["UNDERIVABLE", "Outcome"]
+__all__ = ["NO_PROMISE", "UNDERIVABLE", "Outcome"]
 
-UNDERIVABLE: Final = frozenset({"published radius", "failed computation", "attack failed"})
+NO_PROMISE: Final = "attack failed"
+"""That a search found nothing can be derived by nobody, and promises nothing: it is counted and held against nobody."""
+
+UNDERIVABLE: Final = frozenset({"published radius", "failed computation", NO_PROMISE})
 """Claims that nobody can derive: a log holds no counts, and a computation or a search that failed left nothing."""
 
 
@@ -48,8 +51,9 @@ class Outcome:
 
     @property
     def confirmed(self) -> bool:
-        """Whether there are claims, and every one was derived again."""
-        return bool(self.claims) and all(one.standing is Standing.CONFIRMED for one in self.claims)
+        """Whether there are claims, and every one that promises anything was derived again."""
+        promises = [one for one in self.claims if one.claim != NO_PROMISE]
+        return bool(promises) and all(one.standing is Standing.CONFIRMED for one in promises)
 
     @property
     def complete(self) -> bool:

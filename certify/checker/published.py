@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from certify.checker.checked import Checked, Standing
+from certify.checker.laws import LAWS
 from certify.core.certificate import Certificate, PublishedEvidence
 from certify.core.printed import Printed, Printing
 from certify.core.rounding import round_down
@@ -106,6 +107,8 @@ def _impossible(certificate: Certificate, evidence: PublishedEvidence) -> str:
         return f"a line of a log is certified or abstained, not {certificate.verdict}"
     if certificate.radius is None or certificate.alpha is None:
         return ""
+    if silence := LAWS["gaussian"].silence(certificate.threat):
+        return f"a log of gaussian smoothing: {silence}"
     top = top_rung(evidence.n, certificate.alpha, evidence.sigma)
     if evidence.lowest > top * (1 + ROUNDING):
         return (

@@ -91,13 +91,21 @@ def _unlike(given: object, derived: object, name: str) -> Iterator[str]:
 
 
 def presence_claims(
-    certificates: Sequence[Certificate], findings: Sequence[Finding], settings: Mapping[str, Any]
+    certificates: Sequence[Certificate],
+    findings: Sequence[Finding],
+    settings: Mapping[str, Any],
+    positions: Sequence[int] | None = None,
 ) -> list[Checked]:
     """Whether every input of a run is there exactly once for each method and the attack, and is the same everywhere.
 
     ``inputs`` for each method: none is missing, repeated or too many. Where some are missing because the run is not
     finished, or nobody can tell, that is open. ``data digest`` for each method: the positions, labels and digests of
     a whole run give the digest that pins its data. ``label`` and ``input digest``: two records of one input agree.
+
+    Args:
+        certificates, findings: the records of one run.
+        settings: those of its manifest.
+        positions: of all inputs of the run, or of which this is a shard, in order; None where the data are not at hand.
     """
     groups: dict[str, list[Certificate | Finding]] = {one["method"]: [] for one in settings["certifiers"]}
     for certificate in certificates:
@@ -105,8 +113,12 @@ def presence_claims(
     if settings["attack"] is not None:
         groups[f"{settings['attack']['attack']} (attack)"] = list(findings)
     present = {name: Counter(record.index for record in records) for name, records in groups.items()}
-    known = _known(set().union(*present.values()), settings)
+    known = _known(set().union(*present.values()), settings, positions)
     claims: list[Checked] = []
+    asked, whole = settings["inputs"], settings["data"]["inputs"]
+    if asked != whole and not _is_shard(settings):
+        said = f"a run that is no shard is about all of its {whole:,} inputs, not {asked:,}"
+        claims.append(Checked("manifest", "inputs", Standing.REFUTED, said))
     for place, (name, counts) in enumerate(present.items()):
         begun = any(list(present.values())[place + 1 :])
         found = [*_repeated(name, counts), *_missing(name, counts, known, settings, begun=begun)]
@@ -115,10 +127,16 @@ def presence_claims(
     return claims + _disagreements([*certificates, *findings])
 
 
-def _known(seen: set[int], settings: Mapping[str, Any]) -> set[int]:
-    """The positions that are certain to belong to the run."""
-    whole = settings["inputs"] == settings["data"]["of"]
-    return set(range(settings["inputs"])) if whole and all(0 <= one < settings["inputs"] for one in seen) else seen
+def _is_shard(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["shard"] != [0, 1])
+
+
+def _known(seen: set[int], settings: Mapping[str, Any], positions: Sequence[int] | None) -> Sequence[int]:
+    """The positions that are certain to belong to the run, in its order: without the data, those of any record."""
+    if positions is not None and not _is_shard(settings):
+        return positions
+    whole = settings["inputs"] == settings["data"]["of"] and all(0 <= one < settings["inputs"] for one in seen)
+    return range(settings["inputs"]) if whole else sorted(seen)
 
 
 def _repeated(name: str, counts: Counter[int]) -> Iterator[Checked]:
@@ -128,18 +146,21 @@ def _repeated(name: str, counts: Counter[int]) -> Iterator[Checked]:
 
 
 def _missing(
-    name: str, counts: Counter[int], known: set[int], settings: Mapping[str, Any], *, begun: bool
+    name: str, counts: Counter[int], known: Sequence[int], settings: Mapping[str, Any], *, begun: bool
 ) -> Iterator[Checked]:
-    """Missing and surplus inputs. Methods run one after another, each by ascending position, attacks last.
+    """Missing and surplus inputs. Methods run one after another, each in the order of ``known``, attacks last.
 
     Args:
         begun: whether a later method or the attack has begun, so that this one had finished.
     """
-    asked, there, last = settings["inputs"], len(counts), max(counts, default=-1)
+    asked, there, place = settings["inputs"], len(counts), {index: place for place, index in enumerate(known)}
+    last = max((place[index] for index in counts.keys() & place.keys()), default=-1)
+    for index in sorted(counts.keys() - place.keys()):
+        yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, "it is none of the inputs of the run")
     if there > asked:
         yield Checked(f"records, {name}", "inputs", Standing.REFUTED, f"{there} inputs, the run asks for {asked}")
-    missing = sorted(known - counts.keys()) if len(known) <= asked else []
-    dropped = [index for index in missing if begun or index < last]
+    missing = [index for index in known if index not in counts] if len(known) <= asked else []
+    dropped = [index for index in missing if begun or place[index] < last]
     for index in dropped:
         said = "no record, though later ones were made: it was dropped, or unfinished shards were merged"
         yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, said)
@@ -158,7 +179,7 @@ def _data_digest(
         return Checked(subject, claim, Standing.CONFIRMED if same else Standing.REFUTED, said)
     if not whole or settings["inputs"] != settings["data"]["inputs"]:
         said = "it is that of the whole run, and not every input is here once"
-        if settings["shard"] != [0, 1]:
+        if _is_shard(settings):
             said = f"these are the records of shard {settings['shard'][0]}/{settings['shard'][1]}: merge all shards"
         return Checked(subject, claim, Standing.OPEN, said)
     rows = [(one.index, -1 if one.label is None else one.label, one.input_digest) for one in records]

@@ -12,8 +12,7 @@ from typing import Final
 
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing
-from certify.checker.identity import judged, subject_of
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.votes import Booth, Votes, votes_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import brief, brief_up

@@ -21,7 +21,6 @@ from certify.core.certificate import (
 )
 from certify.core.finding import Finding
 from certify.core.threat import ThreatModel
-from certify.core.verdict import Verdict
 
 __all__ = ["RIVAL_SHARE", "settings_claims"]
 
@@ -91,8 +90,7 @@ def _of_certificate(
         yield "method", certificate.method, " or ".join(one["method"] for one in settings["certifiers"])
         return
     evidence = certificate.evidence
-    if certificate.verdict in (Verdict.ERROR, Verdict.UNSUPPORTED):
-        yield "verdict", evidence, None
+    if certificate.verdict.failed:
         return
     yield "guarantee", certificate.guarantee.kind, "probabilistic" if "alpha" in certifier else "deterministic"
     if "alpha" in certifier:
@@ -164,7 +162,9 @@ def _shared(certificates: Iterable[Certificate]) -> dict[str, object]:
 
 def _of_bounds(certificate: Certificate, evidence: BoundEvidence, certifier: Mapping[str, Any]) -> Iterator[Difference]:
     yield "input box", evidence.input_box, certificate.threat.input_box
-    if certifier["method"] != "auto":
+    # Where nothing is proven the evidence may be that of interval arithmetic, which every method asks first.
+    nothing = certificate.radius is None and evidence.bound_method == "ibp"
+    if certifier["method"] != "auto" and not nothing:
         yield "bound method", evidence.bound_method, certifier["method"]
 
 

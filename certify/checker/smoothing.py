@@ -89,8 +89,10 @@ def _counts(certificate: Certificate, evidence: SmoothingEvidence) -> str:
             return f"a class has fewer votes after {after.n} samples than after {before.n}"
     if (evidence.chosen_by == "draws") != (evidence.selection is not None):
         return f"a class chosen by {evidence.chosen_by} and separate draws do not go together"
-    if evidence.chosen_by == "votes" and len(evidence.looks) + len(evidence.later) > 1:
-        return "a class chosen by the votes that are counted allows one look only"
+    if evidence.chosen_by == "votes" and evidence.rival_share:
+        return "a runner-up is bounded by its own votes only where other votes, or the label, name the class"
+    if (evidence.chosen_by == "votes" or evidence.rival_share) and len(evidence.looks) + len(evidence.later) > 1:
+        return "votes that name the class as well, or bound the runner-up on its own, allow one look only"
     drawn = evidence.looks[-1].n + (0 if evidence.selection is None else evidence.selection.n)
     if certificate.forward_passes != drawn:
         return f"{drawn} samples are counted, {certificate.forward_passes} were sent through the model"
@@ -179,9 +181,11 @@ def _prediction(certificate: Certificate, evidence: SmoothingEvidence, law: Law,
 
 
 def _noise(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
-    """The law has a theorem in this norm, and whatever sets the draws apart from it is paid for."""
-    if certificate.norm not in law.norms:
-        return f"{evidence.noise} noise has no theorem in {certificate.norm}"
+    """The law has a theorem about these balls; what sets the draws apart from it is paid for, or taken on trust."""
+    if silence := law.silence(certificate.threat):
+        return f"{evidence.noise}: {silence}"
+    if evidence.assumption not in law.assumption:
+        return f"the record takes on trust {evidence.assumption!r}, the law {law.assumption[-1]!r}"
     off = evidence.n_most * evidence.dimensions * law.off(evidence.sigma)
     for name, paid, due in (
         ("slack", evidence.slack, law.slack(evidence.dimensions)),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from certify.checker.check import derived_claims, needs_network, statement
 from certify.checker.checked import Checked, Standing, judged, subject_of
-from certify.checker.outcome import Outcome
+from certify.checker.outcome import NO_PROMISE, Outcome
 from certify.checker.records import presence_claims, read_rows
 from certify.checker.sample import data_claims, sample_of
 from certify.checker.settings import settings_claims
@@ -43,9 +43,9 @@ def check_run(
     """Derive every claim of a run folder again.
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
-    digest of the data from positions, labels and input digests. What needs them is derived from model and data, which
-    are loaded by the SPECs in the manifest, or the ones given: which inputs were drawn, their labels and values, proofs,
-    and adversarial examples, which are executed. What cannot be loaded leaves its claims open, with the reason.
+    digest of the data from positions, labels and input digests. From model and data, which are loaded by the SPECs in
+    the manifest, or the ones given: which inputs were drawn, their labels and values, proofs, and adversarial examples,
+    which are executed. What cannot be loaded leaves its claims open, with the reason.
 
     Args:
         path: the run folder.
@@ -136,7 +136,7 @@ def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Find
     searches = [*findings, *(one.finding for one in certificates)]
     said = "that a search found no example cannot be derived from anything it left"
     return [
-        Checked(subject_of(one), "attack failed", Standing.OPEN, said)
+        Checked(subject_of(one), NO_PROMISE, Standing.OPEN, said)
         for one in searches
         if one is not None and not one.succeeded
     ]

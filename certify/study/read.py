@@ -73,6 +73,7 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
         settings = folder.manifest.settings
         certificates = folder.records.certificate_columns()
         if not len(certificates):
+            _refuse_others(folder)
             raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
         data = settings["data"]
         return tabulate(
@@ -85,6 +86,13 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
             of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
             delta=delta,
         )
+
+
+def _refuse_others(folder: RunFolder) -> None:
+    """Certificates that were made under other settings belong to no summary of these."""
+    if others := folder.records.certificates_elsewhere():
+        said = "stand under other settings: manifest.json was edited; restore it"
+        raise StoreError(f"{others:,} certificates in {folder.path} {said}")
 
 
 def read_run(path: Path | str, radii: Sequence[float] | None = None, delta: float = DELTA) -> Run:
@@ -165,6 +173,8 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> None:
     if not paths:
         raise BadInput("nothing to merge: name the run folders of all shards")
     shards = [RunFolder.open(path) for path in paths]
+    for shard in shards:
+        _refuse_others(shard)
     whole = [_without_shard(shard.manifest) for shard in shards]
     for path, manifest in zip(paths, whole, strict=True):
         if difference := whole[0].difference(manifest):

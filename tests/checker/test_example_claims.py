@@ -89,11 +89,31 @@ def test_scales_count_and_frozen_features_stay():
     assert "distance Infinity" in found(frozen, threat=threat)["distance"]
 
 
-def test_a_finding_without_an_example_claims_only_what_it_is_about():
+def test_a_finding_without_an_example_claims_what_it_is_about():
     none = attacked(replace(LINF, radii=(0.05,)))
     assert none.x_adv is None
-    assert list(found(none, Standing.CONFIRMED)) == ["input digest", "model digest"]
+    assert list(found(none, Standing.CONFIRMED)) == ["input digest", "model digest", "prediction", "example"]
     assert list(found(none, x=X + 0.1)) == ["input digest"]
+
+
+def test_the_class_at_the_input_is_executed_where_nothing_was_found():
+    none = attacked(replace(LINF, radii=(0.05,)))
+    for named in (1, 7, None):
+        assert "prediction" in found(replace(none, prediction=named))
+    assert "its own example" in found(replace(none, prediction=1))["example"]
+    assert "its own example" in found(replace(none, label=1))["example"]
+
+
+def test_the_class_of_a_smoothed_model_is_sampled_where_nothing_was_found():
+    none = attacked(replace(L2, radii=(0.01,)), noise=Gaussian(0.25))
+    assert none.x_adv is None
+    assert not found(none)
+    assert "fresh votes" in found(replace(none, prediction=2))["prediction"]
+    assert "says no class" in found(replace(none, prediction=None))["prediction"]
+    assert "which is none" in found(replace(none, prediction=7))["prediction"]
+    assert "sigma" in found(replace(none, settings={"noise": "gaussian"}))["prediction"]
+    silent = Classifier(lambda x: torch.full((len(x), 3), torch.nan), num_classes=3)
+    assert not found(replace(none, prediction=None, model_digest=silent.digest), clf=silent)
 
 
 def test_a_misclassified_input_is_its_own_example():

@@ -103,6 +103,15 @@ def test_a_lipschitz_certificate_and_a_complete_one_are_confirmed(complete):
         assert {one.claim for one in found} >= claims | {"radius"}
 
 
+@pytest.mark.parametrize("by", [5e-10, 1e-11])
+def test_a_quotient_is_never_above_the_derived_one(by):
+    made = bound("lipschitz", L2)
+    for changes in ({"margins": 1 + by}, {"constants": 1 / (1 + by)}):
+        [(name, factor)] = changes.items()
+        more = altered(made, **{name: tuple(one * factor for one in getattr(made.evidence, name))})
+        assert list(refuted(replace(more, radius=more.evidence.radius))) == ["radius"]
+
+
 def test_images_and_declared_radii_are_confirmed(complete):
     [decided] = certify.verify(CLF, X[1:2], Y[1:2], threat=LINF, timeout=20)
     assert decided.radius == 0.05

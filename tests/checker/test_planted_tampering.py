@@ -18,7 +18,9 @@ import torch
 from torch import nn
 
 from certify.checker.checked import Checked, Standing
+from certify.core.digests import data_digest
 from certify.core.example import Example
+from certify.core.threat import ThreatModel
 from certify.models.folder import save_folder
 from certify.store.run_folder import Manifest
 from certify.study.checking import check_run
@@ -34,6 +36,8 @@ RUNS = {
     "fixed": {**SMOOTHING, "schedule": "fixed", "bound": "runner-up"},
     "votes": {**SMOOTHING, "schedule": "fixed", "selection": "votes"},
     "grid": {**SMOOTHING, "schedule": "fixed", "noise": "gaussian-grid"},
+    "sample": {**SMOOTHING, "schedule": "fixed", "limit": 6},
+    "short": {"norm": "linf", "radii": "0.3", "certifier": "crown"},
     "bounds": {**LINF, **PGD, "certifier": "ibp,crown,alpha-crown"},
     "auto": {**LINF, "certifier": "auto", "claim": "float32"},
     "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
@@ -111,16 +115,45 @@ def faults(folder: Path, **options) -> set[tuple[str, str]]:
 def test_a_run_as_it_was_made_is_confirmed_whole(made, name):
     found = check_run(made / name, replay=4 if "smoothing" in RUNS[name]["certifier"] else 0)
     assert [*map(str, found.refuted)] == []
-    assert [*map(str, found.open)] == []
+    assert {one.claim for one in found.open} <= {"attack failed"}
+    assert found.complete
     assert found.confirmed
     assert found
-    assert found.complete
-    assert {"record", "inputs", "data digest", "settings", "label", "radius"} <= found.counts.keys()
+    assert {"sample", "record", "inputs", "data digest", "settings", "label", "radius"} <= found.counts.keys()
 
 
 def test_an_example_in_these_runs_is_executed(made):
     for name in ("declared", "bounds", "complete"):
         assert check_run(made / name).counts["example"][Standing.CONFIRMED] > 1
+
+
+def everywhere(
+    folder: Path,
+    change: Callable[[dict[str, Any]], None],
+    settings: Callable[[dict[str, Any]], None] = lambda _: None,
+    table: str = "certificates",
+) -> None:
+    """Change all records of a table and the manifest alike, with every digest of them."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    settings(manifest["settings"])
+    with store(folder) as db:
+        texts = db.execute(f"SELECT rowid, record FROM {table}").fetchall()
+        records = [(row, json.loads(text)) for row, text in texts]
+        for row, record in records:
+            change(record)
+            db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(record), row))
+            if table == "certificates":
+                db.execute("UPDATE certificates SET verdict=? WHERE rowid=?", (record["verdict"], row))
+        if table == "certificates":
+            pins = {(one["index"], one["label"], one["input_digest"]) for _, one in records}
+            manifest["settings"]["data"]["digest"] = data_digest(sorted(pins))
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        for name in ("certificates", "findings"):
+            db.execute(f"UPDATE {name} SET settings=?", (Manifest(manifest["settings"]).digest,))
+
+
+def same(_: dict[str, Any]) -> None:
+    """Leave it as it is."""
 
 
 def radius(by: float) -> Callable[[dict[str, Any]], None]:
@@ -314,6 +347,7 @@ def test_the_last_row_that_was_dropped(run):
     assert not found.refuted
     assert not found.complete
     assert {one.claim for one in found.open} == {"inputs", "data digest"}
+    assert found.counts["sample"][Standing.CONFIRMED]
 
 
 def test_a_finding_that_was_dropped(run):
@@ -409,7 +443,7 @@ def test_another_model_or_other_data(made):
     x, y = (np.load(made / "data.npz")[name] for name in "xy")
     x[5, 0] = 1 - x[5, 0]
     found = faults(made / "fixed", data=_npz(made, x, y))
-    assert found == {("input 5, smoothing", "input digest")}
+    assert found == {("input 5, smoothing", "input digest"), ("manifest", "sample")}
     y[6] = 1 - y[6]
     assert ("input 6, smoothing", "label") in faults(made / "fixed", data=_npz(made, x, y))
     assert ("input 9, smoothing", "input digest") in faults(made / "fixed", data=_npz(made, x[:9], y[:9]))
@@ -418,6 +452,123 @@ def test_another_model_or_other_data(made):
 def _npz(folder: Path, x, y) -> str:
     np.savez(folder / "edited.npz", x=x, y=y)
     return f"npz:{folder / 'edited.npz'}"
+
+
+SCALE = ThreatModel("l2", (0.0,), scale=(1000.0,) * 4).to_dict()["scale"]
+ALIKE = {
+    "a scale": ("fixed", of("threat", "scale", value=SCALE), of("threat", "scale", value=SCALE), "noise"),
+    "assumption": ("fixed", of("evidence", "assumption", value="nothing"), same, "noise"),
+    "labels": ("votes", other_label, same, "label"),
+    "dimensions": ("fixed", of("evidence", "dimensions", value=1), same, "features"),
+    "model": (
+        "fixed",
+        of("model_digest", value="00" * 32),
+        of("model", "digest", value="00" * 32),
+        "model digest",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_what_is_changed_alike_in_all_records_and_the_manifest(run, name):
+    folder, change, settings, claim = ALIKE[name]
+    folder = run(folder)
+    everywhere(folder, change, settings)
+    found = faults(folder)
+    assert claim in {claim for _, claim in found}
+    assert ("manifest", "settings digest") not in found
+
+
+def failed(fields: dict[str, Any]) -> None:
+    if fields["verdict"] != "certified":
+        fields.update(ABSTAINED | {"verdict": "error", "evidence": None, "prediction": fields["label"]})
+
+
+@pytest.mark.parametrize("name", ["votes", "fixed", "bounds", "complete"])
+def test_a_computation_that_failed_names_no_class(run, name):
+    folder = run(name)
+    everywhere(folder, failed)
+    assert {claim for _, claim in faults(folder)} == {"failed computation"}
+
+
+def kept_only(folder: Path, rows: str) -> int:
+    with store(folder) as db:
+        db.execute(f"DELETE FROM certificates WHERE NOT ({rows})")
+        return db.execute("SELECT count(*) FROM certificates").fetchone()[0]
+
+
+def test_inputs_that_were_picked_are_no_sample(run):
+    """Only what is certified is left, and the manifest says that no more was asked for."""
+    for name in ("votes", "sample"):
+        folder = run(name)
+        best = "SELECT rowid FROM certificates WHERE verdict='certified' ORDER BY position LIMIT 4"
+        asked = kept_only(folder, f"rowid IN ({best})")
+
+        def fewer(settings: dict[str, Any], asked: int = asked) -> None:
+            settings["inputs"] = settings["data"]["inputs"] = asked
+
+        everywhere(folder, same, fewer)
+        assert ("manifest", "sample") in faults(folder)
+
+
+@pytest.mark.parametrize("name", ["of", "drawn_seed"])
+def test_a_sample_of_other_data_or_another_seed(run, name):
+    folder = run("sample")
+    everywhere(folder, same, of("data", name, value=11))
+    assert ("manifest", "sample") in faults(folder)
+
+
+def test_a_whole_that_is_said_to_be_a_sample(run):
+    folder = run("votes")
+    everywhere(folder, same, of("data", "of", value=INPUTS + 1))
+    assert faults(folder) == {("manifest", "sample")}
+
+
+def test_fewer_inputs_than_the_sample_has(run):
+    folder = run("sample")
+    everywhere(folder, same, of("inputs", value=5))
+    assert ("manifest", "inputs") in faults(folder)
+
+
+def test_a_row_dropped_from_a_sample_is_known_from_the_data(run, made):
+    folder = run("sample")
+    with store(folder) as db:
+        positions = [position for (position,) in db.execute("SELECT position FROM certificates ORDER BY position")]
+    kept_only(folder, f"position!={positions[2]}")
+    assert faults(folder) == {(f"input {positions[2]}, smoothing", "inputs")}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["context"]["specs"]["data"] = "npz:nowhere.npz"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = check_run(folder)
+    assert not found.refuted, "which input it was, only the data say"
+    assert {"inputs", "sample"} <= {one.claim for one in found.open}
+
+
+def test_a_manifest_that_does_not_say_how_its_sample_was_drawn(run):
+    folder = run("sample")
+    everywhere(folder, same, lambda settings: settings["data"].pop("drawn_seed"))
+    found = check_run(folder)
+    assert not found.refuted
+    assert [(one.claim, "older version" in one.said) for one in found.open] == [("sample", True)]
+
+
+def test_attacks_that_are_said_to_have_failed_are_counted_and_cannot_be_derived(run):
+    """But for inputs that are misclassified, which are their own examples."""
+    nothing = dict.fromkeys(
+        ("radius", "distance", "distance_hex", "x_adv", "adversarial_prediction", "p_label_upper"), None
+    )
+    for name in ("declared", "bounds"):
+        folder = run(name)
+        everywhere(folder, lambda fields: fields.update(nothing), table="findings")
+        found = check_run(folder)
+        assert {one.claim for one in found.open} == {"attack failed"}
+        assert found.complete
+        assert found.counts["attack failed"][Standing.OPEN] == INPUTS
+        assert {(one.subject, one.claim) for one in found.refuted} == (
+            {("input 3, pgd", "example")} if name == "bounds" else set()
+        )
+        everywhere(folder, of("prediction", value=7), table="findings")
+        assert "prediction" in {one.claim for one in check_run(folder).refuted}
 
 
 def test_votes_that_were_made_up_are_found_by_a_replay(run):
@@ -456,11 +607,12 @@ def test_what_is_not_at_hand_stays_open_and_says_what_to_do(made, run):
     manifest["context"]["specs"] = {"model": "nets.small:build", "data": "npz:nowhere.npz"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     found = check_run(folder)
-    assert not found.refuted or {one.claim for one in found.refuted} <= {"label"}
-    assert {"radius", "example"} <= {one.claim for one in found.open}
+    assert not found.refuted
+    missing = {"radius", "example", "prediction", "sample", "label", "input digest", "model digest"}
+    assert {one.claim for one in found.open} == missing | {"attack failed"}
     assert "--model nets.small:build" in next(one.said for one in found.open if one.claim == "radius")
     data = f"npz:{made / 'data.npz'}"
-    assert check_run(folder, model=str(made / "model"), data=data).confirmed
+    assert check_run(folder, model=str(made / "model"), data=data).complete
     assert isinstance(found.open[0], Checked)
 
 
@@ -497,12 +649,14 @@ def test_smoothing_is_checked_without_torch(made):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
+        "from certify.checker.checked import Standing\n"
         "from certify.study.checking import check_run\n"
         f"fixed, declared = (check_run(Path({str(made)!r}, name)) for name in ('fixed', 'declared'))\n"
-        "assert fixed.confirmed and not declared.refuted and not declared.complete\n"
-        "print({one.claim for one in declared.open}, declared.open[0].said)"
+        "assert not any((fixed.refuted, declared.refuted, fixed.complete, declared.complete))\n"
+        "print(*sorted({one.claim for one in fixed.open}), fixed.counts['radius'][Standing.CONFIRMED], end=' ')\n"
+        "print(fixed.open[0].said)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert shown.stderr == ""
-    assert shown.stdout.startswith("{'example'} ")
+    assert shown.stdout.startswith(f"features input digest label model digest sample {INPUTS} the data ")
     assert "torch" in shown.stdout

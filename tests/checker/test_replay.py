@@ -124,7 +124,9 @@ def test_a_block_across_a_look_is_counted_where_it_ends(looks):
     across = [look.n // BLOCK for look in one.evidence.looks]
     assert not claims_of(one, blocks=across)
     found = replay_claims(one, CLF, X[one.index], blocks=across, level=LEVEL, seed=1)
-    assert {"look at 3,000", "look at 20,000"} <= {claim.subject.split(", ", 2)[-1] for claim in found if claim.standing is Standing.CONFIRMED}
+    assert {"look at 3,000", "look at 20,000"} <= {
+        claim.subject.split(", ", 2)[-1] for claim in found if claim.standing is Standing.CONFIRMED
+    }
 
 
 def test_a_class_that_has_fewer_votes_than_it_must_is_refuted(fixed):

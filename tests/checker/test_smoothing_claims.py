@@ -169,6 +169,25 @@ def test_votes_for_the_class_itself_are_worth_half_of_alpha(clf):
     assert {"confidence bound", "counts"} <= set(refuted(by_votes))
 
 
+def test_a_runner_up_is_bounded_on_its_own_only_where_that_is_paid_for(clf):
+    by_votes = next(one for one in made(clf, schedule="fixed", selection="votes") if one.radius is not None)
+    assert not refuted(by_votes)
+    assert "a runner-up" in refuted(evidence(by_votes, rival_share=0.1))["counts"]
+    several = next(one for one in made(clf, selection="draws") if one.radius is not None and one.evidence.later)
+    assert "one look only" in refuted(evidence(several, rival_share=0.1))["counts"]
+
+
+def test_no_theorem_is_about_scaled_balls(clf):
+    certificate = next(one for one in made(clf) if one.radius is not None)
+    scaled = replace(certificate, threat=replace(certificate.threat, scale=(1000.0,) * 4))
+    assert "features count alike" in refuted(scaled)["noise"]
+
+
+@pytest.mark.parametrize("noise", LAWS)
+def test_what_a_law_takes_on_trust_is_what_its_noise_says(noise):
+    assert LAWS[noise].assumption[-1] == NOISES[noise].assumption
+
+
 def test_votes_that_vanish_between_two_looks_are_named(clf):
     certificate = next(one for one in made(clf, selection="draws") if len(one.evidence.looks) > 2)
     first, *rest = certificate.evidence.looks

@@ -52,7 +52,7 @@ def edited(out: str, old: str, new: str) -> None:
 def test_a_run_that_holds(here, capsys):
     out = smoothing(here / "run")
     capsys.readouterr()
-    assert main(["check", out]) == 0
+    assert main(["check", out, *MODEL, *DATA]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "All" in shown.out
@@ -83,7 +83,17 @@ def test_a_function_that_only_the_manifest_names_is_not_run(here, capsys):
     assert "not checked: radius" in shown
     assert "which only you may let run: --model checked_nets:net" in shown
     assert main(["check", out, *MODEL, *DATA]) == 0
-    assert "could not be checked" not in capsys.readouterr().out
+    assert "not checked: attack failed" in capsys.readouterr().out
+
+
+def test_the_arithmetic_of_smoothing_needs_neither_model_nor_data_and_is_no_pass(here, capsys):
+    out = smoothing(here / "run")
+    capsys.readouterr()
+    assert main(["check", out]) == 3
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "radius 9 0 0" in shown
+    assert "not checked: label (1): the manifest names a Python function" in shown
+    assert "not checked: model digest (1)" in shown
 
 
 def test_noise_is_drawn_again_on_request(here, capsys):
@@ -163,11 +173,11 @@ def test_a_run_is_held_against_what_was_signed(here, capsys):
     (private, public), (_, other) = keys("one"), keys("other")
     private.chmod(0o600)
     write_bundle(read_run(out), here / "run.bundle", private)
-    signed = ["--bundle", str(here / "run.bundle"), "--key"]
+    signed = [*MODEL, *DATA, "--bundle", str(here / "run.bundle"), "--key"]
     assert main(["check", out, *signed, str(public)]) == 0
     assert main(["check", out, *signed, str(other)]) == 1
     edited(out, '"reason": "', '"reason": "fine ')  # nothing that could be derived
-    assert main(["check", out]) == 0
+    assert main(["check", out, *MODEL, *DATA]) == 0
     capsys.readouterr()
     assert main(["check", out, *signed, str(public)]) == 1
     assert "refuted: input 3: signed record" in capsys.readouterr().out
