@@ -62,6 +62,8 @@ class Finding:
     forward_passes: int = 0
 
     def __post_init__(self) -> None:
+        if not (self.radii and isinstance(self.settings, Mapping)):
+            raise BadInput("a finding has the radii that were tried, and a table of the attack's settings")
         if len({self.radius is None, self.distance is None, self.x_adv is None}) != 1:
             raise BadInput("a finding has a radius, a distance and an example, or none of the three")
         if self.distance is not None and self.radius is not None and not 0 <= self.distance <= self.radius:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from certify.core.legible import legible
 from certify.core.summary import Summary
 
 __all__ = ["Run"]
@@ -35,4 +36,4 @@ class Run:
         return self.summary.table()
 
     def _repr_html_(self) -> str:
-        return f"<h4>{escape(self.name)}</h4>{self.summary.render('html')}"
+        return f"<h4>{escape(legible(self.name))}</h4>{self.summary.render('html')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from certify.core.legible import legible_line
 from certify.core.rounding import round_down
 from certify.report.columns import WIDTH
 from certify.stats.ladder import Fit
@@ -39,7 +40,7 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
     facts["consistent"] = "; ".join(_fitting(found))
     facts["excluded"] = "; ".join(_excluded(found.fits)) or "no pair"
     attacks = [text for one in found.attacks for text in textwrap.wrap(str(one), WIDTH, subsequent_indent="  ")]
-    return "\n".join([_lines(facts), *(["", *attacks] if attacks else [])])
+    return "\n".join([_lines(facts), *(["", *map(legible_line, attacks)] if attacks else [])])
 
 
 def _fitting(found: LogAudit) -> Iterable[str]:
@@ -66,4 +67,4 @@ def _lines(facts: dict[str, str]) -> str:
     for name, text in facts.items():
         first, *rest = textwrap.wrap(text, WIDTH - 12)
         lines += [f"{name:<12}{first}", *(" " * 12 + line for line in rest)]
-    return "\n".join(lines)
+    return "\n".join(map(legible_line, lines))

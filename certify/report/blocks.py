@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from certify.report.html_text import escape
 
 __all__ = ["Block", "blocks_html", "blocks_text", "fold"]
 

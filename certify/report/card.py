@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from certify.core.legible import legible
 from certify.core.rounding import brief, brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, MissingExtra
@@ -36,7 +37,7 @@ def model_card(runs: Sequence[Run]) -> str:
         tags=["certified-robustness", *dict.fromkeys(method for run in runs for method in run.summary.methods)],
         eval_results=[EvalResult(**metric) for run in runs for metric in _metrics(run)],
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_text(name, runs)}\n"
+    return legible(f"---\n{data.to_yaml()}\n---\n\n{_text(name, runs)}\n")
 
 
 def _one_model(runs: Sequence[Run]) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from certify.checker.checked import Standing
 from certify.checker.outcome import Outcome
+from certify.core.legible import legible_line
 from certify.core.shown import VIEWS
 from certify.report.columns import WIDTH, aligned
 
@@ -36,7 +37,7 @@ def outcome_text(outcome: Outcome) -> str:
     rows = [["claim", *(standing.value for standing in Standing)]]
     rows += [[claim, *(f"{counts[one]:,}" for one in Standing)] for claim, counts in outcome.counts.items()]
     parts = [head, aligned(rows), _refuted(outcome), _open(outcome), _closing(outcome)]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return "\n\n".join("\n".join(map(legible_line, part)) for part in parts if part)
 
 
 def _wrapped(text: str, indent: int = 2) -> list[str]:

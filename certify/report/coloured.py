@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from certify.core.legible import legible
 from certify.core.rounding import brief, percent_down, percent_up, round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Layer
@@ -34,7 +35,7 @@ def show(runs: Sequence[Run], together: SideBySide, file: TextIO) -> None:
     if len(runs) > 1:
         _show_together(console, together)
     for run in runs:
-        console.rule(Text(run.name, style="bold"), style="dim")
+        console.rule(_text(run.name, "bold"), style="dim")
         _show_run(console, run.summary)
 
 
@@ -61,7 +62,7 @@ def _show_run(console: Console, summary: Summary) -> None:
     _print(console, [headline(summary)], "bold")
     head = Table.grid(padding=(0, 2))
     for name, text in summary.head.items():
-        head.add_row(Text(name, style="cyan"), Text(text))
+        head.add_row(_text(name, "cyan"), _text(text))
     console.print(head)
     for table in fold(*_columns(summary), console.width):
         console.print(_table(table))
@@ -96,7 +97,7 @@ def _show_together(console: Console, together: SideBySide) -> None:
         for table in fold(one.first(), one.blocks(), console.width):
             console.print(_table(table))
         for name, differing in one.heads:
-            console.print(Text.assemble((name, "cyan"), f": {'; '.join(differing)}"))
+            console.print(_text(name, "cyan") + _text(f": {'; '.join(differing)}"))
     _print(console, together.notes())
 
 
@@ -142,12 +143,17 @@ def _table(blocks: Sequence[Block]) -> Table:
     for block in blocks:
         for place, heading in enumerate(block.headings):
             above = "" if place else block.title
-            table.add_column(Text(f"{above}\n{heading}" if titled else heading), justify="right", overflow="fold")
+            table.add_column(_text(f"{above}\n{heading}" if titled else heading), justify="right", overflow="fold")
     for place in range(len(blocks[0].lines)):
-        table.add_row(*(Text(cell) for block in blocks for cell in block.lines[place]))
+        table.add_row(*(_text(cell) for block in blocks for cell in block.lines[place]))
     return table
 
 
 def _print(console: Console, lines: Iterable[str], style: str = "") -> None:
     for line in lines:
-        console.print(Text(line, style=style))
+        console.print(_text(line, style))
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text whose only control characters are those of its style."""
+    return Text(legible(text), style=style)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from certify.core.comparison import COMPARISON_FORMATS, Change, Comparison, Shift
-from certify.core.rounding import brief, percent_down, percent_up, round_down, round_up
+from certify.core.legible import legible_line
+from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
 from certify.report import markdown_text
 from certify.report.columns import WIDTH, aligned
+from certify.report.html_text import escape
 from certify.summary.words import percent
 
 __all__ = ["html", "json_text", "markdown", "table"]
@@ -26,7 +27,7 @@ def table(comparison: Comparison) -> str:
     lines += [*aligned(_runs(comparison)), "", *aligned(_changes(comparison)), ""]
     for text in _below(comparison):
         lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
-    return "\n".join([*lines, "", *textwrap.wrap(comparison.statement, WIDTH)])
+    return "\n".join(map(legible_line, [*lines, "", *textwrap.wrap(comparison.statement, WIDTH)]))
 
 
 @COMPARISON_FORMATS.register("markdown")
@@ -91,19 +92,27 @@ def _line(change: Change) -> list[str]:
         percent_down(before),
         percent_down(after),
         f"{100 * change.difference:+.1f}",
-        f"{_points(change.lower, up=False)} to {_points(change.upper, up=True)}",
+        ""
+        if change.lower is None or change.upper is None
+        else f"{_points(change.lower)} to {_points_up(change.upper)}",
         str(change.both),
         str(len(change.lost)),
         str(len(change.gained)),
         str(change.neither),
-        round_up(change.p_value) + ("*" if change.differs else " "),
+        "" if change.p_value is None else round_up(change.p_value) + ("*" if change.differs else " "),
     ]
 
 
-def _points(difference: float, *, up: bool) -> str:
-    """Percentage points with their sign, rounded outward."""
-    text = round_up(100 * difference, 1) if up else round_down(100 * difference, 1)
+def _points(difference: float) -> str:
+    """Percentage points with their sign, rounded down."""
+    text = percent_below(difference)
     return text if text.startswith("-") else f"+{text}"
+
+
+def _points_up(difference: float) -> str:
+    """Percentage points with their sign, rounded up."""
+    opposite = percent_below(-difference)
+    return f"+{opposite[1:]}" if opposite.startswith("-") else f"-{opposite}"
 
 
 def _below(comparison: Comparison) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from certify.core.legible import legible
 from certify.core.summary import FORMATS, Summary
 
 __all__ = ["render"]
@@ -20,4 +21,4 @@ def render(summary: Summary) -> str:
     writer.writerow(fields + extra)
     for row in summary.to_dict()["rows"]:
         writer.writerow([*(row[field] for field in fields), *row["by_method"].values()])
-    return text.getvalue().rstrip("\n")
+    return legible(text.getvalue().rstrip("\n"))

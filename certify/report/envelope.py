@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_down
 from certify.core.shown import VIEWS
 from certify.report.columns import WIDTH, aligned, at_least
@@ -19,12 +20,5 @@ def envelope_text(best: Envelope) -> str:
     lines = [["radius", "certified %", at_least(best.confidence), "run"]]
     for row in best.rows:
         lines.append([brief(row.radius), percent_down(row.certified), percent_down(row.certified_lower), row.run])
-    return "\n".join(
-        [
-            f"{over} (selected on the test set: optimistic)",
-            "",
-            *aligned(lines),
-            "",
-            *textwrap.wrap(best.statement, WIDTH),
-        ]
-    )
+    text = [f"{over} (selected on the test set: optimistic)", "", *aligned(lines), ""]
+    return "\n".join(map(legible_line, [*text, *textwrap.wrap(best.statement, WIDTH)]))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from certify.core.groups import GroupRow, Groups
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down
 from certify.core.shown import VIEWS
 from certify.report.blocks import Block, blocks_html
 from certify.report.columns import at_least
+from certify.report.html_text import escape
 
 __all__ = ["group_blocks", "groups_html", "worst_lines"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from certify.core.summary import FORMATS, Summary
 from certify.report.columns import cells, closing, headings
 from certify.report.groups import groups_html
+from certify.report.html_text import escape
 
 __all__ = ["render"]
 

@@ -9,7 +9,7 @@ from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
 from certify.errors import BadInput
 from certify.report.columns import cells, closing, headings
-from certify.report.frameworks import NOT_ADVICE, Mapped, evidence_for
+from certify.report.frameworks import NOT_ADVICE, Mapped, evidence_for, numbered
 from certify.report.markdown_text import details, escape, table
 from certify.report.page.facts import protocol, reproduction
 from certify.report.stacked import stacked
@@ -87,26 +87,18 @@ def made(runs: Sequence[Run]) -> str:
 
 def evidence(mapped: Sequence[Mapped]) -> str:
     """What the runs show, what they do not, each said once with a number; and which numbers speak to each clause."""
-    shown = list(dict.fromkeys(text for one in mapped for text in one.evidence))
-    gaps = list(dict.fromkeys(text for one in mapped for text in one.gaps))
-    clauses = [
-        [one.framework, one.clause, one.asks, _numbers("E", shown, one.evidence), _numbers("G", gaps, one.gaps)]
-        for one in mapped
-    ]
+    found = numbered(mapped)
+    clauses = [[one.framework, one.clause, one.asks, one.evidence, one.gaps] for one in found.clauses]
     return "\n\n".join(
         [
             escape(NOT_ADVICE),
             table(["framework", "clause", "asks that", "evidence", "gaps"], clauses, words=5),
             "Evidence:",
-            "\n".join(f"- E{place}: {escape(text)}" for place, text in enumerate(shown, 1)),
+            "\n".join(f"- E{place}: {escape(text)}" for place, text in enumerate(found.evidence, 1)),
             "Gaps:",
-            "\n".join(f"- G{place}: {escape(text)}" for place, text in enumerate(gaps, 1)),
+            "\n".join(f"- G{place}: {escape(text)}" for place, text in enumerate(found.gaps, 1)),
         ]
     )
-
-
-def _numbers(letter: str, every: Sequence[str], some: Sequence[str]) -> str:
-    return ", ".join(f"{letter}{place}" for place, text in enumerate(every, 1) if text in some)
 
 
 def _attacked(summary: Summary) -> bool:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from certify.core.legible import legible_line
+
 __all__ = ["details", "escape", "table"]
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]<|~$&]")
@@ -28,8 +30,12 @@ def escape(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    joined = _LINKED.sub("\n", " ".join(text.split()))  # no other line break is left
+    joined = _LINKED.sub("\n", _shown(text))  # no other line break is left
     return _SPECIAL.sub(lambda found: "\\" + found[0], joined).replace("\n", "<!-- -->")
+
+
+def _shown(text: str) -> str:
+    return legible_line(" ".join(text.split()))
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, words: int = 0) -> str:
@@ -42,5 +48,5 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, words: int
 def details(title: str, body: str) -> str:
     """A part that is folded until somebody opens it; the title is plain text, the body Markdown."""
     # A line that begins with a tag is HTML as a whole: there a backslash would be shown.
-    shown = "<!-- -->".join(html.escape(part) for part in _LINKED.split(" ".join(title.split())))
+    shown = "<!-- -->".join(html.escape(part) for part in _LINKED.split(_shown(title)))
     return f"<details><summary>{shown}</summary>\n\n{body}\n\n</details>"

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
+from certify.core.legible import legible_line
 from certify.core.summary import FORMATS, Summary
 from certify.errors import BadInput
 from certify.registry import nearest
@@ -81,5 +82,5 @@ def bibtex(keys: Iterable[str]) -> str:
 def render(summary: Summary) -> str:
     """The references for everything that made a table; parts that have none are named in a comment above."""
     without = [part for part in summary.parts if not cited_for([part])]
-    above = f"% no reference is known here for {', '.join(without)}\n\n" if without else ""
+    above = f"% no reference is known here for {legible_line(', '.join(without))}\n\n" if without else ""
     return above + bibtex(references_of(summary))

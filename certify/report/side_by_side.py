@@ -9,15 +9,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
+from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_down, percent_up
 from certify.core.run import Run
 from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.report.blocks import Block, blocks_html, blocks_text
 from certify.report.columns import WIDTH, at_least
+from certify.report.html_text import escape
 
 __all__ = ["SideBySide", "Together", "side_by_side"]
 
@@ -113,7 +114,7 @@ class SideBySide:
             for name, differing in table.heads:
                 lines += textwrap.wrap(f"{name}: {'; '.join(differing)}", width, subsequent_indent="  ")
         notes = [part for note in self.notes() for part in textwrap.wrap(note, width)]
-        return "\n".join([*lines, *([""] if notes else []), *notes])
+        return "\n".join(map(legible_line, [*lines, *([""] if notes else []), *notes]))
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a line for each run and radius, each with its norm: different norms never mix."""

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
+from certify.core.legible import legible_line
 from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
 from certify.report.blocks import blocks_text
@@ -30,7 +31,7 @@ def render(summary: Summary) -> str:
         first, *blocks = group_blocks(groups)
         foot += ["", *blocks_text(first, blocks, WIDTH), ""]
         foot += [text for line in worst_lines(groups) for text in textwrap.wrap(line, WIDTH)]
-    return "\n".join([*head, "", *table, "", *foot])
+    return "\n".join(map(legible_line, [*head, "", *table, "", *foot]))
 
 
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
@@ -51,6 +52,6 @@ def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
         return
     texts = [render(run.summary) for run in runs]
     if len(runs) > 1:
-        named = [f"=== {run.name} ===\n\n{text}" for run, text in zip(runs, texts, strict=True)]
+        named = [f"=== {legible_line(run.name)} ===\n\n{text}" for run, text in zip(runs, texts, strict=True)]
         texts = [together.text(), *named]
     file.write("\n\n".join(texts) + "\n")

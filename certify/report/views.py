@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from certify.core.finding import Finding
 from certify.core.rounding import round_down, round_up
 from certify.core.sandwich import Layer, Sandwich
 from certify.core.shown import VIEWS
+from certify.report.html_text import escape
 from certify.report.page.pictures import as_image, picture
 from certify.report.references import bibtex, cited_for
 from certify.summary.parts import parts_of

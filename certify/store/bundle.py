@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +23,9 @@ from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.core.whole import writing
 from certify.errors import BadInput, NotVerified, StoreError, one_line
-from certify.store.archive import add_file, digest_of, file_digest, line_of, lines_of
+from certify.store.archive import add_file, digest_of, entries_of, inflated, line_of, lines_of, unambiguous
 from certify.store.attestation import PAYLOAD_TYPE, check_statement, digests_of, statement_of
-from certify.store.difference import Place, Table, differing
+from certify.store.difference import Place, Table, differing, otherwise
 from certify.store.dsse import keyid, opened, private_key, public_key, sealed
 from certify.store.run_folder import Manifest, RunFolder
 
@@ -43,6 +44,10 @@ FILES: Final = (MANIFEST, *TABLES)
 
 LARGEST_ATTESTATION: Final = 2**26
 """Bytes; what is not signed yet may be anything, and is not unpacked without a limit."""
+
+MOST_PARTS: Final = 1000
+"""Objects, lists and commas in an envelope: one of as many parts as its size allows would take many times its memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +149,10 @@ def verify_bundle(bundle: Path, key: Path) -> Bundle:
     trusted = public_key(key)
     try:
         content = bundle.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            statement, manifest = _verified(archive, trusted)
+        statement, manifest = _verified(content, trusted)
     except OSError as problem:
         raise StoreError(f"cannot read {bundle} ({problem.strerror}); name what certify export wrote") from problem
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError) as problem:
         raise StoreError(f"{bundle} is cut, damaged or no bundle ({problem}); get it again") from problem
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         raise StoreError(f"{bundle} holds another statement than certify makes ({one_line(problem)})") from problem
@@ -180,21 +184,26 @@ def unpacked(bundle: Bundle, folder: Path) -> Path:
 def bundle_differences(bundle: Bundle, run: Path) -> list[str]:
     """What a run folder says otherwise than what was signed, one line each: the manifest, then input by input.
 
+    The manifest is compared byte for byte. Rows that were stored under other settings belong to no run and were not
+    signed, so they are differences too.
+
     Raises:
         StoreError: if the folder is no run, or holds damaged records.
     """
     with RunFolder.open(run) as folder:
-        here, there = folder.manifest, bundle.manifest
-        pairs = ((there.settings, here.settings), (there.context, here.context))
-        lines = [words for one, other in pairs if (words := Manifest(one).difference(Manifest(other)))]
+        lines = [
+            f"{MANIFEST} was signed otherwise: {words}"
+            for words in otherwise(b"".join(bundle.lines(MANIFEST)), (run / MANIFEST).read_bytes())
+        ]
         signed: tuple[Table, Table, Table] = (bundle.certificates, bundle.findings, bundle.reported)
         places: list[tuple[Place, str]] = []
         for name, ours, theirs in zip(TABLES, signed, _tables(folder), strict=True):
+            table = Path(name).stem
+            if foreign := sum(row["settings"] != folder.manifest.digest for row in folder.records.rows(table)):
+                lines.append(f"{foreign:,} rows of {table} in the run were stored under other settings and not signed")
             if digest_of(lines_of(theirs())) != bundle.digests[name]:  # one pass shows tables that are all the same
                 places += differing(ours, theirs)
-    return [f"{MANIFEST} was signed otherwise: {words}" for words in lines] + [
-        f"input {index}: {what} {words}" for (index, what), words in sorted(places)
-    ]
+    return lines + [f"input {index}: {what} {words}" for (index, what), words in sorted(places)]
 
 
 def _tables(folder: RunFolder) -> tuple[Table, Table, Table]:
@@ -202,23 +211,27 @@ def _tables(folder: RunFolder) -> tuple[Table, Table, Table]:
     return folder.records.certificates, folder.records.findings, folder.records.reported
 
 
-def _verified(archive: zipfile.ZipFile, trusted: Ed25519PublicKey) -> tuple[dict[str, Any], Manifest]:
+def _verified(content: bytes, trusted: Ed25519PublicKey) -> tuple[dict[str, Any], Manifest]:
     """The statement and the manifest of an archive in which everything is what was signed."""
-    infos = {info.filename: info for info in archive.infolist()}
-    if sorted(info.filename for info in archive.infolist()) != sorted((ATTESTATION, *FILES)):
+    entries = entries_of(content)
+    infos = {info.filename: info for info in entries}
+    if sorted(info.filename for info in entries) != sorted((ATTESTATION, *FILES)):
         held = ", ".join(sorted(infos)) or "nothing"
         raise StoreError(f"the archive holds {held}; a bundle holds {', '.join((ATTESTATION, *FILES))}, each once")
     if infos[ATTESTATION].file_size > LARGEST_ATTESTATION:
         raise StoreError(f"{ATTESTATION} claims {infos[ATTESTATION].file_size:,} bytes; no statement is that long")
-    statement = json.loads(opened(json.loads(archive.read(ATTESTATION)), PAYLOAD_TYPE, trusted))
+    envelope = b"".join(inflated(content, infos[ATTESTATION]))
+    if sum(map(envelope.count, (b"{", b"[", b","))) > MOST_PARTS:
+        raise StoreError(f"{ATTESTATION} has more than {MOST_PARTS:,} parts; no envelope has as many")
+    statement = unambiguous(opened(unambiguous(envelope), PAYLOAD_TYPE, trusted))
     check_statement(statement)
     digests = digests_of(statement)
     for name in FILES:
         # The size first: what nobody signed may unpack to anything.
         held = infos[name].file_size == statement["predicate"]["files"][name]["bytes"]
-        if not (held and file_digest(archive, name) == digests[name]):
+        if not (held and digest_of(inflated(content, infos[name])) == digests[name]):
             raise NotVerified(f"{name} in the bundle is not what was signed: it was changed afterwards")
-    fields = json.loads(archive.read(MANIFEST))
+    fields = unambiguous(b"".join(inflated(content, infos[MANIFEST])))
     if fields["settings"] != statement["predicate"]["settings"]:
         raise ValueError("its settings are not those of its manifest")
     return statement, Manifest(fields["settings"], fields["context"])

@@ -1,22 +1,62 @@
-"""Two sets of records, compared place by place."""
+"""Two manifests compared name by name, and two sets of records place by place."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
-from certify.store.run_folder import flat
+from certify.store.run_folder import abridged, flat
 
-__all__ = ["Place", "Record", "Table", "differing"]
+__all__ = ["Place", "Record", "Table", "differing", "otherwise"]
 
 Record = Certificate | Finding | Reported
 Table = Callable[[], Iterable[Record]]
 Place = tuple[int, str]
 """The input that a record is about, and what it is: nothing stands twice at a place."""
+
+
+_ABSENT: Final = object()
+
+
+def otherwise(signed: bytes, found: bytes) -> Iterator[str]:
+    """In what one manifest says otherwise than another, a line each; nothing if they are the same bytes.
+
+    >>> list(otherwise(b'{"a": {}, "b.c": 1}', b'{"b": {"c": 1}}'))
+    ['a is {} there, absent now', 'b is absent there, {"c": 1} now', '"b.c" is 1 there, absent now']
+    >>> list(otherwise(b'{"a": 1}', b'{"a":1}'))
+    ['it says the same in other bytes (order, spaces, or a name that stands twice)']
+    """
+    if signed == found:
+        return
+    lines = list(_apart(json.loads(signed), json.loads(found), ""))
+    yield from lines or ["it says the same in other bytes (order, spaces, or a name that stands twice)"]
+
+
+def _apart(signed: Any, found: Any, at: str) -> Iterator[str]:
+    if isinstance(signed, dict) and isinstance(found, dict):
+        for name in sorted(signed.keys() | found.keys()):
+            # A name that has a dot in it is quoted: it is no path.
+            part = json.dumps(name) if "." in str(name) else str(name)
+            yield from _apart(signed.get(name, _ABSENT), found.get(name, _ABSENT), f"{at}.{part}" if at else part)
+    elif _tables(signed) and _tables(found):
+        yield from _apart(dict(enumerate(signed)), dict(enumerate(found)), at)
+    elif (was := _text(signed)) != (now := _text(found)):
+        yield f"{at} is {abridged(was)} there, {abridged(now)} now"
+
+
+def _tables(value: Any) -> bool:
+    """Whether it is a list of objects, such as certifiers; one of numbers is a value as a whole."""
+    return isinstance(value, list) and all(isinstance(part, dict) for part in value)
+
+
+def _text(value: Any) -> str:
+    """JSON, which tells 1 from 1.0 and true."""
+    return "absent" if value is _ABSENT else json.dumps(value, sort_keys=True)
 
 
 def differing(signed: Table, found: Table) -> Iterator[tuple[Place, str]]:

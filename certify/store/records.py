@@ -40,6 +40,12 @@ CREATE TABLE IF NOT EXISTS reported (
     PRIMARY KEY (position, source, radius, settings));
 """
 
+_COLUMNS: Final = {
+    "certificates": "position, method, settings, verdict, record",
+    "findings": "position, attack, settings, record",
+    "reported": "position, source, radius, settings, record",
+}
+
 
 class Records:
     """Certificates, findings and reports of one run; ``settings`` is the digest of the run's settings.
@@ -58,6 +64,7 @@ class Records:
 
     def __init__(self, path: Path | str, settings: str, *, read_only: bool = False) -> None:
         self.path, self._settings = path, settings
+        self._advice = "restore it from a copy, or run again" if read_only else "check the disk or take another folder"
         with self._explained():
             self._db = self._connect_to_read() if read_only else sqlite3.connect(path, isolation_level=None)
             self._version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -86,9 +93,8 @@ class Records:
         try:
             yield
         except sqlite3.Error as problem:
-            raise StoreError(
-                f"{self.path} cannot be used as a store ({problem}); check the disk or take another folder"
-            ) from (problem)
+            said = str(problem).partition(" with text ")[0]  # what follows is a record, whole
+            raise StoreError(f"{self.path} cannot be used as a store ({said}); {self._advice}") from problem
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -133,6 +139,12 @@ class Records:
     def _positions(self, query: str, values: tuple[str, ...]) -> set[int]:
         with self._explained():
             return {int(position) for (position,) in self._db.execute(query, values)}
+
+    def certificates_elsewhere(self) -> int:
+        """How many certificates stand under other settings than those of the run."""
+        with self._explained():
+            query = "SELECT count(*) FROM certificates WHERE settings!=?"
+            return int(self._db.execute(query, (self._settings,)).fetchone()[0])
 
     def certificates(self) -> list[Certificate]:
         """All certificates, by position, then in the order in which they were made."""
@@ -179,7 +191,7 @@ class Records:
             record = of(json.loads(text))
             if record.index != position:
                 raise BadInput(f"it is about input {record.index!r}")
-        except (BadInput, ValueError, TypeError) as problem:  # a record that cannot be, or no JSON
+        except (AttributeError, BadInput, LookupError, TypeError, ValueError) as problem:  # cannot be, or is no JSON
             raise StoreError(
                 f"{self.path} holds a damaged record in {table} at {position} ({problem}); restore it or run again"
             ) from problem
@@ -190,7 +202,7 @@ class Records:
         if table == "reported" and self._version < 2:
             return
         with self._explained():
-            found = self._db.execute(f"SELECT * FROM {table} ORDER BY position, rowid")
+            found = self._db.execute(f"SELECT {_COLUMNS[table]} FROM {table} ORDER BY position, rowid")
             columns = [column for column, *_ in found.description]
             for values in found:
                 yield dict(zip(columns, values, strict=True))

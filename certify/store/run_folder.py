@@ -8,12 +8,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from certify.errors import StoreError
+import msgspec
+
+from certify.core.threat import ThreatModel
+from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
-__all__ = ["Manifest", "RunFolder", "flat"]
+__all__ = ["EVIDENCE", "Manifest", "RunFolder", "abridged", "flat"]
+
+MANIFEST, STORE = "manifest.json", "run.sqlite"
+
+EVIDENCE: Final = (MANIFEST, STORE, *(f"{STORE}-{log}" for log in ("wal", "shm", "journal")))
+"""Files of a run folder that are the run; whatever else is in it was made from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +51,12 @@ class Manifest:
         differing = (name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         # The seeds last: where they are derived, they differ because something else does.
         names = sorted(differing, key=lambda name: (name.split(".")[-1] == "seed", name))
-        return "; ".join(f"{name} is {_brief(ours.get(name))} there, {_brief(theirs.get(name))} now" for name in names)
+        return "; ".join(
+            f"{name} is {abridged(ours.get(name))} there, {abridged(theirs.get(name))} now" for name in names
+        )
 
 
-def _brief(text: str | None) -> str | None:
+def abridged(text: str | None) -> str | None:
     """A setting as a message shows it: long ones, such as scales of images, by their digest."""
     if text is None or len(text) <= 200:
         return text
@@ -89,7 +99,7 @@ class RunFolder:
             StoreError: if it was made with other settings (the difference is named), or cannot be written.
         """
         path = Path(path)
-        file = path / "manifest.json"
+        file = path / MANIFEST
         if _exists(file):
             existing = _read_manifest(file)
             if difference := existing.difference(manifest):
@@ -97,22 +107,21 @@ class RunFolder:
             manifest = existing
         else:
             _write_manifest(file, manifest)
-        return cls(path, manifest, Records(path / "run.sqlite", manifest.digest))
+        return cls(path, manifest, Records(path / STORE, manifest.digest))
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
         """Open an existing run folder to read it.
 
         Raises:
-            StoreError: if it is no run folder or is damaged.
+            StoreError: if it is no run folder, is damaged, or has a manifest that lacks what readers need.
         """
         path = Path(path)
-        if not _exists(path / "manifest.json") or not _exists(path / "run.sqlite"):
-            raise StoreError(
-                f"{path} is not a run folder (no manifest.json and run.sqlite in it); make one: certify run"
-            )
-        manifest = _read_manifest(path / "manifest.json")
-        return cls(path, manifest, Records(path / "run.sqlite", manifest.digest, read_only=True))
+        if not _exists(path / MANIFEST) or not _exists(path / STORE):
+            raise StoreError(f"{path} is not a run folder (no {MANIFEST} and {STORE} in it); make one: certify run")
+        manifest = _read_manifest(path / MANIFEST)
+        _check_settings(path / MANIFEST, manifest.settings)
+        return cls(path, manifest, Records(path / STORE, manifest.digest, read_only=True))
 
     def __enter__(self) -> RunFolder:
         return self
@@ -137,6 +146,53 @@ def _read_manifest(file: Path) -> Manifest:
         return Manifest(settings, context)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise StoreError(f"{file} is damaged or no manifest ({problem}); restore it or use another folder") from problem
+
+
+class _Model(msgspec.Struct):
+    name: str
+    digest: str
+
+
+class _Data(msgspec.Struct):
+    name: str
+    digest: str
+    inputs: int
+    of: int
+
+
+class _Threat(msgspec.Struct):
+    norm: str
+    radii: list[float]
+    input_box: tuple[float, float] | None
+    units: str
+
+
+class _Certifier(msgspec.Struct):
+    method: str
+
+
+class _Attack(msgspec.Struct):
+    attack: str
+
+
+class _Settings(msgspec.Struct):
+    """What everything that reads a run takes from its settings; there may be more."""
+
+    model: _Model
+    data: _Data
+    threat: _Threat
+    certifiers: list[_Certifier]
+    attack: _Attack | None
+    shard: tuple[int, int]
+    inputs: int
+
+
+def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        msgspec.convert(settings, _Settings)
+        ThreatModel.from_dict(settings["threat"])
+    except (BadInput, LookupError, TypeError, ValueError) as problem:
+        raise StoreError(f"{file} lacks what a run needs ({problem}); restore it, or run again") from problem
 
 
 def _write_manifest(file: Path, manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from certify.errors import BadInput
 from certify.stats.holm import holm
 from certify.stats.paired import PairedCounts, mcnemar_p_value
 from certify.stats.simultaneous import share
-from certify.summary.pairing import TESTS, check_comparable, held, paired
+from certify.summary.pairing import TESTS, check_comparable, held, no_sample, paired
 from certify.summary.words import percent
 
 __all__ = ["compare"]
@@ -24,6 +25,9 @@ def compare(
     runs: Sequence[Run], radii: Sequence[float] | None = None, delta: float = 0.05, test: str = "exact"
 ) -> Comparison:
     """Compare runs on the same inputs with the first of them, input by input.
+
+    Limits and p-values are about inputs that were drawn at random. Where these cannot have been, because some occur
+    several times or were taken at regular steps, there are none, and the statement says why.
 
     Args:
         runs: at least two, as :func:`~certify.study.read.read_runs` reads them.
@@ -53,19 +57,18 @@ def compare(
     one_of("test", test, TESTS)
     common = _common_radii(runs, radii)
     pairs = [(other, radius) for other in others for radius in common]
-    p_values = [mcnemar_p_value(paired(baseline, other, radius)) for other, radius in pairs]
-    level = share(delta, 2 * len(pairs))
+    why = no_sample(*runs)
+    changes = [_counts(baseline, *pair) for pair in pairs]
+    if not why:
+        changes = _tested(changes, delta, test)
     return Comparison(
         runs=tuple(runs),
         radii=common,
-        changes=tuple(
-            _change(baseline, other, radius, p_value, differs, test, level)
-            for (other, radius), p_value, differs in zip(pairs, p_values, holm(p_values, delta), strict=True)
-        ),
+        changes=tuple(changes),
         shifts=tuple(_shift(baseline, other) for other in others),
         confidence=1 - delta,
         test=test,
-        statement=_statement(runs, delta, test, len(pairs)),
+        statement=_counted(runs, why) if why else _statement(runs, delta, test, len(pairs)),
         notes=tuple(_notes(runs)),
     )
 
@@ -82,12 +85,24 @@ def _common_radii(runs: Sequence[Run], asked: Sequence[float] | None) -> tuple[f
     return tuple(sorted(common if asked is None else set(asked)))
 
 
-def _change(old: Run, new: Run, radius: float, p_value: float, differs: bool, test: str, level: float) -> Change:
+def _counts(old: Run, new: Run, radius: float) -> Change:
+    """What both, either or neither certify; limits are another matter."""
     before, after, index = held(old, radius), held(new, radius), old.summary.sandwich.index
     counts = paired(old, new, radius)
-    lower, upper = _limits(counts, test, level)
     lost, gained = (tuple(index[chosen].tolist()) for chosen in (before & ~after, after & ~before))
-    return Change(new.name, radius, counts.n11, counts.n00, lost, gained, lower, upper, p_value, differs)
+    return Change(new.name, radius, counts.n11, counts.n00, lost, gained, None, None, None, None)
+
+
+def _tested(changes: Sequence[Change], delta: float, test: str) -> list[Change]:
+    """The same with limits and p-values, all of which hold at once."""
+    counts = [PairedCounts(n11=one.both, n10=len(one.lost), n01=len(one.gained), n00=one.neither) for one in changes]
+    p_values = [mcnemar_p_value(one) for one in counts]
+    level = share(delta, 2 * len(changes))
+    limits = [_limits(one, test, level) for one in counts]
+    return [
+        replace(one, lower=lower, upper=upper, p_value=p_value, differs=differs)
+        for one, (lower, upper), p_value, differs in zip(changes, limits, p_values, holm(p_values, delta), strict=True)
+    ]
 
 
 def _limits(counts: PairedCounts, test: str, level: float) -> tuple[float, float]:
@@ -115,6 +130,13 @@ def _statement(runs: Sequence[Run], delta: float, test: str, comparisons: int) -
         f"random input is right and certified, all {comparisons} at once. The mark * is set where equal probabilities "
         f"are rejected (McNemar's exact test, Holm's correction over all {comparisons}); that any mark is wrong has "
         f"probability at most {brief_up(delta)}. This compares what could be certified, not how robust the models are."
+    )
+
+
+def _counted(runs: Sequence[Run], why: str) -> str:
+    return (
+        f"These counts are of the {runs[0].summary.n:,} inputs at hand. No interval and no p-value is stated, because "
+        f"{why}. This compares what could be certified, not how robust the models are."
     )
 
 

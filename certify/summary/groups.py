@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.groups import GroupRow, Groups, WorstGroup
-from certify.core.rounding import brief, percent_down
+from certify.core.rounding import brief, percent_below
 from certify.core.summary import Summary
 from certify.errors import BadInput, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
@@ -167,7 +167,7 @@ def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup]) -> str:
             "inputs that are all there, all different and not chosen at regular steps."
         )
     over = "the draw of the inputs" + " and the noise" * (summary.guarantee.alpha is not None)
-    shares = " / ".join(percent_down(lower) for _, lower in said)
+    shares = " / ".join(percent_below(lower) for _, lower in said)
     radii = " / ".join(brief(radius) for radius, _ in said)
     return (
         f"If the inputs of each {name} are an independent random sample of a population of its own, and the groups "

@@ -13,7 +13,7 @@ from certify.core.run import Run
 from certify.errors import BadInput
 from certify.stats.paired import NonInferiority, PairedCounts, exact_test, tango_test
 
-__all__ = ["TESTS", "check_comparable", "held", "paired"]
+__all__ = ["TESTS", "check_comparable", "held", "no_sample", "paired"]
 
 TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]]] = {
     "exact": exact_test,
@@ -46,6 +46,27 @@ def paired(old: Run, new: Run, radius: float) -> PairedCounts:
 def held(run: Run, radius: float) -> NDArray[np.bool_]:
     """For every input, whether it is right and certified at ``radius``, by what the record shows."""
     return np.greater_equal(run.summary.sandwich.sure, radius)  # which NaN, for no radius, is not
+
+
+def no_sample(*runs: Run) -> str:
+    """Why the inputs of these runs can be no random sample of anything; empty if they can be one.
+
+    The rule is that of the summary's statement about a population: every input attempted, all of them different, and
+    not chosen at regular steps by whoever published a log.
+    """
+    for run in runs:
+        summary = run.summary
+        if any(row.population_lower is not None for row in summary.rows):
+            continue
+        if summary.expected not in (None, summary.n):
+            return f"{run.name} is incomplete, and the inputs that it lacks may be no random ones"
+        if summary.declared and summary.rows[0].radius > summary.declared[-1]:
+            largest = brief(summary.declared[-1])
+            return f"{run.name} was read at radii beyond its largest declared one alone, {largest}; name a smaller too"
+        return (
+            f"the inputs of {run.name} are no random sample: some occur several times, or were taken at regular steps"
+        )
+    return ""
 
 
 def _other_threat(one: Run, other: Run) -> str:

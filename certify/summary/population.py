@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certify.core.guarantee import Guarantee
-from certify.core.rounding import brief, percent_down
+from certify.core.rounding import brief, percent_below, percent_down
 from certify.stats.population import finite_population_lower, population_lower
 from certify.summary.words import percent
 
@@ -70,7 +70,8 @@ def population_of(
     said = [(radius, bounds[bisect_left(declared, radius)]) for radius in asked if radius <= declared[-1]]
     if not said:
         return None
-    shares = " / ".join(percent_down(share) for _, share in said)
+    shown = percent_down if drawn == "As" else percent_below  # a count of all of them, or a bound that was computed
+    shares = " / ".join(shown(share) for _, share in said)
     radii = " / ".join(brief(radius) for radius, _ in said)
     return Population(
         (*(share for _, share in said), *[None] * (len(asked) - len(said))),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from certify.core.sandwich import VERDICTS
 from certify.core.summary import Contradiction
 from certify.core.threat import ThreatModel
+from certify.core.verdict import Verdict
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Case
 from certify.gate.judge import judge
@@ -94,6 +96,22 @@ def test_abstaining_is_counted_and_bounded_for_a_population(run_of):
     assert (found.side, found.passed) == ("upper", False)
 
 
+@pytest.mark.parametrize("verdict", [Verdict.ERROR, Verdict.UNSUPPORTED])
+def test_what_failed_is_no_answer_either(run_of, verdict):
+    """Abstentions that become failures do not make a run pass."""
+    run = run_of(RADII, abstain=4)
+    verdicts = np.array([VERDICTS.index(verdict)] * 2 + [0] * 98, dtype=np.int8)
+    failed = replace(run.summary, sandwich=replace(run.summary.sandwich, verdict=verdicts))
+    found = outcome("abstain_rate", replace(run, summary=failed), at_most=0.05)
+    assert (found.passed, found.estimate, found.end) == (False, 0.06, 0.06)
+    assert found.reason == "2 of them failed rather than abstained, which is no answer either"
+    assert outcome("abstain_rate", replace(run, summary=failed), at_most=0.06).passed
+    found = outcome("abstain_rate", replace(run, summary=failed), at_most=0.1, of="population")
+    assert found.end == pytest.approx(stats.beta.ppf(1 - SHARE, 7, 94), abs=1e-9)
+    assert "2 of them failed" in found.reason
+    assert outcome("abstain_rate", run, at_most=0.05).reason == ""
+
+
 def test_the_worst_group_carries_all_certificates_that_may_be_false(run_of):
     labels = [0] * 50 + [1] * 50  # 50 of 50, and 30 of 50
     run = run_of(RADII, share=SHARE, label=labels)
@@ -130,6 +148,30 @@ def test_non_inferiority_compares_the_lower_limit(run_of, test, reference):
         assert (found.end, found.threshold, found.estimate) == (limit, -margin, 0.006)
         assert found.passed == (margin > abs(limit)) == reference(counts, margin, SHARE).passed
         assert ("approximately" in found.holds) == (test == "tango")
+
+
+def test_non_inferiority_is_about_inputs_that_can_be_a_random_sample(run_of):
+    good, copies = run_of([0.6] * 300), run_of([0.6] * 300, sample=False)
+    assert outcome("non_inferior", good, good, radius=0.5, margin=0.2).passed
+    for new, old in ((copies, good), (good, copies), (copies, copies)):
+        found = outcome("non_inferior", new, old, radius=0.5, margin=0.2)
+        assert found.result is Result.UNDECIDED
+        assert "no random sample: some occur several times" in found.reason
+        assert found.end is None
+
+
+def test_copies_do_not_pass_a_worse_model(run_of):
+    """Five inputs sixty times each, of a model that is truly 20 points worse, with a margin of 5."""
+    clause = {"kind": "non_inferior", "radius": 0.25, "margin": 0.05}
+    policy = Policy.of({"threat": {"norm": "l2"}, "require": [clause]})
+    draws = np.random.default_rng(0)
+    old = run_of([0.3] * 300, share=policy.share, alpha=None, name="old", sample=False)
+    passed = 0
+    for _ in range(60):
+        worse = np.repeat(draws.random(5) < 0.2, 60)
+        new = run_of([None if one else 0.3 for one in worse], share=policy.share, alpha=None, sample=False)
+        passed += judge(policy, Case(new, policy.share, old)).passed
+    assert passed <= 0.05 * 60
 
 
 def test_contradictions_and_missing_inputs_are_named(run_of):

@@ -7,7 +7,9 @@ import io
 import json
 import shutil
 import sqlite3
+import struct
 import subprocess
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from certify.cli import main
 from certify.core.digests import data_digest
 from certify.core.reported import Reported
 from certify.errors import BadInput, NotVerified, StoreError
+from certify.store.archive import PART, inflated, unambiguous
 from certify.store.attestation import PAYLOAD_TYPE, PREDICATE_TYPE, check_statement
 from certify.store.bundle import ATTESTATION, FILES, bundle_differences, unpacked, verify_bundle, write_bundle
 from certify.store.dsse import keyid, opened, pae, private_key, public_key, sealed
@@ -70,6 +73,7 @@ def run(tmp_path, halves, l2) -> Path:
         "attack": {"attack": "pgd"},
         "seed": SEED,
         "inputs": 4,
+        "shard": [0, 1],
     }
     with RunFolder.create(tmp_path / "run", Manifest(settings, {"device": "cpu"})) as folder:
         folder.records.add([*certificates, *findings, row])
@@ -302,17 +306,98 @@ def test_a_member_that_stands_twice_is_refused(bundle, keys):
 
 def test_what_unpacks_to_more_than_was_signed_is_not_unpacked(bundle, keys, monkeypatch):
     bomb = rewritten(bundle, findings__jsonl=b"0" * 2**22)
-    read, really = [], zipfile.ZipFile.open
+    read = []
 
-    def spied(archive, name, *rest, **more):
-        read.append(name)
-        return really(archive, name, *rest, **more)
+    def spied(content, info):
+        read.append(info.filename)
+        return inflated(content, info)
 
-    monkeypatch.setattr(zipfile.ZipFile, "open", spied)
+    monkeypatch.setattr("certify.store.bundle.inflated", spied)
     with pytest.raises(NotVerified, match="findings.jsonl"):
         verify_bundle(bomb, keys[1])
     assert "certificates.jsonl" in read
     assert "findings.jsonl" not in read
+
+
+def hidden(bundle: Path, name: str, more: bytes, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """The archive with more data behind that of one file, whose headers go on saying its old size and checksum."""
+    out = bundle.with_name("hidden.bundle")
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(out, "w") as new:
+        infos = {info.filename: info for info in old.infolist()}
+        for info in infos.values():
+            content = old.read(info) + more * (info.filename == name)
+            new.writestr(info.filename, content, method if info.filename == name else zipfile.ZIP_DEFLATED)
+        place = new.getinfo(name).header_offset
+    content, info = bytearray(out.read_bytes()), infos[name]
+    listed = content.rindex(name.encode(), 0, len(content)) - 46
+    for header in (place + 14, listed + 16):
+        struct.pack_into("<L", content, header, info.CRC)
+        struct.pack_into("<L", content, header + 8, info.file_size)
+    out.write_bytes(content)
+    return out
+
+
+@pytest.mark.parametrize("name", [ATTESTATION, "manifest.json", "certificates.jsonl"])
+def test_data_beyond_the_stated_size_is_refused_and_not_unpacked(bundle, keys, name):
+    bomb = hidden(bundle, name, bytes(64 * PART))
+    assert len(bomb.read_bytes()) < PART
+    tracemalloc.start()
+    with pytest.raises(StoreError, match=f"{name} unpacks to more than"):
+        verify_bundle(bomb, keys[1])
+    assert tracemalloc.get_traced_memory()[1] < 8 * PART
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_unpack_without_a_limit_are_refused(bundle, keys, method):
+    with pytest.raises(StoreError, match="packed by method"):
+        verify_bundle(hidden(bundle, "certificates.jsonl", b"", method), keys[1])
+
+
+def test_a_stored_file_is_read_to_its_end(bundle, keys):
+    assert verify_bundle(hidden(bundle, "certificates.jsonl", b"", zipfile.ZIP_STORED), keys[1]).manifest
+
+
+def test_an_envelope_of_many_parts_is_not_read(bundle, keys):
+    """64 MB of empty objects are packed into a few kB, and take gigabytes as Python's."""
+    with pytest.raises(StoreError, match="no envelope has as many"):
+        verify_bundle(rewritten(bundle, attestation__json=b"[" + b"{}," * 2000 + b"{}]"), keys[1])
+
+
+def test_what_other_programs_may_read_otherwise_is_refused(tmp_path, bundle, keys):
+    content, other = bundle.read_bytes(), tmp_path / "other.bundle"
+    with zipfile.ZipFile(bundle) as archive:
+        begins = archive.start_dir
+    listed = content[begins:]
+    gap = content[:begins] + b"PK\3\4 another" + listed[:-6] + struct.pack("<LH", begins + 12, 0)
+    for name, changed in {
+        "prefix": b"#!/bin/sh\n" + content,
+        "suffix": content + b"PK",
+        "zeros": content + bytes(22),
+        "comment": content[:-2] + b"\2\0hi",
+        "gap": gap,
+        "local name": content.replace(b"manifest.json", b"Manifest.json", 1),
+    }.items():
+        other.write_bytes(changed)
+        with pytest.raises(StoreError, match="damaged or no bundle") as problem:
+            verify_bundle(other, keys[1])
+        assert "\n" not in str(problem.value), name
+
+
+def test_a_name_that_stands_twice_is_refused(bundle, keys):
+    envelope = member(bundle, ATTESTATION)
+    for twice in (
+        b'{"payload": "e30=", ' + envelope.strip()[1:],
+        envelope.strip()[:-1] + b', "payload": "e30="}',
+        envelope.replace(b'{\n      "keyid"', b'{"sig": "AA==", "keyid"', 1),
+    ):
+        assert twice != envelope
+        with pytest.raises(StoreError, match="stands twice in one object"):
+            verify_bundle(rewritten(bundle, attestation__json=twice), keys[1])
+    with pytest.raises(ValueError, match="'a' stands twice"):
+        unambiguous(b'[{"b": {"a": 1, "a": 1}}]')
+    with pytest.raises(UnicodeDecodeError):
+        unambiguous('{"a": 1}'.encode("utf-16"))
 
 
 @pytest.mark.parametrize(
@@ -441,12 +526,39 @@ def test_another_manifest_is_a_difference(tmp_path, run, keys, bundle):
     manifest["context"]["device"] = "cuda"
     (run / "manifest.json").write_text(json.dumps(manifest))
     [line] = bundle_differences(verify_bundle(bundle, keys[1]), run)
-    assert line == 'manifest.json was signed otherwise: device is "cpu" there, "cuda" now'
+    assert line == 'manifest.json was signed otherwise: context.device is "cpu" there, "cuda" now'
     manifest["settings"]["seed"] = 0
     (run / "manifest.json").write_text(json.dumps(manifest))
     lines = bundle_differences(verify_bundle(bundle, keys[1]), run)
-    assert lines[0] == f"manifest.json was signed otherwise: seed is {SEED} there, 0 now"
+    assert f"manifest.json was signed otherwise: settings.seed is {SEED} there, 0 now" in lines
+    assert "4 rows of certificates in the run were stored under other settings and not signed" in lines
     assert "input 0: smoothing certificate is missing from the run" in lines  # records belong to their settings
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.update(extra={"statement": "trust me"}), 'extra is absent there, {"statement": "trust me"} now'),
+        (lambda m: m["context"].update(note={}), "context.note is absent there, {} now"),
+        (lambda m: m["context"].update({"a.b": 1}), 'context."a.b" is absent there, 1 now'),
+        (lambda m: m["settings"].update(seed=float(SEED)), f"settings.seed is {SEED} there, {float(SEED)} now"),
+        (lambda m: m["settings"]["certifiers"][0].update(n=1), "settings.certifiers.0.n is absent there, 1 now"),
+        (lambda m: m.update(context=m.pop("context"), settings=m.pop("settings")), "it says the same in other bytes"),
+    ],
+)
+def test_no_byte_of_the_manifest_may_differ(run, keys, bundle, change, words):
+    manifest = json.loads((run / "manifest.json").read_text())
+    change(manifest)
+    (run / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    lines = bundle_differences(verify_bundle(bundle, keys[1]), run)
+    assert lines[0].startswith(f"manifest.json was signed otherwise: {words}")
+
+
+def test_rows_under_other_settings_are_a_difference(run, keys, bundle):
+    edit(run, "INSERT INTO certificates SELECT position, method, 'other', verdict, record FROM certificates")
+    assert bundle_differences(verify_bundle(bundle, keys[1]), run) == [
+        "4 rows of certificates in the run were stored under other settings and not signed"
+    ]
 
 
 # The command
@@ -464,7 +576,7 @@ def test_the_command_signs_and_says_with_which_key(tmp_path, run, keys, capsys, 
         (["--bundle", "b", "--key", "ours.pub"], "no private key"),
         (["--bundle", "ours.pem", "--key", "ours.pem"], "choose another"),
         (["--bundle", "b", "--key", "ours.pem", "--out", "c"], "leave --out"),
-        (["--bundle", "nowhere/b", "--key", "ours.pem"], "cannot write nowhere/b"),
+        (["--bundle", "nowhere/b", "--key", "ours.pem"], "there is no folder nowhere"),
     ):
         assert main(["export", "run", *arguments]) == 2
         said = capsys.readouterr().err

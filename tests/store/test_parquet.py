@@ -91,11 +91,21 @@ def test_text_and_binary_formats_are_told_apart():
 
 
 def test_the_command_writes_files_and_pipes_but_no_terminal(tmp_path, certificates, capfdbinary):
-    with RunFolder.create(tmp_path / "run", Manifest({"seed": 0})) as folder:
-        folder.records.add(certificates)
+    smoothed = certificates[:3]
+    settings = {
+        "model": {"name": "halves", "digest": "m"},
+        "data": {"name": "points", "digest": "d", "inputs": 3, "of": 3},
+        "threat": smoothed[0].threat.to_dict(),
+        "certifiers": [{"method": "smoothing"}],
+        "attack": None,
+        "shard": [0, 1],
+        "inputs": 3,
+    }
+    with RunFolder.create(tmp_path / "run", Manifest(settings)) as folder:
+        folder.records.add(smoothed)
     run, out = str(tmp_path / "run"), tmp_path / "run.parquet"
     assert main(["export", run, "--format", "parquet", "--out", str(out)]) == 0
-    assert parquet.read_table(out).num_rows == 6
+    assert parquet.read_table(out).num_rows == 3
     assert main(["export", run, "--format", "parquet"]) == 0
     assert capfdbinary.readouterr().out == out.read_bytes()
     main_end, terminal = pty.openpty()

@@ -112,8 +112,10 @@ def test_the_store_is_in_wal_mode(tmp_path):
 
 def test_files_that_are_no_store_are_refused(tmp_path, certificates):
     (tmp_path / "text.sqlite").write_text("this is no database, but it is long enough to be read as one" * 50)
-    with pytest.raises(StoreError, match="cannot be used as a store"):
+    with pytest.raises(StoreError, match="cannot be used as a store .*; check the disk or take another folder"):
         Records(tmp_path / "text.sqlite", "s")
+    with pytest.raises(StoreError, match="restore it from a copy, or run again"):
+        Records(tmp_path / "text.sqlite", "s", read_only=True)
     with Records(tmp_path / "newer.sqlite", "s") as records:
         records._db.execute("PRAGMA user_version=99")
     with pytest.raises(StoreError, match="newer version"):
@@ -160,6 +162,33 @@ def test_rows_of_attack_logs_stand_where_they_belong():
         records._db.execute("UPDATE reported SET position=4")
         with pytest.raises(StoreError, match="in reported at 4"):
             records.reported()
+
+
+@pytest.mark.parametrize("column", ["record", "verdict", "settings"])
+def test_a_store_without_one_of_its_columns_is_damaged(tmp_path, certificates, column):
+    with Records(tmp_path / "run.sqlite", "s") as records:
+        records.add(certificates)
+        assert [row["position"] for row in records.rows("certificates")] == [0, 1, 2]
+        records._db.execute(f"ALTER TABLE certificates RENAME COLUMN {column} TO other")
+        with pytest.raises(StoreError, match=f"no such column: {column}"):
+            list(records.rows("certificates"))
+
+
+def test_what_is_no_text_is_said_without_showing_it(tmp_path, certificates):
+    with Records(tmp_path / "run.sqlite", "s") as records:
+        records.add(certificates)
+        records._db.execute("UPDATE certificates SET record=CAST(x'ff' || record AS TEXT) WHERE position=1")
+        for read in (records.certificates, records.certificate_columns, lambda: list(records.rows("certificates"))):
+            with pytest.raises(StoreError, match="Could not decode to UTF-8 column 'record'") as problem:
+                read()
+            assert "input_digest" not in str(problem.value)
+
+
+def test_a_manifest_without_what_readers_need_makes_no_readable_run(tmp_path):
+    with RunFolder.create(tmp_path / "run", Manifest({"seed": 0})) as made:
+        assert made.records.certificates() == []
+    with pytest.raises(StoreError, match="lacks what a run needs .*missing required field `model`"):
+        RunFolder.open(tmp_path / "run")
 
 
 def test_a_folder_made_with_other_settings_is_refused_and_the_difference_named(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import certify
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
 from certify.core.guarantee import Guarantee
 from certify.core.run import Run
@@ -35,11 +36,12 @@ def run(name: str, radii: list[float | None], declared=(0.0, 0.5), alpha: float 
     certified = np.array([np.nan if radius is None else radius for radius in radii])
     shares = [int(np.count_nonzero(certified >= radius)) / n for radius in declared]
     guarantee = Guarantee.deterministic() if alpha is None else Guarantee.probabilistic(alpha)
+    rows = [Row(radius, share, share / 2, None, 0, 0, {}, 0.0) for radius, share in zip(declared, shares, strict=True)]
     summary = Summary(
         threat=ThreatModel("l2", declared, (0.0, 1.0)),
         n=n,
         clean=0.9,
-        rows=tuple(Row(radius, share, share / 2, None, 0, 0) for radius, share in zip(declared, shares, strict=True)),
+        rows=tuple(rows),
         acr=0.1,
         contradictions=(),
         guarantee=guarantee,
@@ -153,6 +155,53 @@ def test_runs_about_other_inputs_are_refused_with_the_difference():
         compare([OLD, run("other", [None] * 8, (0.7,))])
     with pytest.raises(BadInput, match=r"radius 0.4 is not one that all runs were summarized at \(0, 0.5\)"):
         compare([OLD, NEW], radii=[0.4])
+
+
+def drawn_badly(one: Run, **fields) -> Run:
+    """The run on inputs that can be no random sample: its summary says nothing about a population."""
+    rows = tuple(replace(row, population_lower=None) for row in one.summary.rows)
+    return replace(one, summary=replace(one.summary, rows=rows, **fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "the inputs of old are no random sample: some occur several times, or were taken at regular steps"),
+        ({"expected": 9}, "old is incomplete"),
+        ({"declared": (0.0,), "rows": (Row(0.5, 0.5, 0.5, None, 0, 0),)}, "beyond its largest declared one alone, 0"),
+    ],
+)
+def test_without_a_random_sample_there_are_counts_alone(fields, why):
+    old = drawn_badly(OLD)
+    found = compare([replace(old, summary=replace(old.summary, **fields)), drawn_badly(NEW)], radii=[0.5])
+    [change] = found.changes
+    assert (change.both, change.lost, change.gained, change.neither) == (2, (11,), (13, 15), 3)
+    assert (change.lower, change.upper, change.p_value, change.differs) == (None, None, None, None)
+    assert why in found.statement
+    assert "No interval and no p-value is stated" in found.statement
+    for format in COMPARISON_FORMATS:
+        text = " ".join(found.render(format).replace("\\", "").split())
+        assert "are no random sample" in text or "No interval" in text
+        assert "every interval holds" not in text
+    assert json.loads(found.render("json"))["changes"][0]["lower"] is None
+    [line] = [line for line in found.table().splitlines() if line.split()[:2] == ["new", "0.5"]]
+    assert line.split()[2:] == ["37.5", "50.0", "+12.5", "2", "1", "2", "3"]
+    assert len(found.to_frame()) == 1
+
+
+def test_copies_are_found_by_their_digests():
+    """Five inputs sixty times each: what holds for one holds for all of its copies."""
+    clf = certify.Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
+    x = [[0.6, 0.6 + place / 100] for place in range(5)]
+    threat = certify.ThreatModel("l2", (0.1,))
+
+    def study(inputs):
+        found = certify.evaluate(clf, (inputs, [1] * len(inputs)), threat=threat, sigma=0.25, n=1000)
+        return Run(f"{len(inputs)}", found.summary, {})
+
+    assert compare([study(x), study(x)]).changes[0].lower is not None
+    copies = study(x * 3)
+    assert compare([copies, copies]).changes[0].lower is None
 
 
 @pytest.fixture

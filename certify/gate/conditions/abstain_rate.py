@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from certify.gate.conditions.base import CONDITIONS, Case, Condition
 from certify.gate.outcome import Outcome
 from certify.gate.values import POPULATION, THESE, fraction, of_whom, whose
 from certify.stats.binomial import clopper_pearson_upper
+from certify.summary.join import FAILED
 
 __all__ = ["AbstainRate"]
 
@@ -16,10 +19,11 @@ __all__ = ["AbstainRate"]
 @CONDITIONS.register("abstain_rate")
 @dataclass(frozen=True, slots=True)
 class AbstainRate(Condition):
-    """The share of inputs on which the certifier abstained is at most a threshold.
+    """The share of inputs on which the certifier abstained or failed is at most a threshold.
 
-    For these inputs that is a count. For the population it is the probability of abstaining on a random input, bounded
-    above (Clopper and Pearson 1934).
+    For these inputs that is a count. For the population it is the probability that a random input is left without an
+    answer, bounded above (Clopper and Pearson 1934). A computation that failed, or that the method has no rule for, is
+    no answer either: otherwise a run would do better by failing where it used to abstain.
 
     Args:
         at_most: a fraction.
@@ -46,10 +50,13 @@ class AbstainRate(Condition):
     def judge(self, case: Case) -> Outcome:
         """Compare the count, or the upper end that it gives for a population."""
         summary, row = case.run.summary, case.run.summary.rows[0]
-        rate = row.abstain / summary.n
+        failed = int(np.isin(summary.sandwich.verdict, FAILED).sum())
+        unanswered = row.abstain + failed
+        rate = unanswered / summary.n
+        reason = f"{failed:,} of them failed rather than abstained, which is no answer either" if failed else ""
         if self.of == THESE:
-            return self.upper(case, rate, rate, self.at_most, holds="an exact count")
-        if case.run.summary.rows[0].population_lower is None:
+            return self.upper(case, rate, rate, self.at_most, holds="an exact count", reason=reason)
+        if row.population_lower is None:
             return self.undecided(case, case.no_population(row.radius))
-        end = clopper_pearson_upper(row.abstain, summary.n, case.share)
-        return self.upper(case, rate, end, self.at_most, holds=case.with_confidence(case.drawn))
+        end = clopper_pearson_upper(unanswered, summary.n, case.share)
+        return self.upper(case, rate, end, self.at_most, holds=case.with_confidence(case.drawn), reason=reason)

@@ -10,7 +10,7 @@ from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Case, Condition
 from certify.gate.outcome import Outcome
 from certify.gate.values import radius_of
-from certify.summary.pairing import TESTS, paired
+from certify.summary.pairing import TESTS, no_sample, paired
 
 __all__ = ["NonInferior"]
 
@@ -20,7 +20,8 @@ __all__ = ["NonInferior"]
 class NonInferior(Condition):
     """A random input is certified with a probability that is less than a margin below the baseline's.
 
-    The two runs are joined input by input. What is compared is the lower limit of the difference.
+    The two runs are joined input by input. What is compared is the lower limit of the difference. It is about inputs
+    that were drawn at random: where these cannot have been, nothing is decided.
 
     Args:
         radius: in the runs' input units.
@@ -70,6 +71,8 @@ class NonInferior(Condition):
         """Compare the lower limit of the paired difference with the margin."""
         if case.baseline is None:
             return self.undecided(case, "no baseline was named")
+        if why := no_sample(case.baseline, case.run):
+            return self.undecided(case, why)
         counts = paired(case.baseline, case.run, self.radius)
         found = TESTS[self.test](counts, self.margin, case.share)
         return self.lower(

@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from certify.core.legible import legible_line
 from certify.gate.judge import GATE_FORMATS, Judgement
 from certify.gate.outcome import Outcome
 
@@ -61,4 +62,4 @@ def _add(suite: Element, outcome: Outcome) -> None:
 
 
 def _legal(text: str) -> str:
-    return _NO_XML.sub("\ufffd", text)
+    return _NO_XML.sub("\ufffd", legible_line(text))

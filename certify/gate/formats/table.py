@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from certify.core.legible import legible_line
 from certify.core.rounding import percent_up
 from certify.gate.judge import GATE_FORMATS, Judgement
 from certify.gate.outcome import Outcome
@@ -25,7 +26,7 @@ def render(judgement: Judgement) -> str:
     lines.append("")
     for outcome in judgement.outcomes:
         lines += _lines(outcome)
-    return "\n".join([*lines, "", *textwrap.wrap(judgement.statement, WIDTH)])
+    return "\n".join(map(legible_line, [*lines, "", *textwrap.wrap(judgement.statement, WIDTH)]))
 
 
 def _lines(outcome: Outcome) -> list[str]:
