@@ -79,6 +79,7 @@ def make_run(folder: Path, count: int) -> None:
         "threat": THREAT.to_dict(),
         "certifiers": [],
         "attack": None,
+        "shard": [0, 1],
         "inputs": count,
     }
     with RunFolder.create(folder, Manifest(settings)) as run:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import typer
 
 from certify.cli.app import Caller, app
+from certify.core.legible import legible
 from certify.errors import CertifyError, one_line
 from certify.process import began
 
@@ -55,5 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         message, code = f"unexpected {one_line(problem)}; --debug shows where", 2
     if message:
-        sys.stderr.write(f"certify: {message}\n")
+        sys.stderr.write(f"certify: {legible(message)}\n")
     return code

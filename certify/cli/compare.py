@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import app, exit_code
+from certify.cli.files import evidence, replacing, writable
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
-from certify.core.whole import writing
 from certify.errors import BadInput, MissingExtra
 from certify.study.read import read_runs
 from certify.study.settings import numbers
@@ -36,6 +36,7 @@ def compare(
         raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
     if plot is None and radius is not None:
         raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
+    writable({} if plot is None else {"--plot": plot}, evidence(*runs))
     found = compare_runs(read_runs(runs, None if radii is None else numbers("radii", radii)), test=test)
     if plot is not None:
         _draw(found, plot, radius)
@@ -52,8 +53,5 @@ def _draw(found: Comparison, file: Path, radius: float | None) -> None:
     with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}):
         figure = Figure(figsize=(6, 4.5), layout="constrained")
         found.plot(figure.subplots(), radius)
-        try:
-            with writing(file) as target:
-                figure.savefig(target, format=file.suffix[1:], metadata=_PICTURES[file.suffix])
-        except OSError as problem:
-            raise BadInput(f"cannot write {file} ({problem.strerror}); choose another --plot") from problem
+        with replacing("--plot", file) as target:
+            figure.savefig(target, format=file.suffix[1:], metadata=_PICTURES[file.suffix])

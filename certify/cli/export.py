@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from certify.cli.app import ExitCode, app, exit_code
-from certify.cli.files import present
+from certify.cli.files import evidence, present, replacing, writable
+from certify.core.certificate import Certificate
+from certify.core.reported import Reported
+from certify.core.run import Run
 from certify.errors import BadInput
 from certify.store.bundle import write_bundle
-from certify.store.export import EXPORTS
+from certify.store.export import EXPORTS, Export
 from certify.study.read import certificates_of, read_run, reported_of
 
 __all__ = ["export"]
@@ -27,7 +32,10 @@ def export(
     bundle: Annotated[Path | None, typer.Option(help="file for manifest and all records, signed")] = None,
     key: Annotated[Path | None, typer.Option(help="Ed25519 private key that signs the bundle, in PEM")] = None,
 ) -> int:
-    """Write every certificate, one a line; or every row of the attack logs that were imported beside them."""
+    """Write every certificate, one a line, or every row of imported attack logs, or all in one signed bundle.
+
+    What there is of an incomplete run (exit code 3), or of one with contradictions (4), is written all the same.
+    """
     if bundle is not None:
         if out is not None or attack_logs:
             raise BadInput("a bundle holds every record, and is a file of its own; leave --out and --attack-logs out")
@@ -37,16 +45,25 @@ def export(
     chosen = EXPORTS[format]
     if out is None and chosen.binary and sys.stdout.isatty():
         raise BadInput(f"{format} is not text for a terminal; name a file: --out FILE")
+    writable({} if out is None else {"--out": out}, evidence(run))
+    read = read_run(run)  # what cannot be summarised is no run to export: empty, damaged, of other settings
     records = reported_of(run) if attack_logs else certificates_of(run)
+    if not records:
+        raise BadInput(f"{run} holds no imported attack log; certify import --attack FILE=EPS adds one")
     if out is None:
         chosen(records, sys.stdout.buffer if chosen.binary else sys.stdout)
-        return ExitCode.DONE
-    try:
-        with out.open("wb") if chosen.binary else out.open("w", encoding="utf-8", newline="") as file:
+    else:
+        _write(chosen, records, out)
+    return _told(read)
+
+
+def _write(chosen: Export, records: Sequence[Certificate | Reported], out: Path) -> None:
+    with replacing("--out", out) as file:
+        if chosen.binary:
             chosen(records, file)
-    except OSError as problem:
-        raise BadInput(f"cannot write {out} ({problem.strerror}); choose another --out") from problem
-    return ExitCode.DONE
+        else:
+            with TextIOWrapper(file, encoding="utf-8", newline="") as text:
+                chosen(records, text)
 
 
 def _bundle(run: Path, bundle: Path, key: Path | None) -> int:
@@ -55,9 +72,17 @@ def _bundle(run: Path, bundle: Path, key: Path | None) -> int:
         make = "openssl genpkey -algorithm ed25519 -out PRIVATE.pem"
         raise BadInput(f"--bundle needs --key PRIVATE.pem to sign with; make one: {make}")
     present(key)
-    if bundle.exists() and (not bundle.is_file() or bundle.samefile(key)):
-        raise BadInput(f"--bundle {bundle} is the key or no plain file; choose another")
+    writable({"--bundle": bundle}, [key, *evidence(run)])
     read = read_run(run)
     signer = write_bundle(read, bundle, key)
     typer.echo(f"{bundle} is signed by key {signer}", err=True)
-    return exit_code(read.summary)
+    return _told(read)
+
+
+def _told(run: Run) -> ExitCode:
+    """The exit code, after a line that says why it is not 0."""
+    code = exit_code(run.summary)
+    why = {ExitCode.INCOMPLETE: "is incomplete", ExitCode.CONTRADICTION: "holds contradictions"}.get(code)
+    if why is not None:
+        typer.echo(f"{run.name} {why}: certify summary {run.path} says more", err=True)
+    return code

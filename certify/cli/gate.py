@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, app, exit_code
-from certify.cli.files import clear
-from certify.core.whole import write_whole
+from certify.cli.files import clear, evidence, replacing, spare
 from certify.errors import BadInput
 from certify.gate.judge import GATE_FORMATS, judge_run
 from certify.gate.policy import read_policy
@@ -28,22 +27,19 @@ def gate(
 ) -> int:
     """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
     render = GATE_FORMATS[format]
-    clear({} if junit is None else {"--junit": junit}, [policy])
+    read = [policy, *evidence(run, *([] if baseline is None else [baseline]))]
+    targets = {option: file for option, file in (("--junit", junit), ("--markdown", markdown)) if file is not None}
+    spare(targets, read)  # of both, before one is removed
+    clear({} if junit is None else {"--junit": junit}, read)
     found = judge_run(read_policy(policy), run, baseline)
     if junit is not None:
-        _write(junit, found.render("junit") + "\n")
+        with replacing("--junit", junit) as file:
+            file.write(f"{found.render('junit')}\n".encode())
     if markdown is not None:
         _append(markdown, found.render("markdown") + "\n")
     typer.echo(render(found))
     code = exit_code(found.case.run.summary)
     return ExitCode.FAILED if code is ExitCode.DONE and not found.passed else code
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        write_whole(file, text)
-    except OSError as problem:
-        raise BadInput(f"cannot write {file} ({problem.strerror}); choose another --junit") from problem
 
 
 def _append(file: Path, text: str) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import app, exit_code
+from certify.cli.files import evidence, replacing, writable
 from certify.core.run import Run
-from certify.core.whole import write_whole
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
 from certify.study.settings import numbers
@@ -24,7 +24,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="run folders, shown side by side")],
     html: Annotated[Path | None, typer.Option(help="write a page: one file that needs nothing else")] = None,
     latex: Annotated[Path | None, typer.Option(help="folder for a table, a figure and references")] = None,
-    card: Annotated[Path | None, typer.Option(help="write a model card")] = None,
+    card: Annotated[Path | None, typer.Option(help="write a model card; of runs of one model only")] = None,
     markdown: Annotated[Path | None, typer.Option(help="write a comment for a pull request")] = None,
     mlflow: Annotated[str | None, typer.Option(help="log to MLflow: a folder or a tracking URI")] = None,
     data: Annotated[
@@ -38,7 +38,7 @@ def report(
     """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
     texts = {"--html": html, "--card": card, "--markdown": markdown}
     targets = {option: path for option, path in texts.items() if path is not None}
-    _check_targets(targets)
+    writable(targets, evidence(*runs))
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
     chosen = None if radii is None else numbers("radii", radii)
@@ -50,7 +50,10 @@ def report(
     }
     # Everything is made before anything is written: an error leaves no half of it behind.
     made = {option: writers[option]() for option in targets}
-    files = [_write(targets[option], text) for option, text in made.items()]
+    for option, text in made.items():
+        with replacing(option, targets[option]) as out:
+            out.write(text.encode())
+    files = list(targets.values())
     if latex is not None:
         from certify.report.latex import write_latex
 
@@ -66,26 +69,6 @@ def report(
 
         print_runs(found, sys.stdout)
     return exit_code(*(run.summary for run in found))
-
-
-def _check_targets(targets: Mapping[str, Path]) -> None:
-    """Refuse files that cannot be written before anything is read."""
-    taken: dict[Path, str] = {}
-    for option, path in targets.items():
-        if path.is_dir():
-            raise BadInput(f"{option} {path} is a folder; name a file")
-        if not path.parent.is_dir():
-            raise BadInput(f"{option} {path}: there is no folder {path.parent}; make it, or choose another file")
-        if (other := taken.setdefault(path.resolve(), option)) != option:
-            raise BadInput(f"{other} and {option} both name {path}; choose two files")
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        write_whole(path, text)
-    except OSError as problem:
-        raise BadInput(f"cannot write {path} ({problem.strerror}); choose another file") from problem
-    return path
 
 
 def _page(runs: Sequence[Run], data: str | None) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import app, exit_code
+from certify.core.legible import legible
 from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.errors import BadInput
@@ -29,7 +30,7 @@ __all__ = ["summary"]
 def summary(
     runs: Annotated[list[Path], typer.Argument(help="run folders")],
     radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
-    format: Annotated[str, typer.Option(help="table, json, csv, latex, markdown, curve or html")] = "table",
+    format: Annotated[str, typer.Option(help="table, json, csv, latex, bibtex, markdown, curve or html")] = "table",
     envelope: Annotated[bool, typer.Option(help="the best at each radius over these runs as well")] = False,
     convert: Annotated[str | None, typer.Option(help="linf, l2 or l1: what the radii contain in that norm")] = None,
     group: Annotated[
@@ -73,4 +74,4 @@ def _one_csv(runs: Sequence[Run]) -> str:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    return text.getvalue().rstrip("\n")
+    return legible(text.getvalue().rstrip("\n"))

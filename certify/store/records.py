@@ -188,7 +188,7 @@ class Records:
     def _whole(self, table: str, position: int, text: str, of: Callable[[dict[str, Any]], R]) -> R:
         """One record of a table, or an error that names it."""
         try:
-            record = of(json.loads(text))
+            record = of(json.loads(text, parse_constant=_no_number))
             if record.index != position:
                 raise BadInput(f"it is about input {record.index!r}")
         except (AttributeError, BadInput, LookupError, TypeError, ValueError) as problem:  # cannot be, or is no JSON
@@ -218,3 +218,8 @@ class Records:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _no_number(text: str) -> float:
+    """JSON has no NaN and no infinity; Python would read both."""
+    raise ValueError(f"{text} is no number")

@@ -123,7 +123,7 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
         return None
     if certified.guarantee.alpha is None:
         return 0
-    if not all("alpha" in kind.settings for kind in findings.kinds):
+    if not all(isinstance(kind.settings.get("alpha"), float) for kind in findings.kinds):
         return None
     inputs = set(zip(findings.index.tolist(), findings.digest, strict=True))
     often = Counter(digest for _, digest in inputs)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from certify.core.rounding import brief
 from certify.core.run import Run
-from certify.errors import BadInput
+from certify.errors import BadInput, IncompleteRun
 from certify.stats.paired import NonInferiority, PairedCounts, exact_test, tango_test
 
 __all__ = ["TESTS", "check_comparable", "held", "no_sample", "paired"]
@@ -33,9 +33,11 @@ def check_comparable(one: Run, other: Run) -> None:
 
     Raises:
         BadInput: naming the first difference; where inputs are missing, how many.
+        IncompleteRun: for the same, where a run that misses inputs of the same data is not finished.
     """
     if difference := _other_threat(one, other) or _other_inputs(one, other):
-        raise BadInput(f"{one.name} and {other.name} cannot be compared: {difference}")
+        said = f"{one.name} and {other.name} cannot be compared: {difference}"
+        raise IncompleteRun(said) if _unfinished(one, other) else BadInput(said)
 
 
 def paired(old: Run, new: Run, radius: float) -> PairedCounts:
@@ -88,18 +90,40 @@ def _box(box: tuple[float, float] | None) -> str:
 
 
 def _other_inputs(one: Run, other: Run) -> str:
+    lacking = _lacking(one, other)
     ours, theirs = one.summary, other.summary
-    for run, lacks in (
-        (one, np.setdiff1d(theirs.sandwich.index, ours.sandwich.index)),
-        (other, np.setdiff1d(ours.sandwich.index, theirs.sandwich.index)),
-    ):
-        if lacks.size:
-            listed = ", ".join(map(str, lacks[:_NAMED].tolist())) + ", .." * (lacks.size > _NAMED)
-            why = "" if run.summary.complete else "; it is incomplete, and the same run command resumes it"
-            return f"{run.name} misses {lacks.size:,} of the other's inputs (positions {listed}){why}"
-    if labels := int(np.count_nonzero(ours.sandwich.label != theirs.sandwich.label)):
-        return f"{labels:,} of {ours.n:,} inputs are labelled differently"
-    if ours.contents != theirs.contents and ours.contents and theirs.contents:
-        names = " and ".join(run.summary.head.get("data", "given inputs") for run in (one, other))
-        return f"the inputs at the same positions have other values (data: {names})"
-    return ""
+    if any(lacks.size for _, lacks in lacking):
+        said = "; ".join(_missing(run, lacks) for run, lacks in lacking if lacks.size)
+    elif labels := int(np.count_nonzero(ours.sandwich.label != theirs.sandwich.label)):
+        said = f"{labels:,} of {ours.n:,} inputs are labelled differently"
+    elif ours.contents != theirs.contents and ours.contents and theirs.contents:
+        said = "the inputs at the same positions have other values"
+    else:
+        return ""
+    return f"{named}; {said}" if (named := _other_data(one, other)) else said
+
+
+def _unfinished(one: Run, other: Run) -> bool:
+    """Whether inputs are all that is missing, and only in runs that can be finished."""
+    short = [run for run, lacks in _lacking(one, other) if lacks.size]
+    about_the_same = not (_other_threat(one, other) or _other_data(one, other))
+    return about_the_same and bool(short) and not any(run.summary.complete for run in short)
+
+
+def _other_data(one: Run, other: Run) -> str:
+    """The names of the data, where they differ: whoever confused two data sets sees it in these first."""
+    named = ((run.summary.head.get("data", "given inputs"), f", n={run.summary.n:,}") for run in (one, other))
+    ours, theirs = (name.removesuffix(inputs) for name, inputs in named)
+    return "" if ours == theirs else f"the data are {ours} and {theirs}"
+
+
+def _lacking(one: Run, other: Run) -> list[tuple[Run, NDArray[np.int64]]]:
+    """Each run with the positions that only the other one has."""
+    ours, theirs = one.summary.sandwich.index, other.summary.sandwich.index
+    return [(one, np.setdiff1d(theirs, ours)), (other, np.setdiff1d(ours, theirs))]
+
+
+def _missing(run: Run, lacks: NDArray[np.int64]) -> str:
+    listed = ", ".join(map(str, lacks[:_NAMED].tolist())) + ", .." * (lacks.size > _NAMED)
+    why = "" if run.summary.complete else f"; {run.name} is incomplete, and the same run command resumes it"
+    return f"{run.name} misses {lacks.size:,} of the other's inputs (positions {listed}){why}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,8 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from certify.cli import main
+from certify.cli.app import app
+from certify.core.comparison import COMPARISON_FORMATS
+from certify.core.summary import FORMATS
+from certify.gate.judge import GATE_FORMATS
+from certify.store.export import EXPORTS
 from certify.store.run_folder import RunFolder
 
 MODEL = """
@@ -285,3 +292,14 @@ def test_help_names_every_command(capsys):
     text = capsys.readouterr().out
     for command in ("demo", "run", "summary", "export", "merge", "train"):
         assert command in text
+
+
+@pytest.mark.parametrize(
+    ("command", "formats"),
+    [("summary", FORMATS), ("compare", COMPARISON_FORMATS), ("gate", GATE_FORMATS), ("export", EXPORTS)],
+)
+def test_the_help_of_a_command_names_every_format_it_knows(command, formats):
+    assert main(["--help"]) == 0  # which imports every command
+    group = typer.main.get_command(app)
+    [option] = [one for one in group.commands[command].params if one.name == "format"]
+    assert {name for name in formats if not re.search(rf"\b{name}\b", option.help)} == set()

@@ -110,7 +110,7 @@ def test_the_picture_is_drawn_twice_alike(made, tmp_path, capsys):
         (["--plot", "x.gif"], "--plot x.gif is none of .svg"),
         (["--radius", "0.1"], "--radius is that of a plot"),
         (["--plot", "x.svg", "--radius", "0.7"], "radius 0.7 is none of the comparison's: 0, 0.1"),
-        (["--plot", "no/x.svg"], "choose another --plot"),
+        (["--plot", "no/x.svg"], "--plot no/x.svg: there is no folder no"),
         (["--format", "tabel"], "did you mean 'table'?"),
         (["--test", "tang"], "did you mean 'tango'?"),
     ],

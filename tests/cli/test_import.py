@@ -81,7 +81,7 @@ def test_an_attack_log_is_joined_by_index_and_impossible_pairs_end_with_code_4(l
     assert main(["merge", str(tmp_path / "run"), "--out", str(tmp_path / "merged")]) == 4
     capsys.readouterr()
     assert summary_of(tmp_path / "merged", capsys) == summary
-    assert main(["export", str(tmp_path / "run"), "--attack-logs"]) == 0
+    assert main(["export", str(tmp_path / "run"), "--attack-logs"]) == 4
     assert len(capsys.readouterr().out.splitlines()) == 50
     (tmp_path / "attack").write_text(logs.attack(set()).replace("\n0\t1\t1\t0\t1\t", "\n0\t2\t2\t0\t1\t"))
     assert main([*asked, "--out", str(tmp_path / "other")]) == 2

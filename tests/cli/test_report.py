@@ -95,7 +95,7 @@ def test_a_contradiction_ends_with_4(run, tmp_path):
     ("arguments", "said"),
     [
         (["RUN", "--html", "TMP/no/page.html"], "there is no folder"),
-        (["RUN", "--html", "TMP"], "is a folder; name a file"),
+        (["RUN", "--html", "TMP"], "is no plain file; choose another"),
         (["RUN", "--html", "TMP/one", "--card", "TMP/one"], "--html and --card both name"),
         (["RUN", "--data", "digits"], "--data is for the pictures of a page"),
         (["RUN", "--html", "TMP/page.html", "--data", "digitz"], "did you mean 'digits'"),

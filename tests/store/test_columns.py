@@ -93,6 +93,7 @@ _REAL = ("radius", "sure", "p_lower", "seconds", "distance")
         {"index": 77},
         {"label": "three"},
         {"input_digest": None},
+        {"seconds": float("inf")},
     ],
 )
 def test_a_record_that_cannot_be_is_named(run, tmp_path, change):

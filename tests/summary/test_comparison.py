@@ -17,7 +17,7 @@ from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction, Row, Summary
 from certify.core.threat import ThreatModel
-from certify.errors import BadInput
+from certify.errors import BadInput, IncompleteRun
 from certify.stats.paired import PairedCounts, exact_test
 from certify.summary.comparison import compare
 
@@ -139,9 +139,12 @@ def test_runs_about_other_inputs_are_refused_with_the_difference():
     fewer = Sandwich(*(getattr(layers, name)[2:] for name in layers.__dataclass_fields__))
     for other, words in [
         (changed(NEW, sandwich=fewer, n=6), "changed misses 2 of the other's inputs (positions 10, 11)"),
-        (changed(NEW, sandwich=fewer, n=6, expected=8), "it is incomplete"),
+        (
+            changed(NEW, sandwich=fewer, n=6, expected=8, head={"data": "test"}),
+            "the data are made and test; changed",
+        ),
         (changed(NEW, sandwich=replace(layers, label=layers.label + 1)), "8 of 8 inputs are labelled differently"),
-        (changed(NEW, contents="others"), "other values (data: made and made)"),
+        (changed(NEW, contents="others"), "at the same positions have other values"),
         (changed(NEW, threat=ThreatModel("l1", (0.0, 0.5))), "the norm is l2 and l1"),
         (
             changed(NEW, threat=ThreatModel("l2", (0.0, 0.5), (0.0, 1.0), scale=(1.0, 0.5))),
@@ -151,6 +154,13 @@ def test_runs_about_other_inputs_are_refused_with_the_difference():
         with pytest.raises(BadInput) as refused:
             compare([OLD, other])
         assert words in str(refused.value)
+    part = changed(NEW, sandwich=fewer, n=6, expected=8)
+    with pytest.raises(IncompleteRun, match="changed is incomplete, and the same run command resumes it"):
+        compare([OLD, part])
+    moved = replace(OLD, summary=replace(OLD.summary, sandwich=replace(layers, index=layers.index + 3)))
+    both = r"old misses 1 of the other's inputs \(positions 12\); changed misses 3 .*; changed is incomplete"
+    with pytest.raises(BadInput, match=both):
+        compare([moved, part])
     with pytest.raises(BadInput, match="share no radius"):
         compare([OLD, run("other", [None] * 8, (0.7,))])
     with pytest.raises(BadInput, match=r"radius 0.4 is not one that all runs were summarized at \(0, 0.5\)"):

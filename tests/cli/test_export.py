@@ -1,0 +1,112 @@
+"""``certify export``: what is written, what is refused, and the exit codes of what the run has to say."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from certify.cli import main
+from certify.core.certificate import Certificate
+from certify.store.run_folder import RunFolder
+from certify.study.read import certificates_of, findings_of
+
+
+def sql(command: str) -> None:
+    with closing(sqlite3.connect("run/run.sqlite", isolation_level=None)) as db:
+        db.execute(command)
+
+
+def contradict(run: Path) -> None:
+    """An example of the first input at 0.1, inside the radius that is certified for it."""
+    found = findings_of(run)
+    near = {"radius": 0.1, "distance": 0.1, "x_adv": np.float32([0, 0]), "adversarial_prediction": 1}
+    with RunFolder.open(run) as folder:
+        manifest = folder.manifest
+    sql("DELETE FROM findings")
+    with RunFolder.create(run, manifest) as folder:
+        folder.records.add([replace(found[0], **near), *found[1:]])
+
+
+def test_the_records_of_a_whole_run_and_nothing_else(two_runs, capsys):
+    assert main(["export", "run"]) == 0
+    printed = capsys.readouterr()
+    assert [Certificate.from_dict(json.loads(line)) for line in printed.out.splitlines()] == certificates_of(two_runs)
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_a_file_holds_what_standard_output_would(two_runs, capfdbinary, format):
+    assert main(["export", "run", "--format", format]) == 0
+    printed = capfdbinary.readouterr().out
+    assert main(["export", "run", "--format", format, "--out", "records"]) == 0
+    assert Path("records").read_bytes() == printed
+
+
+@pytest.mark.parametrize("options", [[], ["--out", "records"]])
+def test_an_unfinished_run_is_written_and_said_to_be_one(two_runs, capsys, options):
+    sql("DELETE FROM findings WHERE position > 1")
+    assert main(["export", "run", *options]) == 3
+    printed = capsys.readouterr()
+    text = Path("records").read_text() if options else printed.out
+    assert len(text.splitlines()) == 4
+    assert printed.err == "run is incomplete: certify summary run says more\n"
+
+
+def test_a_contradiction_is_said_and_has_its_own_code(two_runs, capsys):
+    contradict(two_runs)
+    assert main(["export", "run"]) == 4
+    assert capsys.readouterr().err == "run holds contradictions: certify summary run says more\n"
+    assert main(["summary", "run"]) == 4
+
+
+def test_what_cannot_be_read_whole_is_not_written_in_part(two_runs, capsys):
+    Path("records").write_text("of last week")
+    sql("UPDATE findings SET record=substr(record, 1, 40) WHERE position=3")
+    assert main(["export", "run", "--out", "records"]) == 2
+    assert "damaged record in findings at 3" in capsys.readouterr().err
+    assert Path("records").read_text() == "of last week"
+
+
+def test_a_file_that_cannot_be_finished_leaves_the_old_one(two_runs, capsys, monkeypatch):
+    def full(self) -> dict:
+        raise OSError(28, "No space left on device")
+
+    Path("records").write_text("of last week")
+    monkeypatch.setattr(Certificate, "to_dict", full)
+    assert main(["export", "run", "--out", "records"]) == 2
+    assert capsys.readouterr().err == (
+        "certify: cannot write records (No space left on device); choose another --out\n"
+    )
+    assert Path("records").read_text() == "of last week"
+    assert not list(Path().glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "jsnl"], "did you mean 'jsonl'?"),
+        (["--attack-logs"], "run holds no imported attack log"),
+        (["--out", "no/records"], "there is no folder no"),
+        (["--out", "run"], "is no plain file"),
+        (["--key", "key.pem"], "name its file: --bundle FILE"),
+    ],
+)
+def test_what_cannot_be_is_one_line(two_runs, capsys, arguments, words):
+    assert main(["export", "run", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_help_speaks_of_bundles_and_exit_codes(capsys):
+    assert main(["export", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "in one signed bundle" in text
+    assert "incomplete run (exit code 3)" in text
