@@ -43,8 +43,10 @@ def report(
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
     chosen = None if radii is None else numbers("radii", radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
+    options = [("--data", data), ("--radii", radii), *(("--group", column) for column in group or [])]
+    asked = [word for option, value in options if value is not None for word in (option, value)]
     writers: Mapping[str, Callable[[], str]] = {
-        "--html": lambda: _page(found, data),
+        "--html": lambda: _page(found, data, asked),
         "--card": lambda: _card(found),
         "--markdown": lambda: _markdown(found),
     }
@@ -71,11 +73,11 @@ def report(
     return exit_code(*(run.summary for run in found))
 
 
-def _page(runs: Sequence[Run], data: str | None) -> str:
+def _page(runs: Sequence[Run], data: str | None, asked: Sequence[str]) -> str:
     from certify.data.loaders import load_data
     from certify.report.page.page import page
 
-    return page(runs, None if data is None else load_data(data))
+    return page(runs, None if data is None else load_data(data), asked)
 
 
 def _card(runs: Sequence[Run]) -> str:

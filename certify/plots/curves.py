@@ -1,18 +1,27 @@
-"""Certified and attacked accuracy over the radius."""
+"""Certified and attacked accuracy over the radius. Colour tells runs apart, style tells what a line is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from certify.core.rounding import percent_down
+from certify.core.run import Run
+from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
 from certify.plots.canvas import new_axes, radius_label
+from certify.plots.legend import certified_lines, key, legend_of_curves, legend_of_runs
 from certify.summary.curves import Curve, curve
 
-__all__ = ["certified", "curves"]
+__all__ = ["certified", "curves", "runs"]
 
 POINTS: Final = 240
 """Steps of a drawn curve: more cannot be told apart, and a million would fill a page."""
+
+_WIDEST, _FINEST, _ALONE = 2.8, 1.2, 1.5
+"""Line widths in points. The first of several is the widest, so that one which runs below others can be seen."""
 
 
 @PLOTS.register("certified")
@@ -34,46 +43,90 @@ def certified(summary: Summary, axes: Any = None) -> Any:
 def curves(summary: Summary, axes: Any = None) -> Any:
     """Draw certified accuracy and accuracy under attack, each with the band of what is true; return the Axes.
 
-    Without ``axes`` a new pyplot figure is made, which a notebook shows.
+    Without ``axes`` a new pyplot figure is made, which a notebook shows. On axes that hold such curves already, these
+    take the next colour, and the legend names each style once.
 
     Raises:
         MissingExtra: without matplotlib.
     """
     axes = new_axes() if axes is None else axes
     found = curve(summary, _points(summary))
-    _certified(summary, found, axes)
+    color = _certified(summary, found, axes).get_color()
+    _attacked(summary, found, axes, color)
     stated = [(row.radius, 100 * row.population_lower) for row in summary.rows if row.population_lower is not None]
     if stated:
         # Robust at a radius is robust at every smaller one, so between two radii the bound of the larger one holds.
-        axes.plot(
-            *zip(*stated, strict=True), "^:", drawstyle="steps-pre", color="tab:green", label="population, at least"
-        )
-    if found.empirical is not None:
-        style = {"drawstyle": "steps-post", "linestyle": "--", "color": "tab:orange"}
-        axes.plot(found.radius, 100 * found.empirical, label="no attack succeeded", **style)
-        if found.empirical_upper is not None:
-            band = {"step": "post", "color": "tab:orange", "alpha": 0.25, "linewidth": 0}
-            axes.fill_between(found.radius, 100 * found.empirical, 100 * found.empirical_upper, **band)
+        style = {"drawstyle": "steps-pre", "color": color, "linewidth": 1}
+        axes.plot(*zip(*stated, strict=True), "^:", label=key(axes, "population, at least"), **style)
     logs = sorted((log.radius, 100 * log.empirical_accuracy) for log in summary.reported)
     if logs:
         # On the inputs of the logs, which may be fewer: points, not a curve of this table.
-        axes.plot(*zip(*logs, strict=True), "x", label="imported attack logs (their inputs)", color="tab:red")
-    axes.axhline(100 * summary.clean, linestyle=":", color="tab:gray", label="clean")
-    axes.legend(loc="lower left")
+        label = key(axes, "imported attack logs (their inputs)")
+        axes.plot(*zip(*logs, strict=True), "x", label=label, color=color)
+    axes.axhline(100 * summary.clean, linestyle="-.", linewidth=1, color=color, label=key(axes, "clean"))
+    legend_of_curves(axes)
     return axes
 
 
-def _certified(summary: Summary, found: Curve, axes: Any) -> None:
-    [line] = axes.plot(found.radius, 100 * found.certified, drawstyle="steps-pre", label="certified")
+@DRAWINGS.register("runs")
+def runs(named: Sequence[Run], axes: Any = None) -> Any:
+    """Draw what several runs certify and what attacks leave of it, each in a colour of its own; return the Axes.
+
+    The legend has a line for each run, by name, then one for each style.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    axes = new_axes() if axes is None else axes
+    lines = []
+    for run, width in zip(named, np.linspace(_WIDEST, _FINEST, len(named)), strict=True):
+        found = curve(run.summary, _points(run.summary))
+        lines.append(_certified(run.summary, found, axes, float(width)))
+        _attacked(run.summary, found, axes, lines[-1].get_color(), float(width))
+    legend_of_runs(axes, lines, [run.name for run in named])
+    return axes
+
+
+def _certified(summary: Summary, found: Curve, axes: Any, width: float = _ALONE) -> Any:
+    """The line, in the next colour of the axes."""
+    _label(summary, axes)
+    style = {"drawstyle": "steps-pre", "linewidth": width}
+    [line] = axes.plot(found.radius, 100 * found.certified, label="certified", **style)
+    line.sticky_edges.x.append(0.0)  # no margin to the left of radius 0, however far later curves reach
     if summary.guarantee.alpha is not None:
-        sure = percent_down(found.confidence).removesuffix(".0")
-        style = {"step": "pre", "color": line.get_color(), "alpha": 0.25, "linewidth": 0}
-        label = f"truly robust, {sure} % sure"
+        style = {"step": "pre", "color": line.get_color(), "alpha": 0.3, "linewidth": 0}
+        label = key(axes, f"truly robust, at least{_sure(summary, found)}")
         axes.fill_between(found.radius, 100 * found.certified_lower, 100 * found.certified, label=label, **style)
-    axes.set_xlabel(radius_label(summary))
-    axes.set_ylabel(f"accuracy on {summary.n:,} inputs (%)")
     axes.set_ylim(0, 104)
-    axes.set_xlim(left=0)
+    return line
+
+
+def _label(summary: Summary, axes: Any) -> None:
+    """What the axes measure. Where curves on them differ in that, it is said."""
+    radius, share = radius_label(summary), f"accuracy on {summary.n:,} inputs (%)"
+    if certified_lines(axes):
+        before = axes.get_xlabel()
+        radius = before if radius in before.split(" and ") else f"{before} and {radius}"
+        share = share if share == axes.get_ylabel() else "accuracy on the inputs of each (%)"
+    axes.set_xlabel(radius)
+    axes.set_ylabel(share)
+
+
+def _attacked(summary: Summary, found: Curve, axes: Any, color: str, width: float = _ALONE) -> None:
+    """What attacks leave, where they ran, and above it what may be true although an example was accepted."""
+    if found.empirical is None:
+        return
+    style = {"drawstyle": "steps-post", "linestyle": "--", "linewidth": width, "color": color}
+    axes.plot(found.radius, 100 * found.empirical, label=key(axes, "no attack succeeded"), **style)
+    if found.empirical_upper is not None and np.any(found.empirical_upper > found.empirical):
+        band = {"step": "post", "color": color, "alpha": 0.12, "linewidth": 0}
+        label = key(axes, f"truly robust, at most{_sure(summary, found)}")
+        axes.fill_between(found.radius, 100 * found.empirical, 100 * found.empirical_upper, label=label, **band)
+
+
+def _sure(summary: Summary, found: Curve) -> str:
+    """With what confidence; a proof and an executed example need none."""
+    return "" if summary.guarantee.alpha is None else f" ({percent_down(found.confidence).removesuffix('.0')} % sure)"
 
 
 def _points(summary: Summary) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Final
 
 from certify.core.comparison import COMPARISON_PLOTS, Comparison
@@ -14,6 +15,12 @@ __all__ = ["tradeoff"]
 
 _MARKERS: Final = "osD^vP*X<>"
 """Certifiers differ by shape as well as by colour."""
+
+_LINE: Final = 40
+"""Characters in a line of names at one point."""
+
+_BEYOND: Final = 0.03
+"""So much of an axis may lie beyond 100 %, for a marker there to be whole."""
 
 
 @COMPARISON_PLOTS.register("tradeoff")
@@ -32,9 +39,11 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
         raise BadInput(f"radius {radius:g} is none of the comparison's: {known}; name it with --radii as well")
     axes = new_axes() if axes is None else axes
     methods = list(dict.fromkeys(map(_method, comparison.runs)))
+    names: dict[tuple[float, float], list[str]] = {}
     for run in comparison.runs:
         place = methods.index(_method(run))
-        _point(axes, run, radius, f"C{place}", _MARKERS[place % len(_MARKERS)])
+        point = _point(axes, run, radius, f"C{place}", _MARKERS[place % len(_MARKERS)])
+        names.setdefault(point, []).append(run.name)
     for place, method in enumerate(methods):
         axes.plot([], [], _MARKERS[place % len(_MARKERS)], color=f"C{place}", label=method)
     baseline = comparison.baseline.summary
@@ -42,20 +51,42 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
     axes.plot(
         [], [], "|", color="0.4", label=f"from truly robust (at least, {confidence} % each) to not broken by attacks"
     )
-    axes.margins(x=0.2, y=0.1)
+    _limit(axes)
+    for point, alike in names.items():
+        _name(axes, point, alike)
     axes.set_xlabel(f"clean accuracy on {baseline.n:,} inputs (%)")
     axes.set_ylabel(f"certified at {baseline.threat.measure} {brief(radius)}, in {baseline.threat.units} (%)")
     axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1.01))
     return axes
 
 
-def _point(axes: Any, run: Run, radius: float, color: str, marker: str) -> None:
+def _point(axes: Any, run: Run, radius: float, color: str, marker: str) -> tuple[float, float]:
+    """Clean and certified accuracy in percent, where the point is."""
     row = next(row for row in run.summary.rows if row.radius == radius)
     clean, certified = 100 * run.summary.clean, 100 * row.certified
     above = certified if row.empirical is None else 100 * row.empirical
     ends = [[certified - 100 * row.certified_lower], [max(0.0, above - certified)]]
     axes.errorbar([clean], [certified], yerr=ends, fmt=marker, color=color, capsize=3, elinewidth=1)
-    axes.annotate(run.name, (clean, certified), xytext=(6, 4), textcoords="offset points", fontsize="small")
+    return clean, certified
+
+
+def _limit(axes: Any) -> None:
+    """Room around the points, and no marks where no share of inputs can be."""
+    axes.margins(x=0.2, y=0.1)
+    for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+        low, high = axis.get_view_interval()
+        low = max(0.0, low)
+        limit(low, min(high, 100 + _BEYOND * (100 - low)))
+        axis.set_ticks([mark for mark in axis.get_ticklocs() if low <= mark <= min(high, 100)])
+
+
+def _name(axes: Any, point: tuple[float, float], names: list[str]) -> None:
+    """The names of all runs at a point, on the side of it where there is more room."""
+    left, right = axes.get_xlim()
+    side, align = (-6, "right") if point[0] > (left + right) / 2 else (6, "left")
+    text = textwrap.fill(", ".join(names), _LINE)
+    place = {"xytext": (side, 4), "textcoords": "offset points", "ha": align}
+    axes.annotate(text, point, fontsize="small", **place)
 
 
 def _method(run: Run) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from certify.core.comparison import Comparison
 from certify.core.guarantee import Guarantee
+from certify.core.run import Run
 from certify.core.sandwich import Sandwich
+from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Row, Summary
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
@@ -68,6 +73,86 @@ def test_the_band_lies_below_by_what_may_be_false(axes):
 
 def test_proofs_have_no_band(axes):
     assert not PLOTS["curves"](summary([0.4, 0.6], [0.5, np.nan]), axes).collections[1:]
+
+
+@pytest.fixture
+def pair() -> list[Summary]:
+    """Two summaries that are attacked, the second as far as twice the radius of the first."""
+    certified = np.linspace(0.1, 0.5, 20)
+    return [summary(times * certified, times * certified + 0.1, lost=0.04) for times in (1, 2)]
+
+
+def hexes(drawn) -> set[str]:
+    from matplotlib.colors import to_hex
+
+    lines = [to_hex(line.get_color()) for line in drawn.get_lines()]
+    return {*lines, *(to_hex(band.get_facecolor()[0]) for band in drawn.collections)}
+
+
+def legend(drawn) -> list[str]:
+    return [text.get_text() for text in drawn.get_legend().get_texts()]
+
+
+def test_two_runs_on_the_same_axes_differ_in_colour_and_share_a_key(axes, pair):
+    alone = legend(PLOTS["curves"](pair[0], axes))
+    assert len(alone) == len(set(alone)) == 4  # certified, its band, attacked, clean
+    PLOTS["curves"](pair[1], axes)
+    assert legend(axes) == ["certified (1)", "certified (2)", *alone[1:]]
+    assert hexes(axes) == {"#1f77b4", "#ff7f0e"}
+    colors = [line.get_color() for line in axes.get_lines()]
+    assert [colors.count(color) for color in dict.fromkeys(colors)] == [3, 3]
+    assert axes.get_legend().get_bbox_to_anchor().y1 < axes.bbox.y0  # below, where it covers no curve
+
+
+def test_later_curves_are_shown_as_far_as_they_reach(axes, pair):
+    for one in pair:
+        PLOTS["curves"](one, axes)
+    left, right = axes.get_xlim()
+    assert left == 0
+    assert right > 1.0
+
+
+def test_a_name_that_was_given_to_a_curve_stays(axes, pair):
+    PLOTS["curves"](pair[0], axes).get_lines()[0].set_label("sigma 0.25")
+    assert legend(PLOTS["curves"](pair[1], axes))[:2] == ["sigma 0.25", "certified"]
+
+
+def test_axes_of_other_units_and_inputs_say_so(axes, pair):
+    other = replace(pair[1], n=7, threat=ThreatModel("linf", (0.0, 0.5)))
+    for one in (pair[0], other, pair[0]):
+        PLOTS["curves"](one, axes)
+    assert axes.get_xlabel() == "l2 radius (input units) and linf radius (input units)"
+    assert axes.get_ylabel() == "accuracy on the inputs of each (%)"
+
+
+def test_a_drawing_of_runs_has_a_line_for_each_run_and_one_for_each_style(axes, pair):
+    named = [Run(name, one, {}) for name, one in zip(("a", "_b"), pair, strict=True)]
+    drawn = DRAWINGS["runs"](named, axes)
+    assert legend(drawn) == ["a", " _b", "certified", "truly robust, at least (95 % sure)", "no attack succeeded"]
+    widths = [line.get_linewidth() for line in drawn.get_lines()]
+    assert widths[0] > widths[-1]  # the first shows behind the last where both are the same
+    assert len(hexes(drawn)) == 2
+
+
+def test_a_shading_above_what_attacks_left_is_named_where_it_is_drawn(axes, pair):
+    above = replace(pair[0], misjudged=2)
+    assert "truly robust, at most (95 % sure)" in legend(PLOTS["curves"](above, axes))
+    none = PLOTS["curves"](replace(pair[0], misjudged=0), Figure().subplots())
+    assert "truly robust, at most (95 % sure)" not in legend(none)
+
+
+# Clean against certified accuracy.
+
+
+def test_runs_at_one_point_share_a_text_and_nothing_lies_beyond_all_inputs(axes, pair):
+    named = [Run(name, one, {}) for name, one in zip("abc", (pair[0], pair[0], pair[1]), strict=True)]
+    comparison = Comparison(tuple(named), (0.0, 0.5), (), (), 0.95, "exact", "said", ())
+    drawn = comparison.plot(axes, 0.5)
+    texts = {one.get_text(): one for one in drawn.texts}
+    assert set(texts) == {"a, b", "c"}
+    assert all(0 <= mark <= 100 for axis in (drawn.xaxis, drawn.yaxis) for mark in axis.get_ticklocs())
+    assert drawn.get_xlim()[1] < 101
+    assert {one.get_ha() for one in texts.values()} == {"right"}  # all at 100 % clean: inside of the axes
 
 
 def marks(axes) -> dict[str, np.ndarray]:

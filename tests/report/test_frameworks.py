@@ -8,7 +8,7 @@ import pytest
 
 from certify.core.rounding import percent_down, percent_up
 from certify.errors import BadInput
-from certify.report.frameworks import CLAUSES, NOT_ADVICE, evidence_for
+from certify.report.frameworks import CLAUSES, NOT_ADVICE, evidence_for, numbered
 
 
 def clause(runs, name):
@@ -52,6 +52,26 @@ def test_contradictions_and_missing_inputs_are_gaps(contradicted, smoothed):
     _, gaps = clause([smoothed], "Article 15(1)")
     assert "contradicted" not in gaps
     assert "incomplete" not in gaps
+
+
+def test_what_several_runs_show_alike_is_one_sentence(smoothed, unattacked):
+    again = replace(smoothed, name="again")
+    shown, gaps = clause([smoothed, again, unattacked], "MEASURE 2.5")
+    assert shown.count("each certificate is false with probability at most") == 1
+    assert "smoothed, again: each certificate is false" in shown
+    assert "unattacked: each certificate is a proof" in shown
+    assert gaps.count("without its noise and its vote") == 1
+
+
+def test_every_sentence_has_one_number_and_clauses_refer_to_it(smoothed, unattacked):
+    mapped = evidence_for([smoothed, unattacked])
+    found = numbered(mapped)
+    for letter, sentences, of in (("E", found.evidence, "evidence"), ("G", found.gaps, "gaps")):
+        assert len(set(sentences)) == len(sentences)
+        by_number = {f"{letter}{place}": text for place, text in enumerate(sentences, 1)}
+        for one, clause in zip(mapped, found.clauses, strict=True):
+            assert (clause.framework, clause.clause, clause.asks) == (one.framework, one.clause, one.asks)
+            assert [by_number[number] for number in getattr(clause, of).split(", ")] == list(getattr(one, of))
 
 
 def test_the_norms_that_were_looked_at_are_named(smoothed, unattacked):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from certify.core.rounding import percent_down
+from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.errors import BadInput, MissingExtra
 from certify.report.latex import table, write_latex
@@ -39,7 +40,50 @@ def test_the_folder_compiles_as_it_is(smoothed, unattacked, tmp_path):
     cited = (tmp_path / "main.bbl").read_text()
     for key in {*references_of(smoothed.summary), *references_of(unattacked.summary)}:
         assert f"{{{key}}}" in cited
-    assert not re.search("undefined|Overfull", (tmp_path / "main.log").read_text(errors="replace"))
+    assert not complaints(tmp_path, "undefined", "Overfull", "too large")
+
+
+def complaints(folder, *words: str) -> list[str]:
+    """What LaTeX says in its log, as far as it has one of these words."""
+    return re.findall(f".*(?:{'|'.join(words)}).*", (folder / "main.log").read_text(errors="replace"))
+
+
+@pytest.fixture
+def five(smoothed, unattacked) -> list[Run]:
+    """Five runs under three threat models, one of them with many methods."""
+    methods = dict.fromkeys(("ibp", "crown-ibp", "crown", "alpha-crown"), 0.5)
+    rows = tuple(replace(row, by_method=methods) for row in unattacked.summary.rows)
+    wide = replace(unattacked, name="wide", summary=replace(unattacked.summary, rows=rows))
+    l1 = replace(smoothed.summary, threat=replace(smoothed.summary.threat, norm="l1"))
+    others = [replace(smoothed, name=f"sigma 0.{place}") for place in range(2)]
+    return [smoothed, *others, replace(smoothed, name="l1", summary=l1), wide]
+
+
+@with_tex
+def test_five_runs_fit_their_pages(five, tmp_path):
+    write_latex(five, tmp_path)
+    run(tmp_path, "pdflatex")
+    assert not complaints(tmp_path, "Overfull", "too large")
+
+
+@with_tex
+def test_many_lines_run_over_several_pages(five, tmp_path):
+    write_latex([replace(one, name=f"{one.name} {place}") for one in five for place in range(4)], tmp_path)
+    source = (tmp_path / "table.tex").read_text()
+    assert source.startswith("% needs \\usepackage{booktabs,longtable}")
+    assert r"\begin{table}" not in source
+    for _ in range(2):
+        run(tmp_path, "pdflatex")
+    assert not complaints(tmp_path, "Overfull", "too large")
+
+
+def test_what_several_runs_share_is_said_once(five):
+    text = table([(one.name, one.summary) for one in five])
+    assert text.count(escape(five[0].summary.statement)) == 1
+    assert text.count(escape(str(five[0].summary.threat))) == 1
+    assert r"\emph{smoothed, sigma 0.0, sigma 0.1, l1}: " in text
+    assert "smoothed, sigma 0.0, sigma 0.1: l2 ball" in re.search(r"\\caption\{(.*)\}\n", text)[1]
+    assert text.index(r"\end{table}") < text.index(r"\emph{smoothed, sigma 0.0, sigma 0.1, l1}: ")
 
 
 @with_tex
@@ -88,7 +132,7 @@ def test_no_character_is_left_special(character):
 def test_the_figure_is_never_above_the_exact_curve(smoothed, tmp_path):
     write_latex([smoothed], tmp_path)
     source = (tmp_path / "figure.tex").read_text()
-    curves = re.findall(r"const plot mark right, mark=none\] coordinates \{(.*?)\};", source)
+    curves = re.findall(r"const plot mark right, mark=none, forget plot\] coordinates \{(.*?)\};", source)
     points = [tuple(map(float, pair.split(","))) for pair in re.findall(r"\((.*?)\)", curves[0])]
     assert points[-1][1] == 0
     assert len(points) > 2
@@ -97,20 +141,24 @@ def test_the_figure_is_never_above_the_exact_curve(smoothed, tmp_path):
     assert r"l2 radius (pixels in [0, 1])" in source
 
 
-def test_the_legend_names_each_plot_or_leaves_it_out(smoothed, unattacked, tmp_path):
+def test_the_legend_is_written_apart_from_the_plots(smoothed, unattacked, tmp_path):
     write_latex([smoothed, unattacked], tmp_path)
     for line in (tmp_path / "figure.tex").read_text().splitlines():
         if line.startswith(r"\addplot"):
-            assert ("forget plot" in line) != (r"\addlegendentry" in line)
+            assert "forget plot" in line
+            assert "nan" not in line
+        assert line.startswith(r"\addlegendimage") == (r"\addlegendentry" in line)
 
 
 def test_runs_with_one_norm_share_axes_and_others_do_not(smoothed, unattacked, tmp_path):
     write_latex([smoothed, replace(smoothed, name="again_$"), unattacked], tmp_path)
     source = (tmp_path / "figure.tex").read_text()
     assert source.count(r"\begin{axis}") == source.count(r"\end{tikzpicture}") == 2
-    assert r"\addlegendentry{certified: smoothed}" in source
-    assert r"\addlegendentry{certified: again\_\$}" in source
-    assert r"\addlegendentry{no attack succeeded: again\_\$}" in source
+    shared, alone = (re.findall(r"\\addlegendentry\{(.*)\}", part) for part in source.split(r"\end{axis}")[:2])
+    sure = r"truly robust, at least (95 \% sure)"
+    assert shared[:4] == ["smoothed", r"again\_\$", "certified", sure]
+    assert shared.count("no attack succeeded") == 1
+    assert alone == ["certified", "population, at least", "clean"]
 
 
 def test_the_same_runs_write_the_same_bytes(smoothed, unattacked, tmp_path):

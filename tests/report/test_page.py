@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,19 +15,22 @@ import numpy as np
 import pytest
 
 from certify.core.columns import NO_CLASS
-from certify.core.rounding import percent_down
+from certify.core.rounding import percent_down, round_down, round_up
+from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction
 from certify.data.dataset import input_digest
 from certify.errors import BadInput, MissingExtra
 from certify.report.page import charts
-from certify.report.page.originals import originals_of
+from certify.report.page.facts import commands
+from certify.report.page.originals import Originals, originals_of
 from certify.report.page.page import page
 from certify.report.page.pictures import as_image, difference, picture
-from certify.report.page.weakest import weakest
+from certify.report.page.weakest import Weak, _weak, weakest
 from certify.report.page.words import headline, limits, threat_in_words
 from certify.store.run_folder import RunFolder
-from certify.study.read import findings_of
+from certify.study.read import findings_of, read_run, with_groups
+from certify.study.settings import numbers
 
 
 class Read(HTMLParser):
@@ -192,6 +196,85 @@ def test_one_contradiction_is_one(smoothed):
     assert "1 contradiction was found" in said.sentence
 
 
+def test_the_tiles_say_to_which_side_they_are_rounded(smoothed):
+    # 59 of 60 is 98.33 %: certified 98.3 beside 98.4 not broken, and no gap between the two.
+    rows = [replace(row, certified=59 / 60, certified_lower=0.9, empirical=59 / 60) for row in smoothed.summary.rows]
+    said = headline(replace(smoothed, summary=replace(smoothed.summary, rows=tuple(rows))))
+    assert ("certified, rounded down", "98.3 %") in said.figures
+    assert ("no attack succeeded, rounded up", "98.4 %") in said.figures
+
+
+def test_no_limit_is_said_twice(smoothed, unattacked):
+    for run in (smoothed, unattacked):
+        said = limits(run.summary)
+        assert len(set(said)) == len(said)
+        assert sum("smoothed model" in line.lower() for line in said) == (run is smoothed)
+
+
+# Many runs.
+
+
+@pytest.fixture(scope="session")
+def many(runs) -> list[Run]:
+    smoothed, proven = runs["smoothed"], runs["proven"]
+    return [*(replace(smoothed, name=f"smoothed {place}") for place in range(4)), proven]
+
+
+def test_many_runs_say_once_what_they_share_and_fold_what_they_do_not(many):
+    html = page(many)
+    found = Read(html)
+    names = ", ".join(run.name for run in many[:4])
+    summary = many[0].summary
+    for text in (summary.statement, *limits(summary), threat_in_words(summary), headline(many[0]).why):
+        assert found.text.count(text) == 1
+    assert f"{names}: {summary.statement}" in found.text
+    everybody = set(limits(summary)) & set(limits(many[4].summary))
+    assert everybody
+    assert not any(f": {text}" in found.text for text in everybody)
+    folds = [attributes for tag, attributes in found.tags if tag == "details" and attributes.get("class") == "run"]
+    assert len(folds) == 3 * len(many) + 2  # curves, distributions, weakest; evidence and gaps
+    assert len(html.encode()) < 1_000_000
+
+
+def test_two_runs_are_not_folded(read):
+    assert not [attributes for tag, attributes in read.tags if attributes.get("class") == "run"]
+
+
+def test_what_a_run_has_one_number_of_is_a_table(smoothed, read):
+    gaps = smoothed.summary.sandwich.gaps()
+    for part in ("average certified radius", f"l2 {round_down(smoothed.summary.acr)}", f"l2 {round_up(gaps.median)}"):
+        assert part in read.text
+    assert "contradictions 0   average" not in read.text
+    assert "gap between proof and example: median" not in read.text
+
+
+# What to type.
+
+
+def again(runs, **asked) -> str:
+    [command] = [command for purpose, command in commands(runs, **asked) if purpose == "make this page again"]
+    return command
+
+
+def test_a_page_says_how_it_is_made_again(run_folders):
+    folder = run_folders["smoothed"]
+    assert again([read_run(folder)]) == f"certify report {folder} --html report.html"
+    radii = (0.1, 1 / 3)
+    [other] = [with_groups(read_run(folder, radii), ["label"])]
+    words = ["certify", "report", str(folder), "--radii", "0.1,0.3333333333333333", "--group", "label", "--html"]
+    assert shlex.split(again([other]))[:-1] == words
+    assert read_run(folder, numbers("radii", words[4])).summary.threat == other.summary.threat
+    exact = ["--data", "npz:my data.npz", "--group", "a.csv:site"]
+    assert shlex.split(again([other], asked=exact))[3:-2] == exact
+    assert "--data 'npz:my data.npz'" in Read(page([other], asked=exact)).text
+
+
+def test_the_command_that_made_a_run_is_not_taken_for_the_pages(smoothed):
+    run = replace(smoothed, context={"command": ["/bin/certify", "run", "--seed", "0"]})
+    assert dict(commands([run]))[f"make {run.name} again"] == "certify run --seed 0"
+    assert again([run]) == f"certify report {run.path} --html report.html"
+
+
 # Charts.
 
 
@@ -203,6 +286,16 @@ def test_the_numbers_of_a_figure_add_up(smoothed):
         (charts.probabilities, layers.p_lower),
     ):
         assert sum(int(count) for _, count in make(smoothed, "key").rows) == np.count_nonzero(~np.isnan(column))
+
+
+def test_an_input_is_counted_as_one_kind_by_its_certified_radius_and_its_example(smoothed):
+    certified = np.array([0.2, 0.3, 0.4, 0.5, np.nan, np.nan, 0.1])
+    attacked = np.array([0.4, 0.3, 0.2, np.nan, 0.1, np.nan, 0.0])  # the second lies exactly at its radius
+    label = np.zeros(7, dtype=int)
+    prediction = np.array([0, 0, 0, 0, 0, 0, 1])
+    layers = Sandwich(np.arange(7), label, prediction, label, certified, certified, attacked, certified, certified)
+    chart = charts.sandwich(replace(smoothed, summary=replace(smoothed.summary, sandwich=layers)), "key")
+    assert [int(count) for _, count in chart.rows] == [1, 1, 1, 1, 2, 1]
 
 
 def test_proofs_have_no_probabilities(unattacked):
@@ -292,6 +385,28 @@ def test_each_weak_input_is_shown_with_its_example(smoothed, digits):
         assert one.becomes == finding.adversarial_prediction != one.layer.label
         assert f"taken for class {one.becomes}" in example.alt
         assert "magnified" in change.alt
+
+
+def test_distances_are_rounded_up_and_certified_radii_down(smoothed):
+    layer = replace(smoothed.summary.sandwich[0], certified=0.24999, attacked=0.25001)
+    shown = Weak(layer, None, (), (), original=False)
+    assert shown.certified == "certified 0.2499"
+    assert shown.attacked == "example at 0.2501"
+
+
+def test_of_no_image_the_features_that_moved_most_are_told(smoothed):
+    finding = next(one for one in findings_of(smoothed.path) if one.succeeded)
+    before = np.linspace(0, 1, 30, dtype=np.float32)
+    after = before + np.float32(0.001) * np.arange(30) * (-1) ** np.arange(30)  # feature k by k thousandths
+    [layer] = [one for one in smoothed.summary.sandwich if one.index == finding.index]
+    originals = Originals({finding.index: before})
+    flat = replace(finding, x_adv=after.astype(np.float32), input_digest=input_digest(before))
+    shown = _weak(smoothed, layer, originals, flat, flat.input_digest)
+    assert shown.pictures == ()
+    assert [one.feature for one in shown.moved] == ["29", "28", "27", "26", "25", "24"]
+    assert (shown.moved[0].before, shown.moved[0].after) == ("1", "0.971")
+    same = replace(flat, x_adv=before)
+    assert _weak(smoothed, layer, originals, same, flat.input_digest).moved == ()
 
 
 def test_of_several_attacks_the_nearest_example_is_shown(smoothed, tmp_path):

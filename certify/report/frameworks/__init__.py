@@ -2,5 +2,6 @@
 
 from certify.report.frameworks.clauses import CLAUSES, Clause
 from certify.report.frameworks.mapped import NOT_ADVICE, Mapped, evidence_for
+from certify.report.frameworks.numbered import Numbered, numbered
 
-__all__ = ["CLAUSES", "NOT_ADVICE", "Clause", "Mapped", "evidence_for"]
+__all__ = ["CLAUSES", "NOT_ADVICE", "Clause", "Mapped", "Numbered", "evidence_for", "numbered"]

@@ -8,6 +8,7 @@ from typing import Final
 
 from certify.core.run import Run
 from certify.errors import BadInput
+from certify.report.alike import once
 from certify.report.frameworks.clauses import CLAUSES, Clause
 from certify.report.frameworks.facts import robustness
 
@@ -26,7 +27,7 @@ class Mapped:
     Args:
         framework, clause: where it is written.
         asks: what it asks for, in our own words.
-        evidence: what the runs show, one sentence each.
+        evidence: what the runs show, one sentence each, which begins with the names of the runs that it is about.
         gaps: what they do not show.
     """
 
@@ -49,7 +50,8 @@ def evidence_for(runs: Sequence[Run]) -> list[Mapped]:
 
 
 def _mapped(clause: Clause, runs: Sequence[Run]) -> Mapped:
-    said = [(f"{run.name}: {one.text}", one.gap) for run in runs for fact in clause.facts for one in fact(run)]
+    facts = once((run.name, one) for run in runs for fact in clause.facts for one in fact(run))
+    said = [(f"{', '.join(names)}: {one.text}", one.gap) for one, names in facts.items()]
     norms = " and ".join(sorted({run.summary.threat.measure for run in runs}))
     narrow = f"Only changes measured in {norms} were considered: no rotation, weather, patch or text."
     return Mapped(

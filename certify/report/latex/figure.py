@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from io import BytesIO
+from math import isnan
 from typing import Any, Final
 
 from certify.core.run import Run
+from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS
 from certify.errors import MissingExtra
 from certify.report.latex.text import escape, settable
@@ -18,6 +20,9 @@ __all__ = ["drawing", "pdf", "pgfplots"]
 
 _SIZE: Final = (3.5, 3.2)
 """Width and height of one set of axes in inches: two fill the text of a paper."""
+
+_THINNER: Final = 0.6
+"""Lines of a paper beside those of a screen."""
 
 _STEPS: Final = {"steps-pre": "const plot mark right", "steps-post": "const plot mark left"}
 _DASHES: Final = {"--": "dashed", ":": "dotted", "-.": "dashdotted", "-": "solid"}
@@ -52,22 +57,8 @@ def _draw(runs: Sequence[Run], axes: Any) -> None:
     if len(runs) == 1:
         PLOTS["curves"](runs[0].summary, axes)
         axes.set_title(runs[0].name)
-        return
-    for run in runs:
-        before = len(axes.get_lines())
-        PLOTS["certified"](run.summary, axes)
-        line = axes.get_lines()[before]
-        line.set_label(f"certified: {run.name}")
-        attacked = [(row.radius, 100 * row.empirical) for row in run.summary.rows if row.empirical is not None]
-        if attacked:
-            axes.plot(
-                *zip(*attacked, strict=True),
-                "v--",
-                drawstyle="steps-post",
-                color=line.get_color(),
-                label=f"no attack succeeded: {run.name}",
-            )
-    axes.legend()
+    else:
+        DRAWINGS["runs"](runs, axes)
 
 
 def pdf(figure: Any) -> bytes:
@@ -87,12 +78,12 @@ def pgfplots(figure: Any) -> str:
 
 
 def _picture(axes: Any, place: int) -> str:
-    from matplotlib.colors import to_hex
-
     drawn = [one for one in axes.get_children() if one in axes.collections or one in axes.lines]
-    colors = dict.fromkeys(_hex(one) for one in drawn)
+    legend = axes.get_legend()
+    entries = list(zip(legend.legend_handles, (text.get_text() for text in legend.get_texts()), strict=True))
+    colors = dict.fromkeys(map(_hex, [*drawn, *(handle for handle, _ in entries)]))
     names = {color: f"certify{chr(ord('A') + place)}{chr(ord('a') + rank)}" for rank, color in enumerate(colors)}
-    define = [rf"\definecolor{{{name}}}{{HTML}}{{{to_hex(color)[1:].upper()}}}" for color, name in names.items()]
+    define = [rf"\definecolor{{{name}}}{{HTML}}{{{color[1:].upper()}}}" for color, name in names.items()]
     right, top = axes.get_xlim()[1], axes.get_ylim()[1]
     options = [
         f"title={{{escape(axes.get_title())}}}",
@@ -102,15 +93,18 @@ def _picture(axes: Any, place: int) -> str:
         r"width=0.48\linewidth, height=0.42\linewidth, scale only axis=false",
         r"label style={font=\small}, tick label style={font=\footnotesize}, title style={font=\small}",
         "scaled ticks=false, xticklabel style={/pgf/number format/fixed, /pgf/number format/precision=3}",
-        r"legend style={at={(0.5,-0.28)}, anchor=north, font=\scriptsize, draw=none}, legend cell align=left",
+        r"legend style={at={(0.45,-0.28)}, anchor=north, font=\fontsize{6.5}{8}\selectfont, draw=none}",
+        "legend columns=2, legend cell align=left",
     ]
     plots = [(_line if one in axes.lines else _area)(one, names[_hex(one)], axes) for one in drawn]
+    key = [rf"{_image(handle, names[_hex(handle)])} \addlegendentry{{{escape(text)}}}" for handle, text in entries]
     return "\n".join(
         [
             *define,
             r"\begin{tikzpicture}[baseline]",
             rf"\begin{{axis}}[{', '.join(options)}]",
             *plots,
+            *key,
             r"\end{axis}",
             r"\end{tikzpicture}",
         ]
@@ -120,30 +114,56 @@ def _picture(axes: Any, place: int) -> str:
 def _hex(drawn: Any) -> str:
     from matplotlib.colors import to_hex
 
-    return str(to_hex(drawn.get_facecolor()[0] if hasattr(drawn, "get_paths") else drawn.get_color()))
+    return str(to_hex(_color(drawn)))
+
+
+def _opacity(drawn: Any) -> str:
+    from matplotlib.colors import to_rgba
+
+    return _number(to_rgba(_color(drawn))[3])
+
+
+def _color(drawn: Any) -> Any:
+    """The colour of a line, of a band, or of what stands for either in the legend."""
+    if hasattr(drawn, "get_paths"):
+        return drawn.get_facecolor()[0]
+    return drawn.get_facecolor() if hasattr(drawn, "get_width") else drawn.get_color()
 
 
 def _area(band: Any, color: str, axes: Any) -> str:
     corners = [corner for path in band.get_paths() for corner in path.vertices]
-    return _plot(["area legend", "draw=none", f"fill={color}", "fill opacity=0.25"], corners, " -- cycle", band)
+    return _plot(["draw=none", f"fill={color}", f"fill opacity={_opacity(band)}"], corners, " -- cycle")
 
 
 def _line(line: Any, color: str, axes: Any) -> str:
     points = line.get_xydata()
     if line.get_transform() != axes.transData:  # a line across the axes, in shares of their width
         points = [(share * axes.get_xlim()[1], height) for share, height in points]
-    style = [color, _DASHES.get(line.get_linestyle(), "only marks"), _STEPS.get(line.get_drawstyle(), "sharp plot")]
-    return _plot([*style, f"mark={_MARKS.get(line.get_marker(), 'none')}"], points, "", line)
+    return _plot([*_style(line, color), _STEPS.get(line.get_drawstyle(), "sharp plot"), _mark(line)], points, "")
 
 
-def _plot(style: Sequence[str], points: Iterable[Any], end: str, drawn: Any) -> str:
-    """One plot with its line of the legend; what has none is left out of the legend's count."""
-    label = str(drawn.get_label())
-    named = not label.startswith("_")
-    options = ", ".join([*style, *([] if named else ["forget plot"])])
-    entry = rf" \addlegendentry{{{escape(label)}}}" if named else ""
-    coordinates = " ".join(f"({_number(x)},{_number(y)})" for x, y in points)
-    return rf"\addplot[{options}] coordinates {{{coordinates}}}{end};{entry}"
+def _style(line: Any, color: str) -> list[str]:
+    width = f"line width={_number(line.get_linewidth() * _THINNER)}pt"
+    return [color, _DASHES.get(line.get_linestyle(), "only marks"), width]
+
+
+def _mark(line: Any) -> str:
+    return f"mark={_MARKS.get(line.get_marker(), 'none')}"
+
+
+def _plot(style: Sequence[str], points: Iterable[Any], end: str) -> str:
+    """One plot; the legend is written apart, and what is not known (NaN) is left out."""
+    coordinates = " ".join(f"({_number(x)},{_number(y)})" for x, y in points if not isnan(y))
+    return rf"\addplot[{', '.join([*style, 'forget plot'])}] coordinates {{{coordinates}}}{end};"
+
+
+def _image(handle: Any, color: str) -> str:
+    """What stands in the legend before a text."""
+    if not hasattr(handle, "get_width"):
+        return rf"\addlegendimage{{{', '.join([*_style(handle, color), _mark(handle)])}}}"
+    look = f"draw=none, fill={color}, fill opacity={_opacity(handle)}"
+    swatch = rf"\path[{look}] (0cm,-0.1cm) rectangle (0.6cm,0.1cm);"
+    return rf"\addlegendimage{{legend image code/.code={{{swatch}}}}}"
 
 
 def _number(value: float) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from certify.core.run import Run
 from certify.errors import BadInput
+from certify.report.alike import by_runs
 from certify.report.latex.figure import drawing, pdf, pgfplots
 from certify.report.latex.table import table
 from certify.report.latex.text import escape
@@ -19,7 +20,7 @@ _MAIN: Final = r"""\documentclass[11pt]{article}
 \IfFileExists{lmodern.sty}{\usepackage[T1]{fontenc}\usepackage{lmodern}}{}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.2cm]{geometry}
-\usepackage{booktabs,graphicx}
+\usepackage{booktabs,longtable,graphicx}
 \setlength{\emergencystretch}{2em}
 \IfFileExists{pgfplots.sty}{\usepackage{pgfplots}\pgfplotsset{compat=1.16}}{}
 \begin{document}
@@ -74,7 +75,7 @@ def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
 def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
     figure = drawing(runs)
     keys = cited_for(["statistics:acr", *(part for run in runs for part in run.summary.parts)])
-    main = _MAIN.replace("PROTOCOL", "\n".join(map(_protocol, runs))).replace("KEYS", ",".join(keys))
+    main = _MAIN.replace("PROTOCOL", _protocol(runs)).replace("KEYS", ",".join(keys))
     texts = {
         "main.tex": main,
         "table.tex": table([(run.name, run.summary) for run in runs]),
@@ -84,14 +85,22 @@ def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
     return {name: text.rstrip("\n").encode() + b"\n" for name, text in texts.items()} | {"figure.pdf": pdf(figure)}
 
 
-def _protocol(run: Run) -> str:
-    """Everything above the run's table, as a list of names and texts."""
-    items = [rf"\item[{{{escape(name)}}}] {escape(text)}" for name, text in run.summary.head.items()]
+def _protocol(runs: Sequence[Run]) -> str:
+    """Everything above the runs' tables as lists of names and texts: what several share stands there once."""
+    heads = by_runs((run.name, line) for run in runs for line in run.summary.head.items())
+    whole = "All runs" if len(runs) > 1 else runs[0].name
+    return "\n".join(
+        _described(whole if len(names) == len(runs) else ", ".join(names), heads[names])
+        for names in sorted(heads, key=len, reverse=True)
+    )
+
+
+def _described(title: str, lines: Iterable[tuple[str, str]]) -> str:
     return "\n".join(
         [
-            rf"\paragraph{{{escape(run.name)}}}",
+            rf"\paragraph{{{escape(title)}}}",
             r"\begin{description}\setlength{\itemsep}{0pt}",
-            *items,
+            *(rf"\item[{{{escape(name)}}}] {escape(text)}" for name, text in lines),
             r"\end{description}",
         ]
     )

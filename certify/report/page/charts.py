@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.run import Run
+from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
 from certify.report.page.svg import drawn
 from certify.report.side_by_side import SideBySide, Together
@@ -48,33 +49,26 @@ def overlays(beside: SideBySide) -> list[Chart]:
 
 
 def _overlay(together: Together, key: str) -> Chart:
-    measure = together.runs[0].summary.threat.measure
-
-    def draw(axes: Any) -> Any:
-        for run in together.runs:
-            PLOTS["certified"](run.summary, axes)
-            hidden = " " * run.name.startswith("_")  # matplotlib shows no label that begins so
-            axes.get_lines()[-1].set_label(hidden + run.name)
-        axes.set_ylabel("certified accuracy (%)")
-        axes.legend(handles=axes.get_lines(), loc="lower left")
-        return axes
-
     caption = (
-        "Certified accuracy of each run. A shaded band, where there is one, reaches down to what is "
-        "truly robust with the confidence of that run's statement, each by itself. The table below has the numbers."
+        "Each run in a colour of its own. Solid: certified. Dashed, where an attack ran: what it did not break. A "
+        "shaded band reaches to what is truly robust with the confidence of that run's statement, each by itself. The "
+        "table below has the numbers."
     )
-    title = f"Runs over the {measure} radius"
-    return Chart(key, title, caption, drawn(draw, key, title)[0])
+    title = f"Runs over the {together.runs[0].summary.threat.measure} radius"
+    height = 3.3 + 0.09 * len(together.runs)  # two names stand in a line of the legend
+    svg, _ = drawn(lambda axes: DRAWINGS["runs"](together.runs, axes), key, title, (4.6, height))
+    return Chart(key, title, caption, svg)
 
 
 def curves(run: Run, key: str) -> Chart:
     """Certified and attacked accuracy over the radius."""
     summary = run.summary
-    caption = ["Solid: certified." + " Shaded below it: truly robust." * (summary.guarantee.alpha is not None)]
+    caption = ["Solid: certified." + " Shaded below it: truly robust at least." * (summary.guarantee.alpha is not None)]
     if any(row.empirical is not None for row in summary.rows):
         caption.append("Dashed: what no attack broke. The truth lies between the two, or in their shading.")
     if any(row.population_lower is not None for row in summary.rows):
         caption.append("Dotted: at least this much of what the inputs were drawn from.")
+    caption.append("Dashed and dotted: predicted correctly without any change.")
     title = f"Accuracy over the {summary.threat.measure} radius"
     svg, _ = drawn(lambda axes: PLOTS["curves"](summary, axes), key, title)
     return Chart(key, title, " ".join(caption), svg)

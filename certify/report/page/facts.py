@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
+from certify.core.summary import Summary
 
-__all__ = ["commands", "protocol", "reproduction"]
+__all__ = ["averages", "commands", "protocol", "reproduction"]
 
 Facts = list[list[str]]
 """Lines of a name, then a value for each run."""
@@ -25,14 +27,37 @@ def reproduction(runs: Sequence[Run]) -> Facts:
     return _side_by_side([_pins(run) for run in runs])
 
 
-def commands(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What to type to make runs again, to check their claims, and to make their page again; each with its purpose."""
+def averages(runs: Sequence[Run]) -> Facts:
+    """What a run has one number of, whatever the radius: contradictions, average radius, gaps."""
+    return _side_by_side([_averages(run.summary) for run in runs])
+
+
+def commands(runs: Sequence[Run], asked: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """What to type to make runs again, to check their claims, and to make their page again; each with its purpose.
+
+    Args:
+        runs: those of the page.
+        asked: the words after the run folders with which the page was asked for, where they are known. Else what can
+            be read off the runs: other radii than the declared ones, and by what inputs are grouped.
+    """
     made = []
     for run in runs:
-        if asked := [str(word) for word in run.context.get("command", ())]:
-            made.append((f"make {run.name} again", shlex.join([PurePath(asked[0]).name, *asked[1:]])))
+        if typed := [str(word) for word in run.context.get("command", ())]:
+            made.append((f"make {run.name} again", shlex.join([PurePath(typed[0]).name, *typed[1:]])))
         made.append((f"derive every claim of {run.name} again", f"certify check {_folder(run)}"))
-    return [*made, ("make this page again", f"certify report {' '.join(map(_folder, runs))} --html report.html")]
+    words = shlex.join(_asked(runs[0]) if asked is None else asked)
+    again = f"certify report {' '.join(map(_folder, runs))} {words}".rstrip()
+    return [*made, ("make this page again", f"{again} --html report.html")]
+
+
+def _asked(run: Run) -> list[str]:
+    """The options that a page of this run needs to show it as it is; all runs of a page share them."""
+    summary = run.summary
+    radii = ",".join(repr(radius).removesuffix(".0") for radius in summary.threat.radii)  # every digit
+    # Of a column in a file, a table by group keeps the name alone.
+    groups = ["label" if one.name == "label" else f"FILE:{one.name}" for one in summary.groups]
+    other = summary.declared and summary.declared != summary.threat.radii
+    return [*(["--radii", radii] if other else []), *(word for group in groups for word in ("--group", group))]
 
 
 def _folder(run: Run) -> str:
@@ -42,6 +67,22 @@ def _folder(run: Run) -> str:
 def _side_by_side(columns: Sequence[Mapping[str, str]]) -> Facts:
     names = dict.fromkeys(name for column in columns for name in column)
     return [[name, *(column.get(name, "") for column in columns)] for name in names]
+
+
+def _averages(summary: Summary) -> dict[str, str]:
+    gaps = summary.sandwich.gaps()
+    numbers = {
+        "contradictions": f"{len(summary.contradictions):,}",
+        "average certified radius": f"{summary.threat.measure} {round_down(summary.acr)}",
+    }
+    if gaps.median is None or gaps.largest is None:
+        return numbers
+    return numbers | {
+        "inputs with proof and example": f"{gaps.both:,}",
+        "gap between the two, median": f"{summary.threat.measure} {round_up(gaps.median)}",
+        "gap between the two, largest": f"{summary.threat.measure} {round_up(gaps.largest)}",
+        "other inputs predicted correctly": f"{gaps.open:,}",
+    }
 
 
 def _certifiers(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from certify.core.legible import legible
 from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
+from certify.report.alike import once
 from certify.report.blocks import Block
 from certify.report.columns import cells, closing, headings
+from certify.report.frameworks import NOT_ADVICE, evidence_for, numbered
 from certify.report.groups import group_blocks, worst_lines
 from certify.report.page import charts
-from certify.report.page.audit import audit
 from certify.report.page.charts import Chart
-from certify.report.page.facts import commands, protocol, reproduction
+from certify.report.page.facts import averages, commands, protocol, reproduction
 from certify.report.page.originals import originals_of
 from certify.report.page.weakest import Weak, weakest
 from certify.report.page.words import MEANINGS, Headline, headline, limits, threat_in_words
@@ -29,6 +31,12 @@ WEAK = 8
 
 STRONG = 5
 """Strongest inputs listed for each run."""
+
+UNFOLDED = 2
+"""So many runs stand beside each other; of more, what each has alone is folded."""
+
+_SHOWN_ELSEWHERE = ("CONTRADICTION", "contradictions ", "gap between proof and example")
+"""How lines under a table begin that a page shows above all else, or as a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,11 @@ class Section:
         headline: the promise.
         contradictions: each in words.
         headings, rows: its table.
-        closing: the lines under the table, contradictions apart.
         charts: curves, sandwich, radii, probabilities.
         groups: tables by group.
         weak: the weakest inputs.
         without: why pictures are missing; empty if none is.
         strong: the strongest inputs as a table.
-        threat, limits: in words.
     """
 
     run: Run
@@ -65,17 +71,22 @@ class Section:
     contradictions: tuple[str, ...]
     headings: list[str]
     rows: list[list[str]]
-    closing: list[str]
     charts: dict[str, Chart]
     groups: list[GroupTable]
     weak: list[Weak]
     without: str
     strong: list[tuple[str, ...]]
-    threat: str
-    limits: list[str]
 
 
-def page(runs: Sequence[Run], data: Dataset | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence, and the runs it is about; "" for all runs of the page."""
+
+    runs: str
+    text: str
+
+
+def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] | None = None) -> str:
     """One or several runs as one HTML file that refers to nothing outside itself and runs no script.
 
     The same runs give the same bytes.
@@ -84,6 +95,8 @@ def page(runs: Sequence[Run], data: Dataset | None = None) -> str:
         runs: what to show, side by side.
         data: the inputs, for the pictures; loaded by the name in each manifest if not given. Inputs that are not the
             very ones of a record, by their digest, are not shown.
+        asked: the words after the run folders with which the page was asked for, which it repeats; read off the runs,
+            as far as they show it, if not given.
 
     Raises:
         BadInput: for no runs.
@@ -103,18 +116,26 @@ def page(runs: Sequence[Run], data: Dataset | None = None) -> str:
     )
     beside = side_by_side(runs)
     sections = [_section(run, f"run{place}", max(1, WEAK // len(runs)), data) for place, run in enumerate(runs)]
-    return environment.get_template("page.html.jinja").render(
+    text = environment.get_template("page.html.jinja").render(
         runs=sections,
         beside=beside,
         overlays=charts.overlays(beside),
+        folded=len(runs) > UNFOLDED,
+        why=_said(runs, lambda run: [headline(run).why]),
+        averages=averages(runs),
+        closing=_said(runs, _closing),
+        threats=_said(runs, lambda run: [threat_in_words(run.summary)]),
+        limits=_said(runs, lambda run: limits(run.summary)),
         protocol=protocol(runs),
         reproduction=reproduction(runs),
         meanings=MEANINGS,
-        audit=audit(runs),
-        commands=commands(runs),
+        preface=NOT_ADVICE,
+        audit=numbered(evidence_for(runs)),
+        commands=commands(runs, asked),
         references=bibtex(key for key in entries() if any(key in references_of(run.summary) for run in runs)),
         version=_version(),
     )
+    return legible(text)
 
 
 def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
@@ -127,7 +148,6 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
         contradictions=tuple(map(str, summary.contradictions)),
         headings=headings(summary),
         rows=[cells(summary, row) for row in summary.rows],
-        closing=[line for line in closing(summary) if not line.startswith("CONTRADICTION")],
         charts=dict(_charts(run, key)),
         groups=[GroupTable(one.name, group_blocks(one), worst_lines(one)) for one in summary.groups],
         weak=shown,
@@ -141,9 +161,17 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
             )
             for layer in summary.sandwich.strongest(STRONG)
         ],
-        threat=threat_in_words(summary),
-        limits=limits(summary),
     )
+
+
+def _said(runs: Sequence[Run], of: Callable[[Run], Iterable[str]]) -> list[Said]:
+    """What is said of the runs, nothing twice; of several runs each sentence with those it is about."""
+    said = once((run.name, text) for run in runs for text in of(run))
+    return [Said("" if len(names) == len(runs) else ", ".join(names), text) for text, names in said.items()]
+
+
+def _closing(run: Run) -> list[str]:
+    return [line for line in closing(run.summary) if not line.startswith(_SHOWN_ELSEWHERE)]
 
 
 def _charts(run: Run, key: str) -> Iterator[tuple[str, Chart]]:

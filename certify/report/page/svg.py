@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from certify.core.legible import legible
 from certify.errors import MissingExtra
 
 __all__ = ["drawn"]
@@ -45,6 +46,7 @@ def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, f
     try:
         from matplotlib import style
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
     except ImportError as absent:
         raise MissingExtra("matplotlib", "plot", "the figures of a page") from absent
     text = io.StringIO()
@@ -52,6 +54,9 @@ def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, f
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters are drawn by the reader's fonts
         figure = Figure(figsize=size, layout="constrained")
         axes = draw(figure.subplots())
+        for words in figure.findobj(Text):
+            if (shown := legible(words.get_text())) != words.get_text():
+                words.set_text(shown)
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return Markup(_for_a_page(text.getvalue(), key, title)), axes  # matplotlib escapes the text in it
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from certify.core.norms import Norm
-from certify.core.rounding import brief, percent_down, percent_up, round_down
+from certify.core.rounding import brief, percent_down, percent_up
 from certify.core.run import Run
 from certify.core.scale import scale_in_words
 from certify.core.summary import Row, Summary
@@ -24,7 +24,7 @@ MEANINGS: Final = {
     "certified": "share of all inputs that are predicted correctly and certified at the radius; rounded down",
     ">=": "share of these inputs that is truly right and robust, with the stated confidence at all radii at once",
     "attacked": "share predicted correctly that no attack broke within the radius; an upper limit, rounded up",
-    "gap": "attacked less certified, in points: what neither proofs nor attacks have decided",
+    "gap": "attacked less certified, in points, before rounding: what neither proofs nor attacks have decided",
     "clean": "share predicted correctly without any change; for smoothing, by the smoothed model",
     "abstain": "inputs for which the samples did not single out one class",
     "unknown": "correctly predicted inputs that are neither certified nor broken at the radius",
@@ -57,12 +57,14 @@ def headline(run: Run) -> Headline:
     summary = run.summary
     half = [row for row in summary.rows if row.certified_lower >= 0.5]
     row = half[-1] if half else next((row for row in summary.rows if row.radius > 0), summary.rows[0])
-    figures = [("certified", f"{percent_down(row.certified)} %")]
+    figures = [("certified, rounded down", f"{percent_down(row.certified)} %")]
     if summary.guarantee.alpha is not None:
         sure = percent_down(summary.confidence).removesuffix(".0")
         figures.append((f"truly robust, {sure} % sure", f">= {percent_down(row.certified_lower)} %"))
     figures.append(
-        ("no attack succeeded", "not attacked" if row.empirical is None else f"{percent_up(row.empirical)} %")
+        ("no attack succeeded", "not attacked")
+        if row.empirical is None
+        else ("no attack succeeded, rounded up", f"{percent_up(row.empirical)} %")
     )
     figures.append(("contradictions", str(len(summary.contradictions))))
     why = (
@@ -130,7 +132,8 @@ def limits(summary: Summary) -> list[str]:
             "certificate; what is deployed has to vote under the same noise."
         )
         lines.append("A certificate is a statement with a probability of error over the noise drawn, not a proof.")
-    lines.append(f"The guarantee is {summary.head.get('guarantee', summary.guarantee)}.")
+    if not smoothed or "published" in summary.methods:
+        lines.append(f"The guarantee is {summary.head.get('guarantee', summary.guarantee)}.")
     if "noise" in summary.head:
         lines.append(f"Taken on trust: {summary.head['noise']}.")
     elif not smoothed and "float32" not in summary.head.get("guarantee", ""):
@@ -142,5 +145,5 @@ def limits(summary: Summary) -> list[str]:
         lines.append("All shares are of these inputs; nothing is said about the population they come from.")
     if any(row.empirical is not None for row in summary.rows):
         lines.append("An attack that fails promises nothing: the attacked share is an upper limit, and may be far off.")
-    lines.append(f"The average certified radius, {round_down(summary.acr)}, compares models; it promises nothing.")
+    lines.append("The average certified radius compares models; it promises nothing.")
     return lines
