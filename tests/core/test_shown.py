@@ -208,7 +208,7 @@ def test_an_interval_is_drawn_from_end_to_end():
 def test_every_view_and_drawing_belongs_to_an_object_above():
     records = {"certificate.html", "certificate.bibtex", "finding.html", "outcome.text"}
     assert set(VIEWS) == records | {"sandwich.html", "groups.html", "envelope.text", "interval.html"}
-    assert set(DRAWINGS) == {"interval", "groups"}
+    assert set(DRAWINGS) == {"interval", "groups", "runs"}
 
 
 def test_what_a_reader_holds_shows_itself_in_short(tmp_path):
