@@ -13,6 +13,7 @@ from torch import Tensor
 from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.fresh import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
+from certify.checker.outcome import CONTRADICTION
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.finding import Finding
 from certify.core.norms import distance_up
@@ -64,7 +65,7 @@ def example_claims(
         return [*identity, judged(subject, "example", wrong)]
     executed = _execute(finding, finding.x_adv, classifier, x, seed)
     against = [
-        judged(subject_of(one), "contradiction", said)
+        judged(subject_of(one), CONTRADICTION, said)
         for one in certificates
         if (said := _contradiction(one, finding, x, executed))
     ]

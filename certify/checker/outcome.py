@@ -11,10 +11,13 @@ from typing import Any, Final
 from certify.checker.checked import Checked, Standing
 from certify.core.shown import VIEWS
 
-__all__ = ["NO_PROMISE", "UNDERIVABLE", "Outcome"]
+__all__ = ["CONTRADICTION", "NO_PROMISE", "UNDERIVABLE", "Outcome"]
 
 NO_PROMISE: Final = "attack failed"
 """That a search found nothing can be derived by nobody, and promises nothing: it is counted and held against nobody."""
+
+CONTRADICTION: Final = "contradiction"
+"""That no executed example lies inside a certified radius: stated where it is false."""
 
 UNDERIVABLE: Final = frozenset({"published radius", "failed computation", NO_PROMISE})
 """Claims that nobody can derive: a log holds no counts, and a computation or a search that failed left nothing."""
@@ -43,6 +46,11 @@ class Outcome:
     def refuted(self) -> tuple[Checked, ...]:
         """The claims that are false, or not what their evidence shows."""
         return tuple(one for one in self.claims if one.standing is Standing.REFUTED)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether an example that was executed again lies inside a certified radius of the same model."""
+        return any(one.claim == CONTRADICTION for one in self.refuted)
 
     @property
     def open(self) -> tuple[Checked, ...]:

@@ -34,7 +34,7 @@ def check(
     key: Annotated[Path | None, typer.Option(help="public key (PEM) of whoever signed the bundle")] = None,
     format: Annotated[str, typer.Option(help="table or json")] = "table",
 ) -> int:
-    """Derive every claim of a run again from its evidence; exit 1 if one is refuted, 3 if one could not be checked."""
+    """Derive every claim of a run again; exit 1: one is refuted, 3: one could not be checked, 4: contradiction."""
     if format not in ("table", "json"):
         raise BadInput(f"unknown check format {format!r}; known: json, table")
     if (bundle is None) != (key is None):
@@ -50,7 +50,9 @@ def check(
 
 
 def _exit_code(found: Outcome) -> ExitCode:
-    """A false claim before all else; then what somebody with model, data and all records could still derive."""
+    """A contradiction, a false claim; then what somebody with model, data and all records could still derive."""
+    if found.contradicted:
+        return ExitCode.CONTRADICTION
     if found.refuted:
         return ExitCode.FAILED
     return ExitCode.DONE if found.complete else ExitCode.INCOMPLETE

@@ -75,6 +75,18 @@ def test_a_claim_that_is_false_is_named_and_fails(here, capsys):
     assert found["counts"]["sigma"] == {"confirmed": 0, "refuted": 1, "not checked": 0}
 
 
+def test_an_example_inside_a_certified_radius_is_a_contradiction(here, capsys):
+    """The example is executed, so it does not matter which of the records was tampered with."""
+    out = made(here / "run", "--certifier", "ibp", "--radii", "0,0.02,0.4", "--attack", "pgd")
+    with closing(sqlite3.connect(f"{out}/run.sqlite")) as db, db:
+        wider = f"json_set(record, '$.radius', 0.5, '$.radius_hex', '{(0.5).hex()}')"
+        db.execute(f"UPDATE certificates SET record={wider} WHERE verdict='certified'")
+    capsys.readouterr()
+    assert main(["check", out, *MODEL, *DATA]) == 4
+    assert "contradiction" in capsys.readouterr().out
+    assert main(["check", out]) == 3  # without the model nothing is executed
+
+
 def test_a_function_that_only_the_manifest_names_is_not_run(here, capsys):
     out = made(here / "run", "--certifier", "ibp", "--radii", "0,0.02", "--attack", "pgd")
     capsys.readouterr()

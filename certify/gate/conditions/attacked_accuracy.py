@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from certify.core.rounding import brief
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
 from certify.gate.outcome import Outcome
-from certify.gate.values import POPULATION, THESE, fraction, of_whom, radius_of, whose
+from certify.gate.values import POPULATION, THESE, whose
 from certify.stats.binomial import clopper_pearson_lower
 
 __all__ = ["AttackedAccuracy"]
@@ -16,7 +16,7 @@ __all__ = ["AttackedAccuracy"]
 
 @CONDITIONS.register("attacked_accuracy")
 @dataclass(frozen=True, slots=True)
-class AttackedAccuracy(Condition):
+class AttackedAccuracy(ShareAtRadius):
     """The accuracy under the run's attacks at a radius is at least a threshold.
 
     For these inputs that is a count, and nothing is uncertain about it. For the population it is the probability that a
@@ -30,19 +30,6 @@ class AttackedAccuracy(Condition):
     """
 
     kind: ClassVar[str] = "attacked_accuracy"
-    radius: float
-    at_least: float
-    of: str = THESE
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", radius_of(self.radius))
-        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
-        of_whom(self.of)
-
-    @property
-    def radii(self) -> tuple[float, ...]:
-        """Its radius."""
-        return (self.radius,)
 
     @property
     def statement(self) -> str | None:

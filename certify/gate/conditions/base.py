@@ -11,10 +11,11 @@ from certify.core.rounding import brief
 from certify.core.run import Run
 from certify.core.summary import Row
 from certify.gate.outcome import Outcome, Result
+from certify.gate.values import THESE, fraction, of_whom, radius_of
 from certify.registry import Registry
 from certify.summary.words import percent
 
-__all__ = ["CONDITIONS", "Case", "Condition"]
+__all__ = ["CONDITIONS", "Case", "Condition", "ShareAtRadius"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,31 @@ class Condition(ABC):
     def undecided(self, case: Case, reason: str) -> Outcome:
         """The outcome where the run cannot say."""
         return Outcome(self.kind, self.title(case), Result.UNDECIDED, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareAtRadius(Condition):
+    """A condition on the share of inputs for which something holds at a radius.
+
+    Args:
+        radius: in the run's input units.
+        at_least: a fraction.
+        of: ``"these inputs"`` or ``"population"``.
+    """
+
+    radius: float
+    at_least: float
+    of: str = THESE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
+        of_whom(self.of)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Its radius."""
+        return (self.radius,)
 
 
 CONDITIONS: Registry[Callable[..., Condition]] = Registry("condition", package="certify.gate.conditions")

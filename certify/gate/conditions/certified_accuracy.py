@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
 from certify.gate.outcome import Outcome
-from certify.gate.values import THESE, fraction, of_whom, radius_of, whose
+from certify.gate.values import THESE, whose
 
 __all__ = ["CertifiedAccuracy"]
 
 
 @CONDITIONS.register("certified_accuracy")
 @dataclass(frozen=True, slots=True)
-class CertifiedAccuracy(Condition):
+class CertifiedAccuracy(ShareAtRadius):
     """The lower end of the certified accuracy at a radius is at least a threshold.
 
     For these inputs it is the observed fraction less the certificates that may be false, one statement over the
@@ -28,19 +28,6 @@ class CertifiedAccuracy(Condition):
     """
 
     kind: ClassVar[str] = "certified_accuracy"
-    radius: float
-    at_least: float
-    of: str = THESE
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", radius_of(self.radius))
-        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
-        of_whom(self.of)
-
-    @property
-    def radii(self) -> tuple[float, ...]:
-        """Its radius."""
-        return (self.radius,)
 
     @property
     def statement(self) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from certify.errors import BadInput
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
+from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
 from certify.gate.outcome import Outcome
-from certify.gate.values import THESE, fraction, of_whom, radius_of, whose
+from certify.gate.values import THESE, whose
 from certify.stats.groups import worst_group_lower
 from certify.summary.group_columns import group_column
 from certify.summary.pairing import held
@@ -20,7 +20,7 @@ __all__ = ["WorstGroup"]
 
 @CONDITIONS.register("worst_group")
 @dataclass(frozen=True, slots=True)
-class WorstGroup(Condition):
+class WorstGroup(ShareAtRadius):
     """The lower end of the certified accuracy of the worst group is at least a threshold.
 
     For these inputs it rests on the statement about all of them: whichever certificates are false, they may all lie in
@@ -35,22 +35,12 @@ class WorstGroup(Condition):
     """
 
     kind: ClassVar[str] = "worst_group"
-    radius: float
-    at_least: float
     group: str = "label"
-    of: str = THESE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", radius_of(self.radius))
-        object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
-        of_whom(self.of)
+        ShareAtRadius.__post_init__(self)
         if not isinstance(self.group, str) or not self.group:
             raise BadInput(f"group must be label, FILE.csv:COLUMN or FILE.npz:ARRAY, got {self.group!r}")
-
-    @property
-    def radii(self) -> tuple[float, ...]:
-        """Its radius."""
-        return (self.radius,)
 
     @property
     def statement(self) -> str:
