@@ -68,10 +68,18 @@ class Case:
         """Whether the box holds no point."""
         return any(low > high for low, high in zip(self.lower, self.upper, strict=True))
 
-    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
-        """Whether input and output are of this case, in exact arithmetic."""
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction], executed: Sequence[Fraction] | None = None) -> bool:
+        """Whether input and output are of this case, in exact arithmetic.
+
+        Args:
+            x: a point of the box, as it is stated.
+            y: the output.
+            executed: the floats that ``y`` is the output at, where they are not ``x`` itself. Conditions have to hold
+                for them as well: how a number rounds must not make them true.
+        """
         inside = all(low <= v <= high for low, v, high in zip(self.lower, x, self.upper, strict=True))
-        return inside and all(condition.holds(x, y) for condition in self.conditions)
+        points = (x,) if executed is None else (x, executed)
+        return inside and all(condition.holds(point, y) for point in points for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True)

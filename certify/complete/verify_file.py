@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from certify.complete.problem import Problem, Witness
 from certify.complete.reading.declared import Property
 from certify.complete.reading.files import content_of, is_packed, read_property
 from certify.complete.reading.witness import witness_text
-from certify.complete.witnesses.execution import executed, stated
+from certify.complete.witnesses.execution import exactly, executed, stated
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of, whole
 from certify.errors import BadInput, ModelError, UnsupportedOperator
@@ -168,7 +167,7 @@ def _check_name(prop: Path | str, read: Property, name: str | None) -> None:
 
 def _text(witness: Witness, read: Property) -> str:
     """A witness as text. It is examined once more: nothing is said to be one before this."""
-    case, y = witness.case, [Fraction(v) for v in witness.y.reshape(-1).tolist()]
-    if case is None or not case.holds(stated(witness.x, case), y):
+    case = witness.case
+    if case is None or not case.holds(stated(witness.x, case), exactly(witness.y), exactly(witness.x)):
         raise AssertionError("a search returned an input that is no counterexample; report it")
     return witness_text(witness.x, witness.y, case, read.declared)

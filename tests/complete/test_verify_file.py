@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from certify.complete.proofs.file import check_proof, write_proof
-from certify.complete.verify_file import verify_file
+from certify.complete.proofs.file import check_proof, witness_fault, write_proof
+from certify.complete.verify_file import posed, verify_file
 from certify.errors import BadInput, ModelError
 
 DECLARED = "(declare-const X_0 Real)(declare-const Y_0 Real)"
@@ -119,3 +119,43 @@ def test_a_stated_input_that_rounds_out_of_its_box_is_not_confirmed(files, tmp_p
     forged = {**content, **digests, **{key: proof[key] for key in ("outcome", "claim", "witness")}}
     (tmp_path / "forged.json").write_text(json.dumps(forged))
     assert "outside of the box" in check_proof(tmp_path / "forged.json", network, prop).fault
+
+
+LARGER = "(assert (>= X_0 {})) (assert (<= X_0 {})) (assert (>= (- Y_0 X_0) {}))"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "x", "y"),
+    [
+        ("0", "20000000", "0.9", "16777219", "16777220"),  # the float is the next one, and so is the output
+        ("16777219", "16777219", "0.9", "16777219", "16777220"),
+        ("0.3", "0.3", "1e-9", "0.3", "0.30000001192092896"),
+    ],
+)
+def test_how_a_stated_input_rounds_makes_no_counterexample(files, low, high, margin, x, y):
+    network, prop = files(DECLARED + LARGER.format(low, high, margin), node("Identity", "x"))
+    assert verify_file(network, prop, timeout=20).answer.outcome == "unsat"
+    text = f"((X_0 {x}) (Y_0 {y}))"
+    assert witness_fault(posed(network, prop, "exact"), text) == "the stated input is no counterexample"
+    _, easier = files(DECLARED + LARGER.format(low, high, "-0.5"), node("Identity", "x"))
+    assert witness_fault(posed(network, easier, "exact"), text) == ""
+
+
+@pytest.mark.parametrize(
+    ("y", "fault"),
+    [
+        ("(Y_0 0.30000001192092896)", ""),
+        ("(Y_0 0.3)", ""),  # the shortest decimal that reads back to it
+        ("(Y_0 0.30000004)", ""),  # the next float, which another order of adding up may give
+        ("(Y_0 0.3001)", "the output Y_0 = 0.3001, and onnxruntime gives 0.3"),
+        ("(Y_0 123)", "the output Y_0 = 123"),
+        ("(Y_0 1e40)", "the output Y_0 = 1e+40"),
+        ("", "0 outputs, and the network has 1"),
+        ("(Y_0 0.3) (Y_1 0.3)", "2 outputs, and the network has 1"),
+    ],
+)
+def test_the_stated_output_is_what_executions_give(files, y, fault):
+    network, prop = files(UNIT + "(assert (>= Y_0 0.1))", node("MatMul", "x", "w"), w=[[1]])
+    found = witness_fault(posed(network, prop, "exact"), f"((X_0 0.3) {y})")
+    assert fault in found
+    assert bool(found) == bool(fault)

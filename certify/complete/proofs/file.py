@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -12,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from certify.bounds.ibp import propagate
+from certify.bounds.region import Region
+from certify.bounds.tensors import Interval
+from certify.complete.problem import Problem
 from certify.complete.proofs.replay import Progress, replayed
 from certify.complete.proofs.text import packed, unpacked
 from certify.complete.reading.files import content_of
 from certify.complete.reading.witness import read_witness
 from certify.complete.verify_file import Posed, Verification, posed
-from certify.complete.witnesses.execution import floats_of
+from certify.complete.witnesses.execution import exactly, floats_of
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.whole import write_whole
-from certify.errors import BadInput, one_line
+from certify.errors import BadInput, UnsupportedOperator, one_line
 
-__all__ = ["Checked", "check_proof", "write_proof"]
+__all__ = ["Checked", "check_proof", "witness_fault", "write_proof"]
 
 FORMAT = "certify proof 1"
 
@@ -93,7 +99,8 @@ def check_proof(
 
     ``"unsat"`` is confirmed if the proof refutes every clause over every region: all bounds are computed again in
     float64 with error terms. ``"sat"`` is confirmed if onnxruntime's output at the stated input makes it a
-    counterexample in exact arithmetic. The file itself is believed in nothing.
+    counterexample in exact arithmetic, and the stated output is that one, or one that another order of summation can
+    give. The file itself is believed in nothing.
 
     Args:
         path: what :func:`write_proof` wrote.
@@ -116,7 +123,7 @@ def check_proof(
             return Checked(str(outcome), claim, f"it is about another {kind} than {file}: the SHA-256 differs")
     asked = posed(network, prop, claim)
     try:
-        fault = _witness_fault(asked, evidence) if outcome == "sat" else _proof_fault(asked, evidence, progress)
+        fault = witness_fault(asked, evidence) if outcome == "sat" else _proof_fault(asked, evidence, progress)
     except BadInput as problem:
         fault = str(problem)
     return Checked(str(outcome), claim, fault)
@@ -128,25 +135,65 @@ def _proof_fault(asked: Posed, text: str, progress: Progress) -> str:
     return f"the proof leaves {missing:,} of {shown.numel():,} clauses open" if missing else ""
 
 
-def _witness_fault(asked: Posed, text: str) -> str:
-    x, _ = read_witness(text)
+def witness_fault(asked: Posed, text: str) -> str:
+    """Why a text states no counterexample to what is asked; empty if it does.
+
+    Raises:
+        BadInput: for a text that cannot be read.
+        ModelError: if the network cannot be run.
+    """
+    x, y = read_witness(text)
     query, file = asked.read.query, asked.file
-    if len(x) != query.inputs:
-        return f"the witness has {len(x)} inputs, and the network has {query.inputs}"
-    try:
-        numbers = torch.tensor([float(v) for v in x], dtype=torch.float64).to(file.dtype)
-    except OverflowError:
+    for numbers, count, kind in ((x, query.inputs, "inputs"), (y, query.outputs, "outputs")):
+        if len(numbers) != count:
+            return f"the witness has {len(numbers)} {kind}, and the network has {count}"
+    given, claimed = _floats(x, file.dtype), _floats(y, torch.float64)
+    if given is None or claimed is None:
         return "the witness states numbers that are no floats"
-    y = file.run(numbers.reshape(1, *file.shape)).flatten()
-    if not bool(y.isfinite().all()):
+    ran = file.run(given.reshape(1, *file.shape)).flatten()
+    if not bool(ran.isfinite().all()):
         return "the network's output at the witness is not finite"
-    exact = [Fraction(v) for v in y.tolist()]
-    for case in query.cases:
-        if case.holds(x, exact):
-            lower, upper = floats_of(case.lower, case.upper, file.dtype)
-            inside = bool(((lower <= numbers) & (numbers <= upper)).all())
-            return "" if inside else "the stated input cannot be executed: it rounds to one outside of the box"
+    other = (claimed.to(ran.dtype) != ran).nonzero().flatten().tolist()
+    if other and not _may_be_executed(asked.problem, given, claimed):
+        i = other[0]
+        return f"the witness states the output Y_{i} = {claimed[i]:.9g}, and onnxruntime gives {ran[i]:.9g}"
+    executed, outputs = exactly(given.numpy()), exactly(ran.numpy())
+    holding = [case for case in query.cases if case.holds(x, outputs, executed)]
+    for case in holding:
+        lower, upper = floats_of(case.lower, case.upper, file.dtype)
+        if bool(((lower <= given) & (given <= upper)).all()):
+            return ""
+    if holding:
+        return "the stated input cannot be executed: it rounds to one outside of the box"
     return "the stated input is no counterexample"
+
+
+def _floats(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor | None:
+    """What numbers round to, by way of float64 as whoever reads decimals gets them; None beyond the largest float."""
+    try:
+        found = torch.tensor([float(v) for v in numbers], dtype=torch.float64).to(dtype)
+    except OverflowError:
+        return None
+    return found if bool(found.isfinite().all()) else None
+
+
+@torch.no_grad()
+def _may_be_executed(problem: Problem, x: Tensor, y: Tensor) -> bool:
+    """Whether some float32 execution may answer with an output y: on another machine, sums round in another order.
+
+    Each output is held to what rounding can do to it, as the claim "float32" bounds it at the very point.
+    """
+    if problem.graph.dtype != torch.float32:
+        return False
+    point = x.double().reshape(1, *problem.graph.shape)
+    try:
+        layers = propagate(problem.exact, Region(Interval(point, point)), claim="float32")
+    except UnsupportedOperator:
+        return False
+    box = layers.boxes[problem.graph.output.name]
+    void = layers.void(slice(None))
+    inside = (box.lower.flatten() <= y) & (y <= box.upper.flatten())
+    return bool(inside.all()) and (void is None or not bool(void.any()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def number(text: str) -> Fraction:
     if match is None or not (match[2] or match[3]):
         raise BadInput("not a number")
     sign, whole, decimals, exponent = match.groups(default="")
-    power = (int(exponent) if exponent else 0) - len(decimals)
+    if len(exponent) > 10:  # as a number it could take forever, or be refused in other words
+        raise BadInput("beyond every floating-point format")
+    power = int(exponent or 0) - len(decimals)
     if abs(power) > _LARGEST_EXPONENT or len(whole) + len(decimals) > _LARGEST_EXPONENT // 2:
         raise BadInput("beyond every floating-point format")
     digits = int(sign + whole + decimals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -18,8 +19,8 @@ from certify.errors import BadInput
 
 __all__ = ["read_witness", "witness_text"]
 
-_NAME = re.compile(r"([XY])_(\d{1,18})", re.ASCII)
-_HEADER = re.compile(r"\w+ \w+ \[[\d,]*\]", re.ASCII)
+_NAME = re.compile(r"([XY])_(0|[1-9]\d{0,17})", re.ASCII)
+_HEADER = re.compile(r"\w+ \w+ \[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
 
 
 def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Case, declared: Declared | None = None) -> str:
@@ -67,7 +68,7 @@ def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
     """The exact input and output that a text states, in either form.
 
     Raises:
-        BadInput: if it is neither, or numbers are missing.
+        BadInput: if it is neither, or numbers are missing, stated twice, or more than a tensor's shape has room for.
 
     >>> read_witness("((X_0 0.5) (Y_0 -1))")
     ((Fraction(1, 2),), (Fraction(-1, 1),))
@@ -105,6 +106,8 @@ def _read_pairs(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
     def apply(elements: Sequence[Any]) -> None:
         match elements:
             case [str(name), str(value)] if parts := _NAME.fullmatch(name):
+                if int(parts[2]) in found[parts[1]]:
+                    raise BadInput(f"the witness states {name} twice")
                 found[parts[1]][int(parts[2])] = number(value)
             case _ if any(isinstance(element, str) for element in elements):
                 raise BadInput("a witness consists of (X_i value) and (Y_j value)")
@@ -122,13 +125,18 @@ def _in_order(letter: str, values: dict[int, Fraction]) -> tuple[Fraction, ...]:
 
 def _read_tensors(lines: Iterable[str]) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
     tensors: list[list[Fraction]] = []
+    sizes: list[int] = []
     for line in filter(None, map(str.strip, lines)):
-        if _HEADER.fullmatch(line):
+        if header := _HEADER.fullmatch(line):
             tensors.append([])
+            sizes.append(math.prod(int(size) for size in header[1].split(",") if size))
         elif tensors:
             tensors[-1].append(number(line))
         else:
             raise BadInput("a witness begins with (X_0 value) or with a tensor's name, type and shape")
     if len(tensors) != 2:
         raise BadInput(f"a witness states an input and an output, not {len(tensors)} tensors")
+    for numbers, size in zip(tensors, sizes, strict=True):
+        if len(numbers) != size:
+            raise BadInput(f"a tensor of the witness has {len(numbers)} numbers, and its shape {size}")
     return tuple(tensors[0]), tuple(tensors[1])

@@ -23,7 +23,7 @@ from certify.complete.problem import Goals, Problem, Witness, of_query
 from certify.complete.query import Case, Query, decimal_text
 from certify.core.evidence import Claim
 
-__all__ = ["Execution", "executed", "floats_of", "stated"]
+__all__ = ["Execution", "exactly", "executed", "floats_of", "stated"]
 
 RUNS = 16
 """Executions for one call: a candidate that comes that late is one of very many, and there will be other calls."""
@@ -59,9 +59,9 @@ class Execution:
         only, into that, from wherever it is. Not all points need be executed: a graph in the file's dtype sorts out
         those that are far from a witness.
 
-        What is returned is in the file's dtype and states a point of a box (:func:`stated`). That point satisfies every
-        condition of a case together with the output that the runtime computed for this sample alone, all in exact
-        arithmetic. Outputs that are not finite are no witness.
+        What is returned is in the file's dtype and states a point of a box (:func:`stated`). That point, and the floats
+        that were executed for it, satisfy every condition of a case together with the output that the runtime computed
+        for this sample alone, all in exact arithmetic. Outputs that are not finite are no witness.
 
         Raises:
             ModelError: if the runtime fails.
@@ -73,7 +73,7 @@ class Execution:
     def over(self, problem: Problem) -> Problem:
         """A problem whose regions hold what is executed: where no float is in a box, what its ends round to.
 
-        The conditions go on being about the point of the box that such an input stands for.
+        The conditions are refuted both for what is executed and for the point of the box that it stands for.
         """
         box, goals = problem.region.box, problem.goals
         low, high = (end.double().reshape(box.shape) for end in self._boxes)
@@ -94,9 +94,9 @@ class Execution:
         cases = [case for case, maybe in zip(self._groups[group], near.tolist(), strict=False) if maybe]
         if not cases:
             return None
-        exact_x, exact_y = stated(x.numpy(), cases[0]), [Fraction(v) for v in y.flatten().tolist()]
-        holding = next((case for case in cases if case.holds(exact_x, exact_y)), None)
-        if holding is None or not all(map(decimal_text, exact_x)):  # a third, say, cannot be stated
+        point, ran, outputs = stated(x.numpy(), cases[0]), exactly(x.numpy()), exactly(y.numpy())
+        holding = next((case for case in cases if case.holds(point, outputs, ran)), None)
+        if holding is None or not all(map(decimal_text, point)):  # a third, say, cannot be stated
             return None
         return Witness(x.reshape(self.graph.shape).numpy(), y.numpy(), holding)
 
@@ -162,15 +162,19 @@ def stated(x: NDArray[np.floating[Any]], case: Case) -> list[Fraction]:
 
     That is the input itself wherever a float can be in the box. Many properties fix an input at a decimal like
     0.5137255191802979, which no float equals: the network can only be executed on what the decimal rounds to, and the
-    decimal is what a witness has to state.
+    decimal is what a witness has to state. Conditions on inputs have to hold for both numbers (:meth:`Case.holds`).
 
     >>> third = Fraction("0.3333")
     >>> [point] = stated(np.float32([0.3333]), Case((third,), (third,), ()))
     >>> point == third, Fraction(float(np.float32(0.3333))) == third
     (True, False)
     """
-    given = map(Fraction, x.ravel().tolist())
-    return [min(max(v, low), high) for v, low, high in zip(given, case.lower, case.upper, strict=True)]
+    return [min(max(v, low), high) for v, low, high in zip(exactly(x), case.lower, case.upper, strict=True)]
+
+
+def exactly(values: NDArray[Any]) -> list[Fraction]:
+    """What finite floats are, in order."""
+    return [Fraction(v) for v in values.ravel().tolist()]
 
 
 def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> Problem:

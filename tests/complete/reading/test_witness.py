@@ -78,6 +78,10 @@ def test_outputs_that_are_not_finite_are_refused():
         ("((Z_0 1))", r"\(X_i value\)"),
         ("0.5", "begins with"),
         ("X float32 [1]\n0.5", "not 1 tensors"),
+        ("X float32 [2]\n0.5\nY float32 [1]\n1", "has 1 numbers, and its shape 2"),
+        ("((X_0 1) (Y_0 1) (X_0 2))", "X_0 twice"),
+        ("((X_0 1) (X_00 2))", r"\(X_i value\)"),
+        (f"((X_0 1e{'9' * 5000}))", "beyond every floating-point format"),
     ],
 )
 def test_malformed_witnesses_are_refused(text, message):

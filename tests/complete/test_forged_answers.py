@@ -1,0 +1,25 @@
+"""False answers made up at random are never confirmed; the generators are shared with longer runs."""
+
+from __future__ import annotations
+
+import pytest
+from forged_answers import confirmed_proofs, confirmed_witnesses
+
+from certify.complete.query import Case
+
+
+@pytest.mark.parametrize("method", ["inputs", "neurons"])
+def test_changed_proofs_show_nothing_false(method):
+    made = list(confirmed_proofs(0, 60, method))
+    assert len({what for what, _ in made}) > 40
+    assert [what for what, shown in made if shown] == []
+
+
+def test_made_up_witnesses_are_not_confirmed():
+    assert [text for text, confirmed in confirmed_witnesses(0, 250) if confirmed] == []
+
+
+def test_the_generator_would_see_conditions_that_only_the_stated_number_satisfies(monkeypatch):
+    holds = Case.holds
+    monkeypatch.setattr(Case, "holds", lambda case, x, y, executed=None: holds(case, x, y))
+    assert any(confirmed for _, confirmed in confirmed_witnesses(0, 100))
