@@ -10,9 +10,9 @@ import typer
 from certify.cli.app import app, exit_code
 from certify.cli.files import evidence, replacing, writable
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
+from certify.core.written import radii_of
 from certify.errors import BadInput, MissingExtra
 from certify.study.read import read_runs
-from certify.study.settings import numbers
 from certify.summary.comparison import compare as compare_runs
 
 __all__ = ["compare"]
@@ -37,7 +37,7 @@ def compare(
     if plot is None and radius is not None:
         raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
     writable({} if plot is None else {"--plot": plot}, evidence(*runs))
-    found = compare_runs(read_runs(runs, None if radii is None else numbers("radii", radii)), test=test)
+    found = compare_runs(read_runs(runs, None if radii is None else radii_of("radii", radii)), test=test)
     if plot is not None:
         _draw(found, plot, radius)
     typer.echo(render(found))

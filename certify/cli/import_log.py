@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import app, exit_code
+from certify.core.written import radius_of
 from certify.errors import BadInput
 from certify.study.published import import_logs
 from certify.study.read import summarize_run
-from certify.study.settings import decimal
 
 __all__ = ["attack_sizes", "import_log"]
 
@@ -57,7 +57,7 @@ def attack_sizes(texts: Sequence[str]) -> dict[Path | str, float]:
     for text in texts:
         name, _, size = text.rpartition("=")
         try:
-            radius = decimal(size)
+            radius = radius_of(size)
         except ValueError:
             radius = -1.0
         if not name or radius < 0:

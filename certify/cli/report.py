@@ -12,9 +12,9 @@ import typer
 from certify.cli.app import app, exit_code
 from certify.cli.files import evidence, replacing, writable
 from certify.core.run import Run
+from certify.core.written import radii_of
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
-from certify.study.settings import numbers
 
 __all__ = ["report"]
 
@@ -41,7 +41,7 @@ def report(
     writable(targets, evidence(*runs))
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
-    chosen = None if radii is None else numbers("radii", radii)
+    chosen = None if radii is None else radii_of("radii", radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     options = [("--data", data), ("--radii", radii), *(("--group", column) for column in group or [])]
     asked = [word for option, value in options if value is not None for word in (option, value)]

@@ -27,15 +27,25 @@ def run(
     data: Annotated[
         str | None, typer.Option(help="digits, mnist5k, idx:FOLDER, npz:FILE, images:FOLDER, package.module:function")
     ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="of a model that expects normalized inputs: one number, or one a channel: 0.49,0.48,0.45; or "
+            "imagenet, cifar10 or mnist for both. Inputs and radii stay in raw units"
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="its standard deviation, in the same form")] = None,
     certifier: Annotated[
         str | None,
         typer.Option(
-            help="smoothing; or a proof, cheap to tight: ibp, crown-ibp, crown, alpha-crown-last, alpha-crown; auto: "
-            "each where needed; lipschitz (l2); complete: branch and bound; or several proofs: ibp,crown"
+            help="smoothing (default); or a proof, cheap to tight: ibp, crown-ibp, crown, alpha-crown-last, "
+            "alpha-crown; auto: each where needed; lipschitz (l2); complete: branch and bound; several: ibp,crown"
         ),
     ] = None,
     norm: Annotated[str | None, typer.Option(help="l2, linf or l1; default: l2 for smoothing, linf for bounds")] = None,
-    radii: Annotated[str | None, typer.Option(help="declared radii in input units, ascending: 0,0.25,0.5")] = None,
+    radii: Annotated[
+        str | None, typer.Option(help="declared radii in input units, ascending: 0,0.25,0.5 or 2/255,8/255")
+    ] = None,
     scale: Annotated[
         str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
     ] = None,
@@ -81,7 +91,7 @@ def run(
     max_memory: Annotated[
         str | None, typer.Option(help="bytes to stay within, about: 4G; half of what is free if not given (bounds)")
     ] = None,
-    attack: Annotated[str | None, typer.Option(help="none, fgsm, pgd or autoattack")] = None,
+    attack: Annotated[str | None, typer.Option(help="none (default), fgsm, pgd or autoattack")] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")
     ] = None,
@@ -90,13 +100,15 @@ def run(
         int | None, typer.Option(help="master seed; derived from model, data and settings if not given")
     ] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: work on the i-th of n parts, counted from 0")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu (default) or cuda")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder")] = None,
 ) -> int:
     """Certify every input, attack it, and keep each record at once. The same command again resumes."""
     flags: dict[str, Any] = {
         "model": model,
         "data": data,
+        "mean": mean,
+        "std": std,
         "certifier": certifier,
         "norm": norm,
         "radii": radii,

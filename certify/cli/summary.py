@@ -17,10 +17,10 @@ from certify.cli.app import app, exit_code
 from certify.core.legible import legible
 from certify.core.run import Run
 from certify.core.summary import FORMATS
+from certify.core.written import radii_of
 from certify.errors import BadInput
 from certify.report.envelope import envelope_text
 from certify.study.read import envelope_of_runs, read_runs, with_groups
-from certify.study.settings import numbers
 from certify.summary.convert import converted
 
 __all__ = ["summary"]
@@ -41,7 +41,7 @@ def summary(
     render = FORMATS[format]
     if envelope and format not in ("table", "json"):
         raise BadInput(f"an envelope has no format {format!r}; use table or json")
-    chosen = None if radii is None else numbers("radii", radii)
+    chosen = None if radii is None else radii_of("radii", radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     if convert is not None:
         found = [replace(run, summary=converted(run.summary, convert)) for run in found]

@@ -9,9 +9,12 @@ computed stands for its exact value, and nothing above that is printed.
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
 
 __all__ = [
+    "above",
     "brief",
     "brief_up",
     "from_hex",
@@ -25,6 +28,16 @@ __all__ = [
 
 _WIDE = Context(prec=400)
 """Digits enough for any float."""
+
+
+def above(value: Fraction) -> float:
+    """The least float that is not below a fraction.
+
+    >>> above(Fraction(1, 4)), above(Fraction(8, 255)) - 8 / 255 > 0
+    (0.25, True)
+    """
+    near = float(value)
+    return near if near >= value else math.nextafter(near, math.inf)
 
 
 def round_down(value: float, digits: int = 4) -> str:
@@ -48,10 +61,15 @@ def round_up(value: float, digits: int = 4) -> str:
 def brief(value: float) -> str:
     """The shortest decimal text of a number somebody wrote, at most six digits of it, and never rounded up.
 
+    The float just above a fraction is what somebody who declared that fraction gets, so it is shown as the fraction.
+
     >>> brief(0.3), brief(2 / 255), brief(0.0)
     ('0.3', '0.00784313', '0')
+    >>> brief(above(Fraction(8, 255))), brief(above(Fraction(51, 255))), brief(above(Fraction(1, 3)))
+    ('8/255', '0.2', '1/3')
     """
-    return _six_digits(value, ROUND_FLOOR)
+    text = _six_digits(value, ROUND_FLOOR)
+    return text if float(text) == value else _fraction(value) or text
 
 
 def brief_up(value: float) -> str:
@@ -113,6 +131,17 @@ def percent_below(bound: float) -> str:
 
 def _tenths(fraction: Decimal, rounding: str) -> str:
     return str(fraction.scaleb(2, _WIDE).quantize(Decimal("0.1"), rounding=rounding, context=_WIDE))
+
+
+def _fraction(value: float) -> str | None:
+    """n/d with a small d, or n/255, the steps of pixels, where the float is the one just above it."""
+    if not 0 < value < 1000:
+        return None
+    near = [Fraction(value).limit_denominator(most).as_integer_ratio() for most in (10, 1000)]
+    for top, bottom in (near[0], (round(value * 255), 255), near[1]):
+        if top and above(Fraction(top, bottom)) == value:
+            return f"{top}/{bottom}"
+    return None
 
 
 def _six_digits(value: float, rounding: str) -> str:

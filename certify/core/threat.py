@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from certify.core.norms import Norm, check_norm, distance_up
 from certify.core.rounding import brief
 from certify.core.scale import Scale, check_scale, scale_digest, scale_from_json, scale_in_words, scale_to_json
+from certify.core.written import radii_of
 from certify.errors import BadInput
 
 __all__ = ["UNITS", "ThreatModel", "check_box", "need_threat"]
@@ -45,6 +46,8 @@ class ThreatModel:
     Args:
         norm: ``"l1"``, ``"l2"`` or ``"linf"``, over all features of one input.
         radii: the declared radii, ascending and not negative, in the units of the inputs: the ones the summary reports.
+            Each is a number, or text: ``"8/255"`` declares the float just above that fraction, see
+            :func:`~certify.core.written.radius_of`.
         input_box: (lower, upper) bound of every feature, or None for all real inputs.
         units: the inputs' units in words, for the head of every table.
         scale: one number >= 0 a feature, any array of the input's size; kept flat. None for 1 everywhere.
@@ -73,12 +76,7 @@ class ThreatModel:
         object.__setattr__(self, "input_box", check_box(self.input_box))
         if self.scale is not None:
             object.__setattr__(self, "scale", check_scale(self.scale))
-        try:
-            radii = tuple(float(radius) for radius in self.radii)
-        except (TypeError, ValueError) as problem:
-            raise BadInput(
-                f"radii must be a sequence of numbers, for example (0, 0.25), got {self.radii!r}"
-            ) from problem
+        radii = radii_of("radii", self.radii)
         if not radii:
             raise BadInput("no radii declared; give at least one, for example 0,0.25,0.5")
         for radius in radii:

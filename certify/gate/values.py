@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 from certify.core.values import number, one_of
+from certify.core.written import radii_of
 from certify.errors import BadInput
 
 __all__ = ["OF", "POPULATION", "THESE", "fraction", "of_whom", "radius_of", "whose"]
@@ -31,12 +32,12 @@ def whose(of: str) -> str:
 
 
 def radius_of(value: Any) -> float:
-    """A radius of the policy.
+    """A radius of the policy, as a run declares one: a number, or text such as ``"8/255"``.
 
     Raises:
         BadInput: for anything but a finite number >= 0.
     """
-    radius = number("radius", value)
+    radius = radii_of("radius", [value])[0]
     if not 0 <= radius < math.inf:
         raise BadInput(f"radius must be a finite number >= 0, got {radius:g}")
     return radius

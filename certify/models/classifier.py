@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from certify.core.threat import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
+from certify.models.normalization import Statistic, normalization
 
 __all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
 
@@ -53,7 +55,8 @@ class Classifier:
             A module is copied, so that later training cannot change what was certified; it must be in eval mode.
         num_classes: K.
         input_box: (lower, upper) bound of every feature in raw input units, or None for no bound.
-        mean, std: per-channel normalization to apply inside, so that inputs and radii stay in raw units.
+        mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one a channel,
+            or a name for both, ``mean="imagenet"``; see :func:`~certify.models.normalization.normalization`.
         device: where the model runs.
         name: what reports call it.
         digest: pins the model in records; computed from a module's structure and weights, or a function's source.
@@ -72,8 +75,8 @@ class Classifier:
         num_classes: int,
         input_box: tuple[float, float] | None = (0.0, 1.0),
         *,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Statistic | None = None,
+        std: Statistic | None = None,
         device: str | torch.device = "cpu",
         name: str | None = None,
         digest: str | None = None,
@@ -82,8 +85,7 @@ class Classifier:
             raise ModelError(f"a model is an nn.Module or a function of a batch, not {type(model).__name__}")
         if not isinstance(num_classes, int) or num_classes < 2:
             raise BadInput(f"num_classes must be at least 2, got {num_classes}")
-        if (mean is None) != (std is None):
-            raise BadInput("normalization needs both mean and std")
+        self.normalization = normalization(mean, std)
         self.num_classes = num_classes
         self.input_box = check_box(input_box)
         self.device = _available(device)
@@ -92,13 +94,15 @@ class Classifier:
         self._function: Callable[[Tensor], Any] = model
         self._layout = torch.contiguous_format
         if isinstance(model, nn.Module):
-            self._function = self.module = self._adopt(model, mean, std)
-        elif mean is not None:
-            raise BadInput("normalization is for modules; normalize inside the function instead")
+            self._function = self.module = self._adopt(model)
+        elif self.normalization is not None:
+            normalize = Normalize(*self.normalization).to(self.device)
+            self._function = lambda x: model(normalize(x))
+            digest = hashlib.sha256(f"{digest or function_digest(model)} {self.normalization}".encode()).hexdigest()
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
-    def _adopt(self, model: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> nn.Module:
+    def _adopt(self, model: nn.Module) -> nn.Module:
         for name, child in model.named_modules():
             if child.training:
                 where = f"its part {name!r}" if name else "it"
@@ -109,8 +113,8 @@ class Classifier:
             if not torch.isfinite(tensor).all():
                 raise ModelError(f"{name} contains NaN or infinity; load weights that are finite")
         module = copy.deepcopy(model).requires_grad_(False)
-        if mean is not None and std is not None:
-            module = nn.Sequential(Normalize(mean, std), module).eval()
+        if self.normalization is not None:
+            module = nn.Sequential(Normalize(*self.normalization), module).eval()
         # A fixed rule, not a timing: the layout changes the order of float sums, and answers must not depend on that.
         if any(isinstance(child, nn.Conv2d) for child in module.modules()):
             self._layout = torch.channels_last

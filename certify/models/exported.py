@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
+from certify.models.normalization import Statistic
 
 __all__ = ["OPERATORS", "ExportedNetwork", "load_exported"]
 
@@ -94,13 +95,16 @@ def load_exported(
     path: Path,
     input_box: tuple[float, float] | None = (0.0, 1.0),
     device: str = "cpu",
+    *,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
 ) -> Classifier:
     """Read an exported program with one input and one output as a classifier.
 
     Args:
         path: what ``torch.export.save`` wrote; export with a dynamic batch dimension. The last size of the program's
             output is the number of classes.
-        input_box, device: as in :class:`Classifier`.
+        input_box, device, mean, std: as in :class:`Classifier`.
 
     Raises:
         ModelError: if the file is corrupt, holds pickled parts, or uses an operator that is not in ``OPERATORS``.
@@ -112,7 +116,7 @@ def load_exported(
         raise ModelError(f"{path} {problem}; name a Python function that builds the module instead") from problem
     except _CORRUPT as problem:
         raise ModelError(f"{path} is no exported program, or a corrupt one: {one_line(problem)}") from problem
-    return Classifier(module.eval(), classes, input_box, device=device, name=path.name)
+    return Classifier(module.eval(), classes, input_box, mean=mean, std=std, device=device, name=path.name)
 
 
 def _network(archive: zipfile.ZipFile) -> tuple[ExportedNetwork, int]:

@@ -12,7 +12,7 @@ __all__ = ["MODEL_FILES"]
 MODEL_FILES: Registry[Callable[..., Classifier]] = Registry(
     "model file", package=("certify.models", "certify.bounds.importers")
 )
-"""``read(path, input_box, device)`` by suffix, ``".pt2"``.
+"""``read(path, input_box, device, mean=..., std=...)`` by suffix, ``".pt2"``.
 
 A reader returns a :class:`Classifier` in eval mode with as many classes as the file has outputs, and never runs code
 from the file. Formats whose reading needs a graph of operators register from the package of bounds.

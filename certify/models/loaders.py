@@ -9,6 +9,7 @@ from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
 from certify.models.folder import load_folder
 from certify.models.named import load_named
+from certify.models.normalization import Statistic, normalization
 from certify.named import is_named
 
 __all__ = ["FORMS", "load_model"]
@@ -28,6 +29,8 @@ def load_model(
     *,
     num_classes: int | None = None,
     input_box: tuple[float, float] | None = (0.0, 1.0),
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
     device: str = "cpu",
 ) -> Classifier:
     """Load the model that ``spec`` names, in eval mode. Reading a file never runs code; naming a function does.
@@ -38,6 +41,8 @@ def load_model(
             :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file.
         num_classes: for a function that returns a bare module. Anything else states its own.
         input_box: for a bare module or a file. A folder and a Classifier state their own.
+        mean, std: for a bare module or a file that expects normalized inputs: the normalization is put inside, so that
+            inputs and radii stay in raw units; see :class:`Classifier`.
         device: where the model runs.
 
     Raises:
@@ -54,14 +59,16 @@ def load_model(
     """
     path = Path(spec)
     if spec and path.is_dir():
+        if normalization(mean, std) is not None:
+            raise BadInput(f"{spec} holds a model that takes raw inputs, as it was trained: leave mean and std out")
         return load_folder(path, device)
     if is_named(spec.partition("@")[0]):
-        return load_named(spec, num_classes, input_box, device)
+        return load_named(spec, num_classes, input_box, device, mean=mean, std=std)
     known = path.suffix in _REFUSED or path.suffix in MODEL_FILES
     if known and not path.is_file():
         raise BadInput(f"no file {spec!r}")
     if path.suffix in MODEL_FILES:
-        return MODEL_FILES[path.suffix](path, input_box, device)
+        return MODEL_FILES[path.suffix](path, input_box, device, mean=mean, std=std)
     if path.suffix in _REFUSED:
         raise ModelError(f"{spec} {_REFUSED[path.suffix]}")
     raise BadInput(f"unknown model {spec!r}; a model is {FORMS}")

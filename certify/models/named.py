@@ -8,6 +8,7 @@ from torch import nn
 
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.models.normalization import Statistic, normalization
 from certify.models.weights import load_weights
 from certify.named import call_named
 
@@ -19,11 +20,14 @@ def load_named(
     num_classes: int | None = None,
     input_box: tuple[float, float] | None = (0.0, 1.0),
     device: str = "cpu",
+    *,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
 ) -> Classifier:
     """Call the function that ``spec`` names; it returns an ``nn.Module``, or a finished :class:`Classifier`.
 
-    A module is put in eval mode, after the weights behind the ``@`` were loaded into it; ``num_classes`` and
-    ``input_box`` are for it alone, because a Classifier states its own.
+    A module is put in eval mode, after the weights behind the ``@`` were loaded into it; the arguments are for it
+    alone, because a Classifier states its own.
 
     Raises:
         BadInput: if there is no such function or weights file, or the number of classes is not known.
@@ -34,6 +38,8 @@ def load_named(
     if isinstance(model, Classifier):
         if weights:
             raise ModelError(f"{function} returned a finished Classifier; leave out @{weights}")
+        if normalization(mean, std) is not None:
+            raise ModelError(f"{function} returned a finished Classifier: give mean and std to it, not beside it")
         return model
     if not isinstance(model, nn.Module):
         raise ModelError(f"{function} returned {type(model).__name__}; it must return an nn.Module or a Classifier")
@@ -41,4 +47,4 @@ def load_named(
         raise BadInput(f"how many classes does {function} have? give num_classes, or return a certify.Classifier")
     if weights:
         load_weights(model, Path(weights))
-    return Classifier(model.eval(), num_classes, input_box, device=device, name=function)
+    return Classifier(model.eval(), num_classes, input_box, mean=mean, std=std, device=device, name=function)

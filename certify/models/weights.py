@@ -14,11 +14,14 @@ from certify.errors import BadInput, ModelError, one_line
 
 __all__ = ["load_weights", "read_weights"]
 
+CHECKPOINT = ("state_dict", "model_state_dict", "model", "net", "network")
+"""Where checkpoints keep the weights."""
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file, or of a ``.pt`` or ``.pth`` file that holds a state_dict.
 
-    A checkpoint that keeps the state_dict under ``"state_dict"`` is accepted.
+    A checkpoint that keeps the state_dict beside other things, under one of ``CHECKPOINT``, is accepted.
 
     Raises:
         BadInput: if there is no such file, or its suffix is another one.
@@ -31,8 +34,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix not in (".pt", ".pth"):
         raise BadInput(f"{path} is not a kind of weights that is read; use .safetensors, .pt or .pth")
     found = _read_pickle(path)
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
+    if isinstance(found, dict) and (inner := [found[key] for key in CHECKPOINT if isinstance(found.get(key), dict)]):
+        found = inner[0]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ModelError(f"{path} holds no state_dict of tensors; save one with torch.save(model.state_dict(), FILE)")
     return {str(name): value for name, value in found.items()}
@@ -41,10 +44,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Copy the weights in ``path`` into ``module``, every one of them.
 
+    Weights that were saved from the network inside a wrapper (a normalization in front of it, say) go to that part of
+    ``module``, if nothing outside of it waits for weights; and a prefix that ``torch.compile``, ``DataParallel`` or a
+    training framework puts before every name is taken off, if what is left fits.
+
     Raises:
         ModelError: naming the first weight that is missing, unexpected or of another shape.
     """
-    given, wanted = read_weights(path), module.state_dict()
+    given, part = _placed(read_weights(path), module)
+    wanted = part.state_dict()
     for name, tensor in wanted.items():
         if name not in given:
             raise ModelError(f"{path} has no weight {name!r}; these weights belong to another model")
@@ -55,7 +63,27 @@ def load_weights(module: nn.Module, path: Path) -> None:
     for name in given:
         if name not in wanted:
             raise ModelError(f"{path} has a weight {name!r} that the model does not; it belongs to another model")
-    module.load_state_dict(given)
+    part.load_state_dict(given)
+
+
+def _placed(given: dict[str, Tensor], module: nn.Module) -> tuple[dict[str, Tensor], nn.Module]:
+    """The weights under the names of the part of ``module`` that they fit; as they are, and all of it, if none fits."""
+    name, dot, _ = next(iter(given), "").partition(".")
+    bare = {full.removeprefix(name + dot): tensor for full, tensor in given.items()}
+    spelled = [given, bare] if dot and all(full.startswith(name + dot) for full in given) else [given]
+    for weights in spelled:
+        shapes = {full: tensor.shape for full, tensor in weights.items()}
+        for part in module.modules():  # the outermost first
+            fits = shapes == {full: tensor.shape for full, tensor in part.state_dict().items()}
+            if fits and _learned(module) == _learned(part):
+                return weights, part
+    return given, module
+
+
+def _learned(module: nn.Module) -> set[int]:
+    """What training sets: parameters, and the statistics of normalization layers."""
+    layers = (layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._NormBase))
+    return {id(tensor) for tensor in (*module.parameters(), *(one for layer in layers for one in layer.buffers()))}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -65,7 +65,8 @@ def at_hand(
     threat = ThreatModel.from_dict(settings["threat"])
 
     def load(spec: str) -> Classifier:
-        return _load_model(spec, dataset, threat, settings.get("device", "cpu"))
+        inside = {name: specs[name] for name in ("mean", "std") if name in specs}
+        return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
 
     classifier, no_model = _loaded("model", model, specs.get("model", settings["model"]["name"]), load)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
@@ -91,11 +92,13 @@ def _load_data(spec: str) -> Dataset:
     return load_data(spec)
 
 
-def _load_model(spec: str, dataset: Dataset | None, threat: ThreatModel, device: str) -> Classifier:
+def _load_model(
+    spec: str, dataset: Dataset | None, threat: ThreatModel, device: str, inside: Mapping[str, Any]
+) -> Classifier:
     import torch
 
     from certify.models.loaders import load_model
 
     where = device if device == "cpu" or torch.cuda.is_available() else "cpu"
     classes = None if dataset is None else dataset.num_classes
-    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=where)
+    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=where, **inside)

@@ -166,7 +166,12 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
     dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)
     classifier = load_model(
-        settings.model, num_classes=dataset.num_classes, input_box=dataset.input_box, device=settings.device
+        settings.model,
+        num_classes=dataset.num_classes,
+        input_box=dataset.input_box,
+        mean=settings.mean,
+        std=settings.std,
+        device=settings.device,
     )
     return build(
         classifier,
@@ -181,6 +186,6 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         context={
             "command": list(command),
             "device": settings.device,
-            "specs": {"model": settings.model, "data": settings.data},
+            "specs": settings.specs,
         },
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,17 +11,23 @@ from typing import Any, Final
 
 from certify.core.threat import UNITS
 from certify.core.values import number, whole
+from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["Settings", "amount", "decimal", "numbers", "read_toml"]
+__all__ = ["Settings", "amount", "read_toml"]
 
 Bytes = int
 """A number of bytes, as :func:`amount` reads it."""
 
+Radii = tuple[float, ...]
+"""Declared radii, as :func:`~certify.core.written.radii_of` reads them."""
+
+Statistic = str | tuple[float, ...]
+"""Means or standard deviations: the name of a set, or numbers."""
+
 _UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
-_DECIMAL: Final = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,11 @@ class Settings:
 
     model: str
     data: str
+    mean: Statistic | None = None
+    std: Statistic | None = None
     certifier: tuple[str, ...] = ("smoothing",)
     norm: str | None = None
-    radii: tuple[float, ...] = ()
+    radii: Radii = ()
     scale: str | None = None
     units: str = UNITS
     sigma: float | None = None
@@ -95,6 +102,13 @@ class Settings:
         return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
 
     @property
+    def specs(self) -> dict[str, Any]:
+        """From what a check loads model and data again."""
+        inside = {"mean": self.mean, "std": self.std}
+        given = {name: value for name, value in inside.items() if value is not None}
+        return {"model": self.model, "data": self.data, **given}
+
+    @property
     def shard_of(self) -> tuple[int, int]:
         """Shard number, from 0, and how many there are."""
         if self.shard is None:
@@ -148,32 +162,10 @@ def _check_spelling(given: Mapping[str, Any]) -> None:
             raise BadInput(f"{key} and {other} are one setting; give it once")
 
 
-def decimal(text: str) -> float:
-    """The number in plain decimal text; ValueError for other text, and for what no float is near enough to.
-
-    >>> decimal("0.25"), decimal(" 1e-3")
-    (0.25, 0.001)
-    """
-    plain = _DECIMAL.fullmatch(text.strip())
-    value = float(text) if plain else math.nan
-    vanished = plain is not None and value == 0 and plain[1].strip("+-0.")
-    if not math.isfinite(value) or vanished:
-        raise ValueError(text)
-    return value
-
-
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise BadInput(f"{key} must be text, got {value!r}")
     return value
-
-
-def numbers(key: str, value: Any) -> tuple[float, ...]:
-    """Numbers from a list or from text with commas; ``key`` is what a message calls them."""
-    try:
-        return tuple(_real(part) for part in (value.split(",") if isinstance(value, str) else value))
-    except (OverflowError, TypeError, ValueError) as problem:
-        raise BadInput(f"{key} must be numbers separated by commas, for example 0,0.25,0.5, got {value!r}") from problem
 
 
 def amount(key: str, value: Any) -> Bytes:
@@ -193,10 +185,10 @@ def amount(key: str, value: Any) -> Bytes:
     return int(plain[1]) * _UNITS[plain[2]]
 
 
-def _real(part: Any) -> float:
-    if isinstance(part, bool):
-        raise TypeError(part)
-    return decimal(part) if isinstance(part, str) else float(part)
+def _statistic(key: str, value: Any) -> Statistic:
+    if isinstance(value, str) and value.strip()[:1].isalpha():
+        return value.strip()
+    return numbers(key, [value] if isinstance(value, int | float) else value)
 
 
 def _wholes(key: str, value: Any) -> tuple[int, ...]:
@@ -230,7 +222,8 @@ _KINDS = {
     "int | None": whole,
     "Bytes | None": amount,
     "float | None": number,
-    "tuple[float, ...]": numbers,
+    "Radii": radii_of,
+    "Statistic | None": _statistic,
     "tuple[float, ...] | None": numbers,
     "tuple[int, ...] | None": _wholes,
     "tuple[str, ...]": _texts,

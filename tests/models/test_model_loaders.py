@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from certify.errors import BadInput, CertifyError, ModelError
 from certify.models.architecture import LAYERS, build, describe
+from certify.models.classifier import Classifier
 from certify.models.folder import save_folder
 from certify.models.loaders import load_model
 
@@ -154,6 +156,7 @@ FUNCTIONS = """
 from torch import nn
 from certify.models.classifier import Classifier
 def net(): return nn.Sequential(nn.Linear(4, 3), nn.Dropout())
+def flat(): return nn.Sequential(nn.Linear(4, 3), nn.Flatten())
 def finished(): return Classifier(net().eval(), 3, (-1.0, 1.0), name="mine")
 def number(): return 3
 def broken(): raise RuntimeError("no such layer")
@@ -281,3 +284,113 @@ def test_a_path_or_a_bare_name_never_runs_code(spec: str) -> None:
     with pytest.raises(CertifyError, match=r"a model is a folder .* or package\.module:function"):
         load_model(spec)
     assert "planted_models" not in sys.modules
+
+
+WRAPPED = """
+from torch import nn
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        import torch
+        self.register_buffer("mean", torch.tensor(0.5))
+    def forward(self, x): return x - self.mean
+def inner(): return nn.Sequential(nn.Linear(4, 3), nn.Dropout())
+def wrapped(): return nn.Sequential(Scale(), inner())
+def deeper(): return nn.Sequential(nn.Sequential(Scale(), nn.Sequential(inner())))
+def head(): return nn.Sequential(inner(), nn.Linear(3, 3))
+def statistics(): return nn.Sequential(nn.BatchNorm1d(4, affine=False), inner())
+def twins(): return nn.ModuleList([inner(), inner()])
+"""
+
+
+@pytest.fixture
+def wrappers(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (here / "planted_wrappers.py").write_text(WRAPPED)
+    monkeypatch.delitem(sys.modules, "planted_wrappers", raising=False)
+    return here
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "net."])
+@pytest.mark.parametrize(("function", "expected"), [("inner", 2.0), ("wrapped", 1.0), ("deeper", 1.0)])
+def test_weights_of_the_network_inside_a_wrapper_are_accepted(
+    function: str, expected: float, prefix: str, wrappers: Path
+) -> None:
+    save_file({prefix + name: tensor for name, tensor in weights().items()}, wrappers / "w.safetensors")
+    classifier = load_model(f"planted_wrappers:{function}@w.safetensors", num_classes=3)
+    assert classifier.scores(torch.ones(1, 4)).tolist() == [[expected] * 3]
+
+
+@pytest.mark.parametrize("function", ["head", "statistics", "twins"])
+def test_no_part_is_left_without_its_weights(function: str, wrappers: Path) -> None:
+    save_file(weights(), wrappers / "w.safetensors")
+    with pytest.raises(ModelError, match="belong to another model"):
+        load_model(f"planted_wrappers:{function}@w.safetensors", num_classes=3)
+
+
+def test_weights_of_a_wrapper_do_not_lose_its_normalization(wrappers: Path) -> None:
+    outer = {f"1.{name}": tensor for name, tensor in weights().items()} | {"0.mean": torch.tensor(0.25)}
+    save_file(outer, wrappers / "w.safetensors")
+    with pytest.raises(ModelError, match="belong to another model"):
+        load_model("planted_wrappers:inner@w.safetensors", num_classes=3)
+    assert load_model("planted_wrappers:wrapped@w.safetensors", num_classes=3).scores(torch.ones(1, 4))[0, 0] == 1.5
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_checkpoint_keeps_weights_beside_other_things(key: str, here: Path) -> None:
+    torch.save({key: weights(), "optimizer": {"lr": 0.1}, "epoch": 3}, here / "w.pt")
+    assert load_model("planted_models:net@w.pt", num_classes=3).scores(torch.ones(1, 4))[0, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [(0.5, 0.25), ("0.5", "0.25"), ([0.5], [0.25]), ((0.5,), 0.25), (torch.tensor(0.5), 0.25)]
+)
+def test_a_named_module_may_expect_normalized_inputs(mean: Any, std: Any, here: Path) -> None:
+    save_file(weights(), here / "w.safetensors")
+    classifier = load_model("planted_models:flat@w.safetensors", num_classes=3, mean=mean, std=std)
+    assert classifier.normalization == ((0.5,), (0.25,))
+    assert classifier.scores(torch.ones(1, 1, 1, 4)).tolist() == [[4.0, 4.0, 4.0]]
+    assert classifier.digest != load_model("planted_models:flat@w.safetensors", num_classes=3).digest
+
+
+def test_named_normalizations() -> None:
+    for name, channels in (("imagenet", 3), ("cifar10", 3), ("mnist", 1)):
+        one, both = Classifier(nn.Identity().eval(), 2, mean=name), Classifier(nn.Identity().eval(), 2, std=name)
+        x = torch.rand(2, channels, 2, 2)
+        assert torch.equal(one.module(x), both.module(x))  # type: ignore[misc]
+        assert one.normalization is not None
+        assert [len(values) for values in one.normalization] == [channels] * 2
+
+
+def test_a_function_may_expect_normalized_inputs() -> None:
+    def total(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x.sum((1, 2, 3)), torch.zeros(len(x))], dim=1)
+
+    plain, inside = Classifier(total, 2), Classifier(total, 2, mean=0.5, std=0.5)
+    assert inside.scores(torch.ones(1, 1, 2, 2)).tolist() == [[4.0, 0.0]]
+    assert len({plain.digest, inside.digest, Classifier(total, 2, mean=0.5, std=0.25).digest}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mean": 0.5}, "needs both mean and std"),
+        ({"mean": "0.5"}, "needs both mean and std"),
+        ({"mean": "imagenett"}, "did you mean 'imagenet'"),
+        ({"mean": "imagenet", "std": "mnist"}, "name two data sets"),
+        ({"mean": "imagenet", "std": [0.5]}, "one name such as imagenet for both"),
+        ({"mean": "0.5,x", "std": 1}, "mean must be numbers"),
+        ({"mean": [0.5, 0.5], "std": [1.0] * 3}, "got 2 and 3"),
+        ({"mean": 0.5, "std": 0.0}, "positive standard deviations"),
+        ({"mean": float("nan"), "std": 1.0}, "finite means"),
+    ],
+)
+def test_normalizations_that_cannot_be_meant_are_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=rf"^[^\n]*{message}[^\n]*$"):
+        Classifier(nn.Linear(4, 3).eval(), 3, **given)
+
+
+def test_whoever_states_a_normalization_already_gets_no_second_one(here: Path) -> None:
+    with pytest.raises(ModelError, match="give mean and std to it"):
+        load_model("planted_models:finished", mean="mnist")
+    with pytest.raises(BadInput, match="leave mean and std out"):
+        load_model(str(here), mean="mnist")

@@ -19,6 +19,7 @@ from certify.core.rounding import percent_down, round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction
+from certify.core.written import radii_of
 from certify.data.dataset import input_digest
 from certify.errors import BadInput, MissingExtra
 from certify.report.page import charts
@@ -30,7 +31,6 @@ from certify.report.page.weakest import Weak, _weak, weakest
 from certify.report.page.words import headline, limits, threat_in_words
 from certify.store.run_folder import RunFolder
 from certify.study.read import findings_of, read_run, with_groups
-from certify.study.settings import numbers
 
 
 class Read(HTMLParser):
@@ -263,7 +263,7 @@ def test_a_page_says_how_it_is_made_again(run_folders):
     [other] = [with_groups(read_run(folder, radii), ["label"])]
     words = ["certify", "report", str(folder), "--radii", "0.1,0.3333333333333333", "--group", "label", "--html"]
     assert shlex.split(again([other]))[:-1] == words
-    assert read_run(folder, numbers("radii", words[4])).summary.threat == other.summary.threat
+    assert read_run(folder, radii_of("radii", words[4])).summary.threat == other.summary.threat
     exact = ["--data", "npz:my data.npz", "--group", "a.csv:site"]
     assert shlex.split(again([other], asked=exact))[3:-2] == exact
     assert "--data 'npz:my data.npz'" in Read(page([other], asked=exact)).text

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import pytest
 
+from certify.core.threat import ThreatModel
+from certify.core.written import decimal, numbers
 from certify.errors import BadInput
-from certify.study.settings import Settings, amount, decimal, numbers, read_toml
+from certify.study.settings import Settings, amount, read_toml
 
 GIVEN = {"model": "net", "data": "digits", "radii": "0,0.25"}
 
@@ -55,3 +60,31 @@ def test_plain_numbers_are_read_however_they_are_written():
 def test_amounts_of_memory(given, count):
     assert amount("max-memory", given) == count
     assert Settings.of(GIVEN | {"max-memory": given}).options == {"max_memory": count}
+
+
+@pytest.mark.parametrize("radii", ["0,8/255", [0, "8/255"], " 0 , 8 / 255 "])
+def test_a_fraction_is_declared_from_above(radii):
+    found = Settings.of(GIVEN | {"radii": radii}).radii
+    assert found[0] == 0.0
+    assert Fraction(found[1]) >= Fraction(8, 255) > Fraction(math.nextafter(found[1], 0))
+    assert ThreatModel("linf", radii).radii == found
+    assert "declared radii 0, 8/255 " in str(ThreatModel("linf", radii))
+
+
+@pytest.mark.parametrize(
+    "text", ["8/", "/255", "8/0", "1/2/3", "1e-9/3", "8//255", "1/" + "9" * 31, "\u0661/2", "nan/1"]
+)
+def test_what_is_no_fraction_is_refused_in_one_line(text):
+    with pytest.raises(BadInput, match=r"^radii must be numbers [^\n]*2/255,8/255, got [^\n]*$"):
+        Settings.of(GIVEN | {"radii": f"0,{text}"})
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("imagenet", "imagenet"), ("0.5,0.4", (0.5, 0.4)), (0.5, (0.5,)), ([1, 2], (1.0, 2.0))]
+)
+def test_a_normalization_is_a_name_or_numbers(given, read):
+    settings = Settings.of(GIVEN | {"mean": given})
+    assert settings.mean == read
+    assert settings.specs == {"model": "net", "data": "digits", "mean": read}
+    with pytest.raises(BadInput, match="std must be numbers"):
+        Settings.of(GIVEN | {"std": True})

@@ -221,7 +221,7 @@ def test_records_that_do_not_belong_together_are_refused(certificates, findings,
     [
         ({"certificates": [None]}, "made from certificates, got NoneType"),
         ({"certificates": None}, "made from certificates, got NoneType"),
-        ({"radii": 0.5}, "radii must be a sequence of numbers"),
+        ({"radii": 0.5}, "radii must be numbers"),
         ({"expected": 4}, "5 inputs were certified, but 4 expected"),
         ({"of": 4}, "5 inputs cannot be a subset of 4"),
         ({"of": -3}, "cannot be a subset of -3"),

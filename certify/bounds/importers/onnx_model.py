@@ -15,6 +15,7 @@ from certify.bounds.importers.onnx_import import graph_of
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
+from certify.models.normalization import Statistic
 
 __all__ = ["Executed", "load_onnx"]
 
@@ -24,6 +25,9 @@ def load_onnx(
     path: Path,
     input_box: tuple[float, float] | None = (0.0, 1.0),
     device: str = "cpu",
+    *,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
 ) -> Classifier:
     """Read an ONNX file as a classifier: differentiable, and ready for bounds.
 
@@ -32,7 +36,7 @@ def load_onnx(
 
     Args:
         path: a file of opset 8 to 25 with one input and one output, whose entries are the classes.
-        input_box, device: as in :class:`Classifier`.
+        input_box, device, mean, std: as in :class:`Classifier`.
 
     Raises:
         ModelError: as :func:`~certify.bounds.importers.onnx_import.import_onnx`.
@@ -43,9 +47,10 @@ def load_onnx(
     except UnsupportedOperator as refusal:
         function = Executed(file, refusal)
         content = hashlib.sha256(file.model.SerializeToString(deterministic=True)).hexdigest()
-        return Classifier(function, function.outputs, input_box, name=path.name, digest=content)
+        return Classifier(function, function.outputs, input_box, mean=mean, std=std, name=path.name, digest=content)
     module = GraphModule(graph).eval()
-    return Classifier(module, math.prod(graph.output.shape), input_box, device=device, name=path.name)
+    classes = math.prod(graph.output.shape)
+    return Classifier(module, classes, input_box, mean=mean, std=std, device=device, name=path.name)
 
 
 class Executed:
