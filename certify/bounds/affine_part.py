@@ -11,6 +11,7 @@ from torch import Tensor
 from certify.bounds.graph import Graph, Node
 from certify.bounds.rounding import gamma
 from certify.bounds.rules.base import Affine, Shape
+from certify.bounds.tensors import flat
 
 __all__ = ["AffinePart"]
 
@@ -113,7 +114,7 @@ class AffinePart:
             if rows is not None:
                 assert isinstance(node.operator, Affine)
                 _gather(pending, node.inputs, node.operator.adjoint(rows, tuple(self.shapes(node.inputs))))
-        found = [pending[name].flatten(1) if name in pending else None for name in self.sources]
+        found = [flat(pending[name], 1) if name in pending else None for name in self.sources]
         sizes = map(math.prod, self.shapes(self.sources))
         return torch.cat([A.new_zeros(len(A), n) if f is None else f for f, n in zip(found, sizes, strict=True)], dim=1)
 
@@ -123,7 +124,7 @@ class AffinePart:
         for node in self.nodes:
             assert isinstance(node.operator, Affine)
             values[node.name] = node.operator.absolute(*(values[name] for name in node.inputs))
-        return torch.cat([values[name].flatten(1) for name in self.outputs], dim=1)
+        return torch.cat([flat(values[name], 1) for name in self.outputs], dim=1)
 
     def absolute_transposed(self, A: Tensor) -> Tensor:
         """``A |W|`` for rows A, with |W| as in :meth:`absolute`, which is linear: its derivative is the transpose."""

@@ -21,7 +21,7 @@ from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import ModelError
 from certify.models.classifier import INVALID, Classifier
-from certify.models.digest import all_tensors, weights_digest
+from certify.models.digest import all_tensors, tensor_bytes, weights_digest
 
 __all__ = ["Proof", "Prove", "certificates", "graph_of"]
 
@@ -97,9 +97,8 @@ def _contents(classifier: Classifier) -> dict[str, str]:
         if isinstance(value, (bool, int, float, str, tuple, list))
     }
     for name, tensor in all_tensors(module).items():
-        values = tensor.detach().cpu().contiguous()
-        numbers = values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b""
-        contents[f"{name} as a tensor"] = f"{values.dtype} {tuple(values.shape)} {hashlib.sha256(numbers).hexdigest()}"
+        numbers = hashlib.sha256(tensor_bytes(tensor)).hexdigest()
+        contents[f"{name} as a tensor"] = f"{tensor.dtype} {tuple(tensor.shape)} {numbers}"
     return contents
 
 

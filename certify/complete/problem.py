@@ -15,7 +15,7 @@ from torch import Tensor
 from certify.bounds.graph import Graph
 from certify.bounds.linear import Coefficients, LinearBounds
 from certify.bounds.region import Region
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.complete.query import Case, Condition, Query
 from certify.core.evidence import Claim
 from certify.errors import BadInput
@@ -80,8 +80,8 @@ class Goals:
 
     def values(self, x: Tensor, y: Tensor) -> Tensor:
         """The rows (B, clauses, rows) at inputs (B, ...) and their outputs (B, ...)."""
-        found = torch.einsum("bkro,bo->bkr", self.C, y.flatten(1)) + self.d
-        return found if self.D is None else found + torch.einsum("bkri,bi->bkr", self.D, x.flatten(1))
+        found = torch.einsum("bkro,bo->bkr", self.C, flat(y, 1)) + self.d
+        return found if self.D is None else found + torch.einsum("bkri,bi->bkr", self.D, flat(x, 1))
 
     def sizes(self, x: Tensor, y: Tensor) -> Tensor:
         """What the rows add up, all of it positive: rounding is in proportion to that."""
@@ -106,7 +106,7 @@ class Goals:
         if self.D is not None:
             plain &= (self.D == 0).all(dim=3)
         output = self.C.abs().argmax(dim=3)
-        lower, upper = (end.flatten(1).gather(1, output.flatten(1)).reshape(output.shape) for end in (y.lower, y.upper))
+        lower, upper = (flat(end, 1).gather(1, output.flatten(1)).reshape(output.shape) for end in (y.lower, y.upper))
         least = torch.where(self.C.gather(3, output.unsqueeze(3)).squeeze(3) > 0, lower, -upper)
         return (self.strict & plain & (least + self.d >= 0)).any(dim=2)
 
@@ -144,7 +144,7 @@ class Problem:
     def wide(self) -> int:
         """The most inputs of one region that are not fixed, be it at a number that no float is: its box has a width."""
         box = self.region.box
-        return int((box.upper - box.lower > ROUNDED * box.magnitude()).flatten(1).sum(1).max())
+        return int(flat(box.upper - box.lower > ROUNDED * box.magnitude(), 1).sum(1).max())
 
 
 def of_query(query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor], Witness | None]) -> Problem:

@@ -22,29 +22,40 @@ INVALID = -1
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` per channel, so that radii stay in the units of the raw inputs.
+    """``(x - mean) / std`` along axis 1 (channels, or the features of a table), so that radii keep the inputs' units.
 
     Args:
-        mean, std: one value a channel (axis 1), or a single value for all.
+        mean, std: one number for each place on axis 1, or one for all.
 
     >>> Normalize([0.5], [0.25])(torch.full((1, 1, 2, 2), 0.75)).unique()
     tensor([1.])
+    >>> Normalize([0.0, 1.0], [1.0, 2.0])(torch.tensor([[3.0, 3.0]]))
+    tensor([[3., 1.]])
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], ndim: int = 4) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise BadInput(f"normalization needs as many means as positive standard deviations, got {mean} and {std}")
-        shape = (1, -1) + (1,) * (ndim - 2)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(shape))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(shape))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize a batch ``(B, C, ...)``."""
-        return (x - self.mean) / self.std
+        """Normalize a batch (B, C, ...).
+
+        Raises:
+            DataError: if there are several means, but not one for each place on axis 1.
+        """
+        if len(self.mean) not in (1, x.shape[1]):
+            raise DataError(
+                f"mean and std have {len(self.mean)} values each, and axis 1 of the inputs {x.shape[1]} places; "
+                "give one value for each, or one for all"
+            )
+        shape = (-1,) + (1,) * (x.dim() - 2)
+        return (x - self.mean.reshape(shape)) / self.std.reshape(shape)
 
 
 class Classifier:
@@ -55,8 +66,9 @@ class Classifier:
             A module is copied, so that later training cannot change what was certified; it must be in eval mode.
         num_classes: K.
         input_box: (lower, upper) bound of every feature in raw input units, or None for no bound.
-        mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one a channel,
-            or a name for both, ``mean="imagenet"``; see :func:`~certify.models.normalization.normalization`.
+        mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one for
+            each place on axis 1 (channels of images and series, features of tables), or a name for both,
+            ``mean="imagenet"``; see :func:`~certify.models.normalization.normalization`.
         device: where the model runs.
         name: what reports call it.
         digest: pins the model in records; computed from a module's structure and weights, or a function's source.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["all_tensors", "function_digest", "module_digest", "weights_digest"]
+__all__ = ["all_tensors", "function_digest", "module_digest", "tensor_bytes", "weights_digest"]
 
 
 def module_digest(module: nn.Module) -> str:
@@ -26,9 +26,7 @@ def module_digest(module: nn.Module) -> str:
         if not kind.__module__.startswith("torch."):
             digest.update(_source(kind).encode())
     for name, tensor in sorted(all_tensors(module).items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}:{values.dtype}:{tuple(values.shape)}\n".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode() + tensor_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -37,10 +35,19 @@ def weights_digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, Tensor):
-            values = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}:{values.dtype}:{tuple(values.shape)}\n".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode() + tensor_bytes(tensor))
     return digest.hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """A tensor's numbers in row-major order, whatever its strides.
+
+    >>> tensor_bytes(torch.tensor([1, 2, 3], dtype=torch.uint8)[::2])
+    b'\\x01\\x03'
+    """
+    # A copy: torch calls a single number contiguous whatever its stride, but does not view it as bytes then.
+    values = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return values.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:

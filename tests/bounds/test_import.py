@@ -46,6 +46,10 @@ def test_every_operator_is_named_and_nothing_else_remains(conv, points):
         lambda m, x: torch.nn.functional.dropout(m.weight.detach() + x, training=False),
         lambda m, x: x.reshape(-1, 1, 1, 2).mean((2, 3), keepdim=True).flatten(1),
         lambda m, x: nn.functional.adaptive_avg_pool2d(x.unsqueeze(1).unsqueeze(1), 1).squeeze(-1).squeeze(-1),
+        lambda m, x: torch.stack([x[:, 0] * x[:, 1], x[:, 0]], 1),
+        lambda m, x: torch.stack(x.unbind(1)[::-1], 1),
+        lambda m, x: x - x.max(1)[0].unsqueeze(1),
+        lambda m, x: torch.cat([x.sum(1, keepdim=True), x.min(dim=1).values[:, None]], dim=1),
     ],
 )
 def test_spellings(function, points):

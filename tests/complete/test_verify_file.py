@@ -159,3 +159,12 @@ def test_the_stated_output_is_what_executions_give(files, y, fault):
     found = witness_fault(posed(network, prop, "exact"), f"((X_0 0.3) {y})")
     assert fault in found
     assert bool(found) == bool(fault)
+
+
+def test_an_output_of_one_number_a_sample(files):
+    """A product with a vector leaves no axis but the batch's."""
+    box = "".join(f"(declare-const X_{i} Real)(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in range(3))
+    for least, outcome in ((7, "unsat"), (5.5, "sat")):
+        prop = f"{box}(declare-const Y_0 Real)(assert (>= Y_0 {least}))"
+        found = verify_file(*files(prop, node("Relu", "x", to="r"), node("MatMul", "r", "w"), inputs=3, w=[1, 2, 3]))
+        assert found.answer.outcome == outcome

@@ -84,7 +84,7 @@ def test_its_graph_is_read_directly_and_follows_a_normalization(write: Write) ->
     clf = load_model(write())
     graph = network_graph(clf, torch.zeros(1, 2))
     assert [node.name for node in graph.nodes] == ["first", "bend", "second"]
-    normalized = nn.Sequential(Normalize([0.5], [0.25], ndim=2), clf.module).eval()
+    normalized = nn.Sequential(Normalize([0.5], [0.25]), clf.module).eval()
     chain = network_graph(Classifier(normalized, 2), torch.zeros(1, 2))
     assert [node.name for node in chain.nodes][2:] == ["first", "bend", "second"]
     x = torch.tensor([[0.9, 0.1], [0.2, 0.7]])
@@ -160,3 +160,21 @@ def test_a_published_network_classifies_as_published(bench_data: Path) -> None:
     assert int((normalized.predict(x) == y).sum()) == 990
     graph = network_graph(normalized, x[:1])
     assert [node.operator.kind for node in graph.nodes][2:] == [node.operator.kind for node in clf.module.graph.nodes]
+
+
+def test_two_classes_and_a_softmax_at_the_end(tmp_path: Path) -> None:
+    """Its graph picks one entry of each pair: a tensor of one number, whose stride is not 1."""
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=1)]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])] for name in "xy"]
+    graph = helper.make_graph(nodes, "net", *ends, [numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save_model(model, str(tmp_path / "net.onnx"))
+    clf = load_model(str(tmp_path / "net.onnx"))
+    x = torch.tensor([[0.8, 0.3], [0.3, 0.8]])
+    threat = certify.ThreatModel("linf", radii=(0.0, 0.2))
+    for found in (
+        certify.bound(clf, x, threat=threat, method="crown"),
+        certify.smooth(clf, x, threat=certify.ThreatModel("l2", radii=(0.0, 0.2)), sigma=0.25, n=2000, seed=0),
+    ):
+        assert [one.prediction for one in found] == [0, 1]
+        assert all(one.radius > 0.1 for one in found)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.builder import Builder
+from certify.bounds.tensors import flat
 from certify.errors import DataError
 
 __all__ = ["GraphModule", "chained"]
@@ -68,7 +69,7 @@ class GraphModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, K) of a batch (B, ...) of any floating-point type."""
         self.check(x)
-        return self.graph.forward(x.to(self.kind.dtype)).flatten(1)
+        return flat(self.graph.forward(x.to(self.kind.dtype)), 1)
 
 
 def chained(first: Graph, second: Graph, device: torch.device | str = "cpu") -> Graph:

@@ -12,6 +12,7 @@ from torch import Tensor
 from certify.bounds.importers.graph_module import GraphModule
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import graph_of
+from certify.bounds.tensors import flat
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
@@ -72,4 +73,4 @@ class Executed:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The file's answers on the CPU, back on the device of ``x``."""
-        return self.file.run(x).flatten(1).to(x.device)
+        return flat(self.file.run(x), 1).to(x.device)

@@ -13,7 +13,7 @@ from certify.bounds.backward import RowBounds
 from certify.bounds.graph import Graph
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.region import ORDER, Region, ball
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 from certify.core.norms import DUAL
 from certify.core.specification import Specification
@@ -69,7 +69,7 @@ class MarginBounds:
         """
         with torch.enable_grad():
             x = self.x.clone().requires_grad_()
-            margins = (self.C @ self.graph.forward(x).flatten(1).unsqueeze(2)).squeeze(2)
+            margins = (self.C @ flat(self.graph.forward(x), 1).unsqueeze(2)).squeeze(2)
             totals = margins.sum(dim=0)
             gradients = [torch.autograd.grad(total, x, retain_graph=True)[0].flatten(1) for total in totals]
         gradient = torch.stack(gradients, dim=1)

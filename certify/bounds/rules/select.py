@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from certify.bounds.contract import Example
 from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Sliding, Value
 from certify.bounds.rules.reshape import Reshape
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.errors import one_line
 
 __all__ = ["Select", "expanded", "moved", "placed"]
@@ -24,7 +24,7 @@ __all__ = ["Select", "expanded", "moved", "placed"]
 def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
     """Entries of each sample (B, ...) by row-major index, ``fill`` (None for 0) where that is negative."""
     index = index.to(x.device)
-    y = x.flatten(1).index_select(1, index.flatten().clamp(min=0)).unflatten(1, index.shape)
+    y = flat(x, 1).index_select(1, index.flatten().clamp(min=0)).reshape(len(x), *index.shape)
     return torch.where(index < 0, 0.0 if fill is None else fill, y) if bool((index < 0).any()) else y
 
 
@@ -52,8 +52,8 @@ class Select(Affine):
         """Only if no entry is read twice, or a box would not map to a box; and not where entries change their places
         within one shape, for readers take that for an operation entry by entry."""
         if self.index.shape == self.shape:
-            flat = self.index.flatten()
-            return bool(((flat < 0) | (flat == torch.arange(len(flat), device=flat.device))).all())
+            index = self.index.flatten()
+            return bool(((index < 0) | (index == torch.arange(len(index), device=index.device))).all())
         return self._uses <= 1
 
     @cached_property
@@ -96,7 +96,7 @@ class Select(Affine):
             return (_gather(A, self._reader),)
         size, index = math.prod(self.shape), self.index.flatten().to(A.device)
         one_more = A.new_zeros(len(A), size + 1)  # for the coefficients of constants
-        sums = one_more.index_add(1, torch.where(index < 0, size, index), A.flatten(1))
+        sums = one_more.index_add(1, torch.where(index < 0, size, index), flat(A, 1))
         return (sums[:, :size].reshape(len(A), *self.shape),)
 
     @property

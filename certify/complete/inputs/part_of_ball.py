@@ -7,6 +7,7 @@ from torch import Tensor
 
 from certify.bounds.region import ORDER, Ball, Region
 from certify.bounds.rounding import smallest, up
+from certify.bounds.tensors import flat
 
 __all__ = ["part_of_ball"]
 
@@ -23,14 +24,14 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
 
     >>> ball = Ball(torch.zeros(3, 2), torch.ones(3), "l2")
     >>> lower, upper = torch.tensor([[-1.0, -1.0], [0.5, 0.5], [0.8, 0.8]]), torch.ones(3, 2)
-    >>> from certify.bounds.tensors import Interval
+    >>> from certify.bounds.tensors import Interval, flat
     >>> part_of_ball(Region(Interval(lower, upper), ball))[1]
     tensor([False, False,  True])
     """
     box, ball = region.box, region.ball
     if ball is None:
         return region, torch.zeros(len(box.lower), dtype=torch.bool, device=box.lower.device)
-    holds = ((box.lower <= ball.center) & (ball.center <= box.upper)).flatten(1).all(1)
+    holds = flat((box.lower <= ball.center) & (ball.center <= box.upper), 1).all(1)
     middle, half = box.lower / 2 + box.upper / 2, up((box.upper - box.lower) / 2)
     # Whatever the length loses where it is too small for a float, the ball is not too small for the box.
     reach = FAR * (_length(half, ball) + smallest(half.dtype))
@@ -57,8 +58,8 @@ def _length(difference: Tensor, ball: Ball) -> Tensor:
     """The norm (b,) of differences (b, ...) in multiples of the ball's scale; where that is 0 nothing moves."""
     if ball.scale is not None:
         difference = torch.where(ball.scale > 0, difference / ball.scale, 0.0)
-    flat = difference.flatten(1)
-    largest = flat.abs().amax(1)
+    entries = flat(difference, 1)
+    largest = entries.abs().amax(1)
     # In multiples of the largest entry, so that no square is too large or too small for a float.
     unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
-    return unit * torch.linalg.vector_norm(flat / unit.unsqueeze(1), ord=ORDER[ball.norm], dim=1)
+    return unit * torch.linalg.vector_norm(entries / unit.unsqueeze(1), ord=ORDER[ball.norm], dim=1)

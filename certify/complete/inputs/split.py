@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from certify.bounds.tensors import flat
 from certify.complete.deadline import Deadline
 from certify.complete.inputs.look import Boxes, look
 from certify.complete.inputs.rows import Planes, refuted
@@ -80,8 +81,8 @@ class _Search:
         self.tree, count = Tree(len(self.regions)), len(self.regions)
         box = self.problem.region.box.rows(self.regions)
         self.pool = Boxes(
-            box.lower.flatten(1),
-            box.upper.flatten(1),
+            flat(box.lower, 1),
+            flat(box.upper, 1),
             torch.arange(count),
             self.regions,
             torch.zeros(count, dtype=torch.float64),

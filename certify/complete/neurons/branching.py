@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from certify.bounds.tensors import flat
 from certify.complete.neurons.climb import Climbed, on_planes
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import layers_of
@@ -34,14 +35,14 @@ def branch(neurons: Neurons, climbed: Climbed) -> tuple[Tensor, Tensor]:
         box = layers.boxes[node.inputs[0]]
         cut = operator.cut(box)
         inside = operator.bent(box) & (box.lower < cut) & (cut < box.upper)
-        at[:, span] = torch.where(inside, cut, at[:, span].reshape(cut.shape)).flatten(1)
+        at[:, span] = flat(torch.where(inside, cut, at[:, span].reshape(cut.shape)), 1)
         entries, planes = (climbed.met.nodes[node.name][0], climbed.met.nodes[node.name][1])
         z = climbed.z[:, span].reshape(cut.shape)
         apart = operator.forward(cut) - on_planes(entries, planes, [cut.unsqueeze(1)]).squeeze(1)
         off = operator.forward(z) - climbed.h[node.name]
         for score, distance in ((most, apart), (lost, off)):
             loss = (entries.squeeze(1) * distance).clamp(min=0)
-            score[:, span] += torch.where(inside, loss + TINY, 0.0).flatten(1)
+            score[:, span] += flat(torch.where(inside, loss + TINY, 0.0), 1)
     score = torch.ones_like(most)
     for part in (most, lost):
         score *= (part + FLOOR * part.amax(1, keepdim=True)) * (part > 0)

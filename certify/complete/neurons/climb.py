@@ -17,7 +17,7 @@ from torch import Tensor
 from certify.bounds.backward import backward, minimum
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
-from certify.bounds.tensors import Relaxation
+from certify.bounds.tensors import Relaxation, flat
 from certify.complete.deadline import Deadline
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
@@ -151,7 +151,7 @@ def _unit(neurons: Neurons, met: Met, parts: Parts) -> Tensor:
     sizes = torch.zeros(len(parts), neurons.count, dtype=neurons.graph.dtype)
     for node, _, span in neurons.readers:
         if node.name in met.nodes:
-            sizes[:, span] += met.nodes[node.name][0].abs().flatten(1).mean(1, keepdim=True)
+            sizes[:, span] += flat(met.nodes[node.name][0].abs(), 1).mean(1, keepdim=True)
     return sizes.gather(1, parts.entries)
 
 
@@ -160,7 +160,7 @@ def _reweighed(neurons: Neurons, parts: Parts, values: dict[str, Tensor], pace: 
     if parts.weights.shape[1] == 1:
         return parts.weights
     goals, graph = neurons.goals, neurons.graph
-    y, x = values[graph.output.name].flatten(1), values[graph.input].flatten(1)
+    y, x = flat(values[graph.output.name], 1), flat(values[graph.input], 1)
     rows = torch.einsum("bro,bo->br", goals.C[0][parts.clauses], y) + goals.d[0][parts.clauses]
     if goals.D is not None:
         rows = rows + torch.einsum("bri,bi->br", goals.D[0][parts.clauses], x)

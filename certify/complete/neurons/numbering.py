@@ -120,7 +120,7 @@ class Neurons:
 
     def entries(self, values: Mapping[str, Tensor]) -> Tensor:
         """The entries (b, count) that can be split, of results (b, ...) by name."""
-        none = next(iter(values.values())).flatten(1)[:, :0]
+        none = flat(next(iter(values.values())), 1)[:, :0]
         return torch.cat([none, *(flat(values[name], 1) for name in self.results)], 1)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from certify.bounds.backward import backward
 from certify.bounds.linear import LinearBounds, whole
+from certify.bounds.tensors import flat
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of
 
@@ -71,4 +72,4 @@ def _input(neurons: Neurons, bounds: LinearBounds, rows: int) -> Tensor:
     """The coefficients (rows, inputs) of the input."""
     A = bounds.A.get(neurons.graph.input)
     inputs = int(np.prod(neurons.graph.shape))
-    return torch.zeros(rows, inputs, dtype=neurons.graph.dtype) if A is None else whole(A)[0].flatten(1)
+    return torch.zeros(rows, inputs, dtype=neurons.graph.dtype) if A is None else flat(whole(A)[0], 1)

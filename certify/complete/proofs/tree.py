@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from certify.bounds.memory import check_room
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.errors import BadInput
 
 __all__ = ["Tree"]
@@ -108,7 +108,7 @@ class Tree:
         """
         check_room("a proof", 2 * self.size * math.prod(box.shape[1:]) * box.lower.element_size())
         lower, upper = (
-            torch.cat([end.flatten(1), end.new_empty(2 * self._size, end[0].numel())]) for end in (box.lower, box.upper)
+            torch.cat([flat(end, 1), end.new_empty(2 * self._size, end[0].numel())]) for end in (box.lower, box.upper)
         )
         for i, (node, entry, at) in enumerate(zip(*(part.tolist() for part in self.splits), strict=True)):
             first = self.roots + 2 * i

@@ -18,7 +18,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile
 from certify.bounds.region import Region
 from certify.bounds.rounding import down
-from certify.bounds.tensors import Interval
+from certify.bounds.tensors import Interval, flat
 from certify.complete.problem import Goals, Problem, Witness, of_query
 from certify.complete.query import Case, Query, decimal_text
 from certify.core.evidence import Claim
@@ -79,7 +79,7 @@ class Execution:
         low, high = (end.double().reshape(box.shape) for end in self._boxes)
         low, high = torch.minimum(low, box.lower), torch.maximum(high, box.upper)
         if goals.D is not None:
-            moved = torch.maximum(box.lower - low, high - box.upper).flatten(1)
+            moved = flat(torch.maximum(box.lower - low, high - box.upper), 1)
             lost = torch.einsum("bkri,bi->bkr", goals.D.abs(), moved) * (1 + 1e-9)
             goals = replace(goals, d=torch.where(lost > 0, down(goals.d - lost), goals.d))
         return replace(problem, region=Region(Interval(low, high)), goals=goals)
@@ -103,7 +103,7 @@ class Execution:
     def _promising(self, points: Tensor) -> Iterator[tuple[float, Tensor, int]]:
         """Candidates moved into a box, with how far the graph is from a witness there, and the number of the box."""
         lower, upper = self._boxes
-        points = points.detach().to("cpu", self.file.dtype).flatten(1).nan_to_num()
+        points = flat(points.detach().to("cpu", self.file.dtype), 1).nan_to_num()
         goals = sum(part[0].numel() for part in (self.goals.C, self.goals.D) if part is not None)
         at_once = max(1, ENTRIES // max(self.graph.widest, goals))
         for point, group in self._near(points):

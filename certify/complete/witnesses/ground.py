@@ -12,6 +12,7 @@ from torch import Tensor
 from certify.attacks.ball import project, steepest
 from certify.bounds.graph import Graph
 from certify.bounds.rules.base import Affine
+from certify.bounds.tensors import flat
 from certify.complete.problem import Goals, Problem, Witness
 
 __all__ = ["ENTRIES", "Ground"]
@@ -57,8 +58,8 @@ class Ground:
     def of(cls, problem: Problem) -> Ground:
         """The ground of a problem, nothing found yet."""
         box, goals = problem.region.box, problem.goals
-        lower, upper = _inward(box.lower.flatten(1), 1), _inward(box.upper.flatten(1), -1)
-        between, nearest = lower > upper, box.lower.flatten(1).float()
+        lower, upper = _inward(flat(box.lower, 1), 1), _inward(flat(box.upper, 1), -1)
+        between, nearest = lower > upper, flat(box.lower, 1).float()
         lower, upper = _searched(*(torch.where(between, nearest, end) for end in (lower, upper)))
         constant = (goals.C == 0).all(3) if goals.D is None else (goals.C == 0).all(3) & (goals.D == 0).all(3)
         live = (~(constant & (goals.d > 0)).any(2)).flatten().nonzero().squeeze(1)
@@ -91,7 +92,7 @@ class Ground:
 
     def rows(self, x: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
         """The rows (B, clauses, rows) at points (B, inputs) of regions (B,), and the network's outputs (B, outputs)."""
-        y = self.graph.forward(x.reshape(-1, *self.graph.shape)).flatten(1)
+        y = flat(self.graph.forward(x.reshape(-1, *self.graph.shape)), 1)
         return self.goals.of(region).values(x, y), y
 
     def inside(self, x: Tensor, region: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class Ground:
         ball = self.problem.region.ball
         if ball is not None:
             scale = None if ball.scale is None else ball.scale.flatten()
-            center, radius = ball.center[region].flatten(1), ball.radius[region].unsqueeze(1)
+            center, radius = flat(ball.center[region], 1), ball.radius[region].unsqueeze(1)
             x = project(center, x, radius, ball.norm, None, scale)
         return x.maximum(self.lower[region]).minimum(self.upper[region])
 
