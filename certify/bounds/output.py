@@ -24,6 +24,7 @@ from certify.core.threat import ThreatModel
 from certify.core.values import one_of
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.models.overrides import refuse_global_hooks, unchanged_by_hand
 
 __all__ = ["ball_bounds", "network_graph", "output_bounds"]
 
@@ -40,10 +41,12 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
         raise model.function.refusal
     if not isinstance(module, nn.Module):
         raise ModelError("bound propagation needs an nn.Module; use smoothing, which works on any function")
-    if isinstance(module, GraphModule):
+    refuse_global_hooks()
+    # A short cut past what is called for these two alone: anything around them is traced with what it does to them.
+    if unchanged_by_hand(module, GraphModule):
         module.check(example_batch)
         return module.graph
-    if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[-1], GraphModule):
+    if unchanged_by_hand(module, nn.Sequential) and len(module) > 1 and unchanged_by_hand(module[-1], GraphModule):
         before = network_graph(module[:-1], example_batch)  # a normalization, usually
         return chained(before, module[-1].graph, example_batch.device)
     weights = {tensor.dtype for tensor in module.state_dict().values()}

@@ -22,6 +22,7 @@ from certify.data.batch import Batch
 from certify.errors import ModelError
 from certify.models.classifier import INVALID, Classifier
 from certify.models.digest import all_tensors, tensor_bytes, weights_digest
+from certify.models.overrides import FUNCTIONS, hooks
 
 __all__ = ["Proof", "Prove", "certificates", "graph_of"]
 
@@ -96,6 +97,9 @@ def _contents(classifier: Classifier) -> dict[str, str]:
         for key, value in vars(child).items()
         if isinstance(value, (bool, int, float, str, tuple, list))
     }
+    for name, child in module.named_modules():
+        own = [value for value in vars(child).values() if isinstance(value, FUNCTIONS)]
+        contents[f"{name} as code"] = repr([id(code) for code in [*(hook for _, hook in hooks(child)), *own]])
     for name, tensor in all_tensors(module).items():
         numbers = hashlib.sha256(tensor_bytes(tensor)).hexdigest()
         contents[f"{name} as a tensor"] = f"{tensor.dtype} {tuple(tensor.shape)} {numbers}"

@@ -14,6 +14,7 @@ from certify.core.threat import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 from certify.models.normalization import Statistic, normalization
+from certify.models.overrides import refuse_global_hooks
 
 __all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
 
@@ -115,6 +116,7 @@ class Classifier:
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
     def _adopt(self, model: nn.Module) -> nn.Module:
+        refuse_global_hooks()
         for name, child in model.named_modules():
             if child.training:
                 where = f"its part {name!r}" if name else "it"
@@ -124,7 +126,9 @@ class Classifier:
                 raise ModelError(f"{name} is {tensor.dtype}; certificates need float32: call model.float()")
             if not torch.isfinite(tensor).all():
                 raise ModelError(f"{name} contains NaN or infinity; load weights that are finite")
-        module = copy.deepcopy(model).requires_grad_(False)
+        # A weight that a hook computes from others (weight_norm) is no leaf, which deepcopy refuses.
+        computed = {id(one): one.detach().clone() for one in all_tensors(model).values() if not one.is_leaf}
+        module = copy.deepcopy(model, computed).requires_grad_(False)
         if self.normalization is not None:
             module = nn.Sequential(Normalize(*self.normalization), module).eval()
         # A fixed rule, not a timing: the layout changes the order of float sums, and answers must not depend on that.
@@ -204,6 +208,9 @@ class Classifier:
             DataError: NaN, infinity or values outside the input box; a shape that the model refuses.
             ModelError: the model's answer has the wrong shape, or is random (an active dropout, for example).
         """
+        refuse_global_hooks()
+        if self.module is not None and weights_digest(self.module) != self.weights:
+            raise ModelError("the model was changed after it was wrapped: wrap the module in a new Classifier")
         if not bool(torch.isfinite(x).all()):
             raise DataError("the data contain NaN or infinity; clean them before certifying")
         if self.input_box is not None:

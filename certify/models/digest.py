@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import io
 import pickle
-from collections.abc import Callable
+import types
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from certify.models.overrides import FUNCTIONS, attributes, hooks, methods, ours, source_of
 
 __all__ = ["all_tensors", "function_digest", "module_digest", "tensor_bytes", "weights_digest"]
 
@@ -17,25 +22,54 @@ def module_digest(module: nn.Module) -> str:
     """SHA-256 over a module's structure, the source of its own classes, and every tensor it holds.
 
     Layers are named by class and plain attributes (stride, padding, eps, ...); classes from outside torch add their
-    source text, because the same weights under another ``forward`` are another model.
+    source text, because the same weights under another ``forward`` are another model. So do hooks around the forward
+    pass with what they hold, methods put in place of a class's own, functions and settings in attributes, compiled
+    TorchScript, and weights packed for int8. What code reads from elsewhere (a global, a file) is not covered.
     """
-    digest = hashlib.sha256()
+    return _module_digest(module, frozenset())
+
+
+def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
+    digest, seen = hashlib.sha256(), seen | {id(module)}
     for name, child in module.named_modules():
         kind = type(child)
         digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({_settings(child)})\n".encode())
         if not kind.__module__.startswith("torch."):
-            digest.update(_source(kind).encode())
-    for name, tensor in sorted(all_tensors(module).items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode() + tensor_bytes(tensor))
+            digest.update(source_of(kind).encode())
+        for label, value in _beyond(child):
+            digest.update(f"{label}\n".encode() + _content(value, seen))
+    tensors = all_tensors(module)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:".encode() + _numbers(tensor))
+    known = {id(tensor) for tensor in tensors.values()}
+    for name, value in sorted(module.state_dict(keep_vars=True).items()):
+        if id(value) not in known:  # packed for int8, or a state of the module's own making
+            digest.update(f"saved {name}\n".encode() + _content(value, seen))
     return digest.hexdigest()
 
 
+def _beyond(module: nn.Module) -> Iterator[tuple[str, object]]:
+    """What one module runs or reads beside its class's own code, plain attributes and tensors; usually nothing."""
+    yield from hooks(module)
+    yield from methods(type(module))
+    if isinstance(module, torch.jit.ScriptModule):
+        with zipfile.ZipFile(io.BytesIO(module.save_to_buffer())) as archive:
+            names = sorted(name for name in archive.namelist() if not name.endswith(".debug_pkl"))  # paths of sources
+            yield "TorchScript", [(name, archive.read(name)) for name in names]
+    else:
+        yield from sorted(attributes(module).items())
+
+
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over a module's parameters and saved buffers alone: what no forward pass in eval mode changes."""
+    """SHA-256 over a module's parameters, saved buffers and hooks: what no forward pass in eval mode changes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, Tensor):
-            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode() + tensor_bytes(tensor))
+            digest.update(f"{name}:".encode() + _numbers(tensor))
+    for name, child in module.named_modules():
+        own = [child.forward] if "forward" in vars(child) and not isinstance(child, torch.jit.ScriptModule) else []
+        for value in [*(hook for _, hook in hooks(child)), *own]:
+            digest.update(f"{name}: {id(value)}".encode())
     return digest.hexdigest()
 
 
@@ -66,17 +100,39 @@ def function_digest(function: Callable[..., object]) -> str:
     What it reads from elsewhere (a global, a file) is not covered: nobody can see that from outside. Give
     :class:`~certify.models.classifier.Classifier` a ``digest`` of your own to pin it.
     """
+    return _function_digest(function, frozenset())
+
+
+def _function_digest(function: Callable[..., object], seen: frozenset[int]) -> str:
+    seen = seen | {id(function)}
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    digest = hashlib.sha256(f"{name}\n{_source(function)}".encode())
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held = [*cells, getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
-    held += [
-        getattr(function, "__self__", None),
-        *(getattr(function, part, None) for part in ("func", "args", "keywords")),
-    ]
+    digest = hashlib.sha256(f"{name}\n{source_of(function)}".encode())
+    held = [*map(_cell, getattr(function, "__closure__", None) or ())]
+    held += [getattr(function, part, None) for part in ("__defaults__", "__kwdefaults__", "__self__")]
+    held += [getattr(function, part, None) for part in ("func", "args", "keywords")]
     for value in held:
-        digest.update(_content(value))
+        digest.update(_content(value, seen))
+    if isinstance(code := getattr(function, "__code__", None), types.CodeType):
+        if source_of(code) not in (source_of(function) or None, ""):
+            digest.update(source_of(code).encode())  # a decorator's own code
+        elif not source_of(function):
+            digest.update(_bytecode(code))
+    elif not isinstance(function, (*FUNCTIONS, type)):
+        digest.update(source_of(type(function)).encode() + _content(getattr(function, "__dict__", None), seen))
     return digest.hexdigest()
+
+
+def _cell(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that is not bound yet
+        return None
+
+
+def _bytecode(code: types.CodeType) -> bytes:
+    """What runs, where no source tells it."""
+    constants = [_bytecode(one) if isinstance(one, types.CodeType) else repr(one).encode() for one in code.co_consts]
+    return b"\n".join([code.co_code, repr(code.co_names).encode(), *constants])
 
 
 def _settings(module: nn.Module) -> str:
@@ -89,18 +145,42 @@ def _settings(module: nn.Module) -> str:
     )
 
 
-def _content(value: object) -> bytes:
-    """The bytes of something a function holds; of what cannot be pickled, its type and source."""
+def _numbers(tensor: Tensor) -> bytes:
+    """Type, shape and bytes of a tensor."""
+    if tensor.is_quantized:
+        return _numbers(tensor.int_repr()) + _numbers(tensor.dequantize())
+    own = source_of(type(tensor)).encode() if ours(type(tensor)) else b""
+    return f"{tensor.dtype}:{tuple(tensor.shape)}\n".encode() + own + tensor_bytes(tensor)
+
+
+def _content(value: object, seen: frozenset[int]) -> bytes:
+    """The bytes of something that code holds; of what cannot be pickled, its type and source."""
+    if id(value) in seen:
+        return b"itself"
     if isinstance(value, nn.Module):
-        return module_digest(value).encode()
+        return _module_digest(value, seen).encode()
+    if callable(value) and not isinstance(value, type):
+        return _function_digest(value, seen).encode()
+    if isinstance(value, Tensor):
+        return _numbers(value)
+    seen = seen | {id(value)}
+    # A pickle names functions without their code; tensors and sets look different in every process.
+    if isinstance(value, set | frozenset):
+        return b"set".join(sorted(_content(one, seen) for one in value))
+    if isinstance(value, Mapping) and any(map(_needs_code, value.values())):
+        return b"map".join(_content(key, seen) + _content(one, seen) for key, one in value.items())
+    if isinstance(value, tuple | list) and _needs_code(value):
+        return b"list".join(_content(one, seen) for one in value)
     try:
         return pickle.dumps(value)
-    except (AttributeError, TypeError, pickle.PicklingError):
-        return f"{type(value).__qualname__} {_source(value)}".encode()
+    except (AttributeError, TypeError, RuntimeError, pickle.PicklingError):
+        return f"{type(value).__qualname__} {source_of(value)}".encode()
 
 
-def _source(thing: object) -> str:
-    try:
-        return inspect.getsource(thing)  # type: ignore[arg-type]
-    except (OSError, TypeError):
-        return ""
+def _needs_code(value: object) -> bool:
+    """Whether a pickle of a value would say too little, or another thing in another process."""
+    if isinstance(value, tuple | list | set | frozenset):
+        return isinstance(value, set | frozenset) or any(map(_needs_code, value))
+    if isinstance(value, Mapping):
+        return any(map(_needs_code, value.values()))
+    return callable(value) or isinstance(value, Tensor)
