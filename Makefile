@@ -3,6 +3,8 @@ PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 # Idle OpenMP threads sleep soon instead of spinning: on a machine with other work, spinning costs a factor of three.
 export GOMP_SPINCOUNT ?= 1000
+# How many tests run at once, each on one thread; one after the other with WORKERS=0.
+WORKERS ?= 2
 
 .PHONY: demo test lint types layers pytest bench clean
 
@@ -23,7 +25,7 @@ layers: .venv/test.stamp
 	.venv/bin/lint-imports
 
 pytest: .venv/test.stamp
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal
 
 bench: .venv/bench.stamp
 	.venv/bin/python benchmarks/smoothing.py

@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +88,28 @@ RUN = [
 RUN += ["--radii", "0,0.1,0.3", "--attack", "pgd", "--attack-option", "steps=4", "--attack-option", "restarts=1"]
 
 
-def certify(*arguments: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", "import sys; from certify.cli import main; sys.exit(main())", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment})
+MAIN = """
+import signal, sys
+# A parent that ignores an interrupt hands that on to its children, and then nobody could interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from certify.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def certify() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``certify`` in a process of its own; what still runs at the end of the test is killed."""
+    with ExitStack() as started:
+
+        def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+            command, pipe = [sys.executable, "-c", MAIN, *arguments], subprocess.PIPE
+            process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment})
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
 
 
 def records(folder: Path) -> list[dict]:
@@ -106,7 +126,7 @@ def stored(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_records(here):
+def test_a_killed_run_resumes_to_the_same_records(here, certify):
     quiet = certify(*RUN, "--out", "whole")
     out, err = quiet.communicate(timeout=120)
     assert quiet.returncode == 0, err
