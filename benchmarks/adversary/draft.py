@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 __all__ = ["MAKERS", "Draft"]
 
 ENTRYWISE: Final = (
-    "Abs Ceil Cos Erf Exp Floor Identity Log Neg Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Tanh "
-    "HardSwish Mish Gelu Swish Dropout"
+    "Abs Ceil Cos Erf Exp Floor Identity Log Neg Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt "
+    "Tanh HardSwish Mish Gelu Swish Dropout"
 ).split()
 WITH_ALPHA: Final = "Elu LeakyRelu Celu HardSigmoid ThresholdedRelu".split()
 ALONG_AN_AXIS: Final = "Softmax LogSoftmax Hardmax LpNormalization CumSum".split()
@@ -186,7 +186,7 @@ def _matrix(draft: Draft, kind: str, value: str) -> str | None:
 @maker("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Tile")
 def _moved(draft: Draft, kind: str, value: str) -> str | None:
     shape = draft.shapes[value]
-    inner = [axis for axis in range(1, len(shape))]
+    inner = list(range(1, len(shape)))
     if kind == "Reshape":
         return draft.add(kind, [value, draft.constant([1, -1, *draft.some([], [1], shape[-1:])], np.int64)])
     if kind == "Flatten":

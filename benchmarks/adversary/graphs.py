@@ -92,7 +92,7 @@ def _held(content: bytes, session: onnxruntime.InferenceSession, box: Tensor) ->
         if bool(outside.any()):
             point, entry = (int(place) for place in outside.nonzero()[0])
             return (
-                f"{method} claims output {entry} in [{float(low[0, entry]):.9g}, {float(high[0, entry]):.9g}] for every "
-                f"float32 execution, and onnxruntime gives {float(answers[point, entry]):.9g}"
+                f"{method} claims output {entry} in [{float(low[0, entry]):.9g}, {float(high[0, entry]):.9g}] for "
+                f"every float32 execution, and onnxruntime gives {float(answers[point, entry]):.9g}"
             )
     return None

@@ -43,7 +43,7 @@ def attack(
         x: inputs (B, ...), in the units of the threat model.
         y: labels (B,).
         threat: norm, declared radii and input box.
-        attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``.
+        attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` needs no gradients.
         seed: master seed.
         noise: attack the classifier smoothed with this noise instead of the classifier itself.
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and

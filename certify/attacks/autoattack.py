@@ -112,7 +112,7 @@ class AutoAttack:
             if part != "square" and not target.differentiable:
                 raise ModelError(
                     f"autoattack's {part} needs gradients, and a plain function has none: "
-                    "use version='custom', attacks=('square',)"
+                    "use hopskipjump, or on images version='custom', attacks=('square',)"
                 )
 
     def perturb(self, problem: Problem) -> Tensor:
@@ -120,7 +120,8 @@ class AutoAttack:
         if "square" in self._parts() and (problem.x.dim() != 4 or min(problem.x.shape[2:]) < 5):
             raise BadInput(
                 f"autoattack's square needs images (channels, height, width) of at least 5 x 5, "
-                f"the inputs have shape {tuple(problem.x.shape[1:])}: use version='custom' without square, or pgd"
+                f"the inputs have shape {tuple(problem.x.shape[1:])}: use version='custom' without square, "
+                "pgd, or hopskipjump for functions"
             )
         with _undisturbed():
             return torch.cat([self._perturb_row(problem, row) for row in range(len(problem.x))])

@@ -188,8 +188,8 @@ def need_gradients(attack: str, target: Target) -> None:
     """
     if not target.differentiable:
         raise ModelError(
-            f"{attack} needs gradients; a plain function has none: wrap an nn.Module, "
-            "or use autoattack with version='custom', attacks=('square',)"
+            f"{attack} needs gradients, and a plain function has none: use hopskipjump, which asks for classes alone, "
+            "or wrap an nn.Module"
         )
 
 

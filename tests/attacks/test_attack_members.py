@@ -23,6 +23,7 @@ EXAMPLES = {
     "fgsm": {"loss": "margin"},
     "pgd": {"steps": 10, "restarts": 2},
     "autoattack": {"version": "custom", "attacks": ("apgd-ce",)},
+    "hopskipjump": {"steps": 5, "evaluations": 40, "starts": 20},
 }
 """Cheap settings of each member with which it breaks an undefended toy model. A new attack adds a line here."""
 
@@ -67,7 +68,7 @@ def test_a_function_is_attacked_without_gradients_or_refused_in_one_line(name, i
         found = attack(function, *images, threat=ThreatModel("linf", EASY["linf"]), attack=name, **EXAMPLES[name])
     except ModelError as refusal:
         assert "needs gradients" in str(refusal)
-        assert "version='custom', attacks=('square',)" in str(refusal)
+        assert "hopskipjump" in str(refusal)
         assert "\n" not in str(refusal)
     else:
         assert any(one.succeeded for one in found)
@@ -78,6 +79,37 @@ def test_attacks_by_gradients_refuse_functions(name, image_clf, images):
     function = Classifier(image_clf.predict, num_classes=4, input_box=(-1.0, 1.0))
     with pytest.raises(ModelError, match="needs gradients"):
         attack(function, *images, threat=ThreatModel("linf", (0.1,)), attack=name)
+
+
+def test_a_walk_along_the_boundary_needs_classes_alone_and_ends_near_the_true_distance(linear):
+    """Two features, the larger one wins: [0.9, 0.5] is 0.2 (linf) or 0.283 (l2) from the other class."""
+    labels = linear(torch.eye(2), torch.zeros(2)).predict
+    x, y = [[0.9, 0.5], [0.1, 0.7]], [0, 1]
+    for box, weight in (((0.0, 1.0), None), (None, None), ((0.0, 1.0), [2.0, 2.0])):
+        clf = Classifier(labels, num_classes=2, input_box=box)
+        for norm, true in (("linf", 0.2), ("l2", 0.08**0.5)):
+            radii = tuple(factor * true / (2.0 if weight else 1.0) for factor in (0.98, 1.05))
+            found = attack(clf, x[:1], y[:1], threat=ThreatModel(norm, radii, scale=weight), attack="hopskipjump")
+            assert found[0].radius == radii[1]
+    frozen = ThreatModel("linf", (0.5,), scale=[1.0, 0.0])
+    [found, other] = attack(clf, x, y, threat=frozen, attack="hopskipjump")
+    assert found.x_adv[1] == np.float32(0.5)
+    assert not other.succeeded  # the first feature alone would have to move by 0.6
+
+
+def test_findings_of_a_walk_do_not_depend_on_the_batch_or_on_anybodys_generator(image_clf, images, normal):
+    x, y = images[0][:3], images[1][:3]
+    settings = {"threat": ThreatModel("l2", (0.3, 1.0)), "attack": "hopskipjump", **EXAMPLES["hopskipjump"]}
+    state = np.random.get_state()[1].tolist()  # noqa: NPY002
+    together = attack(image_clf, x, y, **settings)
+    assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    for row, one in enumerate(together):
+        [alone] = attack(image_clf, x[row : row + 1], y[row : row + 1], **settings)
+        np.testing.assert_array_equal(alone.x_adv, one.x_adv)
+    function = Classifier(image_clf.predict, num_classes=4, input_box=(-1.0, 1.0))
+    smoothed = attack(function, x[:1], y[:1], noise=normal(0.1), draws=8, n=200, **settings)
+    assert smoothed[0].p_label_upper is None or smoothed[0].succeeded
 
 
 def test_square_attacks_a_function(image_clf, images):
@@ -107,6 +139,8 @@ def test_pgd_is_stronger_than_fgsm(image_clf, images):
         ("pgd", {"loss": "margins"}, "unknown loss 'margins'; did you mean 'margin'?"),
         ("fgsm", {"loss": "cw"}, "unknown loss 'cw'"),
         ("fgsm", {"steps": 3}, "'fgsm' has no setting 'steps'"),
+        ("hopskipjump", {"steps": 0}, "hopskipjump's steps must be at least 1, got 0"),
+        ("hopskipjump", {"starts": 2.5}, "hopskipjump's starts must be a whole number, got 2.5"),
         ("autoattack", {"version": "standart"}, "did you mean 'standard'?"),
         ("autoattack", {"attacks": ("square",)}, "with version='custom', and only with it"),
         ("autoattack", {"version": "custom", "attacks": ("squares",)}, "did you mean 'square'?"),
@@ -135,8 +169,9 @@ def test_autoattack_refuses_what_it_cannot_do(linear, image_clf, images, normal,
         assert message in str(refusal.value)
         assert "\n" not in str(refusal.value)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'certify\[autoattack\]'"):
-        attack(image_clf, *images, threat=threat, attack="autoattack")
+    for name, extra in (("autoattack", "autoattack"), ("hopskipjump", "blackbox")):
+        with pytest.raises(MissingExtra, match=rf"pip install 'certify\[{extra}\]'"):
+            attack(image_clf, *images, threat=threat, attack=name)
 
 
 def test_autoattack_is_quiet_and_leaves_no_trace(image_clf, images, caplog, capfd):

@@ -1,0 +1,171 @@
+"""HopSkipJump, through the Adversarial Robustness Toolbox: an attack for models that have no gradients."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.attacks.base import ATTACKS, Problem, Target
+from certify.core.norms import distance_up
+from certify.core.threat import ThreatModel
+from certify.core.values import whole
+from certify.data.generators import keyed_generator
+from certify.errors import BadInput, MissingExtra
+
+__all__ = ["HopSkipJump"]
+
+Array = NDArray[np.float32]
+
+_WIDTHS: Final = (1.0, 4.0, 16.0, 64.0, 256.0)
+"""How far about an input, in radii, points of another class are looked for before the walk along the boundary."""
+_AT_ONCE: Final = 5
+"""Steps between two looks at whether the point is close enough already."""
+_BATCH: Final = 256
+
+
+@ATTACKS.register("hopskipjump")
+@dataclass(frozen=True, slots=True)
+class HopSkipJump:
+    """A walk along the decision boundary that asks for classes alone (Chen, Jordan and Wainwright 2020).
+
+    It works on any function of vectors, images or series: scikit-learn estimators, ONNX files that are executed,
+    services that return labels. It searches in linf or l2; for l1 it walks in l2, which is weaker. Each input is
+    attacked alone with a seed of its own, so that findings do not depend on the batch. A smoothed classifier shows the
+    search one fixed draw of its noise; examples are examined on fresh noise as always.
+
+    Args:
+        steps: of the walk, at most; it ends as soon as a point lies within the radius.
+        evaluations: classes asked for in the first estimate of a direction; later ones take more.
+        starts: random points tried at each distance to find another class at all.
+
+    Raises:
+        BadInput: unless all are whole numbers of at least 1.
+    """
+
+    steps: int = 20
+    evaluations: int = 100
+    starts: int = 50
+    name = "hopskipjump"
+
+    def __post_init__(self) -> None:
+        for setting, value in asdict(self).items():
+            if whole(f"hopskipjump's {setting}", value) < 1:
+                raise BadInput(f"hopskipjump's {setting} must be at least 1, got {value}")
+
+    def settings(self) -> dict[str, Any]:
+        """The fields."""
+        return asdict(self)
+
+    def check(self, target: Target, threat: ThreatModel) -> None:
+        """Nothing is refused: classes are all it asks for.
+
+        Raises:
+            MissingExtra: without the Adversarial Robustness Toolbox.
+        """
+        if importlib.util.find_spec("art") is None:
+            raise MissingExtra("adversarial-robustness-toolbox", "blackbox", "the attack hopskipjump")
+
+    def perturb(self, problem: Problem) -> Tensor:
+        """Where the walk of each row ended, one row after the other; its input where no other class was found."""
+        return torch.cat([self._perturb_row(problem, row) for row in range(len(problem.x))])
+
+    def _perturb_row(self, problem: Problem, row: int) -> Tensor:
+        from art.attacks.evasion import HopSkipJump as Walk
+        from art.estimators.classification import BlackBoxClassifier
+
+        space = _Space(problem, row)
+        generator = np.random.default_rng(keyed_generator(problem.keys[row]).initial_seed())
+        begun = self._start(space, generator)
+        if begun is None:
+            return problem.x[row : row + 1]
+        point, ends = begun
+        with _seeded(int(generator.integers(2**32))):
+            model = BlackBoxClassifier(space.decide, space.origin.shape, problem.target.num_classes, clip_values=ends)
+            walk = Walk(
+                model,
+                batch_size=_BATCH,
+                norm="inf" if problem.norm == "linf" else 2,
+                max_iter=_AT_ONCE,
+                init_eval=self.evaluations,
+                verbose=False,
+            )
+            for done in range(0, self.steps, _AT_ONCE):
+                walk.max_iter = min(_AT_ONCE, self.steps - done)
+                point = walk.generate(space.origin[None], x_adv_init=point[None].copy(), resume=done > 0)[0]
+                if space.distance(point) <= problem.radius:
+                    break
+        return space.points(point[None])
+
+    def _start(self, space: _Space, generator: np.random.Generator) -> tuple[Array, tuple[Array, Array]] | None:
+        """The nearest point of another class among random ones, and the box that it was drawn from."""
+        for width in _WIDTHS:
+            lower, upper = space.around(width)
+            drawn = generator.uniform(lower, upper, (self.starts, *lower.shape)).astype(np.float32)
+            drawn[::2] = np.where(generator.random(drawn[::2].shape) < 0.5, lower, upper)
+            drawn = drawn.clip(lower, upper)
+            other = drawn[space.decide(drawn).argmax(axis=1) != space.label]
+            if len(other):
+                return min(other, key=space.distance), (lower, upper)
+        return None
+
+
+class _Space:
+    """The features of one row that may move, as a vector in multiples of the scale: what the library searches in."""
+
+    def __init__(self, problem: Problem, row: int) -> None:
+        self.problem, self.rows = problem, torch.tensor([row], device=problem.x.device)
+        self.label = int(problem.labels[row])
+        self.whole = problem.x[row].double().flatten().cpu()
+        weight = torch.ones_like(self.whole) if problem.scale is None else problem.scale.double().flatten().cpu()
+        self.free = weight > 0
+        self.weight = weight[self.free]
+        self.origin: Array = (self.whole[self.free] / self.weight).float().numpy()
+
+    def points(self, moved: Array) -> Tensor:
+        """Inputs (B, ...) of the target at vectors (B, d)."""
+        flat = self.whole.repeat(len(moved), 1)
+        flat[:, self.free] = torch.from_numpy(moved).double() * self.weight
+        return flat.to(self.problem.x).reshape(len(moved), *self.problem.x.shape[1:])
+
+    def decide(self, moved: Array) -> Array:
+        """The class at each vector as one-hot rows; scores that are not finite count as the label: nothing found."""
+        with torch.no_grad():
+            scores = self.problem.scores(self.points(moved), self.rows.repeat(len(moved)), "decision").cpu()
+        classes = torch.where(scores.isfinite().all(dim=1), scores.argmax(dim=1), self.label)
+        return np.eye(scores.shape[1], dtype=np.float32)[classes.numpy()]
+
+    def around(self, width: float) -> tuple[Array, Array]:
+        """Ends of a box about the input, some radii wide on each side, and within the input box."""
+        reach = width * self.problem.radius
+        lower, upper = self.origin - reach, self.origin + reach
+        if self.problem.box is not None:
+            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.problem.box)
+            low, high = (end.float().numpy() for end in ends)
+            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        return lower.astype(np.float32), upper.astype(np.float32)
+
+    def distance(self, point: Array) -> float:
+        """From the input, in the problem's norm."""
+        return distance_up(self.origin, point, self.problem.norm)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The library draws from numpy's global generator: seed it for a while, and put back what was there."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
