@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -76,6 +78,95 @@ def test_what_has_no_rule_is_refused_in_one_line(function, words):
     with pytest.raises(UnsupportedOperator, match=words) as caught:
         import_module(Function(function), torch.zeros(1, 2))
     assert "\n" not in str(caught.value)
+
+
+def changed_through(view):
+    """The first half of twice the input, changed in place through a view, beside the whole."""
+
+    def function(m, x):
+        y = x * 2.0
+        torch.relu_(view(y))
+        return y + x
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda y: torch.unsafe_chunk(y, 2, 1)[0],
+        lambda y: y.unsafe_split(1, 1)[0],
+        lambda y: torch.broadcast_tensors(y, y)[0],
+        torch.atleast_2d,
+        lambda y: nn.functional.dropout(y, training=False),
+        lambda y: nn.functional.alpha_dropout(y, training=False),
+        lambda y: y.type_as(y),
+        lambda y: y.swapaxes(0, 1),
+        lambda y: y.as_strided((2, 1), (2, 1)),
+    ],
+)
+def test_a_write_through_any_view_is_refused(view):
+    with pytest.raises(ModelError, match="changes mul in place through a view of it|has no rule"):
+        import_module(Function(changed_through(view)), torch.zeros(1, 2))
+
+
+def written_to(m, x):
+    y = x * 2.0
+    torch.add(y, 1.0, out=y)
+    torch.relu_(y)
+    return y + m.weight.detach()
+
+
+def test_calls_that_write_to_a_result_are_followed(points):
+    graph, x = import_module(Function(written_to), torch.zeros(1, 2)), points("written", 5, 2)
+    assert torch.equal(graph.forward(x), torch.relu(x * 2.0 + 1.0) + torch.tensor([2.0, 3.0]))
+
+
+def test_importing_never_writes_to_a_weight():
+    module = Function(lambda m, x: x + m.weight.detach().view(2).add_(1.0))
+    with pytest.raises(ModelError, match="does not compute what the model computes"):
+        import_module(module, torch.zeros(1, 2))
+    assert module.weight.tolist() == [2.0, 3.0]
+
+
+def region(*contexts):
+    def function(m, x):
+        with contextlib.ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context())
+            y = nn.functional.linear(x, m.weight.detach().reshape(1, 2))
+        return y.float() + x
+
+    return function
+
+
+def test_regions_without_gradients_or_with_autocast_off_are_read(points):
+    x = points("regions", 5, 2)
+    contexts = (torch.no_grad, lambda: torch.autocast("cpu", enabled=False))
+    for chosen in (contexts, contexts[:1], contexts[1:]):
+        function = region(*chosen)
+        module = Function(function)
+        assert torch.equal(import_module(module, x).forward(x), function(module, x))
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda m, x: x.half().float(), "computes in torch.float16, which rounds: compute in float32"),
+        (lambda m, x: x.to(torch.ones(1, dtype=torch.bfloat16)).float(), "computes in torch.bfloat16"),
+        (lambda m, x: x.type(torch.float16) + x, "computes in torch.float16"),
+        (lambda m, x: torch.softmax(x, 1, dtype=torch.bfloat16), "computes in torch.bfloat16"),
+        (region(lambda: torch.autocast("cpu", torch.bfloat16)), "computes in torch.bfloat16"),
+        (lambda m, x: torch.max(x, 1, keepdim=True, out=(x[:, :1], torch.ones(2, 1).long()))[0], "in place|no rule"),
+        (
+            lambda m, x: torch.cond(torch.tensor(True), lambda a: a + 1, lambda a: a - 1, (x,)),
+            "node cond calls a program of its own",
+        ),
+    ],
+)
+def test_narrow_types_and_programs_inside_of_programs_are_refused(function, words):
+    with pytest.raises(UnsupportedOperator, match=words):
+        import_module(Function(function), torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(

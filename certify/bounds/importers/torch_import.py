@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from certify.bounds.graph import Graph
+from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.probes import agree, noise, probes, tolerance
@@ -21,14 +22,12 @@ from certify.errors import ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
 
-VIEWS = frozenset(
+TRUTHS = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze alias detach contiguous to expand permute transpose t select "
     "slice _unsafe_view dropout feature_dropout movedim moveaxis swapaxes swapdims mT narrow diagonal unfold view_as "
-    "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem".split()
+    "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem "
+    "gt ge lt le eq ne logical_not mul clone".split()
 )
-"""Operators whose result may be their first argument's own memory."""
-
-TRUTHS = VIEWS | frozenset("gt ge lt le eq ne logical_not mul clone".split())
 """Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
 
 
@@ -60,6 +59,8 @@ class _Reader:
 
     def __init__(self, module: nn.Module, program: ExportedProgram) -> None:
         self.program = program.graph
+        self.memory = memory(program.graph)
+        self.overwritten = {self.memory[one] for call in program.graph.nodes for one in written(call)}
         self.constants = self._parameters(module, program)
         self.results: dict[str, Any] = {}
         self.builder: Builder | None = None
@@ -82,13 +83,20 @@ class _Reader:
                 self._placeholder(call)
             elif call.op == "call_function":
                 self._function(call)
+            elif call.op == "get_attr":
+                raise UnsupportedOperator(
+                    f"node {next(iter(call.users)).name} calls a program of its own (a branch, a loop), which no rule "
+                    "covers; write its operators out, or use smoothing, which needs no rules"
+                )
         if self.builder is None:
             raise ModelError("the model has no input tensor")
         return fused(self.builder.graph(self._output()))
 
     def _placeholder(self, call: fx.Node) -> None:
         if call.name in self.constants:
-            self.results[call.name] = self.constants[call.name]
+            constant = self.constants[call.name]
+            # Calls are carried out on constants: one that writes to a weight must not reach the module's own.
+            self.results[call.name] = constant.detach().clone() if self.memory[call] in self.overwritten else constant
         elif self.builder is None:
             example = call.meta["val"]
             self.builder = Builder(example.dtype, example.device)
@@ -111,32 +119,25 @@ class _Reader:
                 f"node {call.name} ({name}{_source(call)}) has no rule: {problem}; add one under "
                 "certify/bounds/rules, or use smoothing, which needs none"
             ) from None
-        if name.endswith("_") and isinstance(call.args[0], fx.Node):
-            self._rebind(call, call.args[0], result)
+        for changed in written(call):
+            self._rebind(call, changed, result)
 
     def _rebind(self, call: fx.Node, changed: fx.Node, result: Any) -> None:
-        """After an in-place call, later reads of its first argument see the result; so must reads through a view."""
+        """After a call in place, later reads of what it changed see the result; so must reads through a view."""
         order = {node: place for place, node in enumerate(self.program.nodes)}
         for node in list(self.program.nodes)[: order[call]]:
-            shared = node is not changed and self._owner(node) is self._owner(changed)
+            shared = node is not changed and self.memory[node] == self.memory[changed]
             if shared and any(order[user] > order[call] for user in node.users):
                 raise UnsupportedOperator(
                     f"node {call.name} ({_operator_name(call)}{_source(call)}) changes {node.name} in place through a "
                     "view of it, which no rule covers; write the result to a new tensor, or use smoothing"
                 )
+        if not isinstance(result, Value):
+            raise UnsupportedOperator(
+                f"node {call.name} ({_operator_name(call)}{_source(call)}) writes several results in place, which no "
+                "rule covers; write them to new tensors, or use smoothing"
+            )
         self.results[changed.name] = result
-
-    @staticmethod
-    def _owner(node: fx.Node) -> fx.Node:
-        """The node whose memory this one may share: views and in-place calls return their argument's own."""
-        while (
-            node.op == "call_function"
-            and (_operator_name(node) in VIEWS or _operator_name(node).endswith("_"))
-            and node.args
-            and isinstance(node.args[0], fx.Node)
-        ):
-            node = node.args[0]
-        return node
 
     def _result(self, node: fx.Node) -> Any:
         return self.results[node.name]
@@ -154,6 +155,9 @@ class _Reader:
         shape = (traced[0] if isinstance(traced, (list, tuple)) else traced).shape
         if len(shape) == 0 or shape[0] != TRACED:
             raise NotCovered("it mixes the samples of a batch")
+        for one in traced if isinstance(traced, (list, tuple)) else [traced]:
+            if one.dtype.is_floating_point and one.dtype not in (torch.float32, torch.float64):
+                raise NotCovered(f"it computes in {one.dtype}, which rounds: compute in float32 (.half(), autocast?)")
         if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
             raise NotCovered("its result is a truth value")
         assert self.builder is not None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
+from certify.bounds.importers.regions import inline_regions
 from certify.errors import CertifyError, ModelError, one_line
 
 __all__ = ["TRACED", "trace"]
@@ -39,6 +40,7 @@ def trace(module: nn.Module, example_batch: Tensor) -> ExportedProgram:
             f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({one_line(problem)}): "
             "remove data-dependent Python code, or use smoothing, which needs no tracing"
         ) from problem
+    inline_regions(program.graph_module)
     keep_batch_first(program.graph)
     return program
 
