@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.bounds.memory import check_room, room
+from certify.bounded.memory import check_room
+from certify.bounded.texts import inflated
 from certify.errors import BadInput
 
 __all__ = ["LEVELS", "LISTED", "Hint", "packed", "unpacked"]
@@ -66,7 +67,7 @@ def unpacked(text: str) -> tuple[Hint, ...]:
         BadInput: for text that is no such thing, or that takes more memory than there is to spare.
     """
     try:
-        data = _inflated(base64.b64decode(text, validate=True))
+        data = inflated(SLOPES, base64.b64decode(text, validate=True))
         begin = 8 + int.from_bytes(data[:8], "big")
         check_room(SLOPES, LISTED * begin)
         numbers = np.frombuffer(data, dtype=np.uint8, offset=begin)
@@ -78,17 +79,6 @@ def unpacked(text: str) -> tuple[Hint, ...]:
                 shares[name] = torch.from_numpy(numbers[:count].reshape(shape).copy())
                 numbers = numbers[count:]
             hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares))
-    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error) as problem:
+    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as problem:
         raise BadInput(f"{SLOPES} cannot be read: they were cut or changed") from problem
     return tuple(hints)
-
-
-def _inflated(data: bytes) -> bytes:
-    """What was compressed, as far as there is room for it."""
-    take = zlib.decompressobj()
-    found = take.decompress(data, most := max(1, room()))
-    if take.unconsumed_tail:
-        check_room(SLOPES, most + 1)
-    if not take.eof:
-        raise ValueError("it ends early")
-    return found

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import NoRoom
 from certify.bounds.graph import Graph
-from certify.bounds.memory import NoRoom
 from certify.certifiers.deterministic import graph_of
 from certify.checker.brackets import bracket_claim, proof_claims
 from certify.checker.checked import Checked, Standing, judged, subject_of

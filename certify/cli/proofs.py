@@ -21,7 +21,7 @@ def confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
     tune_process()
     with answering(math.inf) as say:
         with importing():
-            from certify.bounds.memory import free_memory
+            from certify.bounded.memory import free_memory
             from certify.complete.proofs.file import check_proof
         limit_memory(free_memory())
         terminal = sys.stderr.isatty()

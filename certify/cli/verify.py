@@ -96,7 +96,7 @@ def verify(
             with importing():
                 import torch
 
-                from certify.bounds.memory import free_memory
+                from certify.bounded.memory import free_memory
                 from certify.complete.deadline import Deadline
                 from certify.complete.verify_file import Seconds, verify_file
             limit_memory(free_memory())

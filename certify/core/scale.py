@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from certify.bounded.arrays import array_of
+from certify.bounded.texts import inflated
 from certify.errors import BadInput
 
 __all__ = ["Scale", "check_scale", "read_scale", "scale_digest", "scale_from_json", "scale_in_words", "scale_to_json"]
@@ -20,6 +22,9 @@ Scale = tuple[float, ...]
 
 _LISTED: Final = 64
 """Longer scales are packed in records: every certificate holds one, and masks of images shrink a hundredfold."""
+
+_AS_FLOATS: Final = 5
+"""How much larger a tuple of floats is than their bytes."""
 
 
 def check_scale(scale: Any) -> Scale:
@@ -92,8 +97,9 @@ def scale_from_json(value: Any) -> Scale:
 @lru_cache(maxsize=16)
 def _unpacked(text: str) -> Scale:
     try:
-        return tuple(np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype="<f8").tolist())
-    except (ValueError, zlib.error) as problem:
+        numbers = inflated("a packed scale", base64.b64decode(text, validate=True), _AS_FLOATS)
+        return tuple(np.frombuffer(numbers, dtype="<f8").tolist())
+    except ValueError as problem:
         raise BadInput(f"a packed scale is damaged ({problem}); restore the record or run again") from problem
 
 
@@ -105,10 +111,9 @@ def read_scale(file: str) -> Scale:
     """
     path = Path(file)
     try:
-        with path.open("rb") as opened:
-            array: np.ndarray[Any, Any] = np.lib.format.read_array(opened, allow_pickle=False)
+        array = array_of(path)
     except OSError as problem:
         raise BadInput(f"cannot read scale {path} ({problem.strerror}); check the path") from problem
-    except (ValueError, EOFError) as problem:
+    except ValueError as problem:
         raise BadInput(f"{path} holds no plain array ({problem}); save one with numpy.save(FILE, scale)") from problem
     return check_scale(array)

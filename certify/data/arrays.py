@@ -31,4 +31,4 @@ def from_arrays(
     if num_classes is None:
         num_classes = max(2, int(y.max(initial=0)) + 1) if y.dtype.kind in "ui" else 2
     with np.errstate(over="ignore"):  # an overflow to infinity is refused by name in Dataset
-        return Dataset(name, x.astype(np.float32), y, num_classes, input_box)
+        return Dataset(name, x.astype(np.float32, copy=False), y, num_classes, input_box)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.bounded.files import content_of
+from certify.bounded.memory import check_room
 from certify.data.arrays import from_arrays
 from certify.data.dataset import Dataset
 from certify.data.loaders import loader
@@ -25,7 +25,7 @@ UNSIGNED_BYTES = 0x08
 def load_idx(where: str) -> Dataset:
     """The test part (files ``t10k-*``) or, with ``:train``, the training part (``train-*``) of a folder of IDX files.
 
-    Each file may be plain or end in ``.gz``. Images (n, 1, H, W), scaled from 0..255 to [0, 1].
+    Each file may be plain or gzipped. Images (n, 1, H, W), scaled from 0..255 to [0, 1].
 
     Raises:
         BadInput: if a file is missing.
@@ -40,19 +40,23 @@ def load_idx(where: str) -> Dataset:
     if len(images) != len(labels):
         raise DataError(f"{folder}: {len(images)} images but {len(labels)} labels; the files do not belong together")
     name = f"{folder.resolve().name} {'train' if train else 'test'}"
-    return from_arrays(name, images[:, None].astype(np.float32) / np.float32(255), labels)
+    check_room(f"{folder} in float32", 4 * images.size, share=0.8)
+    x = images[:, None].astype(np.float32)
+    x /= np.float32(255)
+    return from_arrays(name, x, labels)
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """One IDX file of unsigned bytes: magic number, big-endian sizes, then the elements in row-major order.
 
     Raises:
-        DataError: if the file is truncated, has trailing bytes, or is something else than its name says.
+        DataError: if the file is truncated, has trailing bytes, is something else than its name says, or unpacks to
+            more than a quarter of the memory that is free.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"{path} cannot be read: {problem}") from problem
+        content = content_of(path, unpack=True)
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror}") from problem
     header = 4 + 4 * dimensions
     if len(content) < header:
         raise DataError(f"{path} is truncated: {len(content)} bytes are less than an IDX header")

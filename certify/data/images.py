@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.bounded.files import opened
+from certify.bounded.memory import check_room
 from certify.data.dataset import Dataset
 from certify.data.loaders import loader
 from certify.errors import BadInput, DataError, MissingExtra, one_line
@@ -42,14 +44,18 @@ def load_images(where: str) -> Dataset:
     if len(classes) < 2:
         raise DataError(f"{folder} has {len(classes)} subfolders; images:FOLDER needs one a class, at least two")
     files = [(path, label) for label, subfolder in enumerate(classes) for path in _images_in(subfolder)]
-    pixels = [_read(path) for path, _ in files]
-    for (path, _), image in zip(files, pixels, strict=True):
-        if image.shape != pixels[0].shape:
+    first = _read(files[0][0])
+    check_room(f"{folder} in float32", 4 * first.size * len(files), share=0.8)
+    x = np.empty((len(files), *first.shape), dtype=np.float32)
+    for place, (path, _) in enumerate(files):
+        image = _read(path)
+        if image.shape != first.shape:
             raise DataError(
-                f"{path} is {_describe(image)}, but {files[0][0]} is {_describe(pixels[0])}; "
+                f"{path} is {_describe(image)}, but {files[0][0]} is {_describe(first)}; "
                 "bring all images to one size and format"
             )
-    x = np.stack(pixels).astype(np.float32) / np.float32(255)
+        x[place] = image
+    x /= np.float32(255)
     return Dataset(folder.resolve().name, x, np.array([label for _, label in files]), num_classes=len(classes))
 
 
@@ -71,8 +77,10 @@ def _read(path: Path) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        with opened(path) as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            mode = image.mode
+            check_room(str(path), 4 * image.width * image.height)
+            pixels = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise DataError(f"{path} cannot be read as an image: {one_line(problem)}") from problem
     if mode not in MODES:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from certify.bounded.arrays import arrays_of
 from certify.data.arrays import from_arrays
 from certify.data.dataset import Dataset
 from certify.data.loaders import loader
-from certify.errors import BadInput, DataError, one_line
+from certify.errors import BadInput, DataError
 
 __all__ = ["load_npz"]
 
@@ -28,12 +24,16 @@ def load_npz(where: str) -> Dataset:
 
     Raises:
         BadInput: if there is no such file.
-        DataError: if the file is corrupt, holds pickled objects, lacks an array, or ``x`` leaves the box.
+        DataError: if the file is corrupt, holds pickled objects, lacks an array, takes more than half of what memory is
+            free, or ``x`` leaves the box.
     """
     path = Path(where)
     if not path.is_file():
         raise BadInput(f"no file {where!r}; write npz:FILE")
-    arrays = _read(path)
+    try:
+        arrays, _ = arrays_of(path, ("x", "y", *OPTIONAL))
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path} cannot be read: {problem}; save it with numpy.savez(FILE, x=..., y=...)") from problem
     for name in ("x", "y"):
         if name not in arrays:
             raise DataError(f"{path} has no array {name!r}; save it with numpy.savez(FILE, x=..., y=...)")
@@ -49,17 +49,3 @@ def load_npz(where: str) -> Dataset:
         None if num_classes is None else int(num_classes),
         (0.0, 1.0) if box is None else (float(box[0]), float(box[1])),
     )
-
-
-def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is no npz file, or a corrupt one; save it with numpy.savez(FILE, x=..., y=...)")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ("x", "y", *OPTIONAL) if name in archive.files}
-    except ValueError as problem:
-        if "allow_pickle" in str(problem):
-            raise DataError(f"{path} holds pickled objects, which could run code; save plain arrays") from problem
-        raise DataError(f"{path} is corrupt: {one_line(problem)}") from problem
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError) as problem:
-        raise DataError(f"{path} is corrupt: {one_line(problem)}") from problem

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import from_toml
 from certify.core.norms import check_norm
 from certify.core.threat import ThreatModel, check_box
 from certify.core.values import number
@@ -149,8 +150,8 @@ def read_policy(path: Path | str) -> Policy:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        given = tomllib.loads(content.decode("utf-8"))
+        content = content_of(path, text_room())
+        given = from_toml(content)
     except OSError as problem:
         raise BadInput(f"cannot read policy {path} ({problem.strerror}); check the path") from problem
     except ValueError as problem:

@@ -6,7 +6,6 @@ graph as JSON and its weights as raw bytes; both are read here, and only the lis
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.bounded.files import opened, taken, text_room
+from certify.bounded.memory import check_room
+from certify.bounded.texts import from_json
 from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
@@ -110,8 +112,10 @@ def load_exported(
         ModelError: if the file is corrupt, holds pickled parts, or uses an operator that is not in ``OPERATORS``.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             module, classes = _network(archive)
+    except OSError as problem:
+        raise ModelError(f"{path} cannot be read: {problem.strerror or problem}") from problem
     except ModelError as problem:
         raise ModelError(f"{path} {problem}; name a Python function that builds the module instead") from problem
     except _CORRUPT as problem:
@@ -124,9 +128,9 @@ def _network(archive: zipfile.ZipFile) -> tuple[ExportedNetwork, int]:
     if len(models) != 1 or not models[0].endswith("/models/model.json"):
         raise ModelError("does not hold exactly one program called model")
     root = models[0].removesuffix("models/model.json")
-    if archive.read(f"{root}byteorder") != b"little":
+    if _member(archive, f"{root}byteorder") != b"little":
         raise ModelError("was written on a big-endian machine")
-    program = json.loads(archive.read(models[0]))["graph_module"]
+    program = from_json(_member(archive, models[0], text_room()))["graph_module"]
     stored = _tensors(archive, f"{root}data/", "weights") | _tensors(archive, f"{root}data/", "constants")
     weights, inputs = {}, []
     for spec in program["signature"]["input_specs"]:
@@ -147,23 +151,33 @@ def _network(archive: zipfile.ZipFile) -> tuple[ExportedNetwork, int]:
 
 
 def _tensors(archive: zipfile.ZipFile, data: str, kind: str) -> dict[str, Tensor]:
-    tensors = {}
+    tensors, total = {}, 0
     folder = f"{data}{kind}/"
-    for name, entry in json.loads(archive.read(f"{folder}model_{kind}_config.json"))["config"].items():
+    config = from_json(_member(archive, f"{folder}model_{kind}_config.json", text_room()))["config"]
+    for name, entry in config.items():
         if entry["use_pickle"] or entry["tensor_meta"] is None:
             raise ModelError(f"keeps {name!r} as a pickle, which could run code")
         meta = entry["tensor_meta"]
         if meta["dtype"] not in DTYPES:
             raise ModelError(f"keeps {name!r} in an element type that is not read; export the model in float32")
         size, stride = ([int(each["as_int"]) for each in meta[field]] for field in ("sizes", "strides"))
-        content = bytearray(archive.read(f"{folder}{entry['path_name']}"))
+        content = bytearray(_member(archive, f"{folder}{entry['path_name']}"))
         flat = (
             torch.frombuffer(content, dtype=DTYPES[meta["dtype"]])
             if content
             else torch.empty(0, dtype=DTYPES[meta["dtype"]])
         )
-        tensors[name] = flat.as_strided(size, stride, int(meta["storage_offset"]["as_int"])).clone()
+        tensor = flat.as_strided(size, stride, int(meta["storage_offset"]["as_int"]))
+        # Strides of 0 repeat what is stored: a few bytes can stand for any number, and stay as few.
+        tensors[name] = tensor.clone() if tensor.numel() <= flat.numel() else tensor
+        total += tensor.numel() * tensor.element_size()
+        check_room("the weights of an exported program", total, share=0.8)
     return tensors
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int | None = None) -> bytes:
+    with archive.open(name) as member:
+        return taken(member, name, most)
 
 
 def _step(node: Values) -> Step:

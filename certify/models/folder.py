@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import from_json
 from certify.errors import BadInput, ModelError, one_line
 from certify.models.architecture import build, describe
 from certify.models.classifier import Classifier
@@ -82,7 +84,7 @@ def load_folder(folder: Path, device: str = "cpu") -> Classifier:
     if not path.is_file():
         raise BadInput(f"{folder} has no model.json; name a folder that `certify train` wrote")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = from_json(content_of(path, text_room()))
         version, layers, digest = record["format"], list(record["layers"]), str(record["digest"])
         box = record["input_box"]
         num_classes, input_box = int(record["num_classes"]), None if box is None else (float(box[0]), float(box[1]))

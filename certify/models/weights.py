@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from certify.bounded.memory import check_room
 from certify.errors import BadInput, ModelError, one_line
 
 __all__ = ["load_weights", "read_weights"]
@@ -25,10 +27,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         BadInput: if there is no such file, or its suffix is another one.
+        NoRoom: if it takes nearly all the memory that is free.
         ModelError: if it is corrupt, holds something else, or could run code while it is read.
     """
     if not path.is_file():
         raise BadInput(f"no weights file {str(path)!r}")
+    check_room(str(path), _size_of(path), share=0.8)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix not in (".pt", ".pth"):
@@ -84,6 +88,15 @@ def _learned(module: nn.Module) -> set[int]:
     """What training sets: parameters, and the statistics of normalization layers."""
     layers = (layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._NormBase))
     return {id(tensor) for tensor in (*module.parameters(), *(one for layer in layers for one in layer.buffers()))}
+
+
+def _size_of(path: Path) -> int:
+    """Bytes that the file takes in memory; what torch saves is an archive, which may be packed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # whoever reads it says what is wrong
+        return path.stat().st_size
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

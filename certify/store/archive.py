@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from certify.bounded.texts import from_json
 from certify.store.difference import Record
 
 __all__ = ["PART", "add_file", "digest_of", "entries_of", "inflated", "line_of", "lines_of", "unambiguous"]
@@ -40,7 +41,7 @@ def unambiguous(text: bytes) -> Any:
     ...
     ValueError: 'payload' stands twice in one object
     """
-    return json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+    return from_json(text.decode("utf-8"), object_pairs_hook=_once)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

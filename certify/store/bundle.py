@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from certify.bounded.files import content_of
+from certify.bounded.texts import from_json
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
@@ -91,7 +93,7 @@ class Bundle:
     def _records(self, name: str, of: Callable[[dict[str, Any]], R]) -> Iterator[R]:
         for number, line in enumerate(self.lines(name), 1):
             try:
-                yield of(json.loads(line))
+                yield of(from_json(line))
             except (BadInput, ValueError) as problem:
                 raise StoreError(f"{name} of the bundle, line {number}, is no record ({problem})") from problem
 
@@ -148,7 +150,7 @@ def verify_bundle(bundle: Path, key: Path) -> Bundle:
     """
     trusted = public_key(key)
     try:
-        content = bundle.read_bytes()
+        content = content_of(bundle)
         statement, manifest = _verified(content, trusted)
     except OSError as problem:
         raise StoreError(f"cannot read {bundle} ({problem.strerror}); name what certify export wrote") from problem

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from certify.bounded.texts import from_json
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
@@ -33,7 +34,7 @@ def otherwise(signed: bytes, found: bytes) -> Iterator[str]:
     """
     if signed == found:
         return
-    lines = list(_apart(json.loads(signed), json.loads(found), ""))
+    lines = list(_apart(from_json(signed), from_json(found), ""))
     yield from lines or ["it says the same in other bytes (order, spaces, or a name that stands twice)"]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certify.bounded.files import content_of
 from certify.errors import BadInput, MissingExtra, NotVerified
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _key(path: Path, load: Callable[[bytes], Any], kind: type, which: str, make:
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        key = load(path.read_bytes())
+        key = load(content_of(path, 2**20))
     except OSError as problem:
         raise BadInput(f"cannot read the key {path} ({problem.strerror}); {make}") from problem
     except TypeError as problem:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from certify.bounded.files import content_of, text_room
 from certify.errors import DataError
 
 __all__ = ["Fields", "LogText", "read_log_text", "seconds", "whole"]
@@ -87,13 +86,11 @@ def read_log_text(path: Path | str, known: Sequence[Sequence[str]]) -> LogText:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
+        text = content_of(path, text_room(), unpack=True).decode("utf-8")
     except OSError as problem:
-        raise DataError(f"cannot read log {path} ({problem.strerror}); check the path") from problem
-    try:
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
-        raise DataError(f"log {path} is damaged or no text ({problem}); fetch it again") from problem
+        raise DataError(f"cannot read log {path} ({problem.strerror}); check the path, or fetch it again") from problem
+    except UnicodeDecodeError as problem:
+        raise DataError(f"log {path} is no text ({problem}); fetch it again") from problem
     lines = text.splitlines()
     if not lines:
         raise DataError(f"log {path} is empty: it has not even a header line")

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import from_json
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
@@ -139,7 +141,7 @@ def _exists(file: Path) -> bool:
 
 def _read_manifest(file: Path) -> Manifest:
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = from_json(content_of(file, text_room()))
         settings, context = fields["settings"], fields["context"]
         if not (isinstance(settings, dict) and isinstance(context, dict)):
             raise TypeError("settings and context are tables of names and values")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import from_toml
 from certify.core.threat import UNITS
 from certify.core.values import number, whole
 from certify.core.written import numbers, radii_of
@@ -147,7 +148,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         BadInput: if it is missing, gives a key in both spellings, or is no TOML; the message names line and column.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = from_toml(content_of(path, text_room()))
     except OSError as problem:
         raise BadInput(f"cannot read study {path} ({problem.strerror}); check the path") from problem
     except ValueError as problem:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from certify.bounded.arrays import arrays_of
 from certify.core.sandwich import Sandwich
 from certify.errors import BadInput, DataError, one_line
 from certify.registry import nearest
@@ -49,7 +48,7 @@ def group_column(
         raise BadInput(f"no file {file!r}; groups are one of: {_FORMS}")
     try:
         read = readers[path.suffix](path, column)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+    except (OSError, csv.Error, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {one_line(problem)}") from problem
     if not isinstance(read, np.ndarray):
         return column, read
@@ -79,9 +78,7 @@ def _from_csv(path: Path, column: str) -> dict[int, str]:
 
 
 def _from_npz(path: Path, name: str) -> np.ndarray[Any, Any]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        if name not in archive.files:
-            known = sorted(archive.files)
-            raise BadInput(f"{path} has no array {name!r}{nearest(name, known)} known: {', '.join(known)}")
-        values: np.ndarray[Any, Any] = archive[name]
-    return values
+    found, known = arrays_of(path, [name])
+    if name not in found:
+        raise BadInput(f"{path} has no array {name!r}{nearest(name, known)} known: {', '.join(known)}")
+    return found[name]

@@ -115,7 +115,7 @@ def test_changed_hints_are_refused(text):
 
 
 def test_hints_that_unpack_to_more_than_there_is_are_refused(monkeypatch):
-    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**22)
+    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**22)
     for begin in (2, 2**40):
         bomb = base64.b64encode(zlib.compress(begin.to_bytes(8, "big") + b"[]" + bytes(2**24))).decode()
         with pytest.raises(BadInput, match="slopes of a certificate takes? .* more than this machine has to spare"):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import certify
-from certify.bounds.memory import NoRoom
+from certify.bounded.memory import NoRoom
 from certify.checker import networks
 from certify.checker.checked import Standing
 from certify.checker.networks import network_claims

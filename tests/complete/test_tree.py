@@ -113,7 +113,7 @@ def test_the_depth_of_each_node():
 
 
 def test_what_is_short_to_write_and_large_to_unfold_is_refused_before_it_is(monkeypatch):
-    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**28)
+    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**28)
     wide = Interval(torch.zeros(1, 500).double(), torch.ones(1, 500).double())
     long = chain(20_000)
     tracemalloc.start()
@@ -126,7 +126,7 @@ def test_what_is_short_to_write_and_large_to_unfold_is_refused_before_it_is(monk
 
 def test_large_honest_trees_unfold(monkeypatch):
     """20,000 leaves of depth 14 or 15, and one that is 60 deep."""
-    monkeypatch.setattr("certify.bounds.memory.free_memory", lambda: 2**28)
+    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**28)
     splits = 20_000
     parents = np.arange(splits)
     born = splits * 2 + 1

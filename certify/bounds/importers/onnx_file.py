@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from certify.bounded.files import content_of
 from certify.bounds.rules.base import Shape
 from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperator, one_line
 
@@ -99,9 +100,9 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
         raise MissingExtra(absent.name or "onnx", "onnx", "reading ONNX files") from absent
     label = "the ONNX model" if isinstance(source, bytes) else str(source)
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = source if isinstance(source, bytes) else content_of(source)
     except OSError as problem:
-        raise BadInput(f"cannot read {label}: {one_line(problem)}") from problem
+        raise BadInput(f"cannot read {label}: {problem.strerror}") from problem
     try:
         model = onnx.load_model_from_string(content)
     except Exception as problem:  # protobuf's own error, and whatever its decoder meets

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.bounds.memory import check_room
+from certify.bounded.memory import check_room
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import Parts
 from certify.complete.proofs.tree import Tree

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from certify.bounded import files
+from certify.bounded.texts import from_json
 from certify.bounds.ibp import propagate
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
@@ -198,10 +200,10 @@ def _may_be_executed(problem: Problem, x: Tensor, y: Tensor) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(files.content_of(path))
     except OSError as problem:
-        raise BadInput(f"cannot read {path}: {one_line(problem)}") from problem
-    except (ValueError, RecursionError) as problem:
+        raise BadInput(f"cannot read {path}: {problem.strerror}") from problem
+    except ValueError as problem:
         raise BadInput(f"{path} is no JSON: {one_line(problem)}") from problem
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadInput(f"{path} is no proof: its format is not {FORMAT!r}")

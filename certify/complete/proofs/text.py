@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import check_room
 from certify.bounds.hints import LISTED, Hint
-from certify.bounds.memory import check_room
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
 from certify.complete.proofs.tree import Splits, Tree

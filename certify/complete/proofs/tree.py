@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from certify.bounds.memory import check_room
+from certify.bounded.memory import check_room
 from certify.bounds.tensors import Interval, flat
 from certify.errors import BadInput
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
+from certify.bounded import files
 from certify.complete.query import Query
 from certify.complete.reading.declared import Property
 from certify.complete.reading.tokens import without_comments
@@ -15,7 +14,6 @@ from certify.errors import BadInput, MissingExtra, one_line
 
 __all__ = ["content_of", "is_packed", "read_property", "read_query", "text_of"]
 
-_GZIP = b"\x1f\x8b"
 _VERSION = re.compile(r"\s*\(\s*vnnlib-version\s*<(\d+)\.(\d+)>\s*\)")
 
 
@@ -88,16 +86,12 @@ def content_of(path: Path | str) -> bytes:
     """What a file holds, unpacked if that (whatever its name) is gzip.
 
     Raises:
-        BadInput: if there is none, or the gzip is damaged.
+        BadInput: if there is none, it takes more than a quarter of the free memory, or the gzip is damaged.
     """
     try:
-        content = Path(path).read_bytes()
+        return files.content_of(path, unpack=True)
     except OSError as problem:
         raise BadInput(f"{path} cannot be read: {problem.strerror}") from problem
-    try:
-        return gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (OSError, EOFError, zlib.error) as problem:
-        raise BadInput(f"{path} cannot be read as gzip: {one_line(problem)}") from problem
 
 
 def is_packed(path: Path | str) -> bool:
@@ -107,7 +101,7 @@ def is_packed(path: Path | str) -> bool:
         BadInput: if there is none.
     """
     try:
-        with Path(path).open("rb") as file:
-            return file.read(len(_GZIP)) == _GZIP
+        with files.opened(path) as file:
+            return file.read(len(files.GZIP)) == files.GZIP
     except OSError as problem:
         raise BadInput(f"{path} cannot be read: {problem.strerror}") from problem

@@ -1,0 +1,1 @@
+"""Files and texts that somebody else wrote, read in bounded memory: every loader reads through these."""

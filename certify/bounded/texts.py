@@ -1,0 +1,75 @@
+"""JSON, TOML and packed text that somebody else wrote: what is wrong with them is a ValueError, however deeply they are
+nested, and none takes more memory than there is to spare.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import zlib
+from typing import Any, Final
+
+from certify.bounded.memory import check_room, room
+
+__all__ = ["TOO_DEEP", "from_json", "from_toml", "inflated"]
+
+TOO_DEEP: Final = "it is nested too deeply to be read"
+
+
+def from_json(text: str | bytes, **options: Any) -> Any:
+    """What JSON says; ``options`` are those of ``json.loads``.
+
+    Raises:
+        ValueError: for other text, or text so deeply nested that no record of this package is.
+
+    >>> from_json("[" * 10_000)
+    Traceback (most recent call last):
+    ...
+    ValueError: it is nested too deeply to be read
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+
+
+def from_toml(content: bytes) -> dict[str, Any]:
+    """What TOML in UTF-8 says.
+
+    Raises:
+        ValueError: for other text, or text so deeply nested that no settings are.
+
+    >>> from_toml(b"sigma = 0.25")
+    {'sigma': 0.25}
+    """
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+
+
+def inflated(what: str, data: bytes, factor: int = 1) -> bytes:
+    """What zlib compressed, as far as there is room for it.
+
+    Args:
+        what: names it in the message.
+        data: all of it, and nothing behind it.
+        factor: how many bytes each byte becomes when it is read.
+
+    Raises:
+        NoRoom: where it would take more than a quarter of the memory that is free.
+        ValueError: for other data.
+
+    >>> inflated("the text", zlib.compress(b"abc"))
+    b'abc'
+    """
+    take = zlib.decompressobj()
+    try:
+        found = take.decompress(data, most := max(1, room() // factor))
+        if take.unconsumed_tail:
+            check_room(what, factor * (most + 1))
+    except zlib.error as problem:
+        raise ValueError(str(problem)) from problem
+    if not take.eof or take.unused_data:
+        raise ValueError("it ends early, or too late")
+    return found
