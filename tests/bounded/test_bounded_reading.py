@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from certify.bounded.texts import from_json
@@ -197,29 +196,3 @@ def test_texts_nested_too_deeply_are_one_line(reader: str, tmp_path: Path) -> No
 def test_numbers_that_python_will_not_read_are_value_errors() -> None:
     with pytest.raises(ValueError, match="digits"):
         from_json("9" * 5000)
-
-
-def test_a_few_stored_bytes_of_an_exported_program_stay_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Offset(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("offset", torch.zeros(1, 2).expand(3, 2))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + self.offset.sum(0)
-
-    torch.export.save(
-        torch.export.export(Offset().eval(), (torch.zeros(2, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)),
-        tmp_path / "small.pt2",
-    )
-    x = torch.ones(1, 2)
-    assert torch.equal(load_model(str(tmp_path / "small.pt2")).scores(x), x)
-    with zipfile.ZipFile(tmp_path / "small.pt2") as old, zipfile.ZipFile(tmp_path / "large.pt2", "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name.endswith("config.json"):
-                content = content.replace(b'"as_int": 3', b'"as_int": 100000000')
-            new.writestr(name, content)
-    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**28)
-    with pytest.raises(CertifyError, match="more than this machine has to spare"):
-        load_model(str(tmp_path / "large.pt2"))

@@ -154,7 +154,7 @@ def test_a_property_that_cannot_be_read(here, run, case):
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        (["torn.onnx", "p.vnnlib"], "torn.onnx cannot be read as gzip"),
+        (["torn.onnx", "p.vnnlib"], "torn.onnx cannot be read: its gzip is damaged"),
         (["odd.onnx", "p.vnnlib"], "Acosh"),
         (["odd.onnx", "p.vnnlib"], "`certify supports --onnx-operators` lists what can be read"),
         (["double.onnx", "p.vnnlib", "--claim", "float32"], "weights are float64"),

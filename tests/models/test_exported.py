@@ -134,3 +134,25 @@ def test_a_damaged_file_never_ends_in_a_traceback(exported: Path, tmp_path: Path
             load_model(str(path))
     with pytest.raises(BadInput, match=r"no file 'absent\.pt2'"):
         load_model("absent.pt2")
+
+
+def test_strides_of_zero_make_a_few_stored_bytes_no_large_weight(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeated(times: int) -> Callable[[str, bytes], bytes]:
+        def change(name: str, content: bytes) -> bytes:
+            if not name.endswith("weights_config.json"):
+                return content
+            record = json.loads(content)
+            meta = record["config"]["last.bias"]["tensor_meta"]
+            meta["sizes"][0]["as_int"], meta["strides"][0]["as_int"] = times, 0
+            return json.dumps(record).encode()
+
+        return change
+
+    few = load_model(rewrite(exported, tmp_path / "few.pt2", repeated(3000))).module
+    stored = [tensor for tensor in few.buffers() if tensor.shape == (3000,)]
+    assert [tensor.untyped_storage().nbytes() for tensor in stored] == [12]
+    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**28)
+    with pytest.raises(BadInput, match="more than this machine has to spare"):
+        load_model(rewrite(exported, tmp_path / "many.pt2", repeated(10**8)))

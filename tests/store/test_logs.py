@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_is_named(tmp_path):
     files = {
         "cut.gz": (packed[: len(packed) // 2], "damaged"),
         "flipped.gz": (packed[:30] + bytes([packed[30] ^ 255]) + packed[31:], "damaged"),
-        "binary": (b"\xff\xfe\x00", "damaged or no text"),
+        "binary": (b"\xff\xfe\x00", "is no text"),
         "empty": (b"", "has not even a header"),
         "header": (HEADER.encode(), "holds a header and no row"),
         "less": (b"idx\tlabel\tpredict\tradius\tcorrect\n", "line 1 names the columns"),

@@ -125,7 +125,7 @@ def test_gzip_is_recognised_by_content(tmp_path):
     path.write_bytes(gzip.compress((declared() + BOX).encode()))
     assert read_property(path, 2, 2).declared is None
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(BadInput, match="cannot be read as gzip"):
+    with pytest.raises(BadInput, match="its gzip is damaged"):
         read_query(path, 2, 2)
     with pytest.raises(BadInput, match="cannot be read"):
         read_query(tmp_path / "absent.vnnlib", 2, 2)
