@@ -181,6 +181,7 @@ FORMS = {
         19,
         {"n": ints(1, 2, 9, 4), "mode": "linear", "coordinate_transformation_mode": "align_corners"},
     ),
+    "Squeeze of all axes": ("Squeeze", "x", (1, 6), 13, {}),
     "DepthToSpace": ("DepthToSpace", "x", (8, 2, 1), 13, {"blocksize": 2}),
     "DepthToSpace CRD": ("DepthToSpace", "x", (8, 2, 1), 11, {"blocksize": 2, "mode": "CRD"}),
     "SpaceToDepth": ("SpaceToDepth", "x", (2, 4, 2), 8, {"blocksize": 2}),
@@ -220,7 +221,6 @@ REFUSED = {
     "Reshape": ("Reshape", "x s", TOKENS, 13, {"s": ints(-1, 6)}),
     "Concat": ("Concat", "x x", TOKENS, 13, {"axis": 0}),
     "Gather": ("Gather", "x i", TOKENS, 13, {"i": ints(0), "axis": 0}),
-    "Squeeze": ("Squeeze", "x", (1, 6), 13, {}),
     "Resize": ("Resize", "x - s", IMAGE, 13, {"s": np.array([1, 1, 2, 2], F32), "mode": "cubic"}),
     "Pad": ("Pad", "x p", IMAGE, 19, {"p": ints(1, 0, 0, 0, 0, 0, 0, 0)}),
 }

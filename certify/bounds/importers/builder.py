@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from certify.bounds.graph import Graph, Node
-from certify.bounds.rules.base import NotCovered, Operator, Shape, Value
+from certify.bounds.rules.base import MixesSamples, NotCovered, Operator, Shape, Value
 
 __all__ = ["Builder"]
 
@@ -32,9 +32,9 @@ class Builder:
         self.nodes: list[Node] = []
         self._names: set[str] = set()
 
-    def begin(self, name: str, shape: Shape) -> Value:
+    def begin(self, name: str, shape: Shape, leading: int = 1) -> Value:
         """The input of the network, of a per-sample shape."""
-        self.input = Value(name, shape)
+        self.input = Value(name, shape, leading)
         self._names.add(name)
         return self.input
 
@@ -57,13 +57,13 @@ class Builder:
             shapes = " and ".join(str(value.shape) for value in inputs)
             raise NotCovered(f"{operator.kind} does not fit samples of shape {shapes}") from problem
         if shape[:1] != (1,):
-            raise NotCovered("it mixes the samples of a batch")
+            raise MixesSamples
         unique, count = name, 1
         while unique in self._names:
             unique, count = f"{name}.{count}", count + 1
         self._names.add(unique)
         self.nodes.append(Node(unique, operator, tuple(value.name for value in inputs), shape[1:], source))
-        return Value(unique, shape[1:])
+        return Value(unique, shape[1:], inputs[0].leading if inputs else 1)
 
     def graph(self, output: Value) -> Graph:
         """The nodes that ``output`` depends on, in order."""

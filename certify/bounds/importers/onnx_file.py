@@ -78,7 +78,10 @@ class OnnxFile:
             ]
         except Exception as problem:  # onnxruntime's errors have no common class
             raise ModelError(f"{self.label} cannot be run by onnxruntime: {_complaint(problem)}") from problem
-        return torch.cat(made) if self.leading else torch.stack(made)
+        if together:
+            return made[0]
+        # One sample's output may have no axis of length 1 in front, or none at all.
+        return torch.stack([one[0] if self.leading and one.shape[:1] == (1,) else one for one in made])
 
 
 def read_onnx(source: Path | bytes) -> OnnxFile:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.bounds.graph import Graph
+from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
@@ -21,7 +22,7 @@ from certify.bounds.importers.onnx_node import arguments, fold, inferred
 from certify.bounds.importers.onnx_types import check_types
 from certify.bounds.importers.probes import agree, noise, probes, tolerance
 from certify.bounds.region import Region
-from certify.bounds.rules.base import ONNX, Call, NotCovered, Operator, Shape, Value
+from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Operator, Shape, Value
 from certify.bounds.rules.reshape import Reshape
 from certify.bounds.tensors import Interval
 from certify.errors import ModelError, UnsupportedOperator
@@ -29,7 +30,7 @@ from certify.errors import ModelError, UnsupportedOperator
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-__all__ = ["graph_of", "import_file", "import_onnx"]
+__all__ = ["import_file", "import_onnx"]
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -66,28 +67,32 @@ def import_onnx(source: Path | bytes) -> Graph:
 
 def import_file(file: OnnxFile) -> Graph:
     """The graph of a file that was read already; otherwise as :func:`import_onnx`."""
-    try:
-        return graph_of(file)
-    except UnsupportedOperator:
-        if file.batched or not file.leading:
-            raise
-        with contextlib.suppress(UnsupportedOperator):
-            return graph_of(replace(file, shape=(1, *file.shape), leading=0))
-        raise
-
-
-def graph_of(file: OnnxFile) -> Graph:
-    """As :func:`import_file`, but a first axis that is dynamic or 1 has to be the batch."""
-    reader = _Reader(file)
-    output = reader.read()
-    value = reader.results[output]
-    if value == reader.builder.input:
-        value = reader.builder.add(output, "", Reshape(value.shape), (value,))
-    if 0 in value.shape:
-        raise ModelError(f"{file.label}: output {output!r} has no entries, so there is nothing to bound")
-    graph = fused(_of_one_type(reader.builder.graph(value)))
+    if file.batched:
+        try:
+            graph, output = _Reader(file).read()
+        except UnsupportedOperator as refusal:
+            if not isinstance(refusal.__cause__, MixesSamples):
+                raise
+            graph, output = _Reader(file, 1).read()
+            if not _apart(file, output):
+                raise
+    else:
+        graph, output = _Reader(file, 1).read()
+    graph = fused(_of_one_type(graph))
     _compare(graph, file, output)
     return graph
+
+
+def _apart(file: OnnxFile, output: str) -> bool:
+    """Whether a file keeps the samples of a batch apart, or cannot take two at once."""
+    try:
+        pair, _ = _Reader(file, 2).read()
+    except UnsupportedOperator:
+        with contextlib.suppress(ModelError):
+            file.run(torch.zeros(2, *file.shape), output, together=True)
+            return False
+        return True
+    return independent(pair, 2)
 
 
 def _of_one_type(graph: Graph) -> Graph:
@@ -112,16 +117,22 @@ def _constants(operator: Operator) -> list[Tensor]:
 
 
 class _Reader:
-    """One pass over a file. ``results`` holds constants as arrays and everything else as values."""
+    """One pass over a file. ``results`` holds constants as arrays and everything else as values.
 
-    def __init__(self, file: OnnxFile) -> None:
-        self.file = file
+    Args:
+        whole: how many samples the one input is, where a batch may be read as a whole; None where it may not.
+    """
+
+    def __init__(self, file: OnnxFile, whole: int | None = None) -> None:
+        self.file, self.whole = file, whole
         self.builder = Builder(file.dtype)
-        self.results: dict[str, Any] = {**file.constants, file.input: self.builder.begin(file.input, file.shape)}
+        shape, leading = (file.shape, file.leading) if whole in (None, 1) else ((whole, *file.shape), 0)
+        begin = self.builder.begin(file.input, shape, leading)
+        self.results: dict[str, Any] = {**file.constants, file.input: begin}
         self.types = {given.name: given.type.tensor_type.elem_type for given in file.model.graph.input}
 
-    def read(self) -> str:
-        """Read all nodes that matter; the name of the output that depends on the input."""
+    def read(self) -> tuple[Graph, str]:
+        """Read all nodes that matter; the graph of the output that depends on the input, and its name."""
         graph = self.file.model.graph
         wanted, nodes = {output.name for output in graph.output}, []
         for node in reversed(graph.node):
@@ -135,14 +146,24 @@ class _Reader:
                 raise UnsupportedOperator(
                     f"{_named(node)} has no rule: {problem}; add one under "
                     "certify/bounds/rules, or use smoothing, which needs none"
-                ) from None
+                ) from problem
         outputs = [output.name for output in graph.output if isinstance(self.results.get(output.name), Value)]
         if len(outputs) != 1:
             names = f" ({', '.join(map(repr, outputs))})" if outputs else ""
             raise ModelError(
                 f"{self.file.label} has {len(outputs)} outputs that depend on its input{names}; export it with one"
             )
-        return outputs[0]
+        [output] = outputs
+        value = self.results[output]
+        if 0 in value.shape:
+            raise ModelError(f"{self.file.label}: output {output!r} has no entries, so there is nothing to bound")
+        build = self.builder.adder(output, "")
+        if value == self.builder.input:
+            value = build(Reshape(value.shape), (value,))
+        leading = self.builder.input.leading if self.builder.input else 1
+        if value.shape[:1] == (1,) or not leading:
+            value = levelled(value, leading, build)
+        return self.builder.graph(value), output
 
     def _node(self, node: NodeProto) -> None:
         if missing := [name for name in node.input if name and name not in self.results]:
@@ -159,32 +180,37 @@ class _Reader:
         self.results.update(zip(node.output, results, strict=False))
 
     def _stand_in(self, value: Value) -> NDArray[Any]:
-        return np.broadcast_to(np.float32(0), self._batch(value.shape))
-
-    def _batch(self, shape: Shape) -> Shape:
-        """The shape of the file's own tensor."""
-        return (1,) * self.file.leading + shape
+        return np.broadcast_to(np.float32(0), _own_shape(value))
 
     def _apply(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
         if node.op_type not in ONNX:
             raise NotCovered(f"operator {node.op_type} is unknown")
-        shapes = self._shapes(node, inputs)
+        full = self._shapes(node, inputs)
         build = self.builder.adder(node.name or node.output[0], "")
+        batched = self.whole is not None and node.op_type in BATCHED
+
+        def read(leading: int, given: Mapping[str, Any]) -> Any:
+            if leading and not batched and full[0] is not None and full[0][:1] != (1,):
+                raise MixesSamples
+            shapes = [None if shape is None else shape[leading:] for shape in full]
+            call = Call(node.op_type, given, self.file.dtype, shapes[0] or (), build, self.file.opset, leading)
+            made = ONNX[node.op_type](call)
+            results = [made] if isinstance(made, (Value, Tensor)) else list(made)
+            for result, shape in zip(results, shapes, strict=False):
+                if isinstance(result, Value) and shape is not None and result.shape != shape:
+                    raise NotCovered(f"its rule makes samples of shape {result.shape}, ONNX {shape}")
+            return [result.numpy() if isinstance(result, Tensor) else result for result in results]
+
         given = arguments(node, inputs, self.file.opset)
-        first = shapes[0] if shapes[0] is not None else ()
-        call = Call(node.op_type, given, self.file.dtype, first, build, self.file.opset, self.file.leading)
-        made = ONNX[node.op_type](call)
-        results = [made] if isinstance(made, (Value, Tensor)) else list(made)
-        for result, shape in zip(results, shapes, strict=False):
-            if isinstance(result, Value) and shape is not None and result.shape != shape:
-                raise NotCovered(f"its rule makes samples of shape {result.shape}, ONNX {shape}")
-        return [result.numpy() if isinstance(result, Tensor) else result for result in results]
+        if self.whole is None:
+            return read(1, given)
+        return at_some_level(read, given, build, batched=batched)
 
     def _shapes(self, node: NodeProto, inputs: Sequence[Any]) -> list[Shape | None]:
-        """Per-sample shape of each result, as ONNX states it; None where it does not.
+        """Shape of each result with its batch axis, as ONNX states it; None where it does not.
 
         Raises:
-            NotCovered: if the first result has no batch axis, or is of a type that the operator has no rule for.
+            NotCovered: if the first result is of a type that the operator has no rule for.
         """
         from onnx import helper
 
@@ -195,7 +221,7 @@ class _Reader:
         }
         for name, value in zip(node.input, inputs, strict=True):
             if isinstance(value, Value):
-                types[name] = helper.make_tensor_type_proto(self.types[name], self._batch(value.shape))
+                types[name] = helper.make_tensor_type_proto(self.types[name], _own_shape(value))
         found = inferred(node, types, constants, self.file.opset)
         shapes: list[Shape | None] = []
         for output in node.output:
@@ -203,14 +229,17 @@ class _Reader:
             self.types[output] = kind.elem_type if kind else self.types[self.file.input]
             sizes = [size.dim_value for size in kind.shape.dim if size.HasField("dim_value")] if kind else []
             known = kind and kind.HasField("shape") and len(sizes) == len(kind.shape.dim)
-            shapes.append(tuple(sizes[self.file.leading :]) if known else None)
+            shapes.append(tuple(sizes) if known else None)
             if output != node.output[0]:
                 continue
             read = [self.types[name] for name in types if name not in constants]
             check_types(node.op_type, read, self.types[output], constants.values())
-            if known and self.file.leading and sizes[:1] != [1]:
-                raise NotCovered("it mixes the samples of a batch")
         return shapes
+
+
+def _own_shape(value: Value) -> Shape:
+    """The shape of the file's own tensor."""
+    return (1,) * value.leading + value.shape
 
 
 def _named(node: NodeProto) -> str:

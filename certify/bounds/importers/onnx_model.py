@@ -11,7 +11,7 @@ from torch import Tensor
 
 from certify.bounds.importers.graph_module import GraphModule
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
-from certify.bounds.importers.onnx_import import graph_of
+from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.tensors import flat
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier
@@ -44,7 +44,7 @@ def load_onnx(
     """
     file = read_onnx(path)
     try:
-        graph = graph_of(file)
+        graph = import_file(file)
     except UnsupportedOperator as refusal:
         function = Executed(file, refusal)
         content = hashlib.sha256(file.model.SerializeToString(deterministic=True)).hexdigest()

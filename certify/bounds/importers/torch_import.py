@@ -13,19 +13,20 @@ from torch.export import ExportedProgram
 
 from certify.bounds.graph import Graph
 from certify.bounds.importers.aliases import memory, written
+from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.probes import agree, noise, probes, tolerance
 from certify.bounds.importers.tracing import TRACED, trace
-from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
 
 TRUTHS = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze alias detach contiguous to expand permute transpose t select "
-    "slice _unsafe_view dropout feature_dropout movedim moveaxis swapaxes swapdims mT narrow diagonal unfold view_as "
-    "expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem "
+    "slice _unsafe_view dropout feature_dropout movedim moveaxis swapaxes swapdims mT numpy_T narrow diagonal unfold "
+    "view_as expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem "
     "gt ge lt le eq ne logical_not mul clone".split()
 )
 """Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
@@ -49,16 +50,39 @@ def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
     >>> [node.operator.kind for node in graph.nodes]
     ['linear', 'relu']
     """
-    graph = _Reader(module, trace(module, example_batch)).read()
+    try:
+        graph = _Reader(module, trace(module, example_batch)).read()
+    except UnsupportedOperator as refusal:
+        if not isinstance(refusal.__cause__, MixesSamples):
+            raise
+        graph = _of_one(module, example_batch, refusal)
     _compare(graph, module, example_batch)
     return graph
 
 
-class _Reader:
-    """One pass over a traced program. ``results`` holds constants as tensors and everything else as values."""
+def _of_one(module: nn.Module, example_batch: Tensor, refusal: UnsupportedOperator) -> Graph:
+    """The graph of a module whose batch axis is not always in front, read from a batch of one.
 
-    def __init__(self, module: nn.Module, program: ExportedProgram) -> None:
-        self.program = program.graph
+    Raises:
+        UnsupportedOperator: the refusal of the usual reading if samples of a batch depend on each other.
+    """
+    graph, pair = (_Reader(module, trace(module, example_batch, n), n).read() for n in (1, TRACED))
+    if not independent(pair, TRACED):
+        raise refusal
+    return graph
+
+
+class _Reader:
+    """One pass over a traced program. ``results`` holds constants as tensors and everything else as values.
+
+    Args:
+        module, program: what was traced.
+        whole: the size of the traced batch if all of it is one sample of the graph (for 1, where it has to be); None
+            if the graph is about the samples of a batch.
+    """
+
+    def __init__(self, module: nn.Module, program: ExportedProgram, whole: int | None = None) -> None:
+        self.program, self.whole = program.graph, whole
         self.memory = memory(program.graph)
         self.overwritten = {self.memory[one] for call in program.graph.nodes for one in written(call)}
         self.constants = self._parameters(module, program)
@@ -100,7 +124,8 @@ class _Reader:
         elif self.builder is None:
             example = call.meta["val"]
             self.builder = Builder(example.dtype, example.device)
-            self.results[call.name] = self.builder.begin(call.name, tuple(example.shape[1:]))
+            leading = int(self.whole is None or self.whole == 1)
+            self.results[call.name] = self.builder.begin(call.name, tuple(example.shape[leading:]), leading)
         else:
             raise ModelError(f"the model has a second input {call.name!r}; bounds need a function of one tensor")
 
@@ -118,7 +143,7 @@ class _Reader:
             raise UnsupportedOperator(
                 f"node {call.name} ({name}{_source(call)}) has no rule: {problem}; add one under "
                 "certify/bounds/rules, or use smoothing, which needs none"
-            ) from None
+            ) from problem
         for changed in written(call):
             self._rebind(call, changed, result)
 
@@ -152,20 +177,29 @@ class _Reader:
         if known not in ATEN:
             raise NotCovered(f"operator {name} is unknown")
         traced = call.meta["val"]
-        shape = (traced[0] if isinstance(traced, (list, tuple)) else traced).shape
-        if len(shape) == 0 or shape[0] != TRACED:
-            raise NotCovered("it mixes the samples of a batch")
         for one in traced if isinstance(traced, (list, tuple)) else [traced]:
             if one.dtype.is_floating_point and one.dtype not in (torch.float32, torch.float64):
                 raise NotCovered(f"it computes in {one.dtype}, which rounds: compute in float32 (.half(), autocast?)")
         if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
             raise NotCovered("its result is a truth value")
-        assert self.builder is not None
-        build = self.builder.adder(call.name, _source(call).strip(", "))
-        result = ATEN[known](Call(name, arguments, self.builder.dtype, tuple(shape[1:]), build))
-        if isinstance(result, Value) and result.shape != tuple(shape[1:]):
-            raise NotCovered(f"its rule makes samples of shape {result.shape}, torch {tuple(shape[1:])}")
-        return result
+        builder = self.builder
+        assert builder is not None
+        build = builder.adder(call.name, _source(call).strip(", "))
+        full = tuple((traced[0] if isinstance(traced, (list, tuple)) else traced).shape)
+        batched = self.whole is not None and known in BATCHED
+
+        def read(leading: int, arguments: Mapping[str, Any]) -> Any:
+            if leading and not batched and full[:1] != (self.whole or TRACED,):
+                raise MixesSamples
+            shape = full[leading:]
+            result = ATEN[known](Call(name, arguments, builder.dtype, shape, build, leading=leading))
+            if isinstance(result, Value) and result.shape != shape:
+                raise NotCovered(f"its rule makes samples of shape {result.shape}, torch {shape}")
+            return result
+
+        if self.whole is None:
+            return read(1, arguments)
+        return at_some_level(read, arguments, build, batched=batched)
 
     def _fold(self, call: fx.Node) -> Any:
         """Constants computed from constants, such as a buffer in another shape."""
@@ -186,7 +220,13 @@ class _Reader:
         results = [self._result(node) for node in outputs if isinstance(node, fx.Node)]
         if len(results) != 1 or not isinstance(results[0], Value):
             raise ModelError("the model must return one tensor that depends on its input")
-        return results[0]
+        assert self.builder is not None
+        try:
+            return levelled(results[0], int(self.whole in (None, 1)), self.builder.adder("output", ""))
+        except MixesSamples:
+            raise ModelError(
+                f"the model returns {results[0].shape} for a batch of 1; put the batch axis of its output in front"
+            ) from None
 
 
 def _operator_name(call: fx.Node) -> str:

@@ -23,13 +23,13 @@ TRACED = 2
 """Samples in the traced batch: an axis of another size is not the batch."""
 
 
-def trace(module: nn.Module, example_batch: Tensor) -> ExportedProgram:
-    """The program of a module's forward pass, for batches of ``TRACED`` samples like those of an example.
+def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> ExportedProgram:
+    """The program of a module's forward pass, for batches of so many samples like those of an example.
 
     Raises:
         ModelError: if the module refuses such a batch, or torch cannot trace it.
     """
-    shape = (TRACED, *example_batch.shape[1:])
+    shape = (samples, *example_batch.shape[1:])
     example = torch.zeros(shape, dtype=example_batch.dtype, device=example_batch.device)
     _check_answers(module, example)
     try:

@@ -24,6 +24,7 @@ __all__ = [
     "RULES",
     "Affine",
     "Call",
+    "MixesSamples",
     "Nonlinear",
     "NotCovered",
     "Operator",
@@ -215,10 +216,16 @@ RULES: Registry[type[Operator]] = Registry("operator", package="certify.bounds.r
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An intermediate result of a network that is being imported: its name and per-sample shape."""
+    """An intermediate result of a network that is being imported: its name and per-sample shape.
+
+    Args:
+        leading: how many batch axes the source's own tensor has in front of that: 1, or 0 where the whole tensor is one
+            sample's.
+    """
 
     name: str
     shape: Shape
+    leading: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +241,8 @@ class Call:
         shape: per-sample shape of the (first) output, where the source states it.
         build: appends an operator to the graph and returns its result.
         opset: version of ONNX's operators, 0 for torch.
-        leading: how many batch axes the source's own tensors have before a sample's: 1, or 0 for an ONNX file of single
-            inputs.
+        leading: how many batch axes the source's own tensors have before a sample's: 1, or 0 where a whole tensor, of a
+            batch of one, is read as one sample.
     """
 
     target: str
@@ -261,7 +268,7 @@ class Call:
         """
         found = axis + len(value.shape) if axis < 0 else axis - self.leading
         if not 0 <= found < len(value.shape):
-            raise NotCovered(f"axis {axis} is not one of a sample's: it mixes the samples of a batch")
+            raise MixesSamples(f"axis {axis} is not one of a sample's: it mixes the samples of a batch")
         return found
 
     def add(self, operator: Operator, *inputs: Value) -> Value:
@@ -271,6 +278,13 @@ class Call:
 
 class NotCovered(Exception):
     """Raised by an import rule for a form of its operator that it does not cover; says which."""
+
+
+class MixesSamples(NotCovered):
+    """Raised where a call does not work on the samples of a batch one by one, its first axis taken for the batch's."""
+
+    def __init__(self, why: str = "it mixes the samples of a batch") -> None:
+        super().__init__(why)
 
 
 Importer = Callable[[Call], "Value | Tensor | Sequence[Value | Tensor]"]

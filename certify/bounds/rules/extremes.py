@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, ONNX, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.maximum import Maximum
 from certify.bounds.rules.reduce import onnx_axes
 from certify.bounds.rules.relu import ReLU
@@ -55,7 +55,7 @@ def _over_axes(call: Call, value: Value, axes: Sequence[int] | None, sign: int, 
     """The extreme over the source's own axes; None for all of them."""
     if axes is None:
         if call.leading:
-            raise NotCovered("it mixes the samples of a batch")
+            raise MixesSamples
         axes = range(len(value.shape))
     found = sorted({call.axis(int(axis), value) for axis in axes})
     rest = [axis for axis in range(len(value.shape)) if axis not in found]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.bounds.rules.base import ATEN, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.multiply import multiply
 from certify.bounds.rules.reduce import Reduce
 from certify.bounds.rules.scale_shift import combined, scaled
@@ -52,7 +52,7 @@ def matmul(call: Call, first: Value, second: Value) -> Value:
     """``(..., n, k) @ (..., k, m)`` of two results, samples of a batch apart; leading axes broadcast."""
     ranks = len(first.shape), len(second.shape)
     if min(ranks) < 2 and call.leading:
-        raise NotCovered("it mixes the samples of a batch")
+        raise MixesSamples
     front = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     if min(ranks) > 1:
         first, second = (expanded(call, value, front + value.shape[-2:]) for value in (first, second))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, ONNX, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.einsum import Einsum, along
 from certify.bounds.rules.linear import Linear
 from certify.bounds.rules.matmul import contract, matmul
@@ -31,7 +31,7 @@ def product(call: Call, first: Any, second: Any) -> Value:
     while constant.dim() > 2 and len(constant) == 1 and constant.dim() <= len(value.shape):
         constant = constant[0]
     if len(value.shape) <= (left and call.leading):
-        raise NotCovered("it mixes the samples of a batch")
+        raise MixesSamples
     if constant.dim() > 2:
         return _heads(call, value, constant, left=left)
     # From the left a constant meets the last axis but one, from the right the last.
@@ -140,7 +140,7 @@ def contraction(call: Call, equation: str, operands: Sequence[Value | Tensor]) -
         raise NotCovered(f"the equation {equation!r} is not one of two operands with all axes named")
     batch, leaving = leaving[: call.leading], leaving[call.leading :]
     if len(batch) < call.leading:
-        raise NotCovered("it mixes the samples of a batch")
+        raise MixesSamples
     (first, one), (second, other) = (
         _of_samples(call, operand, term, batch) for operand, term in zip(operands, terms, strict=True)
     )
@@ -167,7 +167,7 @@ def _of_samples(call: Call, operand: Value | Tensor, term: str, batch: str) -> t
     if mine:
         return operand, term[len(batch) :]
     if isinstance(operand, Value) or batch in term:
-        raise NotCovered("it mixes the samples of a batch")
+        raise MixesSamples
     return operand, term
 
 

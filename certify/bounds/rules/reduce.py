@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import down, gamma, smallest, up
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
 from certify.bounds.rules.einsum import along
 from certify.bounds.tensors import Interval
 
@@ -99,7 +99,7 @@ def reduced(call: Call, value: Value, axes: Sequence[int] | None, *, mean: bool,
     """A sum or mean over the source's own axes; None for all of them."""
     if axes is None:
         if call.leading:
-            raise NotCovered("it adds up the samples of a batch")
+            raise MixesSamples("it adds up the samples of a batch")
         axes = range(len(value.shape))
     found = tuple(sorted({call.axis(int(axis), value) for axis in axes}))
     return call.add(Reduce(value.shape, found, mean, keep), value)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
 from certify.bounds.tensors import Interval
 
 __all__ = ["Reshape", "integers", "reshaped"]
@@ -82,10 +82,10 @@ def reshaped(call: Call, value: Value, shape: Shape) -> Value:
     """The result in another per-sample shape.
 
     Raises:
-        NotCovered: if the samples have another number of entries: what is left would belong to other samples.
+        MixesSamples: if the samples have another number of entries: what is left would belong to other samples.
     """
     if math.prod(shape) != math.prod(value.shape):
-        raise NotCovered(f"samples of shape {value.shape} do not become samples of shape {shape}: it mixes a batch's")
+        raise MixesSamples(f"samples of shape {value.shape} do not become samples of shape {shape}: it mixes a batch's")
     return value if shape == value.shape else call.add(Reshape(shape), value)
 
 
@@ -108,7 +108,7 @@ def onnx_reshape(call: Call) -> Value:
     if not call.get("allowzero", 0):
         sizes = [whole[i] if size == 0 and i < len(whole) else size for i, size in enumerate(sizes)]
     if len(sizes) < call.leading:
-        raise NotCovered("it has no batch axis")
+        raise MixesSamples("it has no batch axis")
     inner = sizes[call.leading :]
     if inner.count(-1) == 1:
         known = -math.prod(inner)
@@ -131,7 +131,7 @@ def onnx_squeeze(call: Call) -> Value:
     """Without some axes of length 1."""
     value, axes = call["data"], integers(call["axes"])
     if not axes and call.leading:
-        raise NotCovered("it names no axes: of a batch of one sample it would remove the batch axis")
+        raise MixesSamples("it names no axes: of a batch of one sample it would remove the batch axis")
     gone = {call.axis(axis, value) for axis in axes} or {i for i, n in enumerate(value.shape) if n == 1}
     return reshaped(call, value, tuple(n for i, n in enumerate(value.shape) if i not in gone))
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, ONNX, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.einsum import along
 from certify.bounds.rules.reshape import integers
 from certify.bounds.rules.select import moved
@@ -85,7 +85,7 @@ def onnx_resize(call: Call) -> Value:
         raise NotCovered("the size that it makes is not known")
     scales = _settings(call, rank)
     if scales and scales[0] != 1 and call.leading:
-        raise NotCovered("it resizes the batch")
+        raise MixesSamples("it resizes the batch")
     coordinates = call.get("coordinate_transformation_mode", "asymmetric")
     for axis, new in enumerate(call.shape):
         old = value.shape[axis]

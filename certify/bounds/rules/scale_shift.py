@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rules.add import Add
-from certify.bounds.rules.base import RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
 from certify.bounds.rules.select import expanded
 
 __all__ = ["ScaleShift", "combined", "fitted", "one_sample", "scaled"]
@@ -84,12 +84,12 @@ def one_sample(call: Call, constant: Tensor, axes: int) -> Tensor:
     """A constant without its batch axis, if it has one: a tensor that goes with samples of so many axes.
 
     Raises:
-        NotCovered: if the constant is not the same for every sample.
+        MixesSamples: if the constant is not the same for every sample.
     """
     if not call.leading or constant.dim() <= axes:
         return constant
     if constant.dim() > axes + 1 or not bool((constant == constant[:1]).all()):
-        raise NotCovered(f"a constant of shape {tuple(constant.shape)} differs between the samples of a batch")
+        raise MixesSamples(f"a constant of shape {tuple(constant.shape)} differs between the samples of a batch")
     return constant[0]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, NotCovered, Shape, Sliding, Value
+from certify.bounds.rules.base import ATEN, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Sliding, Value
 from certify.bounds.rules.reshape import Reshape
 from certify.bounds.tensors import Interval, flat
 from certify.errors import one_line
@@ -149,7 +149,7 @@ def _corner(index: Tensor, shape: Shape) -> tuple[int, int] | None:
 def expanded(call: Call, value: Value, shape: Sequence[int]) -> Value:
     """A result repeated along axes of length 1, to a per-sample shape."""
     if len(shape) != len(value.shape) and call.leading:
-        raise NotCovered(
+        raise MixesSamples(
             f"samples of shapes {value.shape} and {tuple(shape)} are combined: this mixes a batch's samples"
         )
     return placed(call, value, torch.arange(math.prod(value.shape)).reshape(value.shape).expand(tuple(shape)))
@@ -170,7 +170,7 @@ def moved(
     def read(result: Tensor) -> Value:
         index = result.long() - 1
         if call.leading:
-            mixed = NotCovered("it mixes the samples of a batch")
+            mixed = MixesSamples()
             if index.dim() == 0 or len(index) != samples:
                 raise mixed
             index, other = index
@@ -202,9 +202,9 @@ def move(call: Call) -> Value | list[Value]:
 
 
 for _name in (
-    "transpose permute t mT movedim moveaxis swapaxes swapdims flip roll rot90 slice select narrow index index_select "
-    "gather take_along_dim diagonal expand broadcast_to repeat tile repeat_interleave unfold im2col tril triu "
-    "pixel_shuffle pixel_unshuffle channel_shuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "transpose permute t mT numpy_T movedim moveaxis swapaxes swapdims flip roll rot90 slice select narrow index "
+    "index_select gather take_along_dim diagonal expand broadcast_to repeat tile repeat_interleave unfold im2col tril "
+    "triu pixel_shuffle pixel_unshuffle channel_shuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d reflection_pad1d reflection_pad2d "
     "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d split split_with_sizes chunk tensor_split "
     "unsafe_split unsafe_chunk unbind hsplit vsplit dsplit"
@@ -232,5 +232,5 @@ def masked_fill(call: Call) -> Value | list[Value]:
 def expand_as(call: Call) -> Value | Tensor:
     """Repeated to the shape of another result."""
     if isinstance(call["self"], Tensor):
-        return call["self"].expand(1, *call.shape)
+        return call["self"].expand(*(1,) * call.leading, *call.shape)
     return expanded(call, call["self"], call.shape)

@@ -41,7 +41,7 @@ def constant_like(call: Call) -> Tensor:
     given = call.get("fill_value") if fill is None else fill
     if not isinstance(value, Value) or isinstance(given, Value):
         raise NotCovered("the number that fills depends on the input")
-    return torch.full((1, *call.shape), float(given), dtype=call["dtype"] or call.dtype)
+    return torch.full((1,) * call.leading + call.shape, float(given), dtype=call["dtype"] or call.dtype)
 
 
 @ONNX.register("Identity")
