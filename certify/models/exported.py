@@ -23,6 +23,7 @@ from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
 from certify.models.normalization import Statistic
+from certify.models.program import check_sizes, check_writes
 
 __all__ = ["OPERATORS", "ExportedNetwork", "load_exported"]
 
@@ -39,16 +40,11 @@ OPERATORS = frozenset({
 # fmt: on
 """The operators of ``torch.ops.aten`` that an exported network may contain: functions of tensors and nothing else."""
 
-# fmt: off
-ALIASES = frozenset({
-    "constant_pad_nd", "contiguous", "dropout", "expand", "flatten", "pad", "permute", "reshape", "select", "slice",
-    "squeeze", "t", "transpose", "unsqueeze", "view",
-})
-# fmt: on
-"""Those that may return their first argument's own memory; in-place operators (``relu_``) always do."""
-
 DTYPES = {5: torch.int64, 7: torch.float32, 8: torch.float64, 12: torch.bool}
 """torch.export's codes of element types."""
+
+TRIED = 2
+"""Samples in the batch on which writes are looked for."""
 
 KEYWORD = 2
 """torch.export's code of an argument that is passed by keyword."""
@@ -145,9 +141,11 @@ def _network(archive: zipfile.ZipFile) -> tuple[ExportedNetwork, int]:
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(f"has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each")
     steps = tuple(_step(node) for node in program["graph"]["nodes"])
-    _check_in_place(steps, [*weights, *inputs])
-    classes = int(program["graph"]["tensor_values"][outputs[0]]["sizes"][-1]["as_int"])
-    return ExportedNetwork(steps, weights, inputs[0], outputs[0]), classes
+    check_sizes(program["graph"]["nodes"])
+    sizes = {name: program["graph"]["tensor_values"][name]["sizes"] for name in (inputs[0], outputs[0])}
+    network = ExportedNetwork(steps, weights, inputs[0], outputs[0])
+    check_writes(network, [int(one.get("as_int", TRIED)) for one in sizes[inputs[0]]])
+    return network, int(sizes[outputs[0]][-1]["as_int"])
 
 
 def _tensors(archive: zipfile.ZipFile, data: str, kind: str) -> dict[str, Tensor]:
@@ -188,19 +186,6 @@ def _step(node: Values) -> Step:
     arguments = tuple((given["name"] if given["kind"] == KEYWORD else None, given["arg"]) for given in node["inputs"])
     returns = tuple(_name(output) for output in node["outputs"])
     return Step(operator, arguments, returns)
-
-
-def _check_in_place(steps: tuple[Step, ...], protected: list[str]) -> None:
-    """Refuse to overwrite a weight or the input: the next forward pass would be another network's."""
-    memory = {name: name for name in protected}
-    for step in steps:
-        name = step.operator._opname
-        _, first = step.arguments[0]
-        owner = memory.get(first.get("as_tensor", {}).get("name"))
-        if owner is not None and name.endswith("_"):
-            raise ModelError(f"overwrites its input or weight {owner!r} in place ({name})")
-        if owner is not None and name in ALIASES:
-            memory.update(dict.fromkeys(step.returns, owner))
 
 
 def _name(output: Values) -> str:

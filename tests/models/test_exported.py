@@ -120,7 +120,27 @@ class Overwriting(nn.Module):
         return self.linear(x) + self.offset.view(2).add_(1)
 
 
-@pytest.mark.parametrize("module", [Overwriting(), nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(4, 2))])
+class Padded(nn.Module):
+    """Changes its input through what is a view of it only sometimes."""
+
+    def __init__(self, view: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.view = view
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.view(x).relu_().clone()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Overwriting(),
+        nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(4, 2)),
+        Padded(lambda x: nn.functional.dropout(x, training=False)),
+        Padded(lambda x: x.transpose(0, 1).reshape(4, -1).t()),
+        Padded(lambda x: x[..., None, None].permute(0, 2, 3, 1).reshape(-1, 4)),
+    ],
+)
 def test_overwriting_a_weight_or_the_input_is_refused(module: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"overwrites its input or weight '\w+' in place \((add|relu)_\)"):
         load_model(str(export(module, torch.zeros(2, 4), tmp_path / "n.pt2")))
@@ -150,9 +170,22 @@ def test_strides_of_zero_make_a_few_stored_bytes_no_large_weight(
 
         return change
 
+    monkeypatch.setattr("certify.models.exported.check_writes", lambda network, shape: None)  # it does not fit the rest
     few = load_model(rewrite(exported, tmp_path / "few.pt2", repeated(3000))).module
     stored = [tensor for tensor in few.buffers() if tensor.shape == (3000,)]
     assert [tensor.untyped_storage().nbytes() for tensor in stored] == [12]
     monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**28)
     with pytest.raises(BadInput, match="more than this machine has to spare"):
         load_model(rewrite(exported, tmp_path / "many.pt2", repeated(10**8)))
+
+
+class Sized(nn.Module):
+    """Answers by how many inputs there are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.shape[0]
+
+
+def test_computing_with_the_size_of_the_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"computes with the size of its batch \(torch\.ops\.aten\.mul\.\w+\)"):
+        load_model(str(export(Sized(), torch.zeros(2, 4), tmp_path / "n.pt2")))
