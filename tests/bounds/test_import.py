@@ -202,6 +202,32 @@ def test_a_difference_does_not_hide_behind_a_steep_region(other):
 
 
 @pytest.mark.parametrize(
+    ("function", "other"),
+    [
+        # Every output is held to its own roundings, not to those of the largest.
+        (lambda m, x: torch.cat([x, 0 * x - 1e9], 1), lambda m, x: torch.cat([x + 1e-4, 0 * x - 1e9], 1)),
+        (lambda m, x: torch.cat([x, 1e9 * x], 1), lambda m, x: torch.cat([x * (1 + 1e-5), 1e9 * x], 1)),
+        # NaN, or infinity, on one side only.
+        (lambda m, x: torch.cat([x, x], 1), lambda m, x: torch.cat([x, x / (x.amin(1, keepdim=True) != 0)], 1)),
+        (lambda m, x: x / 1, lambda m, x: torch.where(x.abs() > 2, torch.nan, x)),
+        # Enclosures that only add up errors are wide after many layers; what executions show is not.
+        (lambda m, x: turned(x), lambda m, x: turned(x) + 1e-3),
+    ],
+)
+def test_no_output_excuses_another(function, other):
+    graph = import_module(Function(function), torch.zeros(1, 2))
+    with pytest.raises(ModelError, match="does not compute what the model computes"):
+        _compare(graph, Function(other), torch.zeros(1, 2))
+
+
+def turned(x):
+    """The input again, after forty turns by an eighth of a circle."""
+    for _ in range(40):
+        x = x @ (torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=x.dtype) / 2**0.5)
+    return x
+
+
+@pytest.mark.parametrize(
     "function",
     [
         # 0.3 is another number in float64: the outputs are all that remains of it.

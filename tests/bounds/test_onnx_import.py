@@ -81,6 +81,12 @@ def test_what_does_not_depend_on_the_input_vanishes(batch, opset, repeat, points
     assert torch.allclose(graph.forward(x), expected, atol=1e-6)
 
 
+def test_a_node_may_stand_after_its_reader():
+    late = node("Constant", "", "c", value=numpy_helper.from_array(np.full(4, 5, dtype=np.float32)))
+    graph = import_onnx(content([node("Add", "x c", "y"), late], [("x", FLOAT, ["n", 4])]))
+    assert graph.forward(torch.ones(1, 4)).tolist() == [[6.0] * 4]
+
+
 class Attention(nn.Module):
     """One head over 3 tokens of 4 numbers, then the mean token."""
 

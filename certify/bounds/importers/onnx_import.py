@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
@@ -20,11 +21,9 @@ from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred
 from certify.bounds.importers.onnx_types import check_types
-from certify.bounds.importers.probes import agree, noise, probes, tolerance
-from certify.bounds.region import Region
+from certify.bounds.importers.probes import probes
 from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Operator, Shape, Value
 from certify.bounds.rules.reshape import Reshape
-from certify.bounds.tensors import Interval
 from certify.errors import ModelError, UnsupportedOperator
 
 if TYPE_CHECKING:
@@ -134,12 +133,7 @@ class _Reader:
     def read(self) -> tuple[Graph, str]:
         """Read all nodes that matter; the graph of the output that depends on the input, and its name."""
         graph = self.file.model.graph
-        wanted, nodes = {output.name for output in graph.output}, []
-        for node in reversed(graph.node):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                nodes.append(node)
-        for node in reversed(nodes):
+        for node in self._wanted():
             try:
                 self._node(node)
             except NotCovered as problem:
@@ -164,6 +158,27 @@ class _Reader:
         if value.shape[:1] == (1,) or not leading:
             value = levelled(value, leading, build)
         return self.builder.graph(value), output
+
+    def _wanted(self) -> Iterator[NodeProto]:
+        """The nodes that an output depends on, in the file's order but for those that stand after a reader."""
+        graph = self.file.model.graph
+        makers = {output: node for node in graph.node for output in node.output if output}
+        wanted, asked = set(), [output.name for output in graph.output]
+        while asked:
+            if (name := asked.pop()) not in wanted:
+                wanted.add(name)
+                asked.extend(makers[name].input if name in makers else ())
+        done: set[str] = set()
+        for node in graph.node:
+            waiting = [node] if wanted.intersection(node.output) else []
+            while waiting:
+                last = waiting[-1]
+                if before := [name for name in last.input if name in makers and name not in done]:
+                    waiting.append(makers[before[0]])
+                    continue
+                if done.isdisjoint(last.output):
+                    yield last
+                done.update(waiting.pop().output)
 
     def _node(self, node: NodeProto) -> None:
         if missing := [name for name in node.input if name and name not in self.results]:
@@ -247,47 +262,23 @@ def _named(node: NodeProto) -> str:
 
 
 def _compare(graph: Graph, file: OnnxFile, output: str) -> None:
-    """Refuse a graph that does not compute what onnxruntime computes, on single inputs and where it can on a batch.
+    """Refuse a graph that does not compute what onnxruntime computes, on single inputs and where it can on a batch."""
+    every = probes(graph.shape).to(file.dtype)
 
-    onnxruntime rounds, in the file's own type. How much that may matter is measured: by how far the graph, executed in
-    the same type, ends from its execution in float64, on this input or others of at most comparable size.
-    """
-    x = probes(graph.shape).to(file.dtype)
-    with torch.no_grad():
-        rounded, exact = graph.to(file.dtype).forward(x).double(), graph.to(torch.float64).forward(x.double())
-    runs = [file.run(x, output)]
-    if file.batched:
-        # A file with a batch of 1 written into a shape states more than it can do: then single inputs are what it is.
-        with contextlib.suppress(ModelError):
-            runs.append(file.run(x, output, together=True))
-    measured = noise(x, (rounded, exact))
-    for expected in (run.double() for run in runs):
-        if expected.shape != exact.shape:
-            raise ModelError(
-                f"{file.label}: onnxruntime returns {tuple(expected.shape)} for {len(x)} inputs, the imported graph "
-                f"{tuple(exact.shape)}; the samples of a batch are mixed"
-            )
-        overflowed = ~expected.isfinite()
-        found = torch.where(overflowed, rounded, exact)
-        if agree(found, expected, tolerance(expected, measured, 1e-5)):
-            continue
-        found = torch.where(_among_executions(graph, x, expected), expected, found)
-        if not agree(found, expected, tolerance(expected, measured, 1e-5)):
-            raise ModelError(f"{file.label}: the imported graph does not compute what onnxruntime computes; report it")
+    def answers(rows: slice) -> list[Tensor]:
+        x = every[rows]
+        runs = [file.run(x, output)]
+        if file.batched:
+            # A file with a batch of 1 written into a shape states more than it can do: single inputs are what it is.
+            with contextlib.suppress(ModelError):
+                runs.append(file.run(x, output, together=True))
+        for run in runs:
+            if run.shape != (len(x), *graph.output.shape):
+                raise ModelError(
+                    f"{file.label}: onnxruntime returns {tuple(run.shape)} for {len(x)} inputs, the imported graph "
+                    f"{(len(x), *graph.output.shape)}; the samples of a batch are mixed"
+                )
+        return runs
 
-
-def _among_executions(graph: Graph, x: Tensor, expected: Tensor) -> Tensor:
-    """Where outputs are what some float32 execution gives, by what the rules know: luck may leave nothing to measure.
-
-    Terms that cancel in one order of summation need not cancel in another.
-    """
-    from certify.bounds.ibp import propagate  # it reads graphs, and is needed here only in doubt
-
-    if x.dtype != torch.float32:
-        return torch.zeros_like(expected, dtype=torch.bool)
-    try:
-        layers = propagate(graph.to(torch.float64), Region(Interval(x.double(), x.double())), claim="float32")
-    except UnsupportedOperator:
-        return torch.zeros_like(expected, dtype=torch.bool)
-    box = layers.boxes[graph.output.name]
-    return (box.lower <= expected) & (expected <= box.upper) & (box.upper - box.lower).isfinite()
+    if not agrees(graph, every, answers, file.dtype, least=1 + file.batched):
+        raise ModelError(f"{file.label}: the imported graph does not compute what onnxruntime computes; report it")

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
-from certify.bounds.importers.probes import agree, noise, probes, tolerance
+from certify.bounds.importers.probes import probes
 from certify.bounds.importers.tracing import TRACED, trace
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.errors import ModelError, UnsupportedOperator, one_line
@@ -257,23 +258,35 @@ def _source(call: fx.Node) -> str:
 
 
 def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
-    """Refuse a graph that does not compute what the module computes: in float64, on a batch and on a single input."""
-    own, exact, wide = copy.deepcopy(module), copy.deepcopy(module).double(), graph.to(torch.float64)
+    """Refuse a graph that does not compute what the module computes, in its own type and in float64.
+
+    Single inputs are asked about as well as batches, and each twice: what changes between calls is no function.
+    """
+    own, exact = copy.deepcopy(module), copy.deepcopy(module).double()
+
     every = probes(graph.shape, example_batch.device).to(graph.dtype)
-    measured = torch.empty(0)
-    for x in (every, every[:1]):
+
+    def answers(rows: slice) -> list[Tensor]:
+        x = every[rows]
         try:
             with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 expected, again = (exact(x.clone().double()) for _ in range(2))
-                found, rounded, narrow = wide.forward(x.double()), own(x.clone()), graph.forward(x)
+                runs = [expected, own(x.clone().to(graph.dtype))]
         except RuntimeError as problem:
             raise ModelError(f"the model refuses a batch of shape {tuple(x.shape)}: {one_line(problem)}") from problem
-        if (shape := tuple(expected.shape)) != found.shape:
+        if any(run.shape != (len(x), *graph.output.shape) for run in runs):
+            shape = tuple(expected.shape)
             raise ModelError(f"the model returns {shape} for a batch of {len(x)}; a batch axis is missing")
-        measured = noise(x, (rounded, expected), (narrow, found)) if x is every else measured[:1]
-        steady = torch.equal(expected.nan_to_num(), again.nan_to_num())
-        if not (steady and agree(found, expected, tolerance(expected, measured, 1e-6))):
-            raise ModelError(
-                "the imported graph does not compute what the model computes; "
-                "look for state or randomness that changes between calls, or use smoothing"
-            )
+        if not torch.equal(expected.nan_to_num(), again.nan_to_num()):
+            raise ModelError(DIFFERENT)
+        return runs
+
+    for x in (every, every[:1]):
+        if not agrees(graph, x, answers, graph.dtype, least=2):
+            raise ModelError(DIFFERENT)
+
+
+DIFFERENT = (
+    "the imported graph does not compute what the model computes; "
+    "look for state or randomness that changes between calls, or use smoothing"
+)
