@@ -32,9 +32,9 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linprog
 from scipy.signal import correlate2d
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.deadline import Deadline
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Problem, Witness

@@ -21,9 +21,9 @@ from complete_exactness import METHODS
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.deadline import Deadline
 from certify.complete.problem import Problem
 from certify.complete.proofs.file import witness_fault
 from certify.complete.proofs.proof import Proof

@@ -12,7 +12,7 @@ __all__ = ["NoRoom", "check_room", "free_memory", "room"]
 
 
 class NoRoom(BadInput):
-    """What somebody else wrote takes more memory than there is to spare: it may be right, on a larger machine."""
+    """Something takes more memory than there is to spare: it may be right, on a larger machine."""
 
 
 ROOM = 0.25

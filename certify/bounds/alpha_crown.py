@@ -19,6 +19,7 @@ from torch import Tensor
 
 from certify.bounds.backward import RowBounds, backward, minimum
 from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS, Hint
 from certify.bounds.ibp import bent, propagate
@@ -146,7 +147,9 @@ def climb(
     return best, kept
 
 
-def search(graph: Graph, region: Region, C: Tensor, *, joint: bool = True) -> tuple[RowBounds, tuple[Hint, ...]]:
+def search(
+    graph: Graph, region: Region, C: Tensor, *, joint: bool = True, deadline: Deadline = NEVER
+) -> tuple[RowBounds, tuple[Hint, ...]]:
     """Lower bounds of ``C y`` for one region, (1, rows), without error terms, and the planes that gave them.
 
     Args:
@@ -154,17 +157,27 @@ def search(graph: Graph, region: Region, C: Tensor, *, joint: bool = True) -> tu
         region: one region of inputs, of the graph's dtype.
         C: (1, rows, outputs).
         joint: search for planes of the rows that bound intermediate results too.
+        deadline: ends it, with nothing.
     """
     hints: list[Hint] = []
-    layers = propagate(graph, region, claim=None, tighten=partial(_searched, hints, _never) if joint else tighten)
+    tightened = partial(_searched, hints, _never) if joint else tighten
+    layers = propagate(graph, region, claim=None, tighten=tightened, deadline=deadline)
     best, shares = climb(layers, _asked(graph, C), FIRST)
     hints.append(_hint("", NONE, shares))
     return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
 
 
-def prove(graph: Graph, region: Region, C: Tensor, hints: Sequence[Hint], *, claim: Claim | None) -> RowBounds:
+def prove(
+    graph: Graph,
+    region: Region,
+    C: Tensor,
+    hints: Sequence[Hint],
+    *,
+    claim: Claim | None,
+    deadline: Deadline = NEVER,
+) -> RowBounds:
     """The same lower bounds by the planes of hints alone, with error terms where there is a claim."""
-    layers = proven_layers(graph, region, hints, claim=claim)
+    layers = proven_layers(graph, region, hints, claim=claim, deadline=deadline)
     found = output_rows(layers, C)
     for hint in hints:
         if hint.name == "":
@@ -172,16 +185,20 @@ def prove(graph: Graph, region: Region, C: Tensor, hints: Sequence[Hint], *, cla
     return found
 
 
-def search_layers(graph: Graph, region: Region, stop: Callable[[], bool]) -> tuple[Hint, ...]:
+def search_layers(
+    graph: Graph, region: Region, stop: Callable[[], bool], deadline: Deadline = NEVER
+) -> tuple[Hint, ...]:
     """Planes for all intermediate results of one region; once ``stop`` says so, what is left has those of CROWN."""
     hints: list[Hint] = []
-    propagate(graph, region, claim=None, tighten=partial(_searched, hints, stop))
+    propagate(graph, region, claim=None, tighten=partial(_searched, hints, stop), deadline=deadline)
     return tuple(hints)
 
 
-def proven_layers(graph: Graph, region: Region, hints: Sequence[Hint], *, claim: Claim | None) -> Layers:
+def proven_layers(
+    graph: Graph, region: Region, hints: Sequence[Hint], *, claim: Claim | None, deadline: Deadline = NEVER
+) -> Layers:
     """Boxes of all results of one region by the planes of hints alone, with error terms where there is a claim."""
-    return propagate(graph, region, claim=claim, tighten=partial(_proved, hints))
+    return propagate(graph, region, claim=claim, tighten=partial(_proved, hints), deadline=deadline)
 
 
 def _never() -> bool:
@@ -233,25 +250,31 @@ def _hint(name: str, entries: Tensor, shares: Mapping[str, Tensor]) -> Hint:
 
 
 @METHODS.register("alpha-crown")
-def alpha_crown(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+def alpha_crown(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
     """Planes searched for every row, also of those that bound intermediate results."""
-    return _one_by_one(graph, region, C, claim, joint=True)
+    return _one_by_one(graph, region, C, claim, deadline, joint=True)
 
 
 @METHODS.register("alpha-crown-last")
-def alpha_crown_last(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+def alpha_crown_last(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
     """Planes searched for the rows asked for; intermediate results as CROWN bounds them."""
-    return _one_by_one(graph, region, C, claim, joint=False)
+    return _one_by_one(graph, region, C, claim, deadline, joint=False)
 
 
-def _one_by_one(graph: Graph, region: Region, C: Tensor, claim: Claim | None, *, joint: bool) -> RowBounds:
+def _one_by_one(
+    graph: Graph, region: Region, C: Tensor, claim: Claim | None, deadline: Deadline, *, joint: bool
+) -> RowBounds:
     """One sample after the other: rows of one fill a chunk, and what is found for it depends on it alone."""
     guide = graph if claim is None else graph.to(torch.float32)
     parts = []
     for i in range(len(C)):
         one, rows = region.rows(slice(i, i + 1)), C[i : i + 1]
-        found, hints = search(guide, one.to(guide.dtype), rows.to(guide.dtype), joint=joint)
+        found, hints = search(guide, one.to(guide.dtype), rows.to(guide.dtype), joint=joint, deadline=deadline)
         if claim is not None:
-            found = prove(graph, one, rows, hints, claim=claim)
+            found = prove(graph, one, rows, hints, claim=claim, deadline=deadline)
         parts.append(RowBounds(found.lower, found.slack, (hints,)))
     return RowBounds.join(parts)

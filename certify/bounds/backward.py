@@ -57,6 +57,9 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
         bounds: rows in terms of any results, for b samples, or for one that stands for all.
         samples: which b samples of the batch the rows belong to.
         planes: what goes on through nonlinear nodes (CROWN, Zhang et al. 2018); None to stop there.
+
+    Raises:
+        OutOfTime: once the deadline of the layers passed.
     """
     pending: dict[str, Coefficients] = dict(bounds.A)
     settled: dict[str, Coefficients] = {}
@@ -65,6 +68,7 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
         A = pending.pop(node.name, None)
         if A is None:
             continue
+        layers.deadline.check()
         operator = node.operator
         if isinstance(A, Patches) and (A.large or (isinstance(operator, Nonlinear) and not operator.uniform)):
             A = A.dense()

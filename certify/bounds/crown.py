@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from certify.bounds.backward import RowBounds, backward, minimum, usual_planes
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
-from certify.bounds.ibp import propagate, row_bounds
+from certify.bounds.ibp import CHUNK, in_chunks, propagate, row_bounds
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
 from certify.bounds.methods import METHODS
@@ -23,23 +24,13 @@ from certify.core.evidence import Claim
 
 __all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
 
-CHUNK = 2**20
-"""Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
-
 SHARED = 4
 """Rows shared by all samples that are held at a time, in multiples of a chunk's."""
 
 
 def output_rows(layers: Layers, C: Tensor) -> RowBounds:
     """Lower bounds of ``C y`` back to the input, or from the last boxes where those give more."""
-    shape = layers.graph.output.shape
-    most = max(1, CHUNK // (C.shape[1] * layers.graph.widest))
-    parts = []
-    for samples in torch.arange(len(C), device=C.device).split(most):
-        rows = C[samples].reshape(len(samples), C.shape[1], *shape)
-        bounds = backward(layers, LinearBounds.of(layers.graph.output.name, rows), samples, usual_planes)
-        parts.append(minimum(layers, bounds, samples))
-    return RowBounds.join(parts).better(row_bounds(layers, C))
+    return in_chunks(layers, C, usual_planes).better(row_bounds(layers, C))
 
 
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
@@ -156,12 +147,16 @@ def _chunks(wanted: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @METHODS.register("crown-ibp")
-def crown_ibp(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+def crown_ibp(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
     """Boxes by interval arithmetic, and one backward pass for the rows (Zhang et al. 2020)."""
-    return output_rows(propagate(graph, region, claim=claim), C)
+    return output_rows(propagate(graph, region, claim=claim, deadline=deadline), C)
 
 
 @METHODS.register("crown")
-def crown(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+def crown(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
     """Backward passes for every box that a nonlinear operator reads, then for the rows."""
-    return output_rows(propagate(graph, region, claim=claim, tighten=tighten), C)
+    return output_rows(propagate(graph, region, claim=claim, tighten=tighten, deadline=deadline), C)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from certify.bounds.backward import RowBounds, backward, minimum
+from certify.bounds.backward import Planes, RowBounds, backward, minimum
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
@@ -18,20 +19,29 @@ from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval
 from certify.core.evidence import Claim
 
-__all__ = ["bent", "ibp", "interval_bounds", "propagate", "row_bounds"]
+__all__ = ["CHUNK", "bent", "ibp", "in_chunks", "interval_bounds", "propagate", "row_bounds"]
+
+CHUNK = 2**20
+"""Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
 
 Tighten = Callable[[Layers, str, Tensor], Interval]
 """A better box of a result that nonlinear nodes are about to read, for the entries (B, ...) that would gain from it."""
 
 
-def propagate(graph: Graph, region: Region, *, claim: Claim | None, tighten: Tighten | None = None) -> Layers:
+def propagate(
+    graph: Graph, region: Region, *, claim: Claim | None, tighten: Tighten | None = None, deadline: Deadline = NEVER
+) -> Layers:
     """Boxes of every result, in order. ``tighten`` is asked once for each result that a nonlinear node reads.
 
     A result that only moves entries of another is not asked for, but the other one: it may hold fewer entries.
+
+    Raises:
+        OutOfTime: once the deadline passed. The layers keep it, for what is bounded over them.
     """
-    layers = Layers(graph, region, claim, {graph.input: region.box})
+    layers = Layers(graph, region, claim, {graph.input: region.box}, deadline=deadline)
     asked = set()
     for node in graph.nodes:
+        deadline.check()
         if isinstance(node.operator, Nonlinear):
             for name in node.inputs:
                 moves = graph.moves(name)
@@ -83,9 +93,23 @@ def bent(layers: Layers, name: str) -> Tensor:
 
 def row_bounds(layers: Layers, C: Tensor) -> RowBounds:
     """Lower bounds of ``C y`` over the boxes of the last nonlinear results, through the affine layers after them."""
-    rows = C.reshape(*C.shape[:2], *layers.graph.output.shape)
-    everyone = slice(None)
-    return minimum(layers, backward(layers, LinearBounds.of(layers.graph.output.name, rows), everyone, None), everyone)
+    return in_chunks(layers, C, None)
+
+
+def in_chunks(layers: Layers, C: Tensor, planes: Planes | None) -> RowBounds:
+    """Lower bounds of ``C y`` by backward passes for as many samples, and of these as many rows, as memory allows."""
+    shape, (count, rows) = layers.graph.output.shape, C.shape[:2]
+    most = max(1, CHUNK // layers.graph.widest)
+    parts = []
+    at_once = max(1, most // rows)
+    for begin in range(0, count, at_once):
+        samples, some = slice(begin, begin + at_once), []
+        for part in C[samples].split(most, dim=1):
+            asked = LinearBounds.of(layers.graph.output.name, part.reshape(*part.shape[:2], *shape))
+            some.append(minimum(layers, backward(layers, asked, samples, planes), samples))
+        lower, slack = (torch.cat([getattr(one, name) for one in some], 1) for name in ("lower", "slack"))
+        parts.append(RowBounds(lower, slack))
+    return RowBounds.join(parts)
 
 
 def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, outward: bool = False) -> Interval:
@@ -118,6 +142,8 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
 
 
 @METHODS.register("ibp")
-def ibp(graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
+def ibp(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
     """Interval arithmetic throughout."""
-    return row_bounds(propagate(graph, region, claim=claim), C)
+    return row_bounds(propagate(graph, region, claim=claim, deadline=deadline), C)

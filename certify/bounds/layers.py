@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph, Node
 from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
@@ -18,6 +19,9 @@ from certify.core.evidence import Claim
 from certify.errors import UnsupportedOperator
 
 __all__ = ["Layers"]
+
+MATRICES = 2**24
+"""Numbers in all matrices of sliding operators that are kept: 128 MB."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +38,7 @@ class Layers:
             method bounds better leans as its backward pass says: so a better box never makes a plane worse.
         voids: by node, the samples (B,) mask whose regions may hold points at which the node has no value, or at which
             an execution overflows where executions are claimed about. What comes after may look bounded: nothing holds.
+        deadline: looked at between pieces of work by whoever bounds rows over these layers.
     """
 
     graph: Graph
@@ -45,6 +50,7 @@ class Layers:
     _relaxations: dict[str, Relaxation] = field(default_factory=dict)
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
     _matrices: dict[str, dict[tuple[int, int], Tensor]] = field(default_factory=dict)
+    deadline: Deadline = NEVER
 
     @property
     def outward(self) -> bool:
@@ -59,7 +65,9 @@ class Layers:
         """The same for parts of its one region: smaller boxes (B, ...) of some results. Errors stay the region's."""
         errors = {node.name: self.error(node) for node in self.graph.nodes} if self.outward else {}
         known = {**self.boxes, **boxes}
-        return Layers(self.graph, self.region, self.claim, known, voids=self.voids, _errors=errors)
+        return Layers(
+            self.graph, self.region, self.claim, known, voids=self.voids, _errors=errors, deadline=self.deadline
+        )
 
     def advance(self, node: Node) -> None:
         """Find the box of a node's result by interval arithmetic."""
@@ -108,7 +116,12 @@ class Layers:
         return None if off is None else off * (1 + 1e-6) + smallest(torch.float32)
 
     def matrices(self, node: Node) -> dict[tuple[int, int], Tensor]:
-        """What the sliding operator of ``node`` does to windows of each size, filled in by those who use it."""
+        """What the sliding operator of ``node`` does to windows of each size, filled in by those who use it.
+
+        When there are many of them, all that are kept are given up.
+        """
+        if sum(M.numel() for known in self._matrices.values() for M in known.values()) > MATRICES:
+            self._matrices.clear()
         return self._matrices.setdefault(node.name, {})
 
     def relaxation(self, node: Node, operator: Nonlinear) -> Relaxation:

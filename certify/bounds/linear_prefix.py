@@ -17,8 +17,8 @@ from certify.core.norms import DUAL
 
 __all__ = ["over_ball"]
 
-ROWS = 512
-"""Rows of the layer's matrix held at a time."""
+ROWS, NUMBERS = 512, 2**22
+"""Rows of the layer's matrix held at a time, and how many numbers they may have."""
 
 
 def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
@@ -60,9 +60,11 @@ def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
     """
     shapes, shape = layers.graph.shapes, chain[0].shape
     like, size = layers.region.box.lower, math.prod(shape)
-    norms = []
-    for first in range(0, size, ROWS):
-        count = min(ROWS, size - first)
+    widest = max(size, *(math.prod(shapes[node.inputs[0]]) for node in chain))
+    at_once, norms = max(1, min(ROWS, NUMBERS // widest)), []
+    for first in range(0, size, at_once):
+        layers.deadline.check()
+        count = min(at_once, size - first)
         rows = like.new_zeros(count, size)
         rows[:, first : first + count].fill_diagonal_(1.0)
         A = rows.reshape(count, *shape)

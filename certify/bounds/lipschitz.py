@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from certify.bounds.affine_part import AffinePart
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.methods import METHODS
 from certify.bounds.region import ball
 from certify.bounds.rounding import down, gamma, smallest, unit
 from certify.bounds.rules.base import Nonlinear
 from certify.bounds.rules.maximum import Maximum
-from certify.bounds.spectral import NormBound, floor, norms
+from certify.bounds.spectral import CHUNK, NormBound, floor, norms
 from certify.errors import UnsupportedOperator
 
 __all__ = ["Constants", "LipschitzRadii", "check_lipschitz", "lipschitz_constants", "lipschitz_radii"]
@@ -87,7 +88,7 @@ def check_lipschitz(graph: Graph) -> None:
             )
 
 
-def lipschitz_constants(graph: Graph) -> Constants:
+def lipschitz_constants(graph: Graph, deadline: Deadline = NEVER) -> Constants:
     """Multiply norms and constants along the network, and add where branches meet.
 
     With W the affine map from the last nonlinear results ``h_i`` to what an operator reads, that has a constant
@@ -96,9 +97,11 @@ def lipschitz_constants(graph: Graph) -> Constants:
 
     Args:
         graph: the network, in float64.
+        deadline: when to give up.
 
     Raises:
         UnsupportedOperator: for a nonlinear operator whose rule states no constant.
+        OutOfTime: once the deadline passed.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU()).requires_grad_(False)
@@ -107,7 +110,7 @@ def lipschitz_constants(graph: Graph) -> Constants:
     True
     """
     check_lipschitz(graph)
-    found = _Composition(graph)
+    found = _Composition(graph, deadline)
     for node in graph.nodes:
         if isinstance(node.operator, Nonlinear):
             assert node.operator.lipschitz is not None
@@ -120,8 +123,8 @@ def lipschitz_constants(graph: Graph) -> Constants:
 class _Composition:
     """The constants of a graph's results, in the making."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, deadline: Deadline) -> None:
+        self.graph, self.deadline = graph, deadline
         self.of: dict[str, float] = {graph.input: 1.0}
         self.layers: dict[str, NormBound] = {}
         self._stacked: dict[tuple[str, ...], float] = {}
@@ -170,7 +173,7 @@ class _Composition:
         self.layers[part.outputs[0] + more] = norm
 
     def _through(self, part: AffinePart, of: Mapping[str, float]) -> tuple[float, NormBound]:
-        joint, each = norms(part)
+        joint, each = norms(part, self.deadline)
         apart = math.fsum(norm.value * of[name] for norm, name in zip(each, part.sources, strict=True))
         constant = min(_up(joint.value * self.together(part.sources, of)), _up(apart * (1 + 4 * unit(torch.float64))))
         return constant, joint
@@ -212,19 +215,27 @@ class LipschitzRadii:
     slack: Tensor
 
 
-def lipschitz_radii(constants: Constants, x: Tensor, C: Tensor) -> LipschitzRadii:
+def lipschitz_radii(constants: Constants, x: Tensor, C: Tensor, deadline: Deadline = NEVER) -> LipschitzRadii:
     """How far every row of ``C y`` stays positive: the least of margins over constants, rounded down.
 
     Args:
         constants: of the network.
         x: inputs (B, ...); their values are taken as exact.
         C: (B, rows, outputs).
+        deadline: when to give up.
+
+    Raises:
+        OutOfTime: once the deadline passed.
     """
     center, C = x.to(torch.float64), C.to(torch.float64)
     point = ball(center, center.new_zeros(len(center)), "l2", None)
-    bounds = METHODS["ibp"](constants.graph, point, C, claim="exact")
+    bounds = METHODS["ibp"](constants.graph, point, C, claim="exact", deadline=deadline)
     distinct, which = C.unique(dim=0, return_inverse=True)
-    slopes = constants.rows(distinct.flatten(0, 1)).unflatten(0, distinct.shape[:2])[which]
+    parts = []
+    for rows in distinct.flatten(0, 1).split(max(1, CHUNK // constants.graph.widest)):
+        deadline.check()
+        parts.append(constants.rows(rows))
+    slopes = torch.cat(parts).unflatten(0, distinct.shape[:2])[which]
     radius = down(bounds.lower / slopes).amin(dim=1).clamp(min=0.0)
     positive = (bounds.lower > 0).all(dim=1)
     return LipschitzRadii(torch.where(positive, radius, torch.nan), bounds.lower, slopes, bounds.slack)

@@ -7,8 +7,9 @@ from typing import Protocol
 from torch import Tensor
 
 from certify.bounds.backward import RowBounds
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
-from certify.bounds.memory import samples_within
+from certify.bounds.memory import check_fits, samples_within
 from certify.bounds.region import Region
 from certify.core.evidence import Claim
 from certify.registry import Registry
@@ -19,15 +20,28 @@ __all__ = ["METHODS", "Method", "bounds_of_rows"]
 class Method(Protocol):
     """Lower bounds of rows ``C y`` of a network's outputs over regions of inputs."""
 
-    def __call__(self, graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact") -> RowBounds:
-        """``C``: (B, rows, outputs), of the graph's dtype. Without a claim, rounding errors are not subtracted."""
+    def __call__(
+        self, graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+    ) -> RowBounds:
+        """``C``: (B, rows, outputs), of the graph's dtype. Without a claim, rounding errors are not subtracted.
+
+        Raises:
+            OutOfTime: soon after the deadline passed: it is looked at between any two operators.
+        """
 
 
 METHODS: Registry[Method] = Registry("bound method", package="certify.bounds")
 
 
 def bounds_of_rows(
-    method: str, graph: Graph, region: Region, C: Tensor, *, claim: Claim | None, max_memory: int | None = None
+    method: str,
+    graph: Graph,
+    region: Region,
+    C: Tensor,
+    *,
+    claim: Claim | None,
+    max_memory: int | None = None,
+    deadline: Deadline = NEVER,
 ) -> RowBounds:
     """What a method gives for a batch of any size, in parts that fit into memory.
 
@@ -35,7 +49,13 @@ def bounds_of_rows(
         method: name in :data:`METHODS`.
         graph, region, C, claim: as for every method.
         max_memory: bytes; None for half of what is free.
+        deadline: when to give up.
+
+    Raises:
+        NoRoom: where one sample alone takes more memory.
+        OutOfTime: once the deadline passed.
     """
-    most = samples_within(graph, max_memory)
+    check_fits(graph, max_memory)
+    most, bound = samples_within(graph, max_memory), METHODS[method]
     parts = [slice(begin, begin + most) for begin in range(0, len(C), most)]
-    return RowBounds.join([METHODS[method](graph, region.rows(part), C[part], claim=claim) for part in parts])
+    return RowBounds.join([bound(graph, region.rows(part), C[part], claim=claim, deadline=deadline) for part in parts])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.importers.graph_module import GraphModule, chained
 from certify.bounds.importers.onnx_model import Executed
@@ -66,6 +67,7 @@ def output_bounds(
     *,
     claim: Claim = "exact",
     max_memory: int | None = None,
+    timeout: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds, over boxes of inputs, of a network's outputs or of linear functions of them.
 
@@ -82,11 +84,13 @@ def output_bounds(
             outputs themselves. Bound differences of classes this way, never by subtracting bounds.
         claim: ``"exact"``, or ``"float32"`` for bounds of every float32 execution as well, on float32 inputs.
         max_memory: bytes to stay within, about, whatever the batch; None for half of what is free.
+        timeout: seconds for the whole batch, once the network is read; None for no limit.
 
     Returns:
         Two tensors (B, rows) of the boxes' dtype: computed in float64, rounded outward.
 
     Raises:
+        NoRoom, OutOfTime: in one line, where memory or time do not suffice.
         BadInput: for an unknown method, shapes that do not fit, NaN, or a lower end above its upper end.
         UnsupportedOperator: for a network with an operator that has no rule.
 
@@ -101,7 +105,8 @@ def output_bounds(
     if bool((lower > upper).any()):
         raise BadInput("lower is above upper somewhere; swap them or check the radius")
     region = Region(Interval(lower.double(), upper.double()))
-    return _bounds(model, region, method, C, torch.promote_types(lower.dtype, upper.dtype), claim, max_memory)
+    dtype = torch.promote_types(lower.dtype, upper.dtype)
+    return _bounds(model, region, method, C, dtype, claim, max_memory, timeout)
 
 
 def ball_bounds(
@@ -116,6 +121,7 @@ def ball_bounds(
     C: Tensor | None = None,
     claim: Claim = "exact",
     max_memory: int | None = None,
+    timeout: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds, as :func:`output_bounds` gives them, over balls of inputs cut by an input box.
 
@@ -127,7 +133,7 @@ def ball_bounds(
         scale: one number >= 0 a feature, any array of an input's size: the ball is ``|| (x' - x) / scale || <= eps``.
             In linf, feature i moves by at most ``eps * scale[i]``; features with 0 do not move in any norm.
         input_box: (lower, upper) bound of every feature of every input, or None.
-        method, C, claim, max_memory: as for :func:`output_bounds`.
+        method, C, claim, max_memory, timeout: as for :func:`output_bounds`.
 
     Returns:
         Two tensors (B, rows) of the dtype of ``x``: computed in float64, rounded outward.
@@ -135,6 +141,7 @@ def ball_bounds(
     Raises:
         BadInput: for an unknown norm or method, eps that is negative, NaN or of another shape, shapes that do not fit,
             inputs that are not finite or lie outside the box.
+        NoRoom, OutOfTime: as for :func:`output_bounds`.
         UnsupportedOperator: for a network with an operator that has no rule.
 
     >>> sums, x = nn.Linear(2, 1, bias=False).requires_grad_(False), torch.tensor([[0.5, 0.5]])
@@ -153,7 +160,8 @@ def ball_bounds(
     if (box := threat.input_box) is not None and bool(((centres < box[0]) | (centres > box[1])).any()):
         raise BadInput(f"x lies outside the input box {box} somewhere; clip it or widen the box")
     features = None if around is None else torch.from_numpy(around).to(x.device)
-    return _bounds(model, ball(centres, radius, threat.norm, box, features), method, C, x.dtype, claim, max_memory)
+    region = ball(centres, radius, threat.norm, box, features)
+    return _bounds(model, region, method, C, x.dtype, claim, max_memory, timeout)
 
 
 def _bounds(
@@ -164,19 +172,22 @@ def _bounds(
     dtype: torch.dtype,
     claim: Claim,
     max_memory: int | None,
+    timeout: float | None,
 ) -> tuple[Tensor, Tensor]:
     METHODS[method]
     one_of("claim", claim, CLAIMS)
     check_memory(max_memory)
+    Deadline(math.inf if timeout is None else timeout)  # refused before the network is read
     inputs = region.box.lower
     found = network_graph(model, inputs[:1].to(dtype))
     claimable(found, claim, inputs.device)
     graph = found.to(torch.float64)
     rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)
     both = torch.cat([rows, -rows], dim=1)
+    deadline = Deadline(math.inf if timeout is None else timeout)
     with torch.no_grad():
-        lower = bounds_of_rows(method, graph, region, both, claim=claim, max_memory=max_memory).lower
-    lower = _lower_as(lower, dtype)
+        found_rows = bounds_of_rows(method, graph, region, both, claim=claim, max_memory=max_memory, deadline=deadline)
+    lower = _lower_as(found_rows.lower, dtype)
     return lower[:, : rows.shape[1]], -lower[:, rows.shape[1] :]
 
 

@@ -21,6 +21,9 @@ LARGEST = 0.55
 GEMM = 8.0
 """A local matrix product may multiply this many times more numbers than the sliding operator: it is that fast."""
 
+MATRIX = 2**22
+"""Numbers in a matrix of a sliding operator: a larger one takes longer to make than it saves."""
+
 
 def covers(window: Pair, shape: Shape) -> bool:
     """Whether a window is so large a part of an image (C, H, W) that it is held as the whole."""
@@ -90,8 +93,11 @@ class Patches:
         beyond = (columns - 1) * right + left + w - self.shape[2]
         padded = F.pad(image, (-left, beyond, -top, below))
         windows = padded.unfold(2, h, down).unfold(3, w, right).permute(0, 2, 3, 1, 4, 5)
-        table = windows.reshape(len(image) * rows * columns, -1)
         index = self.places
+        if len(image) * rows * columns > index.numel():  # all windows at once are the larger tensor
+            sample = torch.arange(len(image), device=index.device).unsqueeze(1)
+            return windows[sample, index // columns, index % columns]
+        table = windows.reshape(len(image) * rows * columns, -1)
         if len(image) > 1:
             index = index + rows * columns * torch.arange(len(image), device=index.device).unsqueeze(1)
         return table.index_select(0, index.flatten()).reshape(*index.shape, self.shape[0], h, w)
@@ -130,10 +136,9 @@ class Patches:
         ``matrices`` keeps what this operator does to windows of each size, as one matrix.
         """
         flat, window = self.A.flatten(0, 1), wider(self.window, sliding)
-        inner = (shape[0], *window)
-        if math.prod(window) <= GEMM * math.prod(sliding.extent):
+        inner, size = (shape[0], *window), math.prod(self.A.shape[2:])
+        if math.prod(window) <= GEMM * math.prod(sliding.extent) and size * math.prod(inner) <= MATRIX:
             if self.window not in matrices:
-                size = math.prod(self.A.shape[2:])
                 units = torch.eye(size, dtype=flat.dtype, device=flat.device).reshape(size, *self.A.shape[2:])
                 matrices[self.window] = sliding.bare.adjoint(units, (inner,))[0].flatten(1)
             part = flat.flatten(1) @ matrices[self.window]

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from certify.bounds.affine_part import AffinePart
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.rounding import gamma, smallest, unit
 from certify.bounds.rules.base import Affine, Sliding
 
-__all__ = ["NormBound", "floor", "norms", "spectral_norm"]
+__all__ = ["CHUNK", "NormBound", "floor", "norms", "spectral_norm"]
 
 CHUNK = 2**22
 """Numbers held at a time besides a part's matrix."""
@@ -105,18 +106,22 @@ def _largest_eigenvalue(G: Tensor) -> float:
     return float(torch.linalg.eigvalsh(basis.mT @ G @ basis).amax())
 
 
-def norms(part: AffinePart) -> tuple[NormBound, list[NormBound]]:
-    """``||W||_2`` of a part, and that of its columns of each source."""
+def norms(part: AffinePart, deadline: Deadline = NEVER) -> tuple[NormBound, list[NormBound]]:
+    """``||W||_2`` of a part, and that of its columns of each source.
+
+    Raises:
+        OutOfTime: once the deadline passed.
+    """
     sizes = [math.prod(shape) for shape in part.shapes(part.sources)]
     everything = slice(0, sum(sizes))
     ranges = [everything] if len(sizes) == 1 else [everything, *_ranges(sizes)]
     quick = part.written and min(part.size) <= QUICK
     filters = None if part.moves or quick else _filters(part)
-    found = _by_absolute(part, ranges, 1 if part.moves or part.written else SWEEPS)
+    found = _by_absolute(part, ranges, 1 if part.moves or part.written else SWEEPS, deadline)
     if filters is not None and math.isfinite(found[0].value):
-        found = [_least(found[0], _by_spectrum(part, *filters, found[0]))]
+        found = [_least(found[0], _by_spectrum(part, *filters, found[0], deadline))]
     elif part.written and not part.moves and all(math.isfinite(one.value) for one in found):
-        found = [_least(one, other) for one, other in zip(found, _by_gram(part, ranges, found), strict=True)]
+        found = [_least(one, other) for one, other in zip(found, _by_gram(part, ranges, found, deadline), strict=True)]
     return found[0], found if len(sizes) == 1 else found[1:]
 
 
@@ -129,7 +134,7 @@ def _least(first: NormBound, second: NormBound) -> NormBound:
     return second if second.value < first.value else first
 
 
-def _by_absolute(part: AffinePart, ranges: list[slice], sweeps: int) -> list[NormBound]:
+def _by_absolute(part: AffinePart, ranges: list[slice], sweeps: int, deadline: Deadline) -> list[NormBound]:
     """``||W||_2 <= || |W| ||_2``, whose square is at most the largest of ``(|W|^T |W| v)_j / v_j`` for any v > 0.
 
     That is Collatz and Wielandt's bound; v = 1 alone gives at most ``sqrt(||W||_1 ||W||_inf)``. It is exact where W has
@@ -141,6 +146,7 @@ def _by_absolute(part: AffinePart, ranges: list[slice], sweeps: int) -> list[Nor
         least, v = math.inf, torch.zeros(1, part.size[1], dtype=torch.float64, device=_device(part))
         v[:, columns] = 1.0
         for _ in range(sweeps):
+            deadline.check()
             y = part.absolute(v) + lost
             top = float(y.amax())
             if not 0 < top < math.inf:
@@ -157,7 +163,7 @@ def floor(part: AffinePart) -> float:
     """The most that numbers lost to underflow inside a part can amount to in one of its products."""
     growth = 1.0
     for node in part.nodes if len(part.nodes) > 1 else ():
-        [one] = _by_absolute(AffinePart.single(part.graph, node), [slice(None)], 1)
+        [one] = _by_absolute(AffinePart.single(part.graph, node), [slice(None)], 1, NEVER)
         growth *= max(1.0, one.value)
     return part.terms * sum(part.size) * smallest(torch.float64) * growth
 
@@ -167,17 +173,19 @@ def _device(part: AffinePart) -> torch.device | None:
     return next((tensor.device for tensor in tensors if isinstance(tensor, Tensor)), None)
 
 
-def _by_gram(part: AffinePart, ranges: list[slice], absolute: list[NormBound]) -> list[NormBound]:
+def _by_gram(part: AffinePart, ranges: list[slice], absolute: list[NormBound], deadline: Deadline) -> list[NormBound]:
     """The matrix, written out row by row. Its entries are off by ``g |W|``, which the bound of |W| pays for."""
     rows, columns = part.size
     device = _device(part)
     M = torch.empty(rows, columns, dtype=torch.float64, device=device)
     for chosen in torch.arange(rows, device=device).split(max(1, CHUNK // max(rows, part.graph.widest))):
+        deadline.check()
         unit_rows = torch.zeros(len(chosen), rows, dtype=torch.float64, device=device)
         unit_rows[torch.arange(len(chosen), device=device), chosen] = 1.0
         M[chosen] = part.transposed(unit_rows)
     lost, bounds = floor(part), []
     for chosen_columns, size in zip(ranges, absolute, strict=True):
+        deadline.check()
         exact = spectral_norm(M[None, :, chosen_columns])
         bounds.append(NormBound((exact + 2 * part.rounding * size.value + lost) * (1 + 4 * U), "gram"))
     return bounds
@@ -208,7 +216,7 @@ def _filters(part: AffinePart) -> tuple[Tensor, Sliding] | None:
     return K, sliding
 
 
-def _by_spectrum(part: AffinePart, K: Tensor, sliding: Sliding, absolute: NormBound) -> NormBound:
+def _by_spectrum(part: AffinePart, K: Tensor, sliding: Sliding, absolute: NormBound, deadline: Deadline) -> NormBound:
     """A convolution of any padding is a part of one on a torus with room for the windows of all its outputs.
 
     There it is one small matrix a frequency (Sedghi et al. 2019). A stride s makes it a convolution of stride 1 on the
@@ -223,6 +231,7 @@ def _by_spectrum(part: AffinePart, K: Tensor, sliding: Sliding, absolute: NormBo
     value = 0.0
     turns = _turns(period, taps).to(K.device)
     for part_turns in turns.split(max(1, CHUNK // (4 * K[0].numel()))):
+        deadline.check()
         real = torch.tensordot(part_turns.cos(), K, 1)
         imaginary = torch.tensordot(part_turns.sin(), K, 1)
         # A complex matrix as a real one of twice the sides, with the same norm.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from certify.attacks.base import Target
 from certify.attacks.plain import Plain
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
 from certify.bounds.memory import check_memory
@@ -57,16 +58,20 @@ class Bounds:
             no transformed convolutions).
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
         max_memory: bytes to stay within, about, whatever the network; None for half of what is free. It decides how
-            many inputs are bounded at a time, and no result.
+            many inputs are bounded at a time, and no result but one: where a single input takes more, nothing is known.
+        timeout: seconds for each input, which are then bounded one by one; None for no limit. What was proven until
+            then stays.
 
     Raises:
-        BadInput: for an unknown method or claim, a ``decide`` that is not true or false, or less than a byte.
+        BadInput: for an unknown method or claim, a ``decide`` that is not true or false, less than a byte, or a time
+            limit that is not above 0.
     """
 
     method: str = "crown"
     claim: Claim = "exact"
     decide: bool = False
     max_memory: int | None = None
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         one_of("bound method", self.method, _NAMES)
@@ -74,11 +79,13 @@ class Bounds:
         if not isinstance(self.decide, bool):
             raise BadInput(f"decide must be true or false, got {self.decide!r}")
         check_memory(self.max_memory)
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", Deadline(self.timeout).seconds)
 
     @property
     def rows(self) -> int:
-        """Inputs whose radii are searched together."""
-        return GROUP
+        """Inputs whose radii are searched together: those of one time limit."""
+        return GROUP if self.timeout is None else 1
 
     @property
     def default_norm(self) -> Norm:
@@ -90,8 +97,10 @@ class Bounds:
         return Plain(classifier)
 
     def settings(self) -> dict[str, Any]:
-        """The method and the claim, and how radii are searched."""
-        search = {} if self.decide else {"tolerance": TOLERANCE, "reach": REACH}
+        """The method and the claim, how radii are searched, and for how long."""
+        search: dict[str, Any] = {} if self.decide else {"tolerance": TOLERANCE, "reach": REACH}
+        if self.timeout is not None:
+            search["timeout"] = self.timeout
         return {"method": self.method, "claim": self.claim, "decide": self.decide, "dtype": "float64", **search}
 
     def describe(self, threat: ThreatModel, shape: Shape) -> str:
@@ -101,7 +110,9 @@ class Bounds:
         searched = f"radii to {TOLERANCE:g} relative up to {REACH:g} x the largest declared"
         return (
             f"{named} bounds, float64 with rounding errors subtracted, "
-            f"{'declared radii only' if self.decide else searched}; the claim is about {_CLAIMED[self.claim]}"
+            f"{'declared radii only' if self.decide else searched}"
+            f"{'' if self.timeout is None else f', at most {self.timeout:g} s per input'}; "
+            f"the claim is about {_CLAIMED[self.claim]}"
         )
 
     def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
@@ -118,14 +129,22 @@ class Bounds:
     def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape)
-        for begin in range(0, len(batch), GROUP):
-            part, prove = batch.rows(slice(begin, begin + GROUP)), partial(self._prove, graph, threat)
+        for begin in range(0, len(batch), self.rows):
+            part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
     def _prove(self, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
         methods = ladder(self.method)
         found = proven_radii(
-            graph, x, classes, threat, methods, claim=self.claim, search=not self.decide, max_memory=self.max_memory
+            graph,
+            x,
+            classes,
+            threat,
+            methods,
+            claim=self.claim,
+            search=not self.decide,
+            max_memory=self.max_memory,
+            deadline=NEVER if self.timeout is None else Deadline(self.timeout),
         )
         return [self._proof(one, threat) for one in found]
 
@@ -141,7 +160,7 @@ class Bounds:
             slopes=packed(found.hints) if found.hints else "",
         )
         reason = "the margins at the input itself do not exceed their rounding errors" if found.hopeless else ""
-        return Proof(found.radius, evidence, found.evaluations, reason)
+        return Proof(found.radius, evidence, found.evaluations, reason or found.given_up)
 
 
 for _method in _NAMES:
@@ -158,6 +177,7 @@ def bound(
     claim: Claim = "exact",
     decide: bool = False,
     max_memory: int | None = None,
+    timeout: float | None = None,
     index: Sequence[int] | None = None,
 ) -> list[Certificate]:
     """Certify a network at each input by bound propagation: a proof, not a confidence.
@@ -173,14 +193,17 @@ def bound(
         claim: ``"exact"`` is about the network in exact real arithmetic: how an execution of it rounds is not covered.
             ``"float32"`` holds for every float32 execution as well, in any order of summation, on float32 inputs.
         decide: decide the declared radii only; each input then takes a few evaluations.
-        max_memory: bytes to stay within, about; None for half of what is free. No result depends on it.
+        max_memory: bytes to stay within, about; None for half of what is free. No radius depends on it: where a single
+            input takes more, the verdict is unknown.
+        timeout: seconds for each input, without reading the network; None for no limit. The radius is the largest
+            proven until then, by the cheapest method that proves it; the verdict is unknown where there is none.
         index: positions in the data set; 0..B-1 by default.
 
     Returns:
         One certificate an input.
 
     Raises:
-        BadInput: for an unknown method or claim, or ``max_memory`` below 1.
+        BadInput: for an unknown method or claim, ``max_memory`` below 1, or a time limit that is not above 0.
         UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
         DataError, ModelError: for inputs or models that cannot be certified.
 
@@ -198,9 +221,9 @@ def bound(
             raise BadInput(
                 "lipschitz claims a radius of the network in exact arithmetic: leave claim, decide and max_memory out"
             )
-        certifier = Lipschitz()
+        certifier = Lipschitz(timeout)
     else:
-        certifier = Bounds(method, claim, decide, max_memory)
+        certifier = Bounds(method, claim, decide, max_memory, timeout)
     threat = need_threat(threat).within(need_classifier(clf).input_box)
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from certify.attacks.base import Target
 from certify.attacks.plain import Plain
+from certify.bounded.memory import NoRoom
+from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
-from certify.complete.deadline import Deadline
 from certify.complete.of_ball import Question
 from certify.complete.proofs.text import packed
 from certify.complete.radius import Ends, bracketed, decided
@@ -144,11 +145,14 @@ class Complete:
         self, classifier: Classifier, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor
     ) -> list[Proof]:
         question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
-        deadline = Deadline(self.timeout)
-        if self.gap is None:
-            ends = decided(question, deadline, workers=self.workers, seed=self.seed)
-        else:
-            ends = bracketed(question, deadline, self.gap, workers=self.workers, seed=self.seed)
+        deadline, how = Deadline(self.timeout), {"workers": self.workers, "seed": self.seed}
+        try:
+            if self.gap is None:
+                ends = decided(question, deadline, **how)
+            else:
+                ends = bracketed(question, deadline, self.gap, **how)
+        except NoRoom as problem:
+            ends = Ends(question, reason=str(problem))
         return [self._proof(ends, threat, late=deadline.passed)]
 
     def _proof(self, ends: Ends, threat: ThreatModel, *, late: bool) -> Proof:

@@ -39,14 +39,14 @@ class Proof:
 
     Args:
         radius: as far as its class was proven constant; None for nowhere.
-        evidence: what that was derived from.
+        evidence: what that was derived from; None where nothing was derived in time.
         evaluations: bound evaluations spent.
         reason: why there is no radius, where the verdict's own words do not say enough.
         otherwise: the verdict where there is no radius.
     """
 
     radius: float | None
-    evidence: Evidence
+    evidence: Evidence | None
     evaluations: int
     reason: str = ""
     otherwise: Verdict = Verdict.UNKNOWN

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from certify.attacks.base import Target
 from certify.attacks.plain import Plain
+from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
 from certify.bounds.radii.margins import margin_rows
@@ -47,12 +48,24 @@ class Lipschitz:
     Unlike :class:`~certify.certifiers.bounds.Bounds` there is no search: the radius is a quotient, it is not limited to
     a multiple of the declared radii unless scores are constant, and there is none in another norm.
 
+    Args:
+        timeout: seconds for each input, the constants included as long as they are not known; None for no limit.
+
+    Raises:
+        BadInput: for a time limit that is not above 0.
+
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
     >>> batch = Batch.of([[0.9, 0.1]], None, 2)
     >>> [certificate] = Lipschitz().certify(clf, batch, ThreatModel("l2", (0.0,)))
     >>> certificate.radius == certificate.evidence.radius > 0
     True
     """
+
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", Deadline(self.timeout).seconds)
 
     @property
     def method(self) -> str:
@@ -61,8 +74,8 @@ class Lipschitz:
 
     @property
     def rows(self) -> int:
-        """Inputs whose margins are bounded together."""
-        return GROUP
+        """Inputs whose margins are bounded together: those of one time limit."""
+        return GROUP if self.timeout is None else 1
 
     @property
     def default_norm(self) -> Norm:
@@ -74,8 +87,9 @@ class Lipschitz:
         return Plain(classifier)
 
     def settings(self) -> dict[str, Any]:
-        """The method and its arithmetic: there is nothing to choose."""
-        return {"method": self.method, "dtype": "float64"}
+        """The method and its arithmetic, and for how long."""
+        limit = {} if self.timeout is None else {"timeout": self.timeout}
+        return {"method": self.method, "dtype": "float64", **limit}
 
     def describe(self, threat: ThreatModel, shape: Shape) -> str:
         """The method, the arithmetic, and what the claim is about."""
@@ -99,18 +113,24 @@ class Lipschitz:
     def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape)
-        for begin in range(0, len(batch), GROUP):
-            part, prove = batch.rows(slice(begin, begin + GROUP)), partial(_prove, graph, threat)
+        for begin in range(0, len(batch), self.rows):
+            part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
+    def _prove(self, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
+        try:
+            return _proven(graph, threat, x, classes, NEVER if self.timeout is None else Deadline(self.timeout))
+        except OutOfTime as problem:
+            return [Proof(None, None, 1, str(problem))] * len(x)
 
-def _prove(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
+
+def _proven(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor, deadline: Deadline) -> list[Proof]:
     with torch.no_grad():
         constants = _constants.get(graph)
         if constants is None:
-            constants = _constants[graph] = lipschitz_constants(graph.to(torch.float64))
+            constants = _constants[graph] = lipschitz_constants(graph.to(torch.float64), deadline)
         C = margin_rows(classes, math.prod(graph.output.shape), torch.float64, x.device)
-        found = lipschitz_radii(constants, x, C)
+        found = lipschitz_radii(constants, x, C, deadline)
     layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
     farthest = math.inf
     if threat.input_box is not None:  # no two inputs of the box are farther apart

@@ -83,7 +83,9 @@ def run(
     decide: Annotated[
         bool | None, typer.Option("--decide", help="decide the declared radii, search no further (bounds, complete)")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds per input, 60 if not given (complete)")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="seconds per input; 60 if not given (complete), no limit (bounds)")
+    ] = None,
     gap: Annotated[
         float | None,
         typer.Option(help="how near proof and example should come, relative; 0.01 if not given (complete)"),

@@ -97,7 +97,7 @@ def verify(
                 import torch
 
                 from certify.bounded.memory import free_memory
-                from certify.complete.deadline import Deadline
+                from certify.bounds.deadline import Deadline
                 from certify.complete.verify_file import Seconds, verify_file
             limit_memory(free_memory())
             start_up = Seconds(time.monotonic() - begin, time.process_time())

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from certify.bounds.deadline import Deadline, OutOfTime
+from certify.bounds.memory import check_fits
 from certify.complete.answer import Answer
-from certify.complete.deadline import Deadline
 from certify.complete.inputs.rows import DIRECT, refuted_directly
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
@@ -65,7 +66,11 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
         deadline: the time limit. The answer comes soon after it at the latest, once the operation under way is done.
         workers: threads; no answer depends on it.
         seed: what the search for a witness draws from.
+
+    Raises:
+        NoRoom: where one region takes more memory than there is to spare.
     """
+    check_fits(problem.exact, None)
     search = Hunt(hunt(problem, deadline, seed))
     if (witness := search.go_on(FIRST)) is not None:
         return Answer("sat", witness, solver="attack")
@@ -73,7 +78,10 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
     method = DIRECT[-1]
     if problem.wide > NARROW:
         for method in DIRECT:
-            open &= ~refuted_directly(problem, open, method)
+            try:
+                open &= ~refuted_directly(problem, open, method, deadline)
+            except OutOfTime:  # in the middle of it
+                return Answer("timeout")
             if not open.any():
                 return Answer("unsat", proof=Proof(method, ~open), solver=method, subproblems=len(open))
             if deadline.passed:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.radii.radius import largest_tried, proven_radii
-from certify.complete.deadline import Deadline
 from certify.complete.of_ball import Question
 from certify.complete.portfolio import decide
 from certify.complete.problem import Witness
@@ -150,7 +150,7 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
     cap = largest_tried(question.threat, question.x.numel())
     if ends.certified is None and ends.reason:
         ends.reason = HOPELESS
-    hint = 0.0 if ends.certified is None else _hint(question)
+    hint = 0.0 if ends.certified is None else _hint(question, deadline.part(SHARE))
     _approach(ends, hint, cap, gap, deadline.part(HUNTS), seed)
     for radius in _radii(ends, hint, cap, gap, deadline):
         if deadline.passed:
@@ -161,11 +161,12 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
     return ends
 
 
-def _hint(question: Question) -> float:
-    """A radius that one bound proves, most probably; 0 where it proves none."""
+def _hint(question: Question, deadline: Deadline) -> float:
+    """A radius that one bound proves, most probably; 0 where it proves none in time."""
     kept, largest = torch.tensor([question.kept]), question.threat.largest
     threat = replace(question.threat, radii=(0.0, largest) if largest > 0 else (0.0,))
-    [found] = proven_radii(question.graph, question.x[None], kept, threat, HINT, claim=question.claim)
+    x = question.x[None]
+    [found] = proven_radii(question.graph, x, kept, threat, HINT, claim=question.claim, deadline=deadline)
     return found.radius or 0.0
 
 

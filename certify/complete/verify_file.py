@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import torch
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.radii.margins import claimable
 from certify.complete.answer import Answer
-from certify.complete.deadline import Deadline
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness
 from certify.complete.reading.declared import Property

@@ -104,8 +104,11 @@ def test_bounds_do_not_depend_on_the_size_of_chunks(conv, points, monkeypatch, n
     region, C = ball(x, torch.tensor([0.0, 0.1, 0.5, 1.0, 2.0]).double(), norm, None), points("C5", 5, 2, 3).double()
     whole = METHODS["crown"](graph, region, C)
     monkeypatch.setattr("certify.bounds.crown.CHUNK", 1000)
+    monkeypatch.setattr("certify.bounds.ibp.CHUNK", 100)  # less than the rows of one sample
+    monkeypatch.setattr("certify.bounds.layers.MATRICES", 0)
+    monkeypatch.setattr("certify.bounds.patches.MATRIX", 500)
     monkeypatch.setattr("certify.bounds.crown.SHARED", 1)
-    monkeypatch.setattr("certify.bounds.linear_prefix.ROWS", 7)
+    monkeypatch.setattr("certify.bounds.linear_prefix.NUMBERS", 500)
     parts = METHODS["crown"](graph, region, C)
     assert torch.allclose(whole.lower, parts.lower, rtol=1e-12, atol=1e-12)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from certify.bounds.deadline import NEVER
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.radii.bracket import bracket
@@ -235,9 +236,9 @@ def test_cheap_methods_spare_the_dear_ones(mlp, points, monkeypatch):
     calls = {"ibp": [], "crown": []}
     for name, seen in calls.items():
 
-        def counted(graph, region, C, *, claim="exact", bound=METHODS[name], seen=seen):
+        def counted(graph, region, C, *, claim="exact", deadline=NEVER, bound=METHODS[name], seen=seen):
             seen.append((len(C), claim))
-            return bound(graph, region, C, claim=claim)
+            return bound(graph, region, C, claim=claim, deadline=deadline)
 
         monkeypatch.setitem(METHODS._members, name, counted)
     x = points("few", 64, 4)

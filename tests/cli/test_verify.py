@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper, numpy_helper
 
+from certify.bounds.deadline import Deadline
 from certify.cli import main
 from certify.complete.answer import Answer
-from certify.complete.deadline import Deadline
 from certify.complete.portfolio import decide
 from certify.complete.reading.witness import read_witness
 

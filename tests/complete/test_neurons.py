@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.deadline import Deadline
 from certify.complete.neurons.leaves import paths
 from certify.complete.neurons.parts import Parts, layers_of, lower_bounds, rows_of
 from certify.complete.neurons.split import _known, replayed, split_neurons

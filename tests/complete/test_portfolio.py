@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete import portfolio
-from certify.complete.deadline import Deadline
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
 from certify.complete.parallel import each
@@ -123,7 +123,7 @@ def scripted(monkeypatch, deadline: Deadline, inputs, neurons, hunt=()):
             yield step
 
     only(monkeypatch, "inputs", "neurons")
-    monkeypatch.setattr(portfolio, "refuted_directly", lambda problem, open, method: torch.zeros_like(open))
+    monkeypatch.setattr(portfolio, "refuted_directly", lambda problem, open, *_: torch.zeros_like(open))
     monkeypatch.setattr(portfolio, "split_inputs", lambda *_: told("inputs", inputs))
     monkeypatch.setattr(portfolio, "split_neurons", lambda *_: told("neurons", neurons))
     monkeypatch.setattr(portfolio, "hunt", lambda *_: iter(hunt))

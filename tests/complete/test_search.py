@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import read_onnx
 from certify.bounds.importers.onnx_import import graph_of
 from certify.bounds.region import ball
-from certify.complete.deadline import Deadline
 from certify.complete.problem import Witness
 from certify.complete.query import Case, Condition, Query
 from certify.complete.reading.files import read_query

@@ -15,9 +15,9 @@ import torch
 from complete_exactness import KINDS, METHODS, examined, wrong
 from onnx import helper, numpy_helper
 
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.deadline import Deadline
 from certify.complete.neurons.split import split_neurons
 from certify.complete.portfolio import decide
 from certify.complete.problem import Problem, Witness

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from certify.bounds.backward import RowBounds
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
+from certify.bounds.memory import samples_within
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.region import ORDER, Region, ball
 from certify.bounds.tensors import Interval, flat
@@ -34,6 +36,7 @@ class MarginBounds:
         threat: norm, input box and scale of the balls.
         scale: the threat model's scale in the shape of one input, float64, or None.
         max_memory: bytes to stay within, about; None for half of what is free.
+        deadline: when to give up.
     """
 
     graph: Graph
@@ -42,21 +45,34 @@ class MarginBounds:
     threat: ThreatModel
     scale: Tensor | None
     max_memory: int | None = None
+    deadline: Deadline = NEVER
 
     @classmethod
     def of(
-        cls, graph: Graph, x: Tensor, classes: Tensor, threat: ThreatModel, max_memory: int | None = None
+        cls,
+        graph: Graph,
+        x: Tensor,
+        classes: Tensor,
+        threat: ThreatModel,
+        max_memory: int | None = None,
+        deadline: Deadline = NEVER,
     ) -> MarginBounds:
         """The margins of the classes (B,) that should stay on top."""
         C = margin_rows(classes, math.prod(graph.output.shape), graph.dtype, x.device)
         scale = threat.scale_of(x.shape[1:])
         features = None if scale is None else torch.from_numpy(scale).to(x.device)
-        return cls(graph, x.to(graph.dtype), C, threat, features, max_memory)
+        return cls(graph, x.to(graph.dtype), C, threat, features, max_memory, deadline)
 
     def rows(self, method: str, chosen: Tensor, radius: Tensor, claim: Claim | None) -> RowBounds:
-        """Lower bounds (n, classes - 1) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each."""
-        region = self.region(chosen, radius)
-        return bounds_of_rows(method, self.graph, region, self.C[chosen], claim=claim, max_memory=self.max_memory)
+        """Lower bounds (n, classes - 1) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each.
+
+        Raises:
+            NoRoom, OutOfTime: where memory or time do not suffice.
+        """
+        region, C = self.region(chosen, radius), self.C[chosen]
+        return bounds_of_rows(
+            method, self.graph, region, C, claim=claim, max_memory=self.max_memory, deadline=self.deadline
+        )
 
     def region(self, chosen: Tensor, radius: Tensor) -> Region:
         """The balls of ``radius`` (n,) around the inputs ``chosen`` (n,), inside the input box."""
@@ -66,21 +82,32 @@ class MarginBounds:
         """The margins at the inputs themselves, (B, rows), and what each loses per unit of radius at small radii.
 
         That is the dual norm of its gradient. Both are float64, whatever they were computed in.
+
+        Raises:
+            OutOfTime: once the deadline passed.
         """
+        at_once = samples_within(self.graph, self.max_memory)
+        parts = [self._at_zero(x, C) for x, C in zip(self.x.split(at_once), self.C.split(at_once), strict=True)]
+        margins, slopes = zip(*parts, strict=True)
+        return torch.cat(margins), torch.cat(slopes)
+
+    def _at_zero(self, inputs: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
-            x = self.x.clone().requires_grad_()
-            margins = (self.C @ flat(self.graph.forward(x), 1).unsqueeze(2)).squeeze(2)
+            x = inputs.clone().requires_grad_()
+            margins = (C @ flat(self.graph.forward(x), 1).unsqueeze(2)).squeeze(2)
             totals = margins.sum(dim=0)
-            gradients = [torch.autograd.grad(total, x, retain_graph=True)[0].flatten(1) for total in totals]
-        gradient = torch.stack(gradients, dim=1)
-        if self.threat.input_box is not None:
-            # A feature at an end of the input box moves one way only.
-            lower, upper = ((self.x.flatten(1) != end).unsqueeze(1) for end in self.threat.input_box)
-            gradient = torch.where(gradient > 0, gradient * lower, gradient * upper)
-        if self.scale is not None:
-            gradient = gradient * self.scale.flatten()
-        slope = torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[self.threat.norm]], dim=2)
-        return margins.detach().double(), slope.double()
+        slopes = []
+        for total in totals:
+            self.deadline.check()
+            gradient = flat(torch.autograd.grad(total, x, retain_graph=True)[0], 1)
+            if self.threat.input_box is not None:
+                # A feature at an end of the input box moves one way only.
+                lower, upper = (flat(inputs, 1) != end for end in self.threat.input_box)
+                gradient = torch.where(gradient > 0, gradient * lower, gradient * upper)
+            if self.scale is not None:
+                gradient = gradient * self.scale.flatten()
+            slopes.append(torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[self.threat.norm]], dim=1))
+        return margins.detach().double(), torch.stack(slopes, dim=1).double()
 
 
 def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -89,8 +116,9 @@ def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.d
     >>> margin_rows(torch.tensor([1]), 3, torch.float32, torch.device("cpu")).tolist()
     [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
     """
-    rows = np.stack([Specification.top_class(k, count).rows for k in range(count)])
-    return torch.from_numpy(rows).to(device=device, dtype=dtype)[classes]
+    distinct, which = classes.unique(return_inverse=True)
+    rows = np.stack([Specification.top_class(k, count).rows for k in distinct.tolist()])
+    return torch.from_numpy(rows).to(device=device, dtype=dtype)[which]
 
 
 def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:

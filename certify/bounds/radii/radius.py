@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import NoRoom
 from certify.bounds.backward import RowBounds
+from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.graph import Graph
 from certify.bounds.hints import Hint
 from certify.bounds.radii.bracket import bracket
@@ -47,6 +49,7 @@ class ProvenRadius:
         claimed: bounds evaluated in float64 with error terms, passed or not.
         hopeless: whether the margins at the input itself were not proven positive.
         hints: the planes behind the margins, where the method searched for some.
+        given_up: what there was not enough of, time or memory, where the search did not come to its end.
     """
 
     radius: float | None
@@ -59,6 +62,7 @@ class ProvenRadius:
     claimed: int
     hopeless: bool
     hints: tuple[Hint, ...] = ()
+    given_up: str = ""
 
     @property
     def evaluations(self) -> int:
@@ -93,6 +97,7 @@ def proven_radii(
     claim: Claim = "exact",
     search: bool = True,
     max_memory: int | None = None,
+    deadline: Deadline = NEVER,
 ) -> list[ProvenRadius]:
     """Certify the classes of a batch of inputs, each as far as the methods carry.
 
@@ -112,6 +117,7 @@ def proven_radii(
         claim: what is proven: the network in exact real arithmetic, or every float32 execution of it as well.
         search: False to decide the declared radii only, by bisection.
         max_memory: bytes to stay within, about; None for half of what is free.
+        deadline: when to stop. What was proven until then is proven; with one, declared radii are decided first.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -124,9 +130,25 @@ def proven_radii(
     """
     ladder = (methods,) if isinstance(methods, str) else tuple(methods)
     proof, guide = (
-        MarginBounds.of(graph.to(t), x, classes, threat, max_memory) for t in (torch.float64, torch.float32)
+        MarginBounds.of(graph.to(t), x, classes, threat, max_memory, deadline) for t in (torch.float64, torch.float32)
     )
     ledger = _Ledger(proof.C, threat.radii[0])
+    try:
+        _find(ledger, proof, guide, ladder, claim, search=search)
+    except (NoRoom, OutOfTime) as problem:
+        ledger.given_up = str(problem)
+    return [ledger.result(i) for i in range(len(x))]
+
+
+def _find(
+    ledger: _Ledger, proof: MarginBounds, guide: MarginBounds, ladder: Sequence[str], claim: Claim, *, search: bool
+) -> None:
+    """Prove radii, and write down each as it is found.
+
+    Raises:
+        NoRoom, OutOfTime: where memory or time do not suffice for the next step.
+    """
+    threat, graph = proof.threat, proof.graph
 
     def prove(method: str, chosen: Tensor, radius: Tensor) -> Tensor:
         rows = proof.rows(method, chosen, radius, claim)
@@ -139,41 +161,40 @@ def proven_radii(
         [open_] = (~(at_zero.amin(dim=1) > 0)).nonzero(as_tuple=True)
         if len(open_) > 0:
             at_zero[open_] = prove(method, open_, at_zero.new_zeros(len(open_)))
-    hopeless = ~(at_zero.amin(dim=1) > 0)
-    at_first = ledger.claimed.clone()
+    hopeless = ledger.hopeless = ~(at_zero.amin(dim=1) > 0)
+    ledger.at_zero = ledger.claimed.clone()
     known = None
-    if len(ladder) > 1 or not search:
+    # A search proves little before its end: where it may not come to that, the declared radii are decided first.
+    if len(ladder) > 1 or not search or proof.deadline.seconds < math.inf:
         known = decide(prove, ladder, threat.radii, ~hopeless)
-    failed = at_zero.new_full((len(x),), torch.inf) if known is None else known.failed
-    if search:
-        start, slope = guide.at_zero()
-        # The same start whatever is claimed, so that a claim of more never reaches further.
-        start = torch.where(start > 0, start, at_zero)
-        for step, method in enumerate(ladder):
-            [group] = (~hopeless if known is None else ~hopeless & (known.last == step)).nonzero(as_tuple=True)
-            if len(group) == 0:
-                continue
+        ledger.failed = known.failed
+    if not search:
+        return
+    start, slope = guide.at_zero()
+    # The same start whatever is claimed, so that a claim of more never reaches further.
+    start = torch.where(start > 0, start, at_zero)
+    for step, method in enumerate(ladder):
+        [group] = (~hopeless if known is None else ~hopeless & (known.last == step)).nonzero(as_tuple=True)
+        if len(group) == 0:
+            continue
 
-            def margins(
-                which: Tensor, radius: Tensor, proving: bool, method: str = method, at: Tensor = group
-            ) -> Tensor:
-                if proving:
-                    return prove(method, at[which], radius)
-                ledger.searched[at[which]] += 1
-                return guide.rows(method, at[which], radius, None).lower
+        def margins(which: Tensor, radius: Tensor, proving: bool, method: str = method, at: Tensor = group) -> Tensor:
+            if proving:
+                return prove(method, at[which], radius)
+            ledger.searched[at[which]] += 1
+            return guide.rows(method, at[which], radius, None).lower
 
-            found = bracket(
-                margins,
-                at_zero=start[group],
-                slope=slope[group],
-                declared=threat.radii,
-                cap=largest_tried(threat, math.prod(graph.shape)),
-                tolerance=TOLERANCE,
-                proven=None if known is None else known.proven[group],
-                failed=failed[group],
-            )
-            failed[group] = found.failed
-    return [ledger.result(i, float(failed[i]), int(at_first[i]), bool(hopeless[i])) for i in range(len(x))]
+        found = bracket(
+            margins,
+            at_zero=start[group],
+            slope=slope[group],
+            declared=threat.radii,
+            cap=largest_tried(threat, math.prod(graph.shape)),
+            tolerance=TOLERANCE,
+            proven=None if known is None else known.proven[group],
+            failed=ledger.failed[group],
+        )
+        ledger.failed[group] = found.failed
 
 
 class _Ledger:
@@ -181,12 +202,15 @@ class _Ledger:
 
     def __init__(self, C: Tensor, least: float) -> None:
         self.least = least
-        self.methods = [""] * len(C)
+        self.methods = ["ibp"] * len(C)  # which is asked first
         self.hints: list[tuple[Hint, ...]] = [()] * len(C)
         self.proven = C.new_full((len(C),), -1.0)
         self.lower = C.new_full(C.shape[:2], -torch.inf)
         self.slack = C.new_zeros(C.shape[:2])
-        self.searched, self.claimed = torch.zeros(2, len(C), dtype=torch.long, device=C.device)
+        self.searched, self.claimed, self.at_zero = torch.zeros(3, len(C), dtype=torch.long, device=C.device)
+        self.failed = C.new_full((len(C),), torch.inf)
+        self.hopeless = torch.zeros(len(C), dtype=torch.bool, device=C.device)
+        self.given_up = ""
 
     def record(self, rows: RowBounds, method: str, chosen: Tensor, radius: Tensor) -> None:
         """Count an evaluation that may claim, and keep what is worth keeping."""
@@ -202,17 +226,18 @@ class _Ledger:
             self.methods[i] = method
             self.hints[i] = rows.hints[place] if rows.hints else ()
 
-    def result(self, i: int, failed: float, at_zero: int, hopeless: bool) -> ProvenRadius:
-        """What was proven for one input, of whose evaluations ``at_zero`` were made at the input itself."""
+    def result(self, i: int) -> ProvenRadius:
+        """What was proven for one input."""
         return ProvenRadius(
             radius=float(self.proven[i]) if float(self.proven[i]) >= 0 else None,
-            failed=failed,
+            failed=float(self.failed[i]),
             method=self.methods[i],
             margins=tuple(self.lower[i].tolist()),
             slack=float(self.slack[i].max()),
-            at_zero=at_zero,
+            at_zero=int(self.at_zero[i]),
             searched=int(self.searched[i]),
-            claimed=int(self.claimed[i]) - at_zero,
-            hopeless=hopeless,
+            claimed=int(self.claimed[i] - self.at_zero[i]),
+            hopeless=bool(self.hopeless[i]),
             hints=self.hints[i],
+            given_up=self.given_up,
         )

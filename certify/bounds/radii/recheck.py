@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.alpha_crown import prove
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
 from certify.bounds.radii.margins import MarginBounds, claimable
@@ -19,7 +20,14 @@ __all__ = ["rechecked_margins"]
 
 
 def rechecked_margins(
-    graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float, evidence: BoundEvidence
+    graph: Graph,
+    x: Tensor,
+    kept: int,
+    threat: ThreatModel,
+    radius: float,
+    evidence: BoundEvidence,
+    *,
+    deadline: Deadline = NEVER,
 ) -> tuple[float, ...]:
     """Lower bounds of the margins of class ``kept`` over every other one within ``radius`` of one input.
 
@@ -33,8 +41,10 @@ def rechecked_margins(
         threat: norm, input box and scale.
         radius: in the units of the inputs, finite and not below 0.
         evidence: what the certificate came with.
+        deadline: when to give up.
 
     Raises:
+        OutOfTime: once the deadline passed.
         BadInput: for a radius that is none, or evidence of another network: planes that do not fit this one, or an
             unknown method.
         ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
@@ -53,7 +63,8 @@ def rechecked_margins(
     claimable(graph, evidence.claim, x.device)
     # The radius is taken as it is: a float64 ball, rounded outward.
     exact = graph.to(torch.float64)
-    margins = MarginBounds.of(exact, x.unsqueeze(0), torch.tensor([kept], device=x.device), threat)
+    classes = torch.tensor([kept], device=x.device)
+    margins = MarginBounds.of(exact, x.unsqueeze(0), classes, threat, deadline=deadline)
     first, reach = torch.zeros(1, dtype=torch.long), torch.tensor([radius], dtype=torch.float64, device=x.device)
     with torch.no_grad():
         if not evidence.slopes:
@@ -61,7 +72,8 @@ def rechecked_margins(
         else:
             hints = unpacked(evidence.slopes)
             try:
-                lower = prove(exact, margins.region(first, reach), margins.C, hints, claim=evidence.claim).lower
+                region = margins.region(first, reach)
+                lower = prove(exact, region, margins.C, hints, claim=evidence.claim, deadline=deadline).lower
             except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as problem:
                 raise BadInput("the slopes of this evidence belong to another network") from problem
     return tuple(lower[0].tolist())

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from certify.bounds.alpha_crown import climb
 from certify.bounds.backward import backward, minimum, usual_planes
 from certify.bounds.crown import tighten
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.hints import LEVELS
 from certify.bounds.ibp import propagate
 from certify.bounds.layers import Layers
@@ -91,14 +92,17 @@ class Look:
 
 
 @torch.no_grad()
-def look(problem: Problem, open: Tensor, boxes: Boxes) -> Look:
+def look(problem: Problem, open: Tensor, boxes: Boxes, deadline: Deadline = NEVER) -> Look:
     """Bound the rows of the open clauses (regions, clauses) over boxes, and see where to go on.
 
     A box is cut where its rows are most sensitive: slope times width, of the planes below and above.
+
+    Raises:
+        OutOfTime: once the deadline passed.
     """
     graph, goals, everyone = problem.quick, problem.goals.of(boxes.region).to(torch.float32), slice(None)
     region, empty = part_of_ball(boxes.over(problem.region))
-    layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tighten)
+    layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tighten, deadline=deadline)
     lower = minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower
     value, row = lower.reshape(goals.d.shape).max(dim=2)
     best = F.one_hot(row, goals.d.shape[2]).float()

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from certify.bounds.alpha_crown import Sharing
 from certify.bounds.backward import backward, minimum, usual_planes
-from certify.bounds.crown import CHUNK, tighten
+from certify.bounds.crown import tighten
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS
-from certify.bounds.ibp import propagate
+from certify.bounds.ibp import CHUNK, propagate
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, Samples
+from certify.bounds.memory import samples_within
 from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
@@ -63,14 +65,17 @@ class Planes:
         return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
-def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes) -> Tensor:
+def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes, deadline: Deadline = NEVER) -> Tensor:
     """Which clauses (b, clauses) are proven to be refuted over regions: float64, error terms, and nothing believed.
 
     Whatever the planes and weights are, they are sound.
+
+    Raises:
+        OutOfTime: once the deadline passed.
     """
     graph, everyone = problem.exact, slice(None)
     region, empty = part_of_ball(region)
-    layers = propagate(graph, region, claim=problem.claim, tighten=tighten)
+    layers = propagate(graph, region, claim=problem.claim, tighten=tighten, deadline=deadline)
     found = goals.refuted(minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower)
     found |= refuted_by_box(goals, layers) | empty.unsqueeze(1)
     [samples] = (planes.given & ~found.all(dim=1)).nonzero(as_tuple=True)
@@ -94,20 +99,22 @@ def refuted_by_box(goals: Goals, layers: Layers) -> Tensor:
 
 
 @torch.no_grad()
-def refuted_directly(problem: Problem, open: Tensor, method: str) -> Tensor:
+def refuted_directly(problem: Problem, open: Tensor, method: str, deadline: Deadline = NEVER) -> Tensor:
     """Which open clauses (regions, clauses) are proven to be refuted by one bound over each whole region.
 
     Raises:
         BadInput: for a method that is not in :data:`DIRECT`.
+        OutOfTime: once the deadline passed.
     """
     one_of("method", method, DIRECT)
     found, graph, everyone = torch.zeros_like(open), problem.exact, slice(None)
     if not bool(open.any()):
         return found
-    for regions in open.any(dim=1).nonzero()[:, 0].split(max(1, CHUNK // problem.goals.C[0].numel())):
-        goals = problem.goals.of(regions)
-        crown = method == "crown"
-        layers = propagate(graph, problem.region.rows(regions), claim=problem.claim, tighten=tighten if crown else None)
+    at_once = min(max(1, CHUNK // problem.goals.C[0].numel()), samples_within(graph, None))
+    for regions in open.any(dim=1).nonzero()[:, 0].split(at_once):
+        goals, crown, part = problem.goals.of(regions), method == "crown", problem.region.rows(regions)
+        tightened = tighten if crown else None
+        layers = propagate(graph, part, claim=problem.claim, tighten=tightened, deadline=deadline)
         bounds = minimum(layers, backward(layers, goals.rows(graph), everyone, None), everyone)
         if crown:
             bounds = bounds.better(

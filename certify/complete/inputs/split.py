@@ -14,8 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.tensors import flat
-from certify.complete.deadline import Deadline
 from certify.complete.inputs.look import Boxes, look
 from certify.complete.inputs.rows import Planes, refuted
 from certify.complete.parallel import each
@@ -52,7 +52,11 @@ def split_inputs(problem: Problem, open: Tensor, deadline: Deadline, workers: in
     """
     search = _Search(problem, open, deadline, workers)
     while (count := min(ROUND, len(search.pool))) > 0:
-        if (witness := search.round()) is not None:
+        try:
+            witness = search.round()
+        except OutOfTime:  # in the middle of it
+            return
+        if witness is not None:
             yield witness
             return
         if search.stuck or deadline.passed:
@@ -94,7 +98,8 @@ class _Search:
         rest = torch.ones(len(self.pool), dtype=torch.bool).index_fill(0, chosen, False)
         now, self.pool = self.pool.of(chosen), self.pool.of(rest)
         parts = [now.of(part) for part in _slices(len(now), chunk(self.problem))]
-        for boxes, seen in zip(parts, each(partial(look, self.problem, self.open), parts, self.workers), strict=True):
+        seeing = partial(look, self.problem, self.open, deadline=self.deadline)
+        for boxes, seen in zip(parts, each(seeing, parts, self.workers), strict=True):
             if self.deadline.passed:
                 return None
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
@@ -130,7 +135,7 @@ class _Search:
             self.pool = Boxes.join([self.pool, self._cut(failed, cuts, failed.score)])
 
     def _holds(self, boxes: Boxes, planes: Planes, part: slice) -> Tensor:
-        return holds(self.problem, self.open, boxes.of(part), planes.of(part))
+        return holds(self.problem, self.open, boxes.of(part), planes.of(part), self.deadline)
 
     def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> Boxes:
         """The halves of boxes, cut in the middle at inputs (b,)."""
@@ -174,7 +179,7 @@ def chunk(problem: Problem) -> int:
 
 
 @torch.no_grad()
-def holds(problem: Problem, open: Tensor, boxes: Boxes, planes: Planes) -> Tensor:
+def holds(problem: Problem, open: Tensor, boxes: Boxes, planes: Planes, deadline: Deadline = NEVER) -> Tensor:
     """Whether every open clause is proven to be refuted on each box, (b,)."""
-    found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes)
+    found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes, deadline)
     return (found | ~open[boxes.region]).all(dim=1)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from certify.bounds.backward import backward, minimum
+from certify.bounds.deadline import Deadline
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.tensors import Relaxation, flat
-from certify.complete.deadline import Deadline
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
 

@@ -49,7 +49,7 @@ class Neurons:
             {name: Interval(box.lower.to(dtype), box.upper.to(dtype)) for name, box in known.items()}
             for known in (self.layers.boxes, self.layers.leans)
         )
-        layers = Layers(graph, self.layers.region.to(dtype), None, boxes, leans)
+        layers = Layers(graph, self.layers.region.to(dtype), None, boxes, leans, deadline=self.layers.deadline)
         return Neurons(layers, self.goals.to(dtype), self.free)
 
     @property

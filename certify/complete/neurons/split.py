@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from certify.bounds.alpha_crown import proven_layers, search_layers
+from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.hints import Hint
-from certify.complete.deadline import Deadline
 from certify.complete.neurons.branching import branch
 from certify.complete.neurons.climb import Climbed, climb
 from certify.complete.neurons.leaves import Leaves
@@ -58,10 +58,17 @@ def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Dead
 
     It gives up when the time is over, or where rounding hides what is true of a part on which all neurons are linear.
     """
+    try:
+        yield from _steps(problem, region, clauses, deadline)
+    except OutOfTime:  # in the middle of a step
+        return
+
+
+def _steps(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
     part = deadline.part(ROOT_SHARE)
     one = problem.region.rows(slice(region, region + 1))
-    hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed)
-    search = _Search(problem, _known(problem, region, hints), clauses)
+    hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
+    search = _Search(problem, _known(problem, region, hints, deadline), clauses)
     climbed = climb(search.quick, search.whole(clauses), ROOT, deadline, rate=ROOT_RATE)
     nodes = torch.arange(len(clauses))
     while True:
@@ -141,15 +148,16 @@ class _Search:
 
 
 @torch.no_grad()
-def replayed(problem: Problem, proof: NeuronProof) -> Tensor:
+def replayed(problem: Problem, proof: NeuronProof, deadline: Deadline = NEVER) -> Tensor:
     """Which of the proof's clauses (roots,) its leaves refute: every bound derived again, without the search.
 
     Raises:
         BadInput: if the proof does not fit the problem.
+        OutOfTime: once the deadline passed.
     """
     if not 0 <= proof.region < len(problem.goals.d) or proof.tree.roots != len(proof.clauses):
         raise BadInput("a proof is about another problem: it has other regions or clauses")
-    known = _known(problem, proof.region, proof.hints)
+    known = _known(problem, proof.region, proof.hints, deadline)
     exact = Neurons(known.layers, known.goals, proof.leaves.free)
     parts = proof.leaves.parts(proof.tree, proof.clauses, exact)
     lower = torch.cat([exact.goals.d.new_zeros(0), *(lower_bounds(exact, p) for p in parts.chunks(_batch(exact)))])
@@ -158,10 +166,11 @@ def replayed(problem: Problem, proof: NeuronProof) -> Tensor:
     return open_leaves == 0
 
 
-def _known(problem: Problem, region: int, hints: Sequence[Hint]) -> Neurons:
+def _known(problem: Problem, region: int, hints: Sequence[Hint], deadline: Deadline = NEVER) -> Neurons:
     """Boxes of all results over one region, as its proof will derive them again."""
     which = slice(region, region + 1)
-    layers = proven_layers(problem.exact, problem.region.rows(which), hints, claim=problem.claim)
+    part = problem.region.rows(which)
+    layers = proven_layers(problem.exact, part, hints, claim=problem.claim, deadline=deadline)
     return Neurons.of(layers, problem.goals.of(which))
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
 from certify.complete.of_ball import changes_class, goals_within
@@ -22,7 +23,14 @@ __all__ = ["rechecked", "reexecuted"]
 
 
 def rechecked(
-    graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float, evidence: CompleteEvidence
+    graph: Graph,
+    x: Tensor,
+    kept: int,
+    threat: ThreatModel,
+    radius: float,
+    evidence: CompleteEvidence,
+    *,
+    deadline: Deadline = NEVER,
 ) -> bool:
     """Whether the proof in some evidence shows that class ``kept`` is constant within ``radius`` of one input.
 
@@ -36,8 +44,10 @@ def rechecked(
         threat: norm, input box and scale.
         radius: in the units of the inputs, finite and not below 0.
         evidence: what the certificate came with.
+        deadline: when to give up.
 
     Raises:
+        OutOfTime: once the deadline passed.
         BadInput: for a radius that is none, a proof that cannot be read, or one of another network.
         ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
     """
@@ -48,7 +58,7 @@ def rechecked(
         return False
     region, goals = goals_within(graph, x, kept, threat, radius)
     problem = Problem(graph, region, goals, evidence.claim, lambda points: None)
-    return bool(replayed(problem, unpacked(evidence.proof)).all())
+    return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())
 
 
 def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: ThreatModel, evidence: CompleteEvidence) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.hints import Hint
 from certify.bounds.region import Region
 from certify.complete.inputs.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
@@ -28,7 +29,9 @@ Progress = Callable[[int, int], None]
 
 
 @torch.no_grad()
-def replayed(problem: Problem, proof: Proof, progress: Progress = lambda done, total: None) -> Tensor:
+def replayed(
+    problem: Problem, proof: Proof, progress: Progress = lambda done, total: None, deadline: Deadline = NEVER
+) -> Tensor:
     """Which clauses (regions, clauses) a proof refutes; a claim holds where that is all of them.
 
     What a proof contains are choices: where to cut, and which planes and multipliers to bound with. Whatever they are,
@@ -39,28 +42,30 @@ def replayed(problem: Problem, proof: Proof, progress: Progress = lambda done, t
         problem: the question that the proof should answer.
         proof: the answer, from wherever it came.
         progress: told how far it got.
+        deadline: when to give up.
 
     Raises:
+        OutOfTime: once the deadline passed.
         BadInput: if the proof is about something of another shape, or is no proof at all.
     """
     shape = problem.goals.d.shape[:2]
     _check("its table of clauses", proof.direct, torch.bool, shape)
     total = sum(one.tree.roots + len(one.tree.splits[0]) for one in (proof.inputs, *proof.neurons) if one is not None)
-    found = refuted_directly(problem, proof.direct, proof.method)
+    found = refuted_directly(problem, proof.direct, proof.method, deadline)
     done = 0
     if proof.inputs is not None:
-        shown = _by_inputs(problem, proof.inputs, lambda leaves: progress(leaves, total))
+        shown = _by_inputs(problem, proof.inputs, lambda leaves: progress(leaves, total), deadline)
         found[proof.inputs.regions] |= shown
         done = int(proof.inputs.tree.roots + len(proof.inputs.tree.splits[0]))
     for one in proof.neurons:
-        shown = _by_neurons(problem, one)  # which looks at the indices first
+        shown = _by_neurons(problem, one, deadline)  # which looks at the indices first
         found[one.region, one.clauses] |= shown
         done += len(one.tree.leaves())
         progress(done, total)
     return found
 
 
-def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], None]) -> Tensor:
+def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], None], deadline: Deadline) -> Tensor:
     """Which clauses (roots, clauses) are refuted on every leaf below a root."""
     count, clauses, rows = problem.goals.d.shape
     tree = Tree.of(proof.tree.roots, proof.tree.splits, math.prod(problem.graph.shape))
@@ -85,14 +90,14 @@ def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], No
         region, at = proof.regions[root[nodes]], place[nodes]
         ball = None if problem.region.ball is None else problem.region.ball.rows(region)
         part = Region(box.rows(nodes), ball)
-        shown = refuted(problem, part, problem.goals.of(region), Planes(weights[at], planes[at], at >= 0))
+        shown = refuted(problem, part, problem.goals.of(region), Planes(weights[at], planes[at], at >= 0), deadline)
         missing.index_add_(0, root[nodes], (~shown).long())
         done += len(nodes)
         progress(done)
     return missing == 0
 
 
-def _by_neurons(problem: Problem, proof: NeuronProof) -> Tensor:
+def _by_neurons(problem: Problem, proof: NeuronProof, deadline: Deadline) -> Tensor:
     """Which of the clauses (roots,) of one region are refuted on every leaf below them."""
     regions, clauses, _ = problem.goals.d.shape
     if not 0 <= proof.region < regions:
@@ -104,7 +109,7 @@ def _by_neurons(problem: Problem, proof: NeuronProof) -> Tensor:
     entries = sum(math.prod(shape) for shape in problem.graph.shapes.values())  # more than can be split
     proof = replace(proof, tree=Tree.of(proof.tree.roots, proof.tree.splits, entries))
     try:
-        return neurons.replayed(problem, proof)
+        return neurons.replayed(problem, proof, deadline)
     except (IndexError, KeyError) as wrong:  # planes for other rows than they say, or for none
         raise BadInput(f"{OTHER}it has planes of another network") from wrong
 

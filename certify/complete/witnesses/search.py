@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from certify.complete.deadline import Deadline
+from certify.bounds.deadline import Deadline
 from certify.complete.problem import Problem, Witness
 from certify.complete.witnesses.ground import ENTRIES, Ground
 from certify.data.generators import keyed_generator
@@ -54,7 +54,8 @@ def _round(ground: Ground, number: int, generator: torch.Generator) -> Iterator[
     if number < 3:
         yield from _sample(ground, 4 ** (4 + number), generator)
     kept = sum(math.prod(shape) for shape in ground.graph.shapes.values())
-    count = max(1, min(16 * 2 ** min(number, 8), ENTRIES // kept, max(16, int(4 * WORK / ground.cost))))
+    most = min(max(16, int(4 * WORK / ground.cost)), int(16 * WORK / ground.cost))
+    count = max(1, min(16 * 2 ** min(number, 8), ENTRIES // kept, most))
     clause = ground.chosen(count, generator)
     starts = ground.at[clause] if number == 0 else _starts(ground, clause, generator)
     yield from _descend(ground, clause, starts, min(10 * 2**number, 160), generator)

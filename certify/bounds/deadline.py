@@ -1,4 +1,4 @@
-"""One time budget that every step of a verification looks at."""
+"""One time budget that bounds and searches look at between their pieces of work."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import time
 from dataclasses import dataclass, field
 
 from certify.core.values import number
-from certify.errors import BadInput
+from certify.errors import BadInput, CertifyError
 
-__all__ = ["Deadline"]
+__all__ = ["NEVER", "Deadline", "OutOfTime"]
+
+
+class OutOfTime(CertifyError):
+    """A piece of work was given up because the time was over; whoever asked for it has the rest of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A time limit in seconds that began when this was made.
+    """A time limit in seconds that began when this was made; infinity is none.
 
     Raises:
         BadInput: for a limit that is no number, or not above 0.
@@ -24,7 +28,7 @@ class Deadline:
     """
 
     seconds: float
-    begin: float = field(default_factory=time.monotonic)
+    begin: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 (the clock of now)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", number("timeout", self.seconds))
@@ -44,3 +48,16 @@ class Deadline:
     def part(self, share: float, most: float = math.inf) -> Deadline:
         """A share of what is left, and no more than ``most`` seconds; over at once if nothing is left."""
         return Deadline(max(min(self.left * share, most), 1e-9))
+
+    def check(self) -> None:
+        """Called between two pieces of work.
+
+        Raises:
+            OutOfTime: if the time is over.
+        """
+        if self.passed:
+            raise OutOfTime(f"the time limit of {self.seconds:g} s was used up")
+
+
+NEVER = Deadline(math.inf)
+"""All the time there is."""
