@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from certify.attacks.api import attack as attack
     from certify.bounds.linear import LinearBounds as LinearBounds
     from certify.bounds.output import ball_bounds as ball_bounds
@@ -115,6 +117,7 @@ __all__ = [
     "Summary",
     "ThreatModel",
     "Verdict",
+    "__version__",
     "attack",
     "ball_bounds",
     "bound",
@@ -139,6 +142,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("certify")
     if name not in _HOME:
         raise AttributeError(f"module 'certify' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -19,6 +19,12 @@ __all__ = ["Registry", "make", "nearest"]
 
 V = TypeVar("V")
 
+_NUMBERS = {
+    f"{kind}{optional}": words
+    for kind, words in (("int", "a whole number"), ("float", "a number"))
+    for optional in ("", " | None")
+}
+
 
 def nearest(name: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or a semicolon: a list of all names follows.
@@ -96,7 +102,8 @@ def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, A
     """Build a member of a family of factories from named settings; a setting of None means the member's own default.
 
     Raises:
-        BadInput: for an unknown member, a setting it does not have (the nearest is named), or one it misses.
+        BadInput: for an unknown member, a setting it does not have (the nearest is named), one it misses, or text where
+            the member wants a number.
 
     >>> greetings = Registry("greeting")
     >>> @greetings.register("hello")
@@ -110,13 +117,15 @@ def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, A
     factory = family[name]
     parameters = inspect.signature(factory).parameters
     given = {setting: value for setting, value in settings.items() if value is not None}
-    for setting in given:
+    for setting, value in given.items():
         if setting not in parameters:
             known = list(parameters)
             listed = ", ".join(known) or "none"
             raise BadInput(
                 f"{family.kind} {name!r} has no setting {setting!r}{nearest(setting, known)} known: {listed}"
             )
+        if isinstance(value, str | bool) and (kind := _NUMBERS.get(str(parameters[setting].annotation))):
+            raise BadInput(f"{setting} of {family.kind} {name!r} must be {kind}, got {value!r}")
     for setting, parameter in parameters.items():
         if parameter.default is parameter.empty and setting not in given:
             raise BadInput(f"{family.kind} {name!r} needs {setting}: give it a value")

@@ -13,6 +13,7 @@ from certify.core.finding import Finding
 from certify.core.threat import ThreatModel, need_threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
+from certify.progress.observer import Observer, watching
 from certify.registry import make
 
 __all__ = ["attack"]
@@ -31,6 +32,7 @@ def attack(
     n: int = 1000,
     alpha: float = 0.001,
     index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
     **settings: Any,
 ) -> list[Finding]:
     """Search for adversarial examples at the declared radii; one finding an input, in order.
@@ -49,6 +51,7 @@ def attack(
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and
             the probability of accepting a wrong example; see :class:`~certify.attacks.smoothed.Smoothed`.
         index: positions of the inputs in their data set; 0..B-1 if not given.
+        progress: True shows how far it is.
         settings: the attack's own, for example ``steps`` and ``restarts``.
 
     Raises:
@@ -69,4 +72,5 @@ def attack(
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     target: Target = Plain(clf) if noise is None else Smoothed(clf, noise, draws, n, alpha)
-    return run_attack(target, batch, need_threat(threat), chosen, seed)
+    with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
+        return run_attack(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))

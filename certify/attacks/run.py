@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,14 @@ class _Success:
     examination: Examination
 
 
-def run_attack(target: Target, batch: Batch, threat: ThreatModel, attack: Attack, seed: int) -> list[Finding]:
+def run_attack(
+    target: Target,
+    batch: Batch,
+    threat: ThreatModel,
+    attack: Attack,
+    seed: int,
+    tell: Callable[[list[Finding]], None] = lambda findings: None,
+) -> list[Finding]:
     """Attack each input at the declared radii, ascending, until one succeeds; one finding an input, in order.
 
     Whatever the attack returns is projected into ball and box again, measured in float64 with distances rounded up,
@@ -41,7 +49,7 @@ def run_attack(target: Target, batch: Batch, threat: ThreatModel, attack: Attack
 
     Randomness is seeded by (seed, input digest, attack, radius), so findings do not depend on the batch they were made
     in, beyond float rounding of the model. Forward passes are counted for each input; the time of a batch is shared
-    out in proportion to them.
+    out in proportion to them. ``tell`` hears of findings as they are made.
 
     Raises:
         DataError: for a batch without labels.
@@ -55,7 +63,11 @@ def run_attack(target: Target, batch: Batch, threat: ThreatModel, attack: Attack
     attack.check(target, threat)
     size = max(1, _SAMPLES // target.passes)
     parts = [batch.rows(slice(first, first + size)) for first in range(0, len(batch), size)]
-    return [finding for part in parts for finding in _attack_part(target, part, threat, attack, seed)]
+    findings = []
+    for part in parts:
+        findings += (made := _attack_part(target, part, threat, attack, seed))
+        tell(made)
+    return findings
 
 
 def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attack, seed: int) -> list[Finding]:

@@ -20,16 +20,18 @@ from certify.bounds.radii.ladder import ladder
 from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.certified import certified
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel, need_threat
+from certify.core.threat import ThreatModel
 from certify.core.values import one_of
 from certify.data.batch import Batch
 from certify.errors import BadInput
-from certify.models.classifier import Classifier, need_classifier
+from certify.models.classifier import Classifier
+from certify.progress.observer import Observer
 
 __all__ = ["Bounds", "bound"]
 
@@ -179,6 +181,7 @@ def bound(
     max_memory: int | None = None,
     timeout: float | None = None,
     index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
 ) -> list[Certificate]:
     """Certify a network at each input by bound propagation: a proof, not a confidence.
 
@@ -198,6 +201,7 @@ def bound(
         timeout: seconds for each input, without reading the network; None for no limit. The radius is the largest
             proven until then, by the cheapest method that proves it; the verdict is unknown where there is none.
         index: positions in the data set; 0..B-1 by default.
+        progress: True shows how far it is.
 
     Returns:
         One certificate an input.
@@ -224,8 +228,4 @@ def bound(
         certifier = Lipschitz(timeout)
     else:
         certifier = Bounds(method, claim, decide, max_memory, timeout)
-    threat = need_threat(threat).within(need_classifier(clf).input_box)
-    batch = Batch.of(x, y, clf.num_classes, index)
-    clf.check(batch.x)
-    certifier.check(clf, threat, batch.x)
-    return list(certifier.certify(clf, batch, threat))
+    return certified(certifier, clf, x, y, threat, index, progress)

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from certify.certifiers.certified import certified
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel, need_threat
+from certify.core.threat import ThreatModel
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
+from certify.progress.observer import Observer
 from certify.smoothing.predict import predict_votes
 from certify.smoothing.sampler import Sampler
 from certify.smoothing.theorem import Theorem
@@ -37,6 +39,7 @@ def smooth(
     look_alphas: Sequence[float] | None = None,
     batch_size: int | None = None,
     index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
 ) -> list[Certificate]:
     """Certify the *smoothed* classifier at each input by randomized smoothing (Cohen et al. 2019).
 
@@ -49,6 +52,7 @@ def smooth(
         sigma, n, n0, alpha, seed, schedule, noise, selection, bound, looks, look_alphas, batch_size: see
             :class:`Smoothing`. ``schedule="fixed"`` spends n samples on every input, as in the paper.
         index: positions of the inputs in their data set; 0..B-1 if not given.
+        progress: True shows how far it is.
 
     Returns:
         One certificate an input, each false with probability at most alpha.
@@ -77,11 +81,7 @@ def smooth(
         look_alphas=look_alphas,
         batch_size=batch_size,
     )
-    threat = need_threat(threat).within(need_classifier(clf).input_box)
-    batch = Batch.of(x, y, clf.num_classes, index)
-    clf.check(batch.x)
-    certifier.check(clf, threat, batch.x)
-    return list(certifier.certify(clf, batch, threat))
+    return certified(certifier, clf, x, y, threat, index, progress)
 
 
 def predict(

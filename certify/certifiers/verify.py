@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from certify.certifiers.certified import certified
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.evidence import Claim
-from certify.core.threat import ThreatModel, need_threat
-from certify.data.batch import Batch
-from certify.errors import BadInput
-from certify.models.classifier import Classifier, need_classifier
+from certify.core.threat import ThreatModel
+from certify.models.classifier import Classifier
+from certify.progress.observer import Observer
 
 __all__ = ["verify"]
 
@@ -28,6 +28,7 @@ def verify(
     seed: int = 0,
     workers: int = 1,
     index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
 ) -> list[Certificate]:
     """Decide for each input whether its class is constant within the declared radii: a proof, an example, or neither.
 
@@ -46,6 +47,7 @@ def verify(
         seed: what the search for examples draws from.
         workers: threads; no answer depends on it.
         index: positions in the data set; 0..B-1 by default.
+        progress: True shows how far it is.
 
     Returns:
         One certificate an input: certified with the largest radius proven, falsified where an example lies within the
@@ -71,12 +73,4 @@ def verify(
     True
     """
     certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
-    if not isinstance(threat, ThreatModel):
-        raise BadInput(
-            f"expected a certify.ThreatModel, got {type(threat).__name__}: make it, ThreatModel('linf', (0.1,))"
-        )
-    threat = need_threat(threat).within(need_classifier(clf).input_box)
-    batch = Batch.of(x, y, clf.num_classes, index)
-    clf.check(batch.x)
-    certifier.check(clf, threat, batch.x)
-    return list(certifier.certify(clf, batch, threat))
+    return certified(certifier, clf, x, y, threat, index, progress)

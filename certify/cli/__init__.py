@@ -7,7 +7,6 @@ its file is the only one imported.
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 import typer
 
 from certify.cli.app import Caller, app
+from certify.cli.pipes import outlast_readers
 from certify.core.legible import legible
 from certify.errors import CertifyError, one_line
 from certify.process import began
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     alone = arguments is None  # otherwise somebody else's process, which may have lived for long and will go on
     caller = Caller(began() if alone else time.monotonic(), alone)
+    if alone:
+        outlast_readers()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
@@ -47,10 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = getattr(problem, "exit_code", 2)
     except typer.Abort:
         message, code = "aborted", 2
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as problem:  # the last resort of a command line: one line, and the rest only if asked for
         if debug:
             traceback.print_exc()

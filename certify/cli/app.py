@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
 from certify.core.summary import Summary
-from certify.errors import IncompleteRun
+from certify.errors import BadInput, IncompleteRun
+from certify.registry import nearest
 
-__all__ = ["Caller", "ExitCode", "app", "exit_code", "resumable"]
+__all__ = ["Caller", "Commands", "ExitCode", "app", "exit_code", "resumable"]
 
 
 class ExitCode(IntEnum):
@@ -37,13 +39,24 @@ class Caller(NamedTuple):
     alone: bool
 
 
+class Commands(TyperGroup):
+    """All commands; an unknown one is told which there are."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """See click."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = sorted(self.list_commands(ctx))
+            raise BadInput(f"unknown command {args[0]!r}{nearest(args[0], known)} known: {', '.join(known)}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="certify",
+    cls=Commands,
     help="What radius can you promise for this model, and how sure are you?",
     epilog="Exit codes: 0 done, 1 a gate or check failed, 2 bad input, 3 incomplete, 4 contradiction. "
     "--debug before or after any command shows a traceback.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -57,9 +70,9 @@ def _print_name(wanted: bool) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from certify import __version__
 
-        typer.echo(version("certify"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -10,8 +10,10 @@ import typer
 
 from certify.checker.outcome import Outcome
 from certify.cli.app import ExitCode, app
+from certify.cli.options import Quiet
 from certify.errors import BadInput
 from certify.process import tune_process
+from certify.progress.observer import observer
 from certify.report.checked import outcome_text
 
 __all__ = ["check"]
@@ -33,6 +35,7 @@ def check(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="public key (PEM) of whoever signed the bundle")] = None,
     format: Annotated[str, typer.Option(help="table or json")] = "table",
+    quiet: Quiet = False,
 ) -> int:
     """Derive every claim of a run again; exit 1: one is refuted, 3: one could not be checked, 4: contradiction."""
     if format not in ("table", "json"):
@@ -41,10 +44,9 @@ def check(
         raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")
     tune_process()
     from certify.study.checking import check_run
-    from certify.study.progress import observer
 
     signed = None if bundle is None or key is None else (bundle, key)
-    found = check_run(run, replay=replay, seed=seed, model=model, data=data, bundle=signed, progress=observer())
+    found = check_run(run, replay=replay, seed=seed, model=model, data=data, bundle=signed, progress=observer(quiet))
     typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else outcome_text(found))
     return _exit_code(found)
 

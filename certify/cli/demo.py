@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, app, resumable
+from certify.cli.options import Quiet
 from certify.process import tune_process
+from certify.progress.observer import observer
 
 __all__ = ["demo"]
 
@@ -17,17 +19,17 @@ __all__ = ["demo"]
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="where models and run folders go")] = Path("demo"),
+    quiet: Quiet = False,
 ) -> int:
     """Train two small networks on handwritten digits, certify and attack both, print the tables."""
     tune_process()
     from certify.study.demo import PARTS, run_part
-    from certify.study.progress import observer
 
     begin, contradictions = time.perf_counter(), 0
     for part in PARTS:
         typer.echo(f"\n=== {part.title} ===\n")
         with resumable():
-            summary = run_part(part, out, observer()).summary
+            summary = run_part(part, out, observer(quiet)).summary
         contradictions += len(summary.contradictions)
         typer.echo(f"{summary.table()}\n\n{summary.curve()}")
     typer.echo(

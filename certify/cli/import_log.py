@@ -40,7 +40,7 @@ def import_log(
         typer.echo(f"n={done.n:,} and alpha={done.alpha:g} inferred: the only usual pair that fits the radii", err=True)
     summary = summarize_run(out)
     typer.echo(summary.table())
-    typer.echo(f"\n{done.rows:,} records in {out}; next: certify summary {out} --format json")
+    typer.echo(f"{done.rows:,} records in {out}; next: certify summary {out} --format json", err=True)
     return exit_code(summary)
 
 

@@ -1,13 +1,18 @@
-"""``name=value`` pairs on the command line."""
+"""Options that several commands share, and ``name=value`` pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from certify.errors import BadInput
 
-__all__ = ["pairs"]
+__all__ = ["Quiet", "Verbose", "pairs"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress; warnings and errors alone on standard error")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="each result as it is made, on standard error")]
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from certify.cli.app import app, exit_code, resumable
-from certify.cli.options import pairs
+from certify.cli.options import Quiet, Verbose, pairs
 from certify.errors import BadInput
 from certify.process import tune_process
+from certify.progress.observer import observer
 from certify.study.settings import Settings, read_toml
 
 __all__ = ["run"]
@@ -104,6 +105,9 @@ def run(
     shard: Annotated[str | None, typer.Option(help="i/n: work on the i-th of n parts, counted from 0")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (default) or cuda")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder")] = None,
+    label: Annotated[str | None, typer.Option(help="name of this run in tables and plots; default: its folder")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Certify every input, attack it, and keep each record at once. The same command again resumes."""
     flags: dict[str, Any] = {
@@ -139,19 +143,21 @@ def run(
         "shard": shard,
         "device": device,
         "out": None if out is None else str(out),
+        "label": label,
     }
     given = {} if study is None else {key.replace("_", "-"): value for key, value in read_toml(study).items()}
     settings = Settings.of(given | {key: value for key, value in flags.items() if value is not None})
     if settings.out is None:
         raise BadInput("no run folder given: name one with --out, for example --out runs/first")
 
+    told = observer(quiet, verbose)
     tune_process()
     from certify.study.evaluate import study_from
-    from certify.study.progress import observer
 
     built = study_from(settings, command=sys.argv)
     with resumable():
-        summary = built.run(settings.out, observer()).summary
+        summary = built.run(settings.out, told).summary
     typer.echo(summary.table())
-    typer.echo(f"\nrecords in {settings.out}; next: certify summary {settings.out} --format json")
+    if not quiet:
+        typer.echo(f"records in {settings.out}; next: certify summary {settings.out} --format json", err=True)
     return exit_code(summary)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, app
-from certify.cli.options import pairs
+from certify.cli.options import Quiet, pairs
 from certify.process import tune_process
+from certify.progress.observer import observer
 
 __all__ = ["train"]
 
@@ -21,17 +22,18 @@ def train(
     out: Annotated[Path, typer.Option(help="folder for the model")],
     setting: Annotated[list[str] | None, typer.Option(help="name=value of the recipe, such as sigma=0.25")] = None,
     seed: Annotated[int, typer.Option(help="decides weights, order and noise")] = 0,
+    quiet: Quiet = False,
 ) -> int:
     """Train a small network that can be certified."""
     tune_process()
     from certify.data.loaders import load_data
     from certify.registry import make
-    from certify.study.progress import observer
     from certify.training.recipe import RECIPES, train_model
 
     chosen = make(RECIPES, recipe, pairs("setting", setting or []))
     dataset = load_data(data)
-    with observer().stage(f"training ({recipe})", chosen.epochs, unit="epochs") as advance:
+    with observer(quiet).stage(f"training ({recipe})", chosen.epochs, unit="epochs") as advance:
         train_model(chosen, dataset, out, seed, lambda epoch, epochs, loss: advance(1, f"loss {loss:.3f}"))
-    typer.echo(f"model in {out}; next: certify run --model {out} --data ... --out runs/first")
+    if not quiet:
+        typer.echo(f"model in {out}; next: certify run --model {out} --data ... --out runs/first", err=True)
     return ExitCode.DONE

@@ -19,9 +19,9 @@ from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput, StoreError, one_line
+from certify.progress.observer import Observer, watching
 from certify.store.run_folder import RunFolder
 from certify.study.at_hand import AtHand, at_hand
-from certify.study.progress import Observer, Quiet
 from certify.study.read import head_of
 
 __all__ = ["check_run"]
@@ -38,7 +38,7 @@ def check_run(
     model: str | None = None,
     data: str | None = None,
     bundle: tuple[Path, Path] | None = None,
-    progress: Observer | None = None,
+    progress: bool | Observer = False,
 ) -> Outcome:
     """Derive every claim of a run folder again.
 
@@ -54,7 +54,7 @@ def check_run(
         model, data: SPECs to use in place of the manifest's; naming a Python function lets it run.
         bundle: a signed bundle of this run and the public key of whoever vouches for it: the folder has to hold what
             was signed.
-        progress: told how far the check is.
+        progress: True shows how far the check is.
 
     Raises:
         StoreError: for no run folder, a damaged one, or one without any record.
@@ -64,7 +64,7 @@ def check_run(
     """
     if replay < 0:
         raise BadInput(f"replay must be a number of noise blocks, 0 or more, got {replay}")
-    progress = progress or Quiet()
+    progress = watching(progress)
     with RunFolder.open(path) as folder:
         settings, context, digest = folder.manifest.settings, folder.manifest.context, folder.manifest.digest
         tables = [(name, list(folder.records.rows(name))) for name in ("certificates", "findings", "reported")]

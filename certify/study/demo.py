@@ -11,8 +11,8 @@ from certify.core.norms import Norm
 from certify.core.threat import ThreatModel
 from certify.data.loaders import load_data
 from certify.models.loaders import load_model
+from certify.progress.observer import Observer
 from certify.study.evaluate import build
-from certify.study.progress import Observer
 from certify.study.result import Result
 from certify.training.recipe import RECIPES, train_model
 

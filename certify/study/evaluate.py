@@ -20,8 +20,8 @@ from certify.data.loaders import load_data
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.models.loaders import load_model
+from certify.progress.observer import Observer
 from certify.registry import make
-from certify.study.progress import Observer
 from certify.study.result import Result
 from certify.study.settings import Settings
 from certify.study.study import Study
@@ -103,7 +103,7 @@ def evaluate(
     attack_option: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     seed: int | None = None,
-    progress: Observer | None = None,
+    progress: bool | Observer = False,
     **options: Any,
 ) -> Result:
     """Certify and attack a labelled data set, and join both: the whole way in one call.
@@ -117,6 +117,7 @@ def evaluate(
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
         seed: master seed; derived from model, data and settings if None.
+        progress: True shows how far it is.
         options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``; ``claim``, ``max_memory``.
 
     Returns:
@@ -187,5 +188,6 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
             "command": list(command),
             "device": settings.device,
             "specs": settings.specs,
+            **({} if settings.label is None else {"label": settings.label}),
         },
     )

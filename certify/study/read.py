@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,18 +102,21 @@ def read_run(path: Path | str, radii: Sequence[float] | None = None, delta: floa
 
 
 def read_runs(paths: Sequence[Path | str], radii: Sequence[float] | None = None, delta: float = DELTA) -> list[Run]:
-    """Several run folders, each named by as much of its path as tells it from the others.
+    """Several run folders, each named by its label, or by as much of its path as tells it from the others.
 
     Raises:
         BadInput: for none, or a folder that is named twice.
         StoreError: if one cannot be read or is empty.
     """
-    runs = []
-    for name, path in zip(_names(paths), map(Path, paths), strict=True):
+    manifests, places = [], [Path(path) for path in paths]
+    for path in places:
         with RunFolder.open(path) as folder:
-            manifest = folder.manifest
-        runs.append(Run(name, summarize_run(path, radii, delta), manifest.settings, manifest.context, path))
-    return runs
+            manifests.append(folder.manifest)
+    names = _names(paths, [manifest.context.get("label") for manifest in manifests])
+    return [
+        Run(name, summarize_run(path, radii, delta), manifest.settings, manifest.context, path)
+        for name, path, manifest in zip(names, places, manifests, strict=True)
+    ]
 
 
 def with_groups(run: Run, columns: Sequence[str]) -> Run:
@@ -128,7 +132,17 @@ def with_groups(run: Run, columns: Sequence[str]) -> Run:
     return replace(run, summary=summary)
 
 
-def _names(paths: Sequence[Path | str]) -> list[str]:
+def _names(paths: Sequence[Path | str], labels: Sequence[Any]) -> list[str]:
+    """The labels that no other run has, as name or as label; otherwise the paths."""
+    names = _names_of_paths(paths)
+    taken = Counter([*names, *(label for label in labels if isinstance(label, str))])
+    return [
+        label if isinstance(label, str) and label and taken[label] == 1 + (label == name) else name
+        for name, label in zip(names, labels, strict=True)
+    ]
+
+
+def _names_of_paths(paths: Sequence[Path | str]) -> list[str]:
     """The last parts of each path, as many as it takes to tell all of them apart."""
     parts = [Path(path).resolve().parts for path in paths]
     if not parts or len(set(parts)) < len(parts):

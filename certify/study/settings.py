@@ -10,19 +10,25 @@ from typing import Any, Final
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
+from certify.core.legible import legible_line
 from certify.core.threat import UNITS
 from certify.core.values import number, whole
 from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["Settings", "amount", "read_toml"]
+__all__ = ["Settings", "amount", "label_of", "read_toml"]
+
+LONGEST_LABEL: Final = 60
 
 Bytes = int
 """A number of bytes, as :func:`amount` reads it."""
 
 Radii = tuple[float, ...]
 """Declared radii, as :func:`~certify.core.written.radii_of` reads them."""
+
+Label = str
+"""What a run is called, as :func:`label_of` reads it."""
 
 Statistic = str | tuple[float, ...]
 """Means or standard deviations: the name of a set, or numbers."""
@@ -71,6 +77,7 @@ class Settings:
     shard: str | None = None
     device: str = "cpu"
     out: str | None = None
+    label: Label | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
@@ -186,6 +193,21 @@ def amount(key: str, value: Any) -> Bytes:
     return int(plain[1]) * _UNITS[plain[2]]
 
 
+def label_of(key: str, value: Any) -> Label:
+    """A name of one line for a run, as tables show it.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> label_of("label", "sigma 0.25, retrained")
+    'sigma 0.25, retrained'
+    """
+    text = _text(key, value)
+    if not 0 < len(text) <= LONGEST_LABEL or text != legible_line(text) or text != text.strip():
+        raise BadInput(f"{key} must be one line of 1 to {LONGEST_LABEL} characters that can be shown, got {value!r}")
+    return text
+
+
 def _statistic(key: str, value: Any) -> Statistic:
     if isinstance(value, str) and value.strip()[:1].isalpha():
         return value.strip()
@@ -224,6 +246,7 @@ _KINDS = {
     "Bytes | None": amount,
     "float | None": number,
     "Radii": radii_of,
+    "Label | None": label_of,
     "Statistic | None": _statistic,
     "tuple[float, ...] | None": numbers,
     "tuple[int, ...] | None": _wholes,

@@ -17,15 +17,17 @@ from certify.certifiers.base import Certifier
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
+from certify.core.rounding import brief
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
 from certify.errors import BadInput, DataError, one_line
 from certify.models.classifier import Classifier
+from certify.progress.observer import Observer, watching
 from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
-from certify.study.progress import Observer, Quiet
+from certify.study.chance import near_chance
 from certify.study.read import head_of
 from certify.study.result import Result
 
@@ -130,19 +132,26 @@ class Study:
         """Model, data, threat model and method in three lines: a number means nothing without them."""
         head = head_of(self.manifest().settings)
         lines = [
-            f"model {head['model']}  sha256 {self.classifier.digest[:12]}   data {head['data']}, n={self.expected}",
+            f"model {head['model']}{self._normalized()}  sha256 {self.classifier.digest[:12]}   "
+            f"data {head['data']}, n={self.expected}",
             f"threat {self.threat}",
             "   ".join(certifier.describe(self.threat, self.dataset.x.shape[1:]) for certifier in self.certifiers),
         ]
         return "\n".join(lines)
 
-    def run(self, out: Path | str | None = None, progress: Observer | None = None) -> Result:
+    def _normalized(self) -> str:
+        if self.classifier.normalization is None:
+            return ""
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in self.classifier.normalization)
+        return f" (which normalizes by mean {mean} and std {std})"
+
+    def run(self, out: Path | str | None = None, progress: bool | Observer = False) -> Result:
         """Do what is not done yet; with ``out``, keep every record there as soon as it is made.
 
         Raises:
             StoreError: if the folder was made with other settings or cannot be written.
         """
-        progress = progress or Quiet()
+        progress = watching(progress)
         manifest = self.manifest()
         if out is None:
             with Records(":memory:", manifest.digest) as records:
@@ -152,6 +161,8 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, out: Path | None) -> Result:
         progress.announce(self.announcement())
+        if said := near_chance(self.classifier, self.dataset.x, self.dataset.y):
+            progress.warn(said)
         for certifier in self.certifiers:
             self._certify(certifier, records, progress)
         if self.attack is not None and self.target is not None:
@@ -194,15 +205,17 @@ class Study:
                 certificates = self._guarded(certifier, self._batch(rows))
                 records.add(certificates)
                 made += certificates
+                for certificate in certificates:
+                    progress.detail(str(certificate))
                 advance(len(rows), self._so_far(made))
 
     def _so_far(self, made: list[Certificate]) -> str:
         """A running figure for people who watch."""
         radius = self.threat.radii[len(self.threat.radii) // 2]
         held = sum(certificate.correct and certificate.holds_at(radius) for certificate in made)
-        note = f"certified@{radius:g} so far {held / len(made):.1%}"
+        note = f"{held / len(made):.1%} certified at {brief(radius)}"
         samples = sum(certificate.forward_passes for certificate in made)
-        return f"{samples / len(made):,.0f} samples/input  {note}" if samples > len(made) else note
+        return f"{note}  {samples / len(made):,.0f} samples/input" if samples > len(made) else note
 
     def _guarded(self, certifier: Certifier, batch: Batch) -> list[Certificate]:
         """The certificates of a batch; a computation that fails is recorded as failed, not as undecided."""
@@ -234,5 +247,7 @@ class Study:
             for rows in self._pending(self._lot, done):
                 findings = run_attack(target, self._batch(rows), self.threat, attack, self.seed)
                 records.add(findings)
+                for finding in findings:
+                    progress.detail(str(finding))
                 broken += sum(finding.succeeded for finding in findings)
-                advance(len(rows), f"broken within {self.threat.largest:g} so far {broken}")
+                advance(len(rows), f"{broken} broken within {brief(self.threat.largest)}")

@@ -131,7 +131,8 @@ def test_a_killed_run_resumes_to_the_same_records(here, certify):
     out, err = quiet.communicate(timeout=120)
     assert quiet.returncode == 0, err
     assert "contradictions 0" in out
-    assert "certifying" not in err  # no progress bar in a pipe
+    assert "\r" not in err  # no progress bar in a pipe, but lines
+    assert "certifying (smoothing)  40/40  in " in err
     # Three calls of the model an input; the model stops answering, so that the moment does not depend on speed.
     for number, moment, calls in ((signal.SIGKILL, 5, 25), (signal.SIGKILL, 40, 200), (signal.SIGINT, 20, 70)):
         folder = here / f"killed-{number}-{moment}"
@@ -169,6 +170,47 @@ def test_run_summary_export(here, capsys):
     manifest = json.loads(Path("run/manifest.json").read_text())
     assert manifest["settings"]["threat"]["radii"] == [0.0, 0.1, 0.3]
     assert {"torch", "certify"} <= set(manifest["context"]["versions"])
+
+
+def test_standard_output_holds_the_table_alone_and_standard_error_how_far_it_is(here, capsys):
+    few = ["run", *NET, *DATA, "--sigma", "0.25", "--n", "300", "--radii", "0,8/255", "--limit", "4"]
+    told = {}
+    for name, more in (("plain", ["--label", "retrained"]), ("quiet", ["--quiet"]), ("verbose", ["--verbose"])):
+        assert main([*few, *more, "--out", name]) == 0
+        told[name] = capsys.readouterr()
+        assert told[name].out == told["plain"].out
+        assert told[name].out.startswith("model")
+    assert "8/255" in told["plain"].out
+    assert "certifying (smoothing)  4/4  in " in told["plain"].err
+    assert "records in plain; next: certify summary" in told["plain"].err
+    assert told["quiet"].err == ""
+    assert told["verbose"].err.count("\ninput ") == 4
+    assert main(["summary", "plain", "quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "retrained" in shown
+    assert "plain" not in shown
+    for radius in ("8/255", "0.03"):
+        Path("POLICY.toml").write_text(
+            f'[threat]\nnorm = "l2"\n[[require]]\nkind = "certified_accuracy"\nat_least = 0.01\nradius = "{radius}"\n'
+        )
+        assert main(["gate", "plain", "--policy", "POLICY.toml"]) in (0, 1)
+        assert radius in capsys.readouterr().out
+
+
+def test_completion_names_commands_and_options():
+    asked = {"_CERTIFY_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    for words, place, found in (("certify su", "1", "summary"), ("certify run --lab", "2", "--label")):
+        completing = certify(**asked | {"COMP_WORDS": words, "COMP_CWORD": place})
+        out, _ = completing.communicate(timeout=60)
+        assert found in out.split()
+
+
+def test_the_help_shows_defaults(capsys):
+    assert main(["run", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(words in text for words in ("smoothing (default)", "none (default)", "cpu (default)"))
+    assert main(["--help"]) == 0
+    assert "--install-completion" in capsys.readouterr().out
 
 
 def test_a_study_file_and_flags_that_override_it(here, capsys):
@@ -281,6 +323,16 @@ NET, DATA = ["--model", "example_net:net"], ["--data", "example_net:data"]
         (["merge", "nowhere", "--out", "all"], "not a run folder"),
         (["train", "magic", "--data", "digits:train", "--out", "m"], "unknown recipe"),
         (["train", "noise", "--data", "digits:train", "--out", "m", "--setting", "sgima=1"], "sgima"),
+        (
+            ["train", "noise", "--data", "digits:train", "--out", "m", "--setting", "sigma=x"],
+            "must be a number, got 'x'",
+        ),
+        (["run", *NET, *DATA, *OK, "--attack", "pgd", "--attack-option", "steps=few"], "a whole number, got 'few'"),
+        (["run", *NET, *DATA, *OK, "--mean", "0.5"], "both mean and std"),
+        (["run", *NET, *DATA, *OK, "--mean", "imagnet"], "did you mean 'imagenet'"),
+        (["run", *NET, *DATA, *OK, "--quiet", "--verbose"], "choose one of them"),
+        (["run", *NET, *DATA, *OK, "--label", "two\nlines"], "label must be one line"),
+        (["summry"], "did you mean 'summary'? known: audit, check, compare"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(here, capsys, arguments, words):

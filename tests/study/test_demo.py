@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from certify.progress.observer import Quiet
 from certify.study.demo import PARTS, run_part
-from certify.study.progress import Quiet
 from certify.study.read import summarize_run
 
 

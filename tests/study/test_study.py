@@ -16,9 +16,9 @@ from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset
 from certify.errors import BadInput, DataError, StoreError, UnsupportedOperator
 from certify.models.classifier import Classifier
+from certify.progress.observer import Quiet
 from certify.store.run_folder import RunFolder
 from certify.study.evaluate import build, evaluate, study_from
-from certify.study.progress import Quiet
 from certify.study.read import merge, summarize_run
 from certify.study.settings import Settings, read_toml
 from certify.study.study import Study

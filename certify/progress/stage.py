@@ -1,0 +1,84 @@
+"""How far a stage of long work is, in words that fit a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Stage", "clock"]
+
+GAP: Final = "  "
+SHORTEST, LONGEST = 8, 40
+"""How long a bar may be."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A stage of ``total`` units, of which ``earlier`` were finished before it began.
+
+    Args:
+        what: what is done.
+        total, earlier: units in all, and those finished before.
+        unit: what they are.
+        begin: when it began, in seconds on any clock.
+        done: units finished, the earlier ones included.
+        note: what there is to say about the results, its parts two spaces apart.
+    """
+
+    what: str
+    total: int
+    earlier: int
+    unit: str
+    begin: float
+    done: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        self.done = self.earlier
+
+    def advance(self, count: int, note: str) -> None:
+        """Some more were finished. Of a group that was interrupted some are finished twice."""
+        self.done = min(self.total, self.done + count)
+        self.note = note
+
+    def line(self, now: float, width: int | None = None) -> str:
+        """What, how many, and the time left; then what else fits into ``width`` columns: results, rate, a bar.
+
+        >>> stage = Stage("certifying (ibp)", 500, 0, "inputs", begin=0.0)
+        >>> stage.advance(100, "80.0% certified at 0.25")
+        >>> stage.line(now=10.0)
+        'certifying (ibp)  100/500  ETA 0:40  80.0% certified at 0.25  10.0 inputs/s'
+        >>> stage.line(now=10.0, width=58)
+        'certifying (ibp)  100/500  ETA 0:40  10.0 inputs/s'
+        >>> stage.line(now=10.0, width=60)
+        'certifying (ibp)  100/500  ETA 0:40  80.0% certified at 0.25'
+        """
+        speed = (self.done - self.earlier) / (now - self.begin) if now > self.begin else 0.0
+        left = self.total - self.done
+        eta = f"ETA {clock(left / speed)}" if speed else "ETA -:--"
+        time_left = eta if left else f"in {clock(now - self.begin)}"
+        line = GAP.join([self.what, f"{self.done}/{self.total}", time_left])
+        rate = [f"{speed:.{1 if speed >= 1 else 2}f} {self.unit}/s"] if speed else []
+        for part in [*filter(None, self.note.split(GAP)), *rate]:
+            if width is None or len(line) + len(GAP) + len(part) <= width:
+                line += GAP + part
+        room = 0 if width is None else width - len(line) - len(GAP)
+        if room < SHORTEST:
+            return line
+        return line + GAP + _bar(self.done / self.total if self.total else 1.0, min(room, LONGEST))
+
+
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it.
+
+    >>> clock(59.9), clock(3661)
+    ('0:59', '1:01:01')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _bar(share: float, length: int) -> str:
+    full = int(share * length)
+    return "#" * full + "-" * (length - full)
