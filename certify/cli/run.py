@@ -26,7 +26,10 @@ def run(
         typer.Option(help=r"folder of `certify train`, FILE.onnx, FILE.pt2, or package.module:function\[@WEIGHTS]"),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="digits, mnist5k, idx:FOLDER, npz:FILE, images:FOLDER, package.module:function")
+        str | None,
+        typer.Option(
+            help="digits, mnist5k, idx:FOLDER, npz:FILE, csv:FILE[:COLUMN], images:FOLDER, package.module:function"
+        ),
     ] = None,
     mean: Annotated[
         str | None,

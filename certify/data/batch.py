@@ -65,7 +65,8 @@ def as_inputs(x: Any) -> Tensor:
         values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
         inputs = torch.from_numpy(to_float32(values))
     except (TypeError, ValueError) as problem:
-        raise DataError(f"inputs must be an array of numbers, got {type(x).__name__}") from problem
+        more = "; certify.evaluate takes loaders, data sets and tables" if hasattr(x, "__iter__") else ""
+        raise DataError(f"inputs must be an array of numbers, got {type(x).__name__}{more}") from problem
     if inputs.dim() < 2 or inputs.numel() == 0:
         raise DataError(f"inputs must be a batch (B, ...) with at least one input, got shape {tuple(inputs.shape)}")
     bad = torch.nonzero(~torch.isfinite(inputs).flatten(1).all(dim=1)).flatten()

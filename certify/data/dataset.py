@@ -127,7 +127,8 @@ class Dataset:
             if float(x.min()) < lower or float(x.max()) > upper:
                 raise DataError(
                     f"{self.name}: values range from {float(x.min()):g} to {float(x.max()):g}, outside the declared "
-                    f"input box [{lower:g}, {upper:g}]; rescale them or declare their box"
+                    f"input box [{lower:g}, {upper:g}]; rescale them, declare their box, or leave their "
+                    "normalization to the Classifier (mean, std)"
                 )
         wrong = np.flatnonzero((raw < 0) | (raw >= self.num_classes))
         if wrong.size:

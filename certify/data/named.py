@@ -8,7 +8,8 @@ import numpy as np
 
 from certify.data.arrays import from_arrays
 from certify.data.dataset import Dataset
-from certify.errors import DataError, one_line
+from certify.data.given import arrays_of
+from certify.errors import BadInput, DataError, one_line
 from certify.named import call_named
 
 __all__ = ["NAMED_FORM", "load_named"]
@@ -17,7 +18,8 @@ NAMED_FORM = "package.module:function"
 
 
 def load_named(spec: str) -> Dataset:
-    """Call the function that ``spec`` names; it returns a :class:`Dataset`, or a pair (x, y) with inputs in [0, 1].
+    """Call the function that ``spec`` names; it returns a :class:`Dataset`, or what
+    :func:`~certify.data.given.arrays_of` reads, such as a pair (x, y), with inputs in [0, 1].
 
     Raises:
         BadInput: if there is no such function.
@@ -26,9 +28,10 @@ def load_named(spec: str) -> Dataset:
     made = call_named(spec, DataError)
     if isinstance(made, Dataset):
         return made
-    if not isinstance(made, tuple) or len(made) != 2:
-        raise DataError(f"{spec} returned {type(made).__name__}; it must return a Dataset or a pair (x, y)")
-    x, y = (_array(spec, values) for values in made)
+    try:
+        x, y = (_array(spec, values) for values in arrays_of(made))
+    except BadInput as problem:
+        raise DataError(f"{spec} returned what it must not: {problem}") from problem
     return from_arrays(spec, x, y)
 
 

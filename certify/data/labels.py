@@ -1,0 +1,61 @@
+"""Labels as people keep them: whole numbers from 0, or names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.errors import DataError
+
+__all__ = ["column_of", "labels_of"]
+
+COLUMN = "label"
+"""What a column of labels is called if nobody says otherwise."""
+
+
+def labels_of(name: str, written: Iterable[str]) -> tuple[NDArray[np.int64], int | None]:
+    """Labels (n,) from their texts, and the number of classes if those have names.
+
+    Names are numbered from 0 in their alphabetical order, as subfolders of images are. Numbers stay as they are.
+
+    Raises:
+        DataError: for numbers that are not whole; ``name`` is what the message calls the data.
+
+    >>> labels_of("iris", ["virginica", "setosa", "virginica"])
+    (array([1, 0, 1]), 2)
+    >>> labels_of("digits", ["7", "3.0"])
+    (array([7, 3]), None)
+    """
+    texts = [text.strip() for text in written]
+    known = {text: _number(text) for text in texts}
+    if all(number is None for number in known.values()):
+        order = {text: place for place, text in enumerate(sorted(known))}
+        return np.array([order[text] for text in texts], np.int64), len(order)
+    for text, number in known.items():
+        if number is None or not number.is_integer() or abs(number) >= 2**31:
+            raise DataError(f"{name}: labels must be whole numbers from 0, or all of them names, but one is {text!r}")
+    return np.array([int(known[text] or 0) for text in texts], np.int64), None
+
+
+def column_of(name: str, columns: Sequence[str], asked: str | None) -> int:
+    """The place of the column that holds the labels.
+
+    Raises:
+        DataError: if there is none of that name, or there are several.
+    """
+    wanted = COLUMN if asked is None else asked
+    places = [place for place, column in enumerate(columns) if column == wanted]
+    if len(places) != 1:
+        listed = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+        said = f"has {len(places)} columns {wanted!r}" if places else f"has no column {wanted!r} of labels"
+        raise DataError(f"{name} {said}; name the right one of: {listed}")
+    return places[0]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
