@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
-from torch.utils.data import Dataset as TorchDataset
 
 from certify.data.labels import column_of, labels_of
 from certify.errors import BadInput, DataError, one_line
@@ -42,10 +40,11 @@ def arrays_of(data: Any) -> tuple[Any, Any]:
         if _is_frame(data[0]) and isinstance(data[1], str):
             return _of_frame(*data)
         return data[0], data[1]
-    if isinstance(data, DataLoader):
-        return _of_loader(data)
-    if isinstance(data, TorchDataset):
-        return _of_loader(DataLoader(data, batch_size=64))
+    of_torch = sys.modules.get("torch.utils.data")  # whoever holds one of these has imported it
+    if of_torch is not None and isinstance(data, of_torch.DataLoader):
+        return _of_loader(data, of_torch)
+    if of_torch is not None and isinstance(data, of_torch.Dataset):
+        return _of_loader(of_torch.DataLoader(data, batch_size=64), of_torch)
     raise BadInput(f"data must be {FORMS}, got {type(data).__name__}")
 
 
@@ -61,23 +60,25 @@ def _of_frame(frame: Any, column: str | None) -> tuple[NDArray[Any], NDArray[np.
         x = features.to_numpy().astype(np.float64)
     except (TypeError, ValueError) as problem:
         raise DataError(f"the DataFrame holds features that are no numbers: {one_line(problem)}") from problem
-    labels, _ = labels_of("the DataFrame", map(str, frame[frame.columns[place]].to_numpy()))
+    labels, _ = labels_of("the DataFrame", ("" if one is None else str(one) for one in frame[frame.columns[place]]))
     return x, labels
 
 
-def _of_loader(loader: DataLoader[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    shuffles = isinstance(loader.sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
-    if shuffles or getattr(loader.sampler, "shuffle", False):
+def _of_loader(loader: Any, of_torch: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    shuffling = (of_torch.RandomSampler, of_torch.SubsetRandomSampler, of_torch.WeightedRandomSampler)
+    if isinstance(loader.sampler, shuffling) or getattr(loader.sampler, "shuffle", False):
         raise BadInput("the DataLoader gives its inputs in another order each time: make it with shuffle=False")
     if loader.drop_last:
         raise BadInput("the DataLoader leaves out the last inputs: make it with drop_last=False")
     inputs, labels = [], []
-    with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whatever they do with it
+    with sys.modules["torch"].random.fork_rng(
+        devices=[]
+    ):  # a loader draws a seed for its workers, whatever they do with it
         try:
             for batch in loader:
                 if not (isinstance(batch, tuple | list) and len(batch) == 2):
                     raise DataError(f"the DataLoader gives a {type(batch).__name__}; each batch must be a pair (x, y)")
-                x, y = (torch.as_tensor(part).detach().cpu().numpy() for part in batch)
+                x, y = (np.asarray(part.detach().cpu() if hasattr(part, "detach") else part) for part in batch)
                 inputs.append(x)
                 labels.append(y)
         except TypeError as problem:

@@ -21,7 +21,7 @@ def labels_of(name: str, written: Iterable[str]) -> tuple[NDArray[np.int64], int
     Names are numbered from 0 in their alphabetical order, as subfolders of images are. Numbers stay as they are.
 
     Raises:
-        DataError: for numbers that are not whole; ``name`` is what the message calls the data.
+        DataError: for an empty text, or numbers that are not whole; ``name`` is what the message calls the data.
 
     >>> labels_of("iris", ["virginica", "setosa", "virginica"])
     (array([1, 0, 1]), 2)
@@ -29,10 +29,12 @@ def labels_of(name: str, written: Iterable[str]) -> tuple[NDArray[np.int64], int
     (array([7, 3]), None)
     """
     texts = [text.strip() for text in written]
+    if "" in texts:
+        raise DataError(f"{name}: input {texts.index('')} has no label; leave it out, or label it")
     known = {text: _number(text) for text in texts}
     if all(number is None for number in known.values()):
         order = {text: place for place, text in enumerate(sorted(known))}
-        return np.array([order[text] for text in texts], np.int64), len(order)
+        return np.array([order[text] for text in texts], np.int64), max(2, len(order))
     for text, number in known.items():
         if number is None or not number.is_integer() or abs(number) >= 2**31:
             raise DataError(f"{name}: labels must be whole numbers from 0, or all of them names, but one is {text!r}")

@@ -31,7 +31,7 @@ def load_named(spec: str) -> Dataset:
     try:
         x, y = (_array(spec, values) for values in arrays_of(made))
     except BadInput as problem:
-        raise DataError(f"{spec} returned what it must not: {problem}") from problem
+        raise DataError(f"{spec}: {problem}") from problem
     return from_arrays(spec, x, y)
 
 

@@ -58,6 +58,9 @@ class Lines:
     def stage(self, what: str, total: int, done: int = 0, unit: str = "inputs") -> Iterator[Advance]:
         """See :class:`~certify.progress.observer.Observer`."""
         stage, over = Stage(what, total, done, unit, self._now()), threading.Event()
+        if not total:
+            yield stage.advance
+            return
         self.announce(f"{what}  {done}/{total} {unit}")
 
         def tell() -> None:

@@ -24,7 +24,7 @@ from certify.models.loaders import load_model
 from certify.progress.observer import Observer
 from certify.registry import make
 from certify.study.result import Result
-from certify.study.settings import Settings
+from certify.study.settings import Settings, label_of
 from certify.study.study import Study
 
 __all__ = ["build", "evaluate", "study_from"]
@@ -104,6 +104,7 @@ def evaluate(
     attack_option: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     seed: int | None = None,
+    label: str | None = None,
     progress: bool | Observer = False,
     **options: Any,
 ) -> Result:
@@ -119,6 +120,7 @@ def evaluate(
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
         seed: master seed; derived from model, data and settings if None.
+        label: what tables and plots call the run; its folder if None.
         progress: True shows how far it is.
         options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``; ``claim``, ``max_memory``.
 
@@ -151,6 +153,7 @@ def evaluate(
         attack_option=attack_option or {},
         seed=seed,
         options=options,
+        context={} if label is None else {"label": label_of("label", label)},
     )
     return study.run(out, progress)
 

@@ -193,11 +193,11 @@ def test_standard_output_holds_the_table_alone_and_standard_error_how_far_it_is(
         Path("POLICY.toml").write_text(
             f'[threat]\nnorm = "l2"\n[[require]]\nkind = "certified_accuracy"\nat_least = 0.01\nradius = "{radius}"\n'
         )
-        assert main(["gate", "plain", "--policy", "POLICY.toml"]) in (0, 1)
+        assert main(["gate", "plain", "--policy", "POLICY.toml"]) in (0, 1), capsys.readouterr().err
         assert radius in capsys.readouterr().out
 
 
-def test_completion_names_commands_and_options():
+def test_completion_names_commands_and_options(certify):
     asked = {"_CERTIFY_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     for words, place, found in (("certify su", "1", "summary"), ("certify run --lab", "2", "--label")):
         completing = certify(**asked | {"COMP_WORDS": words, "COMP_CWORD": place})

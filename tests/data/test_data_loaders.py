@@ -252,7 +252,7 @@ def test_a_named_function_in_the_current_folder_gives_the_data() -> None:
         ("planted_functions:pear", BadInput, "has no function 'pear'"),
         ("planted_functions:np.pi", BadInput, "has no function 'np.pi'"),
         ("planted_functions:broken", DataError, "raised ValueError: no disk$"),
-        ("planted_functions:nothing", DataError, "returned NoneType; it must return"),
+        ("planted_functions:nothing", DataError, "got NoneType"),
     ],
 )
 def test_what_is_wrong_with_a_named_function_is_one_line(spec: str, error: type[Exception], message: str) -> None:
@@ -263,7 +263,7 @@ def test_what_is_wrong_with_a_named_function_is_one_line(spec: str, error: type[
 @pytest.mark.usefixtures("functions")
 @pytest.mark.parametrize("spec", ["planted_functions", "planted_functions.py", "./planted_functions.py:pair", ""])
 def test_a_path_or_a_bare_name_never_runs_code(spec: str) -> None:
-    with pytest.raises(BadInput, match="data is one of: digits"):
+    with pytest.raises(BadInput, match="data is one of: .*digits"):
         load_data(spec)
     assert "planted_functions" not in sys.modules
 

@@ -21,7 +21,7 @@ from certify.data.loaders import load_data
 from certify.errors import BadInput, CertifyError, DataError
 
 X = np.random.default_rng(0).uniform(0, 1, (7, 3)).astype(np.float32)
-Y = np.array([0, 1, 1, 0, 2, 1, 0])
+Y = X.argmax(1)
 PAIRS = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
 
 
@@ -77,6 +77,7 @@ def test_the_same_data_in_every_form_are_the_same(data: Any) -> None:
         (frame(b="x"), "features that are no numbers"),
         (frame(label=[0.5] * 7), "whole numbers from 0"),
         (frame(label=[0, 1, 2, "x", 0, 0, 0]), "all of them names"),
+        (frame(label=["cat", None, "dog", "cat", "cat", "dog", "dog"]), "has no label|all of them names"),
         (3, "data must be"),
         ((X, Y, Y), "data must be"),
     ],

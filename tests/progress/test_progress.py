@@ -60,6 +60,8 @@ def test_lines_begin_a_stage_go_on_while_one_group_takes_long_and_end_it() -> No
     with Lines(out, pauses=(0.001,), now=count().__next__).stage("certifying (crown)", 64) as advance:
         assert waited.wait(30)
         advance(64, NOTE)
+    with Lines(out).stage("nothing to do", 0):
+        pass
     lines = out.getvalue().splitlines()
     assert lines[0] == "certifying (crown)  0/64 inputs"
     assert lines[1] == "certifying (crown)  0/64  ETA -:--"
