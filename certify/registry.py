@@ -117,19 +117,20 @@ def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, A
     factory = family[name]
     parameters = inspect.signature(factory).parameters
     given = {setting: value for setting, value in settings.items() if value is not None}
-    for setting, value in given.items():
+    for setting in given:
         if setting not in parameters:
             known = list(parameters)
             listed = ", ".join(known) or "none"
             raise BadInput(
                 f"{family.kind} {name!r} has no setting {setting!r}{nearest(setting, known)} known: {listed}"
             )
-        if isinstance(value, str | bool) and (kind := _NUMBERS.get(str(parameters[setting].annotation))):
-            raise BadInput(f"{setting} of {family.kind} {name!r} must be {kind}, got {value!r}")
     for setting, parameter in parameters.items():
         if parameter.default is parameter.empty and setting not in given:
             raise BadInput(f"{family.kind} {name!r} needs {setting}: give it a value")
     try:
         return factory(**given)
     except TypeError as problem:
+        for setting, value in given.items():
+            if isinstance(value, str) and (kind := _NUMBERS.get(str(parameters[setting].annotation))):
+                raise BadInput(f"{setting} of {family.kind} {name!r} must be {kind}, got {value!r}") from problem
         raise BadInput(f"{family.kind} {name!r} cannot use these settings ({problem}); check their kinds") from problem

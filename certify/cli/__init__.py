@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         importlib.import_module(f"{__name__}.{module}")
     debug = "--debug" in arguments
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False, obj=caller)
+        given = [argument for argument in arguments if argument != "--debug"]
+        code = app(given, prog_name="certify", standalone_mode=False, obj=caller)
         return code if isinstance(code, int) else 0
     except (CertifyError, typer.TyperException) as problem:
         if debug:
