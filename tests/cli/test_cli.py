@@ -327,7 +327,10 @@ NET, DATA = ["--model", "example_net:net"], ["--data", "example_net:data"]
             ["train", "noise", "--data", "digits:train", "--out", "m", "--setting", "sigma=x"],
             "must be a number, got 'x'",
         ),
-        (["run", *NET, *DATA, *OK, "--attack", "pgd", "--attack-option", "steps=few"], "a whole number, got 'few'"),
+        (
+            ["run", *NET, *DATA, *OK, "--attack", "pgd", "--attack-option", "steps=few"],
+            "a whole number of at least 1, got 'few'",
+        ),
         (["run", *NET, *DATA, *OK, "--mean", "0.5"], "both mean and std"),
         (["run", *NET, *DATA, *OK, "--mean", "imagnet"], "did you mean 'imagenet'"),
         (["run", *NET, *DATA, *OK, "--quiet", "--verbose"], "choose one of them"),
