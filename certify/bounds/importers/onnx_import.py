@@ -22,6 +22,7 @@ from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred
 from certify.bounds.importers.onnx_types import check_types
 from certify.bounds.importers.probes import probes
+from certify.bounds.importers.undefined import branch_without_value
 from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Operator, Shape, Value
 from certify.bounds.rules.reshape import Reshape
 from certify.errors import ModelError, UnsupportedOperator
@@ -281,4 +282,6 @@ def _compare(graph: Graph, file: OnnxFile, output: str) -> None:
         return runs
 
     if not agrees(graph, every, answers, file.dtype, least=1 + file.batched):
-        raise ModelError(f"{file.label}: the imported graph does not compute what onnxruntime computes; report it")
+        said = branch_without_value(graph.to(file.dtype), every, lambda rows: answers(rows)[0])
+        said = said or "the imported graph does not compute what onnxruntime computes; report it"
+        raise ModelError(f"{file.label}: {said}")

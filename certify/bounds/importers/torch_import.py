@@ -19,6 +19,8 @@ from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.probes import probes
 from certify.bounds.importers.tracing import TRACED, trace
+from certify.bounds.importers.undefined import branch_without_value
+from certify.bounds.importers.wide import Wide
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
@@ -270,9 +272,10 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
         x = every[rows]
         try:
             with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                expected, again = (exact(x.clone().double()) for _ in range(2))
+                with Wide():
+                    expected, again = (exact(x.clone().double()) for _ in range(2))
                 runs = [expected, own(x.clone().to(graph.dtype))]
-        except RuntimeError as problem:
+        except Exception as problem:  # somebody else's code may raise anything
             raise ModelError(f"the model refuses a batch of shape {tuple(x.shape)}: {one_line(problem)}") from problem
         if any(run.shape != (len(x), *graph.output.shape) for run in runs):
             shape = tuple(expected.shape)
@@ -283,7 +286,7 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
 
     for x in (every, every[:1]):
         if not agrees(graph, x, answers, graph.dtype, least=2):
-            raise ModelError(DIFFERENT)
+            raise ModelError(branch_without_value(graph, x, lambda rows: answers(rows)[1]) or DIFFERENT)
 
 
 DIFFERENT = (

@@ -7,13 +7,14 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
+from certify.bounds.importers.decompositions import spelled_out
 from certify.bounds.importers.regions import inline_regions
 from certify.errors import CertifyError, ModelError, one_line
 
@@ -34,7 +35,7 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     _check_answers(module, example)
     try:
         with _silence(), BatchFirst():
-            program = torch.export.export(module, (example,))
+            program = spelled_out(torch.export.export(module, (example,)))
     except Exception as problem:  # torch documents no narrower class
         raise ModelError(
             f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({one_line(problem)}): "
@@ -51,12 +52,12 @@ def _check_answers(module: nn.Module, example: Tensor) -> None:
     A copy is asked, because an answer may change state, and no random number is used up.
 
     Raises:
-        ModelError: quoting the module.
+        ModelError: quoting the module; or naming what it returns, if that is no tensor.
     """
     devices = [example.device] if example.device.type == "cuda" else []
     try:
         with _silence(), torch.no_grad(), torch.random.fork_rng(devices):
-            copy.deepcopy(module)(example.clone())
+            answer = copy.deepcopy(module)(example.clone())
     except CertifyError:
         raise
     except Exception as problem:  # somebody else's code may raise anything
@@ -64,6 +65,12 @@ def _check_answers(module: nn.Module, example: Tensor) -> None:
             f"the model refuses inputs of shape {tuple(example.shape[1:])} and type {example.dtype}: "
             f"{one_line(problem)}; a batch of {len(example)} was tried"
         ) from problem
+    if not isinstance(answer, Tensor):
+        keys = f" with {', '.join(map(repr, answer))}" if isinstance(answer, Mapping) else ""
+        raise ModelError(
+            f"the model must return one tensor, and returns a {type(answer).__name__}{keys}; "
+            "wrap it in a module that returns the one to bound"
+        )
 
 
 @contextlib.contextmanager

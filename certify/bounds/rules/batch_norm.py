@@ -92,10 +92,9 @@ def _normalized(call: Call, value: Any, mean: Any, variance: Any, gamma: Any, be
 
 
 @ATEN.register("batch_norm")
-@ATEN.register("instance_norm")
 def batch_norm(call: Call) -> Value:
-    """``torch.nn.functional.batch_norm`` and ``instance_norm`` with stored statistics."""
-    if call.get("training") or call.get("use_input_stats") or call["running_mean"] is None:
+    """``torch.nn.functional.batch_norm``, and ``instance_norm`` with stored statistics."""
+    if call.get("training") or call["running_mean"] is None:
         raise NotCovered("it uses the statistics of the batch: call model.eval(), and keep running statistics")
     statistics, learned = (call["running_mean"], call["running_var"]), (call["weight"], call["bias"])
     return _normalized(call, call["input"], *statistics, *learned, call["eps"])

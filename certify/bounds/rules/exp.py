@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from certify.bounds.contract import Example
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
 from certify.bounds.rules.curve import Curve
+from certify.bounds.rules.scale_shift import combined
 from certify.bounds.tensors import Interval
 
 __all__ = ["Exp", "Log"]
@@ -100,6 +101,18 @@ def exp(call: Call) -> Value:
 def log(call: Call) -> Value:
     """``torch.log``."""
     return call.add(Log(), call["self"])
+
+
+@ATEN.register("expm1")
+def expm1(call: Call) -> Value:
+    """``e^x - 1``."""
+    return combined(call, call.add(Exp(), call["self"]), -1.0)
+
+
+@ATEN.register("log1p")
+def log1p(call: Call) -> Value:
+    """``log(1 + x)``."""
+    return call.add(Log(), combined(call, call["self"], 1.0))
 
 
 @ONNX.register("Exp")

@@ -77,6 +77,7 @@ def attention(call: Call) -> Value:
     if call["is_causal"]:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
     if mask is not None and mask.is_floating_point():
-        scores, mask = combined(call, scores, mask.clamp(min=torch.finfo(mask.dtype).min)), ~mask.isneginf()
+        # What the mask leaves out is shifted by nothing: exp of a difference to it stays finite.
+        scores, mask = combined(call, scores, mask.masked_fill(mask.isneginf(), 0.0)), ~mask.isneginf()
     weights = softmax(call, scores, len(scores.shape) - 1, mask)
     return contract(call, weights, value, f"{batch}YX,{batch}XZ->{batch}YZ")

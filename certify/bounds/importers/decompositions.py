@@ -1,0 +1,64 @@
+"""Operators without a rule, spelled out in terms of others by torch's own account of how they are made.
+
+A gated unit is a product and a sigmoid, a recurrent layer its steps one after the other. What comes out is compared
+with the module like everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+
+from certify.bounds.rules.base import ATEN
+
+__all__ = ["spelled_out"]
+
+DEEP = 4
+"""Operators may be made of others that are made of others, so many times."""
+
+PAIR = re.compile("[a-zA-Z]+,[a-zA-Z]+->[a-zA-Z]*")
+"""Einstein sums of two tensors, all axes named, as rules read them."""
+
+
+def spelled_out(program: ExportedProgram) -> ExportedProgram:
+    """The program without operators that have no rule, as far as torch has others for them.
+
+    >>> module = torch.nn.GLU().eval()
+    >>> program = spelled_out(torch.export.export(module, (torch.zeros(2, 4),)))
+    >>> [node.target.__name__.partition(".")[0] for node in program.graph.nodes if node.op == "call_function"]
+    ['split', 'getitem', 'getitem', 'sigmoid', 'mul']
+    """
+    for _ in range(DEEP):
+        unknown = _without_rule(program)
+        known = torch.export.default_decompositions() if unknown else {}
+        table = {operator: known[operator] for operator in unknown if operator in known}
+        if not table:
+            break
+        try:
+            program = program.run_decompositions(table)
+        except Exception:  # torch documents no narrower class; the operator is then refused by its name
+            break
+    return program
+
+
+def _without_rule(program: ExportedProgram) -> list[OpOverload]:
+    """Operators on what depends on the input; constants are computed by torch anyway."""
+    depends, found = set(program.graph_signature.user_inputs), []
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.target in depends:
+            depends.add(node.name)
+        elif not depends.isdisjoint(one.name for one in node.all_input_nodes):
+            depends.add(node.name)
+            if isinstance(node.target, OpOverload) and not _has_rule(node.target._opname, node.args):
+                found.append(node.target)
+    return found
+
+
+def _has_rule(name: str, args: tuple[Any, ...]) -> bool:
+    if name == "einsum":
+        return PAIR.fullmatch(str(args[0]).replace(" ", "")) is not None
+    return name in ATEN or name.removesuffix("_") in ATEN
