@@ -27,7 +27,7 @@ def compare(
     radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
     test: Annotated[str, typer.Option(help="exact or tango: where the intervals come from")] = "exact",
     plot: Annotated[Path | None, typer.Option(help="FILE.svg, .png or .pdf: clean against certified accuracy")] = None,
-    radius: Annotated[float | None, typer.Option(help="of the plot; the largest common one if not given")] = None,
+    radius: Annotated[str | None, typer.Option(help="of the plot; the largest common one if not given")] = None,
     format: Annotated[str, typer.Option(help="table, json, markdown or html")] = "table",
 ) -> int:
     """What each run certifies and loses beside the first one, with intervals and tests."""
@@ -39,7 +39,7 @@ def compare(
     writable({} if plot is None else {"--plot": plot}, evidence(*runs))
     found = compare_runs(read_runs(runs, None if radii is None else radii_of("radii", radii)), test=test)
     if plot is not None:
-        _draw(found, plot, radius)
+        _draw(found, plot, None if radius is None else radii_of("radius", [radius])[0])
     typer.echo(render(found))
     return exit_code(*(run.summary for run in found.runs))
 

@@ -197,6 +197,19 @@ def test_standard_output_holds_the_table_alone_and_standard_error_how_far_it_is(
         assert radius in capsys.readouterr().out
 
 
+def test_a_check_puts_the_normalization_inside_again(here, capsys):
+    asked = ["--certifier", "ibp", "--radii", "0,1/255", "--limit", "4", "--mean", "0.25", "--std", "0.5"]
+    assert main(["run", *NET, *DATA, *asked, "--out", "run"]) == 0
+    assert "(which normalizes by mean 0.25 and std 0.5)" in capsys.readouterr().err
+    check = ["check", "run", *NET, *DATA, "--quiet"]
+    assert main(check) == 0
+    manifest = Path("run/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"mean": [\n        0.25', '"mean": [\n        0.5'))
+    assert '"mean": [\n        0.5' in manifest.read_text()
+    assert main(check) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_completion_names_commands_and_options(certify):
     asked = {"_CERTIFY_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     for words, place, found in (("certify su", "1", "summary"), ("certify run --lab", "2", "--label")):
