@@ -11,20 +11,24 @@ the whole network, and no more memory than one chunk of rows takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import check_room
 from certify.bounds.backward import RowBounds, backward, minimum
 from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS, Hint
-from certify.bounds.ibp import bent, propagate
+from certify.bounds.ibp import CHUNK, bent, propagate
 from certify.bounds.layers import Layers
 from certify.bounds.linear import Coefficients, LinearBounds, Samples, fit, held
+from certify.bounds.memory import SHARE
 from certify.bounds.methods import METHODS
 from certify.bounds.patches import Patches
 from certify.bounds.region import Region
@@ -158,12 +162,20 @@ def search(
         C: (1, rows, outputs).
         joint: search for planes of the rows that bound intermediate results too.
         deadline: ends it, with nothing.
+
+    Raises:
+        NoRoom: where the planes of so many rows take more memory than there is to spare.
+        OutOfTime: once the deadline passed.
     """
+    free = (node for node in graph.nodes if isinstance(node.operator, Nonlinear))
+    remembered = C.shape[1] * sum(node.operator.shares * math.prod(node.shape) for node in free)
+    check_room("what alpha-CROWN has to remember of the rows", remembered, SHARE)
     hints: list[Hint] = []
     tightened = partial(_searched, hints, _never) if joint else tighten
     layers = propagate(graph, region, claim=None, tighten=tightened, deadline=deadline)
-    best, shares = climb(layers, _asked(graph, C), FIRST)
-    hints.append(_hint("", NONE, shares))
+    some = [climb(layers, rows, FIRST) for rows in _asked(graph, C)]
+    hints.append(_joined([_hint("", NONE, shares) for _, shares in some]))
+    best = torch.cat([lower for lower, _ in some], 1)
     return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
 
 
@@ -181,7 +193,9 @@ def prove(
     found = output_rows(layers, C)
     for hint in hints:
         if hint.name == "":
-            found = found.better(_bounded(layers, _asked(graph, C), hint))
+            asked = _asked(graph, C)
+            parts = zip(asked, _parted(hint, [rows.b.shape[1] for rows in asked]), strict=True)
+            found = found.better(RowBounds.beside([_bounded(layers, rows, part) for rows, part in parts]))
     return found
 
 
@@ -205,8 +219,26 @@ def _never() -> bool:
     return False
 
 
-def _asked(graph: Graph, C: Tensor) -> LinearBounds:
-    return LinearBounds.of(graph.output.name, C.reshape(*C.shape[:2], *graph.output.shape))
+def _asked(graph: Graph, C: Tensor) -> list[LinearBounds]:
+    """The rows, as many at a time as memory allows."""
+    parts, shape = C.split(max(1, CHUNK // graph.widest), dim=1), graph.output.shape
+    return [LinearBounds.of(graph.output.name, part.reshape(*part.shape[:2], *shape)) for part in parts]
+
+
+def _joined(parts: Sequence[Hint]) -> Hint:
+    """The planes of consecutive rows in one."""
+    shares = {name: torch.cat([part.shares[name] for part in parts], 1) for name in parts[0].shares}
+    return replace(parts[0], shares=shares)
+
+
+def _parted(hint: Hint, sizes: list[int]) -> list[Hint]:
+    """The planes of rows in parts of so many rows each.
+
+    Raises:
+        IndexError, RuntimeError: for those of another number of rows.
+    """
+    shares = {name: share.split(sizes, dim=1) for name, share in hint.shares.items()}
+    return [replace(hint, shares={name: part[i] for name, part in shares.items()}) for i in range(len(sizes))]
 
 
 def _searched(hints: list[Hint], stop: Callable[[], bool], layers: Layers, name: str, wanted: Tensor) -> Interval:

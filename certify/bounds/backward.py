@@ -43,6 +43,11 @@ class RowBounds:
         hints = tuple(hint for part in parts for hint in part.hints)
         return cls(torch.cat([part.lower for part in parts]), torch.cat([part.slack for part in parts]), hints)
 
+    @classmethod
+    def beside(cls, parts: list[RowBounds]) -> RowBounds:
+        """The bounds of consecutive rows of the same samples in one."""
+        return cls(torch.cat([part.lower for part in parts], 1), torch.cat([part.slack for part in parts], 1))
+
     def better(self, other: RowBounds) -> RowBounds:
         """The larger of two lower bounds of the same rows, row by row."""
         mine = self.lower >= other.lower

@@ -107,8 +107,7 @@ def in_chunks(layers: Layers, C: Tensor, planes: Planes | None) -> RowBounds:
         for part in C[samples].split(most, dim=1):
             asked = LinearBounds.of(layers.graph.output.name, part.reshape(*part.shape[:2], *shape))
             some.append(minimum(layers, backward(layers, asked, samples, planes), samples))
-        lower, slack = (torch.cat([getattr(one, name) for one in some], 1) for name in ("lower", "slack"))
-        parts.append(RowBounds(lower, slack))
+        parts.append(RowBounds.beside(some))
     return RowBounds.join(parts)
 
 
