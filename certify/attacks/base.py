@@ -142,7 +142,10 @@ class Problem:
         chosen = rows.tolist()
         for row in chosen:
             self.passes[row] += self.target.passes
-        return self.target.scores(z, [f"{self.keys[row]}:scores:{draw}" for row in chosen])
+        scores = self.target.scores(z, [f"{self.keys[row]}:scores:{draw}" for row in chosen])
+        if z.requires_grad and not scores.requires_grad:  # of steps and of integers the slope is 0, not unknown
+            scores = scores + (0.0 * z).flatten(1).sum(1, keepdim=True)
+        return scores
 
     def project(self, z: Tensor, rows: Tensor) -> Tensor:
         """``z``, points for ``rows``, brought into ball and box."""

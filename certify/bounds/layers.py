@@ -75,7 +75,7 @@ class Layers:
         void = node.operator.undefined(*self.inputs(node))
         if (off := self.executed(node)) is not None:
             box = Interval.known(box.lower - off, box.upper + off)
-            void = self._overflows(node, box) | (False if void is None else void)
+            void = self._overflows(node, box) | off.isinf() | (False if void is None else void)
         if void is not None:
             self.voids[node.name] = flat(void, 1).any(dim=1)
         self.boxes[node.name] = box

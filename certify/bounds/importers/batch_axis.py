@@ -29,7 +29,7 @@ BATCHED = frozenset(
     "adaptive_max_pool2d adaptive_max_pool3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d batch_norm "
     "instance_norm group_norm prelu "
     "Conv ConvTranspose AveragePool MaxPool GlobalAveragePool GlobalMaxPool BatchNormalization InstanceNormalization "
-    "GroupNormalization".split()
+    "GroupNormalization LRN".split()
 )
 """Operators whose first axis is a batch's by definition, and whose second holds channels."""
 

@@ -20,10 +20,12 @@ from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred
-from certify.bounds.importers.onnx_types import check_types
+from certify.bounds.importers.onnx_types import SUMS, check_types
 from certify.bounds.importers.probes import probes
 from certify.bounds.importers.undefined import branch_without_value
 from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Operator, Shape, Value
+from certify.bounds.rules.converted import INTEGERS
+from certify.bounds.rules.integer import Integer
 from certify.bounds.rules.reshape import Reshape
 from certify.errors import ModelError, UnsupportedOperator
 
@@ -134,7 +136,9 @@ class _Reader:
     def read(self) -> tuple[Graph, str]:
         """Read all nodes that matter; the graph of the output that depends on the input, and its name."""
         graph = self.file.model.graph
-        for node in self._wanted():
+        nodes = list(self._wanted())
+        self._check_known(nodes)
+        for node in nodes:
             try:
                 self._node(node)
             except NotCovered as problem:
@@ -181,6 +185,18 @@ class _Reader:
                     yield last
                 done.update(waiting.pop().output)
 
+    def _check_known(self, nodes: Sequence[NodeProto]) -> None:
+        """Name an unknown operator before anything that only serves it, such as a transposition, is refused."""
+        depends = {self.file.input}
+        for node in nodes:
+            if node.op_type not in ("Shape", "Size") and depends.intersection(node.input):
+                depends.update(node.output)
+                if node.op_type not in ONNX and node.op_type not in RANDOM:
+                    raise UnsupportedOperator(
+                        f"{_named(node)} has no rule: operator {node.op_type} is unknown; add one under "
+                        "certify/bounds/rules, or use smoothing, which needs none"
+                    )
+
     def _node(self, node: NodeProto) -> None:
         if missing := [name for name in node.input if name and name not in self.results]:
             raise NotCovered(f"it reads {missing[0]!r}, a further output that no rule covers")
@@ -199,19 +215,24 @@ class _Reader:
         return np.broadcast_to(np.float32(0), _own_shape(value))
 
     def _apply(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
-        if node.op_type not in ONNX:
-            raise NotCovered(f"operator {node.op_type} is unknown")
         full = self._shapes(node, inputs)
         build = self.builder.adder(node.name or node.output[0], "")
         batched = self.whole is not None and node.op_type in BATCHED
+        wanted = sum(bool(name) for name in node.output)
+        integer = INTEGERS.get(self.types[node.output[0]]) if node.op_type in SUMS else None
 
         def read(leading: int, given: Mapping[str, Any]) -> Any:
             if leading and not batched and full[0] is not None and full[0][:1] != (1,):
                 raise MixesSamples
             shapes = [None if shape is None else shape[leading:] for shape in full]
-            call = Call(node.op_type, given, self.file.dtype, shapes[0] or (), build, self.file.opset, leading)
+            stated, opset = shapes[0] or (), self.file.opset
+            call = Call(node.op_type, given, self.file.dtype, stated, build, opset, leading, wanted)
             made = ONNX[node.op_type](call)
+            if integer is not None and isinstance(made, Value):
+                made = build(Integer.of(integer), (made,))
             results = [made] if isinstance(made, (Value, Tensor)) else list(made)
+            if given.get("ceil_mode"):  # ONNX counts windows that begin behind the image, its runtime leaves them out
+                return results
             for result, shape in zip(results, shapes, strict=False):
                 if isinstance(result, Value) and shape is not None and result.shape != shape:
                     raise NotCovered(f"its rule makes samples of shape {result.shape}, ONNX {shape}")

@@ -1,7 +1,8 @@
 """Truth values and integers between floats: which operators of ONNX may read and make them.
 
 A graph holds them as floats: 0 and 1, and whole numbers. That is exact only for operators that treat both alike, so all
-others are refused: integers are divided in another way, and their products overflow.
+others are refused: integers are divided in another way. Where sums and products may leave their type, nothing is
+claimed (:class:`~certify.bounds.rules.integer.Integer`).
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ from typing import Any
 import numpy as np
 
 from certify.bounds.rules.base import NotCovered
+from certify.bounds.rules.converted import INTEGERS
 
-__all__ = ["check_types"]
+__all__ = ["SUMS", "check_types"]
 
 FLOATS = frozenset({1, 11})
 """ONNX's codes of float32 and float64."""
 
-INT64, BOOL = 7, 9
+BOOL = 9
 MOVES = (
     "Concat Expand Flatten Gather GatherElements Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split()
 )
 COMPARISONS = "Equal Greater GreaterOrEqual Less LessOrEqual".split()
+SUMS = frozenset({"Add", "Sub", "Mul", "Neg", "ReduceSum", "Cast"})
+"""What makes integers of integers as it makes floats of floats, up to the ends of their type."""
+
 READERS = {
-    INT64: frozenset({"Add", "Sub", "Cast", *COMPARISONS, *MOVES}),
+    **dict.fromkeys(INTEGERS, SUMS | {*COMPARISONS, *MOVES}),
     BOOL: frozenset({"And", "Or", "Not", "Where", "Cast", *MOVES}),
 }
 MAKERS = {
-    INT64: frozenset({"Add", "Sub", "Cast", *MOVES}),
+    **dict.fromkeys(INTEGERS, SUMS | {*MOVES}),
     BOOL: frozenset({"And", "Or", "Not", "Cast", *COMPARISONS, *MOVES}),
 }
 LARGEST = 2**24
@@ -54,7 +59,7 @@ def check_types(kind: str, read: Iterable[int], made: int, constants: Iterable[A
         if code not in FLOATS and kind not in table.get(code, ()):
             name = TensorProto.DataType.Name(code).lower()
             raise NotCovered(f"its {word} is {name}; rules are about float32 and float64")
-    if INT64 in given and any(
+    if given & set(INTEGERS) and any(
         array.dtype.kind in "iu" and bool((np.abs(array) > LARGEST).any()) for array in constants
     ):
         raise NotCovered(f"it reads integers beyond {LARGEST}, which float32 rounds")

@@ -22,17 +22,31 @@ from certify.bounds.importers.tracing import TRACED, trace
 from certify.bounds.importers.undefined import branch_without_value
 from certify.bounds.importers.wide import Wide
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
+from certify.bounds.rules.integer import Integer
 from certify.errors import ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
 
-TRUTHS = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze alias detach contiguous to expand permute transpose t select "
+MOVES = frozenset(
+    "view reshape flatten unflatten squeeze unsqueeze alias detach contiguous expand permute transpose t select "
     "slice _unsafe_view dropout feature_dropout movedim moveaxis swapaxes swapdims mT numpy_T narrow diagonal unfold "
     "view_as expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem "
-    "gt ge lt le eq ne logical_not mul clone".split()
+    "clone".split()
 )
+"""Operators that do not look at the numbers."""
+
+TRUTHS = MOVES | frozenset("to gt ge lt le eq ne logical_not mul".split())
 """Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
+
+INTEGERS = MOVES | frozenset(
+    "to add sub subtract rsub mul multiply neg negative abs sign square sum cumsum where cat concat concatenate stack "
+    "masked_fill pad flip roll index index_select gather repeat tile relu clamp clip clamp_min clamp_max maximum "
+    "minimum max min amax amin mm bmm matmul einsum zeros_like ones_like full_like".split()
+)
+"""Operators that make integers of integers as they make floats of floats, up to the ends of their type."""
+
+LARGEST = 2**24
+"""Up to here float32 holds all integers."""
 
 
 def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
@@ -185,6 +199,9 @@ class _Reader:
                 raise NotCovered(f"it computes in {one.dtype}, which rounds: compute in float32 (.half(), autocast?)")
         if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
             raise NotCovered("its result is a truth value")
+        integer = isinstance(traced, Tensor) and traced.dtype != torch.bool and not traced.dtype.is_floating_point
+        if integer:
+            _check_integers(known, arguments)
         builder = self.builder
         assert builder is not None
         build = builder.adder(call.name, _source(call).strip(", "))
@@ -198,6 +215,8 @@ class _Reader:
             result = ATEN[known](Call(name, arguments, builder.dtype, shape, build, leading=leading))
             if isinstance(result, Value) and result.shape != shape:
                 raise NotCovered(f"its rule makes samples of shape {result.shape}, torch {shape}")
+            if integer and known not in MOVES and isinstance(result, Value):
+                return build(Integer.of(traced.dtype), (result,))
             return result
 
         if self.whole is None:
@@ -246,6 +265,16 @@ def _arguments(call: fx.Node) -> dict[str, Any]:
         return {str(i): value for i, value in enumerate(call.args)} | dict(call.kwargs)
     given = dict(zip((argument.name for argument in schema.arguments), call.args, strict=False)) | dict(call.kwargs)
     return {argument.name: given.get(argument.name, argument.default_value) for argument in schema.arguments}
+
+
+def _check_integers(known: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse an integer result that floats would not imitate exactly: powers and quotients are others for integers."""
+    if known not in INTEGERS:
+        raise NotCovered("its result is an integer")
+    for value in _flat(arguments):
+        given = value.detach() if isinstance(value, Tensor) else torch.tensor(value) if isinstance(value, int) else None
+        if given is not None and not given.is_floating_point() and bool((given.double().abs() > LARGEST).any()):
+            raise NotCovered(f"it reads integers beyond {LARGEST}, which float32 rounds")
 
 
 def _flat(arguments: Mapping[str, Any]) -> list[Any]:

@@ -99,7 +99,7 @@ class MarginBounds:
         slopes = []
         for total in totals:
             self.deadline.check()
-            gradient = flat(torch.autograd.grad(total, x, retain_graph=True)[0], 1)
+            gradient = flat(_slope(total, x), 1)
             if self.threat.input_box is not None:
                 # A feature at an end of the input box moves one way only.
                 lower, upper = (flat(inputs, 1) != end for end in self.threat.input_box)
@@ -108,6 +108,13 @@ class MarginBounds:
                 gradient = gradient * self.scale.flatten()
             slopes.append(torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[self.threat.norm]], dim=1))
         return margins.detach().double(), torch.stack(slopes, dim=1).double()
+
+
+def _slope(total: Tensor, x: Tensor) -> Tensor:
+    """The gradient at x, 0 where only steps depend on it."""
+    if not total.requires_grad:
+        return torch.zeros_like(x)
+    return torch.autograd.grad(total, x, retain_graph=True, materialize_grads=True)[0]
 
 
 def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:

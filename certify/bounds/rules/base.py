@@ -56,7 +56,8 @@ class Operator(ABC):
     def executed(self, *boxes: Interval) -> Tensor | None:
         """How far a float32 execution may end from the exact result on the same inputs, (B, *shape); None for 0.
 
-        In any order of summation, with or without fused multiply-add; inputs anywhere in ``boxes``.
+        In any order of summation, with or without fused multiply-add; inputs anywhere in ``boxes``. Infinite where an
+        intermediate number may leave float32: nothing is then claimed about executions.
 
         Raises:
             NotCovered: if nothing is known about executions of this operator.
@@ -243,6 +244,7 @@ class Call:
         opset: version of ONNX's operators, 0 for torch.
         leading: how many batch axes the source's own tensors have before a sample's: 1, or 0 where a whole tensor, of a
             batch of one, is read as one sample.
+        results: how many of its results the source gives a name. Of an ONNX node.
     """
 
     target: str
@@ -252,6 +254,7 @@ class Call:
     build: Callable[[Operator, tuple[Value, ...]], Value]
     opset: int = 0
     leading: int = 1
+    results: int = 1
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

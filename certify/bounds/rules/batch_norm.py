@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example, seeded
+from certify.bounds.rounding import gamma, smallest, unit
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.tensors import Interval
 
 __all__ = ["BatchNorm"]
 
@@ -76,6 +79,26 @@ class BatchNorm(Affine):
         """A product with a coefficient that took six roundings."""
         return 8
 
+    def executed(self, *boxes: Interval) -> Tensor:
+        """Roundings, of which a sum ``variance + eps`` that cancels makes much, and what partial products may lose.
+
+        Executions multiply ``|x| + |mean|``, the inverse root and gamma in any order. A partial product that is too
+        small for a float32 loses at most the smallest one, times the factors that follow; where one may be too large,
+        or the sum be 0, nothing is known.
+        """
+        x, smallest_one = boxes[0].magnitude(), smallest(torch.float32)
+        total = self.variance + self.eps
+        rounded = self.variance.float().to(total) + float(torch.tensor(self.eps, dtype=torch.float32))
+        lost = (rounded - total).abs() + 2 * unit(torch.float32) * total + smallest_one
+        least = torch.where(total - lost > smallest_one, total - lost, torch.nan)
+        enlarged = self._channels((total / least).sqrt()) * (1 + gamma(14, torch.float32)) - 1
+        factors = [x + self._channels(self.mean).abs(), self._channels(least.rsqrt())]
+        if self.gamma is not None:
+            factors.append(self._channels(self.gamma).abs())
+        reach = math.prod((factor.clamp(min=1) for factor in factors), start=torch.ones_like(x))
+        off = enlarged * (self.absolute(x) + self.bias_magnitude) + 8 * smallest_one * reach
+        return torch.where(16 * reach < torch.finfo(torch.float32).max, off, torch.inf).nan_to_num(torch.inf)
+
     @staticmethod
     def example() -> Example:
         """Two channels of one pixel row."""
@@ -103,7 +126,7 @@ def batch_norm(call: Call) -> Value:
 @ONNX.register("BatchNormalization")
 def onnx_batch_normalization(call: Call) -> Value:
     """Normalization by stored statistics, which older versions name otherwise."""
-    if call.get("training_mode", 0) or not call.get("spatial", 1):
+    if call.get("training_mode", 0) or not call.get("spatial", 1) or call.results > 1:  # more of them are a batch's
         raise NotCovered("only batch normalization by channel, outside of training, is covered")
     prefix = "input_" if call.opset >= 14 else ""
     statistics = call[f"{prefix}mean"], call[f"{prefix}var"]

@@ -10,33 +10,36 @@ from certify.bounds.rules.step import equal, negated
 
 __all__: list[str] = []
 
-LIMIT = 2.0**31
-"""Larger numbers are taken to fit no integer, so that sums of many stay far from the end of 64 bits."""
+FLOATS, BOOL = {1: "float32", 11: "float64"}, 9
+"""ONNX's codes of the types that hold every float32, and of truth values."""
 
-FLOATS, INT64, BOOL = {1: "float32", 11: "float64"}, 7, 9
-"""ONNX's codes of the types that hold every float32, and of two others."""
+INTEGERS = {
+    2: torch.uint8, 3: torch.int8, 4: torch.uint16, 5: torch.int16,
+    6: torch.int32, 7: torch.int64, 12: torch.uint32, 13: torch.uint64,
+}  # fmt: skip
+"""Its codes of integer types. Importers see to it that results stay inside their type."""
 
 
 @ATEN.register("to")
 def convert(call: Call) -> Value:
-    """Between floating-point types, or from truth values to them."""
+    """Between floating-point types; to integers, towards zero; to truth values, where it is not 0."""
     dtype = call.get("dtype")
     value: Value = call["self"]
     if dtype == torch.bool:
         return negated(call, equal(call, value, 0.0))
     if dtype is not None and not dtype.is_floating_point:
-        raise NotCovered(f"conversion to {dtype} rounds to integers: use trunc")
+        return truncated(call, value)
     return value
 
 
 @ONNX.register("Cast")
 def onnx_cast(call: Call) -> Value:
-    """Between float32 and float64; to int64, towards zero; to truth values, where it is not 0."""
+    """Between float32 and float64; to integers, towards zero; to truth values, where it is not 0."""
     value: Value = call["input"]
     if call["to"] == BOOL:
         return negated(call, equal(call, value, 0.0))
-    if call["to"] == INT64:
-        return truncated(call, value, LIMIT)
+    if call["to"] in INTEGERS:
+        return truncated(call, value)
     if call["to"] not in FLOATS:
         raise NotCovered(
             f"conversion to type {call['to']} of ONNX rounds; only {' and '.join(FLOATS.values())} are covered"

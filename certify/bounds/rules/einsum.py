@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example, seeded
-from certify.bounds.rules.base import RULES, Affine, Call, Shape, Value
+from certify.bounds.rules.base import RULES, Affine, Call, NotCovered, Shape, Value
 from certify.bounds.rules.linear import Linear
+from certify.bounds.tensors import Interval
 
 __all__ = ["Einsum", "along"]
 
@@ -26,11 +27,13 @@ class Einsum(Affine):
         axes: one letter for each axis of the input, the batch first; of the weight; of the output, the batch first. A
             letter of the input is also one of the weight or of the output.
         weight: the constant.
+        running: whether executions may get from one sum to the next by adding some terms and taking others away.
     """
 
     kind: ClassVar[str] = "einsum"
     axes: tuple[str, str, str]
     weight: Tensor
+    running: bool = False
 
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         return torch.einsum("{},{}->{}".format(*self.axes), x, weight)
@@ -42,6 +45,12 @@ class Einsum(Affine):
     def absolute(self, *inputs: Tensor) -> Tensor:
         """With the sizes of the weights."""
         return self._product(inputs[0], self.weight.abs())
+
+    def executed(self, *boxes: Interval) -> Tensor | None:
+        """As of any affine operator, but for running sums: those carry the errors of all terms before."""
+        if self.running:
+            raise NotCovered("float32 executions may keep running sums, which round in other places than its bounds")
+        return Affine.executed(self, *boxes)
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Input and output change their parts."""

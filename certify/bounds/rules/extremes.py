@@ -17,7 +17,7 @@ from certify.bounds.rules.relu import ReLU
 from certify.bounds.rules.scale_shift import combined
 from certify.bounds.rules.select import expanded, placed
 
-__all__ = ["extreme"]
+__all__ = ["extreme", "over_axes"]
 
 GROUP = 16
 """Inputs of one operator; more of them become a tree."""
@@ -51,7 +51,7 @@ def _of_several(call: Call, parts: Sequence[Any], sign: int) -> Value:
     return reduce(limited, (part for part in parts if not isinstance(part, Value)), found)
 
 
-def _over_axes(call: Call, value: Value, axes: Sequence[int] | None, sign: int, *, keep: bool) -> Value:
+def over_axes(call: Call, value: Value, axes: Sequence[int] | None, sign: int, *, keep: bool) -> Value:
     """The extreme over the source's own axes; None for all of them."""
     if axes is None:
         if call.leading:
@@ -75,9 +75,9 @@ def of_two(call: Call) -> Value:
 
 @ATEN.register("amax")
 @ATEN.register("amin")
-def over_axes(call: Call) -> Value:
+def torch_over_axes(call: Call) -> Value:
     """``torch.amax`` and ``torch.amin``."""
-    return _over_axes(call, call["self"], call["dim"] or None, SIGN[call.target], keep=call["keepdim"])
+    return over_axes(call, call["self"], call["dim"] or None, SIGN[call.target], keep=call["keepdim"])
 
 
 @ATEN.register("max")
@@ -88,8 +88,8 @@ def of_two_or_over_axis(call: Call) -> Value | list[Value]:
     if "other" in call.arguments:
         return _of_several(call, [call["self"], call["other"]], sign)
     if "dim" not in call.arguments:
-        return _over_axes(call, call["self"], None, sign, keep=False)
-    return [_over_axes(call, call["self"], [call["dim"]], sign, keep=call["keepdim"])]
+        return over_axes(call, call["self"], None, sign, keep=False)
+    return [over_axes(call, call["self"], [call["dim"]], sign, keep=call["keepdim"])]
 
 
 @ONNX.register("Max")
@@ -107,4 +107,4 @@ def onnx_over_axes(call: Call) -> Value:
     if (axes := onnx_axes(call)) == []:
         return value
     sign = SIGN[call.target.removeprefix("Reduce").lower()]
-    return _over_axes(call, value, axes, sign, keep=bool(call["keepdims"]))
+    return over_axes(call, value, axes, sign, keep=bool(call["keepdims"]))

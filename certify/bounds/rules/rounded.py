@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,12 +34,10 @@ class Rounded(Staircase):
 
     Args:
         direction: ``"down"``, ``"up"`` or ``"nearest"``.
-        limit: numbers of this size and beyond have no value: they fit no integer.
     """
 
     kind: ClassVar[str] = "rounded"
     direction: str = "down"
-    limit: float = math.inf
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The whole number."""
@@ -51,10 +48,6 @@ class Rounded(Staircase):
         distance = DIRECTIONS[self.direction][1]
         return image.lower + (1 + distance), image.upper + distance
 
-    def undefined(self, *boxes: Interval) -> Tensor | None:
-        """At the limit and beyond."""
-        return None if self.limit == math.inf else boxes[0].magnitude() >= self.limit
-
     @staticmethod
     def example() -> Example:
         """Within one step, across one jump, and across several."""
@@ -62,10 +55,10 @@ class Rounded(Staircase):
         return Example(_Applied(), lower, upper)
 
 
-def truncated(call: Call, value: Value, limit: float = math.inf) -> Value:
+def truncated(call: Call, value: Value) -> Value:
     """Rounded towards zero: down to the right of it, up to the left, each side by itself."""
-    below = call.add(Rounded("down", limit), call.add(ReLU(), scaled(call, value, -1.0)))
-    return call.add(Add(-1), call.add(Rounded("down", limit), call.add(ReLU(), value)), below)
+    below = call.add(Rounded("down"), call.add(ReLU(), scaled(call, value, -1.0)))
+    return call.add(Add(-1), call.add(Rounded("down"), call.add(ReLU(), value)), below)
 
 
 @ATEN.register("floor")

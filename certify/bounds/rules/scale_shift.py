@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
+from certify.bounds.rounding import smallest
 from certify.bounds.rules.add import Add
 from certify.bounds.rules.base import RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
 from certify.bounds.rules.select import expanded
+from certify.bounds.tensors import Interval
 
 __all__ = ["ScaleShift", "combined", "fitted", "one_sample", "scaled"]
 
@@ -73,6 +75,16 @@ class ScaleShift(Affine):
     def adjoint_terms(self) -> int:
         """A product and the factor's conversion."""
         return 0 if self.factor is None else 2
+
+    def executed(self, *boxes: Interval) -> Tensor | None:
+        """Also what constants of float64, and reciprocals, lose where they leave the normal numbers of float32."""
+        off, size = Affine.executed(self, *boxes), boxes[0].magnitude()
+        assert off is not None
+        if self.factor is None:
+            return off + smallest(torch.float32) * abs(self.alpha)
+        factor, largest = self.factor.abs(), torch.finfo(torch.float32).max
+        known = factor >= smallest(torch.float32) if self.divide else factor <= largest
+        return torch.where(known, off + smallest(torch.float32) * (size + abs(self.alpha)), torch.inf)
 
     @staticmethod
     def example() -> Example:

@@ -131,14 +131,19 @@ def pad(call: Call) -> Moved:
 
 
 def _around(mode: str, size: int, before: int, after: int) -> Tensor:
-    places = torch.arange(-before, size + after)
+    """The places of an axis that the result shows. Negative numbers cut; what they cut off is not repeated."""
+    kept = torch.arange(size)[max(0, -before) : size - max(0, -after)]
+    size = len(kept)
+    if size == 0:
+        raise NotCovered("nothing is left to pad")
+    places = torch.arange(-max(0, before), size + max(0, after))
     if mode == "edge":
-        return places.clamp(0, size - 1)
+        return kept[places.clamp(0, size - 1)]
     if mode == "wrap":
-        return places % size
+        return kept[places % size]
     if mode == "reflect":
         period = max(1, 2 * (size - 1))
-        return size - 1 - (size - 1 - places % period).abs()
+        return kept[size - 1 - (size - 1 - places % period).abs()]
     raise NotCovered(f"padding of mode {mode!r}")
 
 

@@ -18,6 +18,9 @@ from certify.bounds.tensors import Interval, Relaxation
 
 __all__ = ["Softplus"]
 
+EXPONENT = 88.0
+"""An exponential in float32 is infinite a little further from 0."""
+
 
 class _Applied(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
@@ -32,7 +35,8 @@ class Softplus(Curve):
     Args:
         beta: positive.
         threshold: at least 0; where ``beta x`` is larger, the function is x instead, as torch defines it: a jump down.
-            Infinite for none.
+            Up to there torch takes the exponential, however large. Infinite for none, and executions that cannot
+            overflow.
     """
 
     kind: ClassVar[str] = "softplus"
@@ -99,6 +103,9 @@ class Softplus(Curve):
         [box] = boxes
         off = Curve.executed(self, box)
         assert off is not None
+        if not math.isinf(self.threshold):
+            overflows = (self.beta * box.upper >= EXPONENT) & (self.beta * box.lower <= self.threshold * (1 + 1e-6))
+            off = torch.where(overflows, torch.inf, off)
         if self.beta != 1:
             exponent = (self.beta * box.lower).clamp(-128, 0).abs()
             off = off + 2 * unit(torch.float32) * exponent * self.scale(box)
@@ -118,7 +125,7 @@ def softplus(call: Call) -> Value:
         raise NotCovered(f"beta is {beta}, not positive")
     if not threshold >= 0:
         raise NotCovered(f"threshold is {threshold}: beyond a negative one it would be x, and negative")
-    return call.add(Softplus(beta, threshold), call["self"])
+    return call.add(Softplus(beta, min(threshold, torch.finfo(torch.float32).max)), call["self"])
 
 
 @ATEN.register("log_sigmoid")
