@@ -55,6 +55,18 @@ def drawn(*shape, key="x"):
     return torch.as_tensor(seeded_generator("points", key, shape).uniform(size=shape), dtype=torch.float32)
 
 
+class Applied(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+PROTOTYPES = torch.tensor([[[1.0, -1.0, 0.5, 2.0], [0.0, 1.0, 1.0, -0.5]]])
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "crown", "ibp"),
     [
@@ -66,6 +78,11 @@ def drawn(*shape, key="x"):
         (nn.LayerNorm((2, 3)), (3, 2, 3), 3.0, 6.0),
         (nn.GroupNorm(2, 4), (2, 4, 3), 3.0, 6.0),
         (nn.RMSNorm(5, eps=1e-3), (2, 5), 3.0, 6.0),
+        (nn.LocalResponseNorm(3), (2, 4, 3), 1.2, 1.5),
+        (Applied(nn.functional.normalize), (3, 4), 3.0, 6.0),
+        (Applied(lambda x: torch.linalg.vector_norm(x, 3, dim=1, keepdim=True)), (3, 4), 1.5, 2.0),
+        (Applied(lambda x: torch.linalg.norm(x, torch.inf, dim=1, keepdim=True)), (3, 4), 1.5, 2.0),
+        (Applied(lambda x: nn.functional.cosine_similarity(x[:, None], PROTOTYPES, dim=2)), (3, 4), 6.0, 9.0),
         (nn.MaxPool2d(2), (2, 2, 5, 6), 1.2, 1.2),
         (nn.MaxPool2d(3, 2, padding=1), (2, 2, 7, 6), 1.2, 1.2),
         (nn.MaxPool2d((2, 3), 2, dilation=(2, 1), ceil_mode=True), (2, 1, 7, 6), 1.2, 1.2),
@@ -206,6 +223,8 @@ ONNX_FORMS = {
     "MaxPool of old": ("MaxPool", "x", (2, 5, 6), 8, {"kernel_shape": [2, 2]}),
     "MaxPool same": ("MaxPool", "x", (2, 5), 11, {"kernel_shape": [2], "strides": [2], "auto_pad": "SAME_LOWER"}),
     "MaxPool ceil": ("MaxPool", "x", (1, 6, 7), 19, {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+    "MaxPool behind": ("MaxPool", "x", (1, 5, 6), 12, {"kernel_shape": [2, 2], "strides": [2, 3], "ceil_mode": 1}),
+    "LRN": ("LRN", "x", (4, 3, 2), 13, {"size": 3, "alpha": 0.3, "beta": 0.6, "bias": 1.5}),
     "MaxPool dilated": ("MaxPool", "x", (1, 6, 7), 12, {"kernel_shape": [2, 2], "dilations": [2, 3]}),
     "GlobalMaxPool": ("GlobalMaxPool", "x", (2, 5, 4), 13, {}),
     "Max": ("Max", "x w b", (2, 3), 13, {"w": [0.1, -0.1, 0.5], "b": [0.0]}),
@@ -238,3 +257,21 @@ def test_onnx_forms_compute_what_onnxruntime_computes(name):
     found = imported.to(torch.float64).forward(at)
     assert ((box.lower <= found) & (found <= box.upper)).all()
     assert (box.upper - box.lower).isfinite().all()
+
+
+def test_statistics_of_the_batch_and_unknown_operators_are_named():
+    """Five outputs are the training form of old versions; what only serves an unknown operator is not blamed for it."""
+    numbers = [numpy_helper.from_array(np.ones(2, dtype=np.float32), name) for name in "gbmv"]
+    training = helper.make_node("BatchNormalization", ["x", *"gbmv"], ["y", "mean", "var", "old mean", "old var"])
+    turned = helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2])
+    recurrent = helper.make_node("GRU", ["t", "w", "r"], ["y"], hidden_size=1)
+    weights = [numpy_helper.from_array(np.ones((1, 3, n), dtype=np.float32), name) for n, name in ((3, "w"), (1, "r"))]
+    x, y = helper.make_tensor_value_info("x", 1, ["N", 2, 3]), helper.make_tensor_value_info("y", 1, None)
+    for nodes, stored, words in (
+        ([training], numbers, "BatchNormalization.*outside of training"),
+        ([turned, recurrent], weights, "GRU.* is unknown"),
+    ):
+        graph = helper.make_graph(nodes, "net", [x], [y], stored)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=8)
+        with pytest.raises(UnsupportedOperator, match=words):
+            import_onnx(model.SerializeToString())

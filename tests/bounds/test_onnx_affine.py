@@ -46,6 +46,7 @@ def ints(*values):
 
 
 F32 = np.float32
+CEIL = {"strides": [2, 3], "ceil_mode": 1}
 FORMS = {
     "Gemm": ("Gemm", "x W b", LINE, 13, {"W": (3, 6), "b": (3,), "transB": 1}),
     "Gemm without C": ("Gemm", "x W", LINE, 11, {"W": (6, 3)}),
@@ -87,6 +88,13 @@ FORMS = {
         13,
         {"W": (2, 1, 3, 3), "strides": [2, 2], "auto_pad": "SAME_UPPER"},
     ),
+    "ConvTranspose upper, batch of 1": (
+        "ConvTranspose",
+        "x W",
+        IMAGE,
+        13,
+        {"W": (2, 1, 3, 3), "strides": [2, 3], "auto_pad": "SAME_UPPER", "batch": 1},
+    ),
     "AveragePool": ("AveragePool", "x", IMAGE, 10, {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}),
     "AveragePool counted": (
         "AveragePool",
@@ -96,6 +104,14 @@ FORMS = {
         {"kernel_shape": [2, 3], "pads": [0, 1, 1, 2], "count_include_pad": 1, "strides": [2, 1]},
     ),
     "AveragePool uneven": ("AveragePool", "x", IMAGE, 19, {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER"}),
+    "AveragePool behind the image": ("AveragePool", "x", (1, 5, 6), 12, {**CEIL, "kernel_shape": [2, 2]}),
+    "AveragePool upper, ceil": (
+        "AveragePool",
+        "x",
+        (1, 5, 6),
+        19,
+        {**CEIL, "kernel_shape": [3, 2], "auto_pad": "SAME_UPPER"},
+    ),
     "AveragePool 1d": ("AveragePool", "x", TOKENS, 8, {"kernel_shape": [3]}),
     "GlobalAveragePool": ("GlobalAveragePool", "x", IMAGE, 8, {}),
     "BatchNormalization": (
@@ -161,6 +177,8 @@ FORMS = {
     ),
     "Pad reflect": ("Pad", "x p", TOKENS, 13, {"p": ints(0, 0, 2, 0, 1, 3), "mode": "reflect"}),
     "Pad edge": ("Pad", "x p", TOKENS, 11, {"p": ints(0, 2, 0, 0, 0, 1), "mode": "edge"}),
+    "Pad wrap, cutting": ("Pad", "x p", TOKENS, 19, {"p": ints(0, -1, 2, 0, 2, -1), "mode": "wrap"}),
+    "Pad reflect, cutting": ("Pad", "x p", TOKENS, 19, {"p": ints(0, -1, 2, 0, 1, -1), "mode": "reflect"}),
     "Pad cutting": ("Pad", "x p", IMAGE, 13, {"p": ints(0, 0, -1, 1, 0, 0, 0, -2)}),
     "Concat": ("Concat", "W x x", TOKENS, 13, {"W": (1, 1, 6), "axis": 1, "batch": 1}),
     "Upsample": ("Upsample", "x s", IMAGE, 9, {"s": np.array([1, 1, 2, 3], F32)}),

@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from certify.attacks.api import attack
 from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
@@ -18,8 +19,11 @@ from certify.bounds.rules.rounded import Rounded
 from certify.bounds.rules.sign import Sign
 from certify.bounds.rules.step import Step
 from certify.bounds.tensors import Interval
+from certify.certifiers.bounds import bound
+from certify.core.threat import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
+from certify.models.classifier import Classifier
 
 FLOAT, INT64, BOOL, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.INT32
 
@@ -140,9 +144,9 @@ def test_bounds_hold_what_the_file_computes(name):
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ([("Cast x -> i", {"to": INT64}), "Mul i i -> j", ("Cast j -> y", {"to": FLOAT})], "result is int64|input is"),
+        ([("Cast x -> i", {"to": INT64}), "Div i i -> j", ("Cast j -> y", {"to": FLOAT})], "is int64"),
+        ([("Cast x -> i", {"to": INT32}), "Max i i -> j", ("Cast j -> y", {"to": FLOAT})], "is int32"),
         ([("Cast x -> i", {"to": INT64}), "Add i k -> j", ("Cast j -> y", {"to": FLOAT})], "integers beyond 16777216"),
-        ([("Cast x -> i", {"to": INT32}), ("Cast i -> y", {"to": FLOAT})], "its result is int32"),
         (
             [("Cast x -> i", {"to": INT64}), "ReduceMax i -> j", ("Cast j -> y", {"to": FLOAT})],
             "is int64",
@@ -155,11 +159,80 @@ def test_integers_and_truth_values_that_floats_do_not_imitate_are_refused(nodes,
         import_onnx(net(nodes, **constants))
 
 
-def test_numbers_that_fit_no_integer_have_no_bounds():
-    graph = import_onnx(net([("Cast x -> i", {"to": INT64}), ("Cast i -> y", {"to": FLOAT})])).to(torch.float64)
-    ends = torch.tensor([[0.5, 1.0, 1.0]]).double(), torch.tensor([[0.75, 1.5, 1e12]]).double()
+def doubled(times, kind):
+    """x as an integer, doubled so often."""
+    adds = [f"Add i{n} i{n} -> i{n + 1}" for n in range(times)]
+    return [("Cast x -> i0", {"to": kind}), *adds, (f"Cast i{times} -> y", {"to": FLOAT})]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "fits", "wraps"),
+    [
+        (doubled(0, INT64), 9.2e18, 9.3e18),
+        (doubled(0, INT32), 2147483647.5, 2147483648.0),
+        (doubled(34, INT64), 5e8, 6e8),
+        (doubled(3, INT32), 2.6e8, 2.7e8),
+        ([("Cast x -> i", {"to": INT32}), "Mul i i -> j", ("Cast j -> y", {"to": FLOAT})], 46340.0, 46341.0),
+        ([("Cast x -> i", {"to": INT64}), "ReduceSum i -> j", ("Cast j -> y", {"to": FLOAT})], 3e18, 4e18),
+    ],
+)
+@pytest.mark.parametrize("method", ["ibp", "crown"])
+def test_integers_that_leave_their_type_have_no_bounds(nodes, fits, wraps, method):
+    graph = import_onnx(net(nodes, shape=(1, 3) if "ReduceSum" in str(nodes) else ("n", 3))).to(torch.float64)
+    ends = [torch.tensor(end, dtype=torch.float64) for end in ([[0.5] * 3] * 2, [[fits] * 3, [0.75, 0.75, wraps]])]
+    if "ReduceSum" in str(nodes):
+        ends[1][1] = wraps
+    found = bounds(method, graph, Region(Interval(*ends)))
+    assert found.upper[0].isfinite().all()
+    assert found.upper[1].isinf().all()
+
+
+class Wraps(nn.Module):
+    """Products of integers, which torch takes in their type."""
+
+    def __init__(self, dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x):
+        whole = x.clamp(-1e4, 1e5).to(self.dtype)
+        return (whole * whole * 2).to(torch.float32)
+
+
+def test_integers_of_torch_that_leave_their_type_have_no_bounds():
+    graph = import_module(Wraps(torch.int32), torch.zeros(1, 2)).to(torch.float64)
+    ends = torch.tensor([[3e4, 1.0], [3e4, 1.0]]).double(), torch.tensor([[3.2e4, 2.0], [3.3e4, 2.0]]).double()
     found = bounds("crown", graph, Region(Interval(*ends)))
-    assert found.upper[0].isinf().all()
+    assert torch.allclose(found.upper[0], torch.tensor([2 * 32000.0**2, 8.0]).double())
+    assert found.upper[1].isinf().all()
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: (x > 0).sum(1, keepdim=True) ** 70, "its result is an integer"),
+        (lambda x: (x > 0).sum(1, keepdim=True) * (2**24 + 1), "integers beyond 16777216"),
+    ],
+)
+def test_integers_of_torch_that_floats_do_not_imitate_are_refused(function, words):
+    class Applied(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    with pytest.raises(UnsupportedOperator, match=words):
+        import_module(Applied(), torch.zeros(1, 2))
+
+
+def test_a_network_that_begins_with_a_comparison_has_radii_and_is_attacked():
+    class Begins(nn.Module):
+        def forward(self, x):
+            return torch.cat([(x > 0.5).float(), (x <= 0.5).float()], 1)
+
+    clf, threat = Classifier(Begins().eval(), 2), ThreatModel("linf", (0.0, 0.1))
+    certified = bound(clf, [[0.7], [0.55]], threat=threat, method="crown", decide=True)
+    assert [one.radius for one in certified] == [0.1, 0.0]
+    # Nothing leads there but chance: all that is asked is an answer.
+    assert attack(clf, [[0.7], [0.55]], [0, 0], threat=threat)[0].radius is None
 
 
 class Sums(nn.Module):

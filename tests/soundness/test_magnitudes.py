@@ -121,12 +121,14 @@ def net(*nodes: tuple[str, str, str, dict], **constants) -> bytes:
     """A file from x to y: each node has a kind, inputs, an output and attributes."""
     made = [helper.make_node(kind, given.split(), [output], **settings) for kind, given, output, settings in nodes]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", WIDTH]) for name in "xy"]
-    stored = [numpy_helper.from_array(np.array(value, dtype=np.float32), name) for name, value in constants.items()]
+    arrays = {name: value if isinstance(value, np.ndarray) else np.float32(value) for name, value in constants.items()}
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
     graph = helper.make_graph(made, "net", ends[:1], ends[1:], stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9).SerializeToString()
 
 
 PLAIN = "Sigmoid Tanh Softplus Softsign Exp Erf Sin Elu Selu HardSigmoid HardSwish Mish Gelu Reciprocal".split()
+IMAGE = np.array([-1, WIDTH, 1, 1])
 BATCH_NORM = ("BatchNormalization", "x s b m v", "y")
 FILES = {
     **{kind: net((kind, "x", "y", {})) for kind in PLAIN},
@@ -137,9 +139,12 @@ FILES = {
     "Div": net(("Div", "x c", "y", {}), c=1e-39),
     "Celu": net(("Celu", "x", "y", {"alpha": 1e-30})),
     "HardSigmoid, steep": net(("HardSigmoid", "x", "y", {"alpha": 1e30, "beta": 0.3})),
-    "Gemm": net(("Gemm", "x w", "y", {"alpha": 1e30}), w=np.full((WIDTH, WIDTH), 1e-20)),
+    "Gemm": net(("Gemm", "x w", "y", {"alpha": 1e30}), w=np.full((WIDTH, WIDTH), np.float32(1e-20))),
     "BatchNormalization": net((*BATCH_NORM, {"epsilon": 0.1}), s=[1] * 4, b=[0] * 4, m=[0] * 4, v=[1e-8 - 0.1] * 4),
     "its products": net((*BATCH_NORM, {"epsilon": 1e-5}), s=[1e-25] * 4, b=[0] * 4, m=[0] * 4, v=[3e38] * 4),
+    "LRN": net(
+        ("Reshape", "x s", "a", {}), ("LRN", "a", "b", {"size": 3, "alpha": 0.3}), ("Flatten", "b", "y", {}), s=IMAGE
+    ),
     "integers": net(
         ("Cast", "x", "a", {"to": TensorProto.INT64}),
         ("Add", "a a", "b", {}), ("Mul", "b b", "c", {}), ("Cast", "c", "y", {"to": TensorProto.FLOAT}),

@@ -17,7 +17,7 @@ __all__ = ["Integer"]
 
 class _Counted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return (x > 0.25).sum(1, keepdim=True) + x
+        return (x > 0.25).sum(2) + x[:, :, 0]
 
 
 @RULES.register("integer")
@@ -74,5 +74,6 @@ class Integer(Affine):
 
     @staticmethod
     def example() -> Example:
-        """How many entries are large, and the entries themselves."""
-        return Example(_Counted(), torch.tensor([[-1.0, 0.5, 0.0]]), torch.tensor([[0.0, 1.0, 0.5]]))
+        """How many entries of two lines are large."""
+        lower = torch.tensor([[[-1.0, 0.5, 0.0], [0.3, 0.2, 1.0]]])
+        return Example(_Counted(), lower, lower + 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 
 import torch
@@ -23,7 +24,8 @@ def onnx_local_response(call: Call) -> Value:
         raise NotCovered("its input has no axes after the channels")
     channels, rest = value.shape[0], string.ascii_lowercase[: len(value.shape) - 1]
     window = torch.ones(channels, channels, dtype=call.dtype).tril(size // 2).triu(-((size - 1) // 2))
-    total = Einsum((f"ZX{rest}", "YX", f"ZY{rest}"), window, running=True)
+    start = abs(call["bias"]) * size / abs(call["alpha"]) if call["alpha"] else math.inf
+    total = Einsum((f"ZX{rest}", "YX", f"ZY{rest}"), window, start)
     squares = call.add(total, call.add(Power(2.0), value))
     base = combined(call, scaled(call, squares, call["alpha"] / size), call["bias"])
     return multiply(call, value, call.add(Power(-call["beta"]), base))

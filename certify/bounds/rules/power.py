@@ -121,7 +121,7 @@ class Power(Curve):
     def executed(self, *boxes: Interval) -> Tensor | None:
         """``x^p`` changes by a factor ``x^d`` if p is off by d."""
         off = Curve.executed(self, *boxes)
-        if self.apart == 0:
+        if self.apart == 0 or off is None:
             return off
         [box], float32 = boxes, torch.finfo(torch.float32)
         logarithm = torch.maximum(
