@@ -10,10 +10,9 @@ import typer
 
 from certify.cli.app import app, exit_code, resumable
 from certify.cli.options import Quiet, Verbose, pairs
-from certify.errors import BadInput
 from certify.process import tune_process
 from certify.progress.observer import observer
-from certify.study.settings import Settings, read_toml
+from certify.study.settings import read_toml, sweep
 
 __all__ = ["run"]
 
@@ -57,7 +56,12 @@ def run(
         str | None,
         typer.Option(help="what the inputs are in, in words: 'pixels in \\[0, 1]'; runs to compare share it"),
     ] = None,
-    sigma: Annotated[float | None, typer.Option(help="noise scale in input units (smoothing)")] = None,
+    sigma: Annotated[
+        str | None,
+        typer.Option(
+            help="noise scale in input units; several, 0.12,0.25,0.5, make a run each in OUT/sigma-0.12, .. (smoothing)"
+        ),
+    ] = None,
     n: Annotated[
         int | None, typer.Option(help="most estimation samples per input, 100,000 if not given (smoothing)")
     ] = None,
@@ -97,7 +101,7 @@ def run(
     max_memory: Annotated[
         str | None, typer.Option(help="bytes to stay within, about: 4G; half of what is free if not given (bounds)")
     ] = None,
-    attack: Annotated[str | None, typer.Option(help="none (default), fgsm, pgd or autoattack")] = None,
+    attack: Annotated[str | None, typer.Option(help="none (default), fgsm, pgd, autoattack or hopskipjump")] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")
     ] = None,
@@ -149,18 +153,26 @@ def run(
         "label": label,
     }
     given = {} if study is None else {key.replace("_", "-"): value for key, value in read_toml(study).items()}
-    settings = Settings.of(given | {key: value for key, value in flags.items() if value is not None})
-    if settings.out is None:
-        raise BadInput("no run folder given: name one with --out, for example --out runs/first")
+    asked = sweep(given | {key: value for key, value in flags.items() if value is not None})
 
     told = observer(quiet, verbose)
     tune_process()
     from certify.study.evaluate import study_from
 
-    built = study_from(settings, command=sys.argv)
+    # All are built before the first begins: what cannot be right is said before any work.
+    studies = [(study_from(settings, command=sys.argv), folder) for settings, folder in asked]
     with resumable():
-        summary = built.run(settings.out, told).summary
-    typer.echo(summary.table())
+        summaries = [built.run(folder, told).summary for built, folder in studies]
+    folders = " ".join(folder for _, folder in studies)
+    if len(summaries) == 1:
+        typer.echo(summaries[0].table())
+        hint = f"certify summary {folders} --format json"
+    else:
+        from certify.report.terminal import print_runs
+        from certify.study.read import read_runs
+
+        print_runs(read_runs([folder for _, folder in studies]), sys.stdout)
+        hint = f"certify summary {folders} --envelope"
     if not quiet:
-        typer.echo(f"records in {settings.out}; next: certify summary {settings.out} --format json", err=True)
-    return exit_code(summary)
+        typer.echo(f"records in {folders}; next: {hint}", err=True)
+    return exit_code(*summaries)

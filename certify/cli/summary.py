@@ -18,8 +18,6 @@ from certify.core.legible import legible
 from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.core.written import radii_of
-from certify.errors import BadInput
-from certify.report.envelope import envelope_text
 from certify.study.read import envelope_of_runs, read_runs, with_groups
 from certify.summary.convert import converted
 
@@ -39,8 +37,6 @@ def summary(
 ) -> int:
     """Certified accuracy at each radius beside what attacks achieve; several runs side by side."""
     render = FORMATS[format]
-    if envelope and format not in ("table", "json"):
-        raise BadInput(f"an envelope has no format {format!r}; use table or json")
     chosen = None if radii is None else radii_of("radii", radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     if convert is not None:
@@ -51,15 +47,19 @@ def summary(
 
         print_runs(found, sys.stdout)
         if best is not None:
-            typer.echo(f"\n{envelope_text(best)}")
+            typer.echo(f"\n{best}")
     elif format == "json" and (len(found) > 1 or best is not None):
         whole = {"runs": {one.name: one.summary.to_dict() for one in found}}
         more = {} if best is None else {"envelope": best.to_dict()}
         typer.echo(json.dumps(whole | more, indent=2, allow_nan=False))
     elif format == "csv" and len(found) > 1:
         typer.echo(_one_csv(found))
+        if best is not None:
+            typer.echo(f"\n{best.render(format)}")
     else:
-        typer.echo("\n\n".join(render(one.summary) for one in found))
+        # A list of references is about the same runs, chosen from or not.
+        chosen_from = [] if best is None or format == "bibtex" else [best.render(format)]
+        typer.echo("\n\n".join([*(render(one.summary) for one in found), *chosen_from]))
     return exit_code(*(one.summary for one in found))
 
 

@@ -20,6 +20,10 @@ __all__ = ["certified", "curves", "runs"]
 POINTS: Final = 240
 """Steps of a drawn curve: more cannot be told apart, and a million would fill a page."""
 
+_MARKERS: Final = "osD^vP*X<>"
+_EVERY: Final = 24
+"""Points of an attacked curve between two of its markers."""
+
 _WIDEST, _FINEST, _ALONE = 2.8, 1.2, 1.5
 """Line widths in points. The first of several is the widest, so that one which runs below others can be seen."""
 
@@ -79,10 +83,14 @@ def runs(named: Sequence[Run], axes: Any = None) -> Any:
     """
     axes = new_axes() if axes is None else axes
     lines = []
-    for run, width in zip(named, np.linspace(_WIDEST, _FINEST, len(named)), strict=True):
+    for place, (run, width) in enumerate(zip(named, np.linspace(_WIDEST, _FINEST, len(named)), strict=True)):
         found = curve(run.summary, _points(run.summary))
         lines.append(_certified(run.summary, found, axes, float(width)))
-        _attacked(run.summary, found, axes, lines[-1].get_color(), float(width))
+        attacked = _attacked(run.summary, found, axes, lines[-1].get_color(), float(width))
+        if attacked is not None:
+            # Runs of one model may be attacked alike: where lines lie on each other, every marker is still seen.
+            attacked.set(marker=_MARKERS[place % len(_MARKERS)], markersize=4, markevery=(3 * place % _EVERY, _EVERY))
+            attacked.set_label(f"{' ' * run.name.startswith('_')}{run.name}: no attack succeeded")
     legend_of_runs(axes, lines, [run.name for run in named])
     return axes
 
@@ -112,16 +120,20 @@ def _label(summary: Summary, axes: Any) -> None:
     axes.set_ylabel(share)
 
 
-def _attacked(summary: Summary, found: Curve, axes: Any, color: str, width: float = _ALONE) -> None:
-    """What attacks leave, where they ran, and above it what may be true although an example was accepted."""
+def _attacked(summary: Summary, found: Curve, axes: Any, color: str, width: float = _ALONE) -> Any:
+    """What attacks leave, where they ran, and above it what may be true although an example was accepted.
+
+    Returns the line, or None where no attack ran.
+    """
     if found.empirical is None:
-        return
+        return None
     style = {"drawstyle": "steps-post", "linestyle": "--", "linewidth": width, "color": color}
-    axes.plot(found.radius, 100 * found.empirical, label=key(axes, "no attack succeeded"), **style)
+    [line] = axes.plot(found.radius, 100 * found.empirical, label=key(axes, "no attack succeeded"), **style)
     if found.empirical_upper is not None and np.any(found.empirical_upper > found.empirical):
         band = {"step": "post", "color": color, "alpha": 0.12, "linewidth": 0}
         label = key(axes, f"truly robust, at most{_sure(summary, found)}")
         axes.fill_between(found.radius, 100 * found.empirical, 100 * found.empirical_upper, label=label, **band)
+    return line
 
 
 def _sure(summary: Summary, found: Curve) -> str:

@@ -9,6 +9,7 @@ from certify.core.legible import legible
 from certify.core.rounding import brief, brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, MissingExtra
+from certify.report.columns import ROUNDING
 from certify.report.markdown import below, made, results, verdict
 from certify.report.markdown_text import escape
 from certify.report.page.words import limits, threat_in_words
@@ -104,7 +105,7 @@ def _text(name: str, runs: Sequence[Run]) -> str:
             "## Threat model",
             *each(lambda run: [escape(threat_in_words(run.summary))]),
             "## Results",
-            "Certified shares are rounded down, shares under attack and clean accuracy up.",
+            ROUNDING,
             results(runs),
             "## Limits",
             *each(lambda run: ["\n".join(f"- {escape(text)}" for text in limits(run.summary))]),

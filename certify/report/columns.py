@@ -9,6 +9,7 @@ from certify.core.rounding import brief, percent_down, percent_up, round_down, r
 from certify.core.summary import Row, Summary
 
 __all__ = [
+    "ROUNDING",
     "WIDTH",
     "aligned",
     "at_least",
@@ -19,6 +20,10 @@ __all__ = [
 
 WIDTH: Final = 110
 """Characters in a line of text."""
+
+
+ROUNDING: Final = "Certified shares are rounded down, shares under attack and clean accuracy up."
+"""The rule under every table: no rounding makes a model look safer."""
 
 
 def at_least(confidence: float) -> str:
@@ -73,6 +78,7 @@ def closing(summary: Summary) -> list[str]:
     lines = [f"CONTRADICTION {one}" for one in summary.contradictions if not one.reported]
     lines += [f"{'CONTRADICTION ' if one.impossible else ''}{one}" for one in summary.reported]
     lines.append(f"contradictions {len(summary.contradictions)}   average certified radius {round_down(summary.acr)}")
+    lines.append(ROUNDING)
     if gap := _gap(summary):
         lines.append(gap)
     if not summary.complete:

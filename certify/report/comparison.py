@@ -11,7 +11,7 @@ from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
 from certify.report import markdown_text
 from certify.report.columns import WIDTH, aligned
-from certify.report.html_text import escape
+from certify.report.html_text import escape, html_table
 from certify.summary.words import percent
 
 __all__ = ["html", "json_text", "markdown", "table"]
@@ -50,7 +50,7 @@ def markdown(comparison: Comparison) -> str:
 def html(comparison: Comparison) -> str:
     """The same as an HTML fragment for notebooks, without scripts or styles of its own."""
     below = "".join(f"<p>{escape(text)}</p>" for text in [*_below(comparison), comparison.statement])
-    tables = "".join(map(_html_table, (_runs(comparison), _changes(comparison))))
+    tables = "".join(map(html_table, (_runs(comparison), _changes(comparison))))
     return f"<div><p>{escape(_about(comparison))}</p>{tables}{below}</div>"
 
 
@@ -135,10 +135,3 @@ def _shift(shift: Shift) -> str:
         f"radii of {shift.run} against the baseline, {shift.both:,} inputs certified by both: mean {shift.mean:+.4f}, "
         f"median {shift.median:+.4f}"
     )
-
-
-def _html_table(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = lines
-    heading = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
-    return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 from certify.core.legible import legible
 
-__all__ = ["escape"]
+__all__ = ["escape", "html_table"]
 
 
 def escape(text: str) -> str:
@@ -16,3 +17,11 @@ def escape(text: str) -> str:
     True
     """
     return html.escape(legible(text))
+
+
+def html_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table of plain texts; the first line names the columns."""
+    head, *body = lines
+    heading = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in body)
+    return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"

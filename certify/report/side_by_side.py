@@ -17,7 +17,7 @@ from certify.core.run import Run
 from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.report.blocks import Block, blocks_html, blocks_text
-from certify.report.columns import WIDTH, at_least
+from certify.report.columns import ROUNDING, WIDTH, at_least
 from certify.report.html_text import escape
 
 __all__ = ["SideBySide", "Together", "side_by_side"]
@@ -84,7 +84,7 @@ class SideBySide:
     def notes(self) -> list[str]:
         """What the tables do not say, in words."""
         runs = [run for table in self.tables for run in table.runs]
-        notes = list(self.apart)
+        notes = [ROUNDING, *self.apart]
         if any(run.summary.guarantee.alpha is not None for run in runs):
             notes.append(
                 "Each column '>=' holds with its probability for its own run, at all radii at once; the best of "

@@ -193,6 +193,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
             "command": list(command),
             "device": settings.device,
             "specs": settings.specs,
+            "study": settings.given,
             **({} if settings.label is None else {"label": settings.label}),
         },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["Settings", "amount", "label_of", "read_toml"]
+__all__ = ["Settings", "amount", "label_of", "read_toml", "sweep"]
 
 LONGEST_LABEL: Final = 60
 
@@ -110,6 +110,12 @@ class Settings:
         return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
 
     @property
+    def given(self) -> dict[str, Any]:
+        """What was set to anything but its default, by the flags' names: flags and study file together."""
+        values = ((one.name.replace("_", "-"), getattr(self, one.name), one) for one in fields(self))
+        return {name: value for name, value, one in values if value not in (one.default, {}) and name != "shard"}
+
+    @property
     def specs(self) -> dict[str, Any]:
         """From what a check loads model and data again."""
         inside = {"mean": self.mean, "std": self.std}
@@ -146,6 +152,36 @@ _OPTIONS = (
     "gap",
     "max_memory",
 )
+
+
+def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
+    """The runs that flags or TOML keys ask for, each with its folder: one for each sigma that is named.
+
+    One sigma is one run in the folder ``out`` itself; several have folders of their own in it, and their sigma in the
+    label.
+
+    Raises:
+        BadInput: as :meth:`Settings.of`; without a folder, or for the same sigma twice.
+
+    >>> study = {"model": "net", "data": "digits", "radii": "0,0.25", "out": "runs", "sigma": "0.12,0.25"}
+    >>> [(settings.sigma, folder) for settings, folder in sweep(study)]
+    [(0.12, 'runs/sigma-0.12'), (0.25, 'runs/sigma-0.25')]
+    """
+    scales = given.get("sigma")
+    named = (None,) if scales is None else numbers("sigma", [scales] if isinstance(scales, int | float) else scales)
+    if len(set(named)) != len(named) or not named:
+        raise BadInput(f"sigma must be one number, or different ones separated by commas, got {scales!r}")
+    runs = []
+    for sigma in named:
+        settings = Settings.of({**given, "sigma": sigma})
+        if settings.out is None:
+            raise BadInput("no run folder given: name one with --out, for example --out runs/first")
+        if len(named) > 1:
+            part = f"sigma-{sigma!r}".removesuffix(".0")
+            label = None if settings.label is None else label_of("label", f"{settings.label}, {part}")
+            settings = replace(settings, out=str(Path(settings.out) / part), label=label)
+        runs.append((settings, str(settings.out)))
+    return runs
 
 
 def read_toml(path: Path) -> dict[str, Any]:

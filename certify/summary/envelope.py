@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from itertools import combinations
-from typing import Any
+from typing import Any, Final
 
-from certify.core.shown import VIEWS
+from certify.core.shown import DRAWINGS, VIEWS
 from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.summary.words import percent
 
 __all__ = ["Envelope", "EnvelopeRow", "envelope"]
+
+POINTS: Final = 240
+"""Steps of a drawn curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,11 @@ class Envelope:
     runs: tuple[str, ...]
     n: int
     norm: str
+    units: str
     confidence: float
     statement: str
+    curve: tuple[tuple[float, float], ...]
+    """Radii and the certified accuracy of the best run there, from 0 to a little past the largest declared radius."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -54,11 +59,23 @@ class Envelope:
 
         return pandas.DataFrame(map(asdict, self.rows)).set_index("radius")
 
+    def render(self, format: str) -> str:
+        """The envelope as text: ``table``, ``json``, ``csv``, ``latex``, ``markdown``, ``html``, or its ``curve``."""
+        return VIEWS[f"envelope.{format}"](self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the curve; return the Axes.
+
+        Raises:
+            MissingExtra: without matplotlib.
+        """
+        return DRAWINGS["envelope"](self, axes)
+
     def __str__(self) -> str:
-        return VIEWS["envelope.text"](self)
+        return self.render("table")
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return self.render("html")
 
 
 def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Envelope:
@@ -97,13 +114,23 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
         runs=tuple(summaries),
         n=first.n,
         norm=first.threat.measure,
+        units=first.threat.units,
         confidence=confidence,
         statement=(
             f"Selected on the test set, so optimistic: on other inputs the run named may do worse; with probability "
             f"at least {percent(confidence)} over the sampling noise of all {len(named)} runs, it is truly right and "
             f"robust on at least the fraction in the column '>=' of these {first.n:,} inputs, at all radii at once."
         ),
+        curve=_curve([one for _, one in named]),
     )
+
+
+def _curve(summaries: Sequence[Summary]) -> tuple[tuple[float, float], ...]:
+    """The best certified accuracy at evenly spaced radii and at every declared one."""
+    end = summaries[0].threat.largest * 1.1 or 1.0
+    even = (end * step / (POINTS - 1) for step in range(POINTS))
+    radii = sorted({*even, *summaries[0].threat.radii})
+    return tuple((radius, max(one.certified_at(radius) for one in summaries)) for radius in radii)
 
 
 def _same_inputs(one: Summary, other: Summary) -> bool:

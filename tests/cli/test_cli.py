@@ -391,3 +391,19 @@ def test_the_help_of_a_command_names_every_format_it_knows(command, formats):
     group = typer.main.get_command(app)
     [option] = [one for one in group.commands[command].params if one.name == "format"]
     assert {name for name in formats if not re.search(rf"\b{name}\b", option.help)} == set()
+
+
+def test_a_sweep_over_sigma_is_one_command_and_resumes(here, capsys):
+    command = ["run", "--model", "example_net:net", "--data", "example_net:data", "--radii", "0,0.1", "--n", "200"]
+    command += ["--sigma", "0.12,0.25", "--limit", "5", "--out", "sweep"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "sigma-0.12" in shown.out
+    assert shown.err.splitlines()[-1].endswith("next: certify summary sweep/sigma-0.12 sweep/sigma-0.25 --envelope")
+    before = [records(here / "sweep" / f"sigma-{sigma}") for sigma in ("0.12", "0.25")]
+    assert main(command) == 0
+    assert [records(here / "sweep" / f"sigma-{sigma}") for sigma in ("0.12", "0.25")] == before
+    context = json.loads(Path("sweep/sigma-0.12/manifest.json").read_text())["context"]
+    assert context["study"]["sigma"] == 0.12
+    assert main(["run", *command[1:-6], "--sigma", "0.12,-1", "--out", "other"]) == 2
+    assert not Path("other").exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from certify.cli import main
+from certify.core.summary import FORMATS
 from certify.stats.ladder import rungs
 
 
@@ -219,7 +220,14 @@ def test_the_envelope_names_the_best_run_and_pays_for_the_choice(logs, log, tmp_
     assert main(["summary", *runs, "--envelope"]) == 0
     assert "selected on the test set: optimistic" in capsys.readouterr().out
     assert main(["summary", runs[0], "--envelope"]) == 2
-    assert main(["summary", *runs, "--envelope", "--format", "csv"]) == 2
+    for format in FORMATS:
+        assert main(["summary", *runs, "--envelope", "--radii", "0,1", "--format", format]) == 0
+        out = capsys.readouterr().out
+        assert "best" in out or "selected_on_the_test_set" in out or format in ("csv", "bibtex")
+    assert main(["summary", *runs, "--envelope", "--radii", "0,1", "--format", "csv"]) == 0
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert (first.split(",")[0], first.split(",")[-1], second.split(",")[-1]) == ("l2", "0.25", "0.5")
+    assert [share for radius, share in best["curve"] if radius in (0, 1)] == [row["certified"] for row in best["rows"]]
     assert main(["summary", runs[0], "--convert", "linf"]) == 2
     assert "how many features" in capsys.readouterr().err
 

@@ -19,6 +19,7 @@ import torch
 import certify
 from certify.core.finding import Finding
 from certify.core.shown import DRAWINGS, VIEWS
+from certify.core.summary import FORMATS
 from certify.summary.envelope import envelope
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
@@ -207,8 +208,9 @@ def test_an_interval_is_drawn_from_end_to_end():
 
 def test_every_view_and_drawing_belongs_to_an_object_above():
     records = {"certificate.html", "certificate.bibtex", "finding.html", "outcome.text"}
-    assert set(VIEWS) == records | {"sandwich.html", "groups.html", "envelope.text", "interval.html"}
-    assert set(DRAWINGS) == {"interval", "groups", "runs"}
+    best = {f"envelope.{name}" for name in FORMATS if name != "bibtex"}
+    assert set(VIEWS) == records | best | {"sandwich.html", "groups.html", "interval.html"}
+    assert set(DRAWINGS) == {"interval", "groups", "runs", "envelope"}
 
 
 def test_what_a_reader_holds_shows_itself_in_short(tmp_path):
@@ -228,7 +230,8 @@ def test_what_a_reader_holds_shows_itself_in_short(tmp_path):
     assert groups.plot().get_xlabel() == "label"
     best = envelope({"a": replace(first.summary, confidence=0.99), "b": replace(second.summary, confidence=0.99)})
     assert best.to_frame().loc[0.1, "certified"] == 2 / 3
-    assert str(best) in unescape(best._repr_html_())
+    assert best.statement in unescape(best._repr_html_())
+    assert best.plot().get_xlabel() == first.summary.plot().get_xlabel()
     checked = certify.check(certify.bound(clf, x, y, threat=threat), clf, x)
     assert str(checked) in unescape(checked._repr_html_())
     assert set(checked.to_frame()["standing"]) == {"confirmed"}

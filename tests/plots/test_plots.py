@@ -128,10 +128,13 @@ def test_axes_of_other_units_and_inputs_say_so(axes, pair):
 def test_a_drawing_of_runs_has_a_line_for_each_run_and_one_for_each_style(axes, pair):
     named = [Run(name, one, {}) for name, one in zip(("a", "_b"), pair, strict=True)]
     drawn = DRAWINGS["runs"](named, axes)
-    assert legend(drawn) == ["a", " _b", "certified", "truly robust, at least (95 % sure)", "no attack succeeded"]
+    attacked = ["a: no attack succeeded", " _b: no attack succeeded"]
+    assert legend(drawn) == ["a", " _b", "certified", "truly robust, at least (95 % sure)", *attacked]
     widths = [line.get_linewidth() for line in drawn.get_lines()]
     assert widths[0] > widths[-1]  # the first shows behind the last where both are the same
     assert len(hexes(drawn)) == 2
+    dashed = [line for line in drawn.get_lines() if line.get_linestyle() == "--"]
+    assert len({line.get_marker() for line in dashed}) == len({line.get_markevery() for line in dashed}) == 2
 
 
 def test_a_shading_above_what_attacks_left_is_named_where_it_is_drawn(axes, pair):

@@ -275,6 +275,25 @@ def test_the_command_that_made_a_run_is_not_taken_for_the_pages(smoothed):
     assert again([run]) == f"certify report {run.path} --html report.html"
 
 
+def test_the_command_that_makes_a_run_holds_what_stood_in_its_study_file(smoothed):
+    study = {
+        "model": "net:f@w.safetensors",
+        "data": "npz:my data.npz",
+        "certifier": ["ibp", "crown"],
+        "radii": [0.0, 1 / 3],
+        "decide": True,
+        "limit": 10,
+        "attack-option": {"steps": 5, "loss": "ce"},
+    }
+    run = replace(smoothed, context={"command": ["certify", "run", "study.toml"], "study": study})
+    said = dict(commands([run]))[f"make {run.name} again"]
+    assert said == (
+        "certify run --model net:f@w.safetensors --data 'npz:my data.npz' --certifier ibp,crown "
+        "--radii 0,0.3333333333333333 --decide --limit 10 --attack-option steps=5 --attack-option loss=ce"
+    )
+    assert said in Read(page([run])).text
+
+
 # Charts.
 
 

@@ -10,7 +10,7 @@ import pytest
 from certify.core.threat import ThreatModel
 from certify.core.written import decimal, numbers
 from certify.errors import BadInput
-from certify.study.settings import Settings, amount, read_toml
+from certify.study.settings import Settings, amount, read_toml, sweep
 
 GIVEN = {"model": "net", "data": "digits", "radii": "0,0.25"}
 
@@ -88,3 +88,25 @@ def test_a_normalization_is_a_name_or_numbers(given, read):
     assert settings.specs == {"model": "net", "data": "digits", "mean": read}
     with pytest.raises(BadInput, match="std must be numbers"):
         Settings.of(GIVEN | {"std": True})
+
+
+def test_a_sweep_is_a_run_for_each_sigma_in_a_folder_and_under_a_label_of_its_own():
+    given = {"model": "net", "data": "digits", "radii": "0", "out": "runs", "label": "mine"}
+    [(one, folder)] = sweep({**given, "sigma": "0.25"})
+    assert (one.sigma, one.label, folder) == (0.25, "mine", "runs")
+    assert [settings.label for settings, _ in sweep({**given, "sigma": [0.5, 1]})] == [
+        "mine, sigma-0.5",
+        "mine, sigma-1",
+    ]
+    [(proof, _)] = sweep({**given, "certifier": "crown"})
+    assert proof.sigma is None
+    assert proof.given == {**given, "radii": (0.0,), "certifier": ("crown",)}
+    for wrong, message in (
+        ("0.25,0.25", "different ones"),
+        ("0.25,x", "numbers separated by commas"),
+        ([], "one number"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            sweep({**given, "sigma": wrong})
+    with pytest.raises(BadInput, match="no run folder given"):
+        sweep({**given, "out": None})

@@ -26,7 +26,10 @@ _THINNER: Final = 0.6
 
 _STEPS: Final = {"steps-pre": "const plot mark right", "steps-post": "const plot mark left"}
 _DASHES: Final = {"--": "dashed", ":": "dotted", "-.": "dashdotted", "-": "solid"}
-_MARKS: Final = {"v": "triangle*, mark options={rotate=180}", "^": "triangle*", "x": "x", "o": "*", "s": "square*"}
+_MARKS: Final = {
+    **{"o": "*", "s": "square*", "D": "diamond*", "P": "pentagon*", "*": "star", "x": "x", "X": "x", "^": "triangle*"},
+    **{turned: f"triangle*, mark options={{rotate={angle}}}" for turned, angle in (("v", 180), ("<", 90), (">", 270))},
+}
 
 
 def drawing(runs: Sequence[Run]) -> Any:
@@ -148,7 +151,10 @@ def _style(line: Any, color: str) -> list[str]:
 
 
 def _mark(line: Any) -> str:
-    return f"mark={_MARKS.get(line.get_marker(), 'none')}"
+    mark = f"mark={_MARKS.get(line.get_marker(), 'none')}"
+    every = line.get_markevery()
+    # What stands for the line in the legend has its one marker.
+    return mark if not isinstance(every, tuple) else f"{mark}, mark phase={every[0] + 1}, mark repeat={every[1]}"
 
 
 def _plot(style: Sequence[str], points: Iterable[Any], end: str) -> str:

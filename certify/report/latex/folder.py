@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from certify.report.alike import by_runs
 from certify.report.latex.figure import drawing, pdf, pgfplots
 from certify.report.latex.table import table
 from certify.report.latex.text import escape
+from certify.report.page.facts import commands
 from certify.report.references import bibtex, cited_for
 
 __all__ = ["write_latex"]
@@ -23,6 +25,7 @@ _MAIN: Final = r"""\documentclass[11pt]{article}
 \usepackage{booktabs,longtable,graphicx}
 \setlength{\emergencystretch}{2em}
 \IfFileExists{pgfplots.sty}{\usepackage{pgfplots}\pgfplotsset{compat=1.16}}{}
+\providecommand{\textquotesingle}{'}
 \begin{document}
 \section*{Certified robustness}
 \input{table}
@@ -38,6 +41,10 @@ PROTOCOL
 }
 \subsection*{Methods}
 The numbers rest on the methods of~\cite{KEYS}.
+\subsection*{Reproduction}
+{\small
+COMMANDS
+}
 \bibliographystyle{plain}
 \bibliography{references}
 \end{document}
@@ -75,7 +82,8 @@ def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
 def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
     figure = drawing(runs)
     keys = cited_for(["statistics:acr", *(part for run in runs for part in run.summary.parts)])
-    main = _MAIN.replace("PROTOCOL", _protocol(runs)).replace("KEYS", ",".join(keys))
+    parts = {"KEYS": ",".join(keys), "COMMANDS": _commands(runs), "PROTOCOL": _protocol(runs)}
+    main = re.sub("|".join(parts), lambda found: parts[found[0]], _MAIN)
     texts = {
         "main.tex": main,
         "table.tex": table([(run.name, run.summary) for run in runs]),
@@ -93,6 +101,16 @@ def _protocol(runs: Sequence[Run]) -> str:
         _described(whole if len(names) == len(runs) else ", ".join(names), heads[names])
         for names in sorted(heads, key=len, reverse=True)
     )
+
+
+def _commands(runs: Sequence[Run]) -> str:
+    """What to type to make the runs again and to check them, in letters that break at any separator."""
+    lines = []
+    for purpose, command in commands(runs):
+        typed = re.sub(r"(?<=[/,=:])", r"\\allowbreak{}", escape(command))
+        typed = typed.replace("--", "-{}-").replace("'", r"\textquotesingle{}")
+        lines.append(rf"\noindent To {escape(purpose)}:\par{{\raggedright\ttfamily {typed}\par}}\smallskip")
+    return "\n".join(lines)
 
 
 def _described(title: str, lines: Iterable[tuple[str, str]]) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from certify.core.rounding import brief_up, percent_down
 from certify.core.summary import FORMATS, Summary
 from certify.report.alike import by_runs, once
-from certify.report.columns import closing
+from certify.report.columns import ROUNDING, closing
 from certify.report.latex.text import escape
 from certify.report.stacked import stacked
 
@@ -127,9 +127,7 @@ def _caption(named: Sequence[Named]) -> str:
             f"The column >= holds the share that is truly right and robust, with {level} % confidence over the "
             "sampling noise at all radii at once. "
         )
-    rounding = (
-        "Certified shares are rounded down, shares under attack and clean accuracy up; gaps are of the exact shares."
-    )
+    rounding = f"{ROUNDING.removesuffix('.')}; gaps are of the exact shares."
     runs = [text if len(about) == 1 else f"{', '.join(names)}: {text}" for text, names in about.items()]
     return escape(f"Certified accuracy in % of the inputs at each radius. {sure}{rounding} {' '.join(runs)}")
 
@@ -142,7 +140,8 @@ def _about(summary: Summary) -> str:
 
 def _notes(named: Sequence[Named]) -> list[str]:
     """The lines under the table, each once, below the names of the runs of which it is said."""
-    said = [(name, line.replace("   ", "; ")) for name, summary in named for line in closing(summary)]
+    closed = [(name, line) for name, summary in named for line in closing(summary) if line != ROUNDING]
+    said = [(name, line.replace("   ", "; ")) for name, line in closed]
     lines = []
     for loud in (True, False):
         for names, notes in by_runs(one for one in said if one[1].startswith("CONTRADICTION") is loud).items():

@@ -42,18 +42,43 @@ def commands(runs: Sequence[Run], asked: Sequence[str] | None = None) -> list[tu
     """
     made = []
     for run in runs:
-        if typed := [str(word) for word in run.context.get("command", ())]:
-            made.append((f"make {run.name} again", shlex.join([PurePath(typed[0]).name, *typed[1:]])))
+        if typed := _typed(run.context):
+            made.append((f"make {run.name} again", shlex.join(typed)))
         made.append((f"derive every claim of {run.name} again", f"certify check {_folder(run)}"))
     words = shlex.join(_asked(runs[0]) if asked is None else asked)
     again = f"certify report {' '.join(map(_folder, runs))} {words}".rstrip()
     return [*made, ("make this page again", f"{again} --html report.html")]
 
 
+def _typed(context: Mapping[str, Any]) -> list[str]:
+    """The words that make a run again: every setting as a flag, also those that stood in a study file.
+
+    Runs of older versions recorded what was typed and no more.
+    """
+    study = context.get("study")
+    if not isinstance(study, Mapping):
+        typed = [str(word) for word in context.get("command", ())]
+        return [PurePath(typed[0]).name, *typed[1:]] if typed else []
+    words = ["certify", "run"]
+    for name, value in study.items():
+        if isinstance(value, Mapping):
+            words += [word for key, one in value.items() for word in (f"--{name}", f"{key}={_word(one)}")]
+        else:
+            words += [f"--{name}"] if value is True else [f"--{name}", _word(value)]
+    return words
+
+
+def _word(value: Any) -> str:
+    """A setting as it is typed: lists with commas, numbers with every digit."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_word, value))
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
 def _asked(run: Run) -> list[str]:
     """The options that a page of this run needs to show it as it is; all runs of a page share them."""
     summary = run.summary
-    radii = ",".join(repr(radius).removesuffix(".0") for radius in summary.threat.radii)  # every digit
+    radii = _word(summary.threat.radii)
     # Of a column in a file, a table by group keeps the name alone.
     groups = ["label" if one.name == "label" else f"FILE:{one.name}" for one in summary.groups]
     other = summary.declared and summary.declared != summary.threat.radii

@@ -12,7 +12,7 @@ from certify.data.dataset import Dataset
 from certify.errors import BadInput
 from certify.report.alike import once
 from certify.report.blocks import Block
-from certify.report.columns import cells, closing, headings
+from certify.report.columns import ROUNDING, cells, closing, headings
 from certify.report.frameworks import NOT_ADVICE, evidence_for, numbered
 from certify.report.groups import group_blocks, worst_lines
 from certify.report.page import charts
@@ -35,7 +35,7 @@ STRONG = 5
 UNFOLDED = 2
 """So many runs stand beside each other; of more, what each has alone is folded."""
 
-_SHOWN_ELSEWHERE = ("CONTRADICTION", "contradictions ", "gap between proof and example")
+_SHOWN_ELSEWHERE = ("CONTRADICTION", "contradictions ", "gap between proof and example", ROUNDING)
 """How lines under a table begin that a page shows above all else, or as a table."""
 
 
