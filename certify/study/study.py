@@ -214,8 +214,9 @@ class Study:
         radius = self.threat.radii[len(self.threat.radii) // 2]
         held = sum(certificate.correct and certificate.holds_at(radius) for certificate in made)
         note = f"{held / len(made):.1%} certified at {brief(radius)}"
-        samples = sum(certificate.forward_passes for certificate in made)
-        return f"{note}  {samples / len(made):,.0f} samples/input" if samples > len(made) else note
+        if made[-1].guarantee.alpha is None:
+            return note
+        return f"{note}  {sum(certificate.forward_passes for certificate in made) / len(made):,.0f} samples/input"
 
     def _guarded(self, certifier: Certifier, batch: Batch) -> list[Certificate]:
         """The certificates of a batch; a computation that fails is recorded as failed, not as undecided."""
