@@ -104,7 +104,7 @@ class PGD:
                 loss = LOSSES[self.loss](scores, labels).sum()
             found = margin(scores.detach(), labels)
             better = found > best_margin[rows]
-            best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better]
+            best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better].to(best_margin)
             alive = torch.ones_like(better)
             if problem.target.deterministic:
                 alive = ~(found > _CLEAR * scores.detach().abs().amax(dim=1))

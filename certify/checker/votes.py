@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,11 @@ def votes_of(look: Look) -> Counter[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Booth:
-    """Where votes about one input (...) are drawn: one pass a block, in the order of their numbers."""
+    """Where votes about one input (...) are drawn, in the order of their numbers.
+
+    The passes have sizes from 1 to ``BLOCK``, by chance: a run has one size for all, and a model whose answers depend
+    on how many inputs it gets answers otherwise here.
+    """
 
     classifier: Classifier
     x: Tensor
@@ -48,15 +53,19 @@ class Booth:
     def votes(self, seed: int, stage: str, samples: Sequence[range]) -> Votes:
         """The votes of some samples of a stage, by their numbers."""
         stream, x, counts, close = self._stream(seed, stage), self.x.to(self.classifier.device), Counter[int](), 0
+        sizes = random.Random(f"{self.digest} {seed} {stage}")
         with torch.inference_mode():
             for part in samples:
-                for start in range(part.start, part.stop, BLOCK):
-                    noisy = torch.empty((min(BLOCK, part.stop - start), *x.shape), device=x.device)
+                start = part.start
+                while start < part.stop:
+                    size = min(int(BLOCK ** sizes.random()), part.stop - start)
+                    noisy = torch.empty((size, *x.shape), device=x.device)
                     stream.perturb(x, self.digest, start, out=noisy)
                     scores = self.classifier.scores(noisy)
                     valid = torch.isfinite(scores).all(dim=1)
                     counts.update(torch.where(valid, scores.argmax(dim=1), INVALID).tolist())
                     close += ties(scores[valid])
+                    start += size
         return Votes(counts, close)
 
     def _stream(self, seed: int, stage: str) -> Stream:

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 from certify.core.threat import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
+from certify.models.forms import Above, Output, described, in_train_mode, unwrapped, without_wrappers
 from certify.models.normalization import Statistic, normalization
 from certify.models.overrides import refuse_global_hooks
+from certify.models.rows import check_rows, noisy, refuse_batch_statistics
 
 __all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
+
+ONE_NUMBER = "say above which it means class 1, Classifier(..., threshold=0.0) for a logit, 0.5 for a probability"
 
 INVALID = -1
 """The label that stands for scores with a NaN or an infinity in them: a vote for no class."""
@@ -65,11 +69,15 @@ class Classifier:
     Args:
         model: an ``nn.Module``, or any function of a batch: (B, ...) float32 tensor -> (B, K) scores or (B,) labels.
             A module is copied, so that later training cannot change what was certified; it must be in eval mode.
+            Of what torch.compile, DataParallel or ``torch.export`` made, the model inside is taken.
         num_classes: K.
         input_box: (lower, upper) bound of every feature in raw input units, or None for no bound.
         mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one for
             each place on axis 1 (channels of images and series, features of tables), or a name for both,
             ``mean="imagenet"``; see :func:`~certify.models.normalization.normalization`.
+        output: which are the scores, where the model returns several things: a key, an attribute or a place in a tuple.
+        threshold: for a model of two classes that returns one number an input: it means class 1 above this, 0.0 for a
+            logit, 0.5 for a probability.
         device: where the model runs.
         name: what reports call it.
         digest: pins the model in records; computed from a module's structure and weights, or a function's source.
@@ -90,14 +98,22 @@ class Classifier:
         *,
         mean: Statistic | None = None,
         std: Statistic | None = None,
+        output: str | int | None = None,
+        threshold: float | None = None,
         device: str | torch.device = "cpu",
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
+        model = unwrapped(model)
         if not callable(model):
             raise ModelError(f"a model is an nn.Module or a function of a batch, not {type(model).__name__}")
         if not isinstance(num_classes, int) or num_classes < 2:
-            raise BadInput(f"num_classes must be at least 2, got {num_classes}")
+            raise BadInput(
+                f"num_classes must be at least 2, got {num_classes}; a model that returns one number for each input "
+                "has 2 classes and a threshold"
+            )
+        if threshold is not None and num_classes != 2:
+            raise BadInput(f"a threshold makes two classes, got num_classes={num_classes}")
         self.normalization = normalization(mean, std)
         self.num_classes = num_classes
         self.input_box = check_box(input_box)
@@ -105,32 +121,44 @@ class Classifier:
         self.name = name or getattr(model, "__name__", type(model).__name__)
         self.module: nn.Module | None = None
         self._function: Callable[[Tensor], Any] = model
-        self._layout = torch.contiguous_format
+        self._layout, self._dtype = torch.contiguous_format, torch.float32
         if isinstance(model, nn.Module):
-            self._function = self.module = self._adopt(model)
-        elif self.normalization is not None:
-            normalize = Normalize(*self.normalization).to(self.device)
-            self._function = lambda x: model(normalize(x))
-            digest = hashlib.sha256(f"{digest or function_digest(model)} {self.normalization}".encode()).hexdigest()
+            self._function = self.module = self._adopt(model, output, threshold)
+        else:
+            self._function = scores = _scores_of(model, output, threshold)
+            if self.normalization is not None:
+                normalize = Normalize(*self.normalization).to(self.device)
+                self._function = lambda x: scores(normalize(x))
+            around = {"": self.normalization, "output ": output, "threshold ": threshold}
+            said = [f"{name}{one!r}" for name, one in around.items() if one is not None]
+            if said:
+                said = [digest or function_digest(model), *said]
+                digest = hashlib.sha256(" ".join(said).encode()).hexdigest()
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
-    def _adopt(self, model: nn.Module) -> nn.Module:
+    def _adopt(self, model: nn.Module, output: str | int | None, threshold: float | None) -> nn.Module:
         refuse_global_hooks()
-        for name, child in model.named_modules():
-            if child.training:
-                where = f"its part {name!r}" if name else "it"
-                raise ModelError(f"the model is in train mode ({where}): call model.eval() before certifying")
+        refuse_batch_statistics(model)
+        if (part := in_train_mode(model)) is not None:
+            where = f"its part {part!r}" if part else "it"
+            raise ModelError(f"the model is in train mode ({where}): call model.eval() before certifying")
         for name, tensor in all_tensors(model).items():
             if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
                 raise ModelError(f"{name} is {tensor.dtype}; certificates need float32: call model.float()")
             if not torch.isfinite(tensor).all():
                 raise ModelError(f"{name} contains NaN or infinity; load weights that are finite")
+        if {one.dtype for one in all_tensors(model).values() if one.is_floating_point()} == {torch.float64}:
+            self._dtype = torch.float64
         # A weight that a hook computes from others (weight_norm) is no leaf, which deepcopy refuses.
         computed = {id(one): one.detach().clone() for one in all_tensors(model).values() if not one.is_leaf}
-        module = copy.deepcopy(model, computed).requires_grad_(False)
+        module = without_wrappers(copy.deepcopy(model, computed))
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        module = _scores_of(module, output, threshold)
         if self.normalization is not None:
-            module = nn.Sequential(Normalize(*self.normalization), module).eval()
+            module = nn.Sequential(Normalize(*self.normalization).eval(), module)
+            module.training = False  # eval() would ask the inner module, and exported programs refuse
         # A fixed rule, not a timing: the layout changes the order of float sums, and answers must not depend on that.
         if any(isinstance(child, nn.Conv2d) for child in module.modules()):
             self._layout = torch.channels_last
@@ -162,9 +190,11 @@ class Classifier:
         """
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             given = self.to_layout(x if scratch else x.clone())
-            out = self._as_tensor(self._function(given))
+            out = self._as_tensor(self._function(given.to(self._dtype)))
         if out.shape == (len(x), self.num_classes):
-            return out if out.is_floating_point() else out.float()
+            return out if out.dtype in (torch.float32, torch.float64) else out.float()
+        if out.shape == (len(x), 1) and self.num_classes == 2:
+            raise ModelError(f"the model returned one number for each input; {ONE_NUMBER}")
         if out.shape == (len(x),):
             return nn.functional.one_hot(self._checked_labels(out), self.num_classes).float()
         raise ModelError(
@@ -177,14 +207,17 @@ class Classifier:
             return torch.as_tensor(answer, device=self.device)
         except (RuntimeError, TypeError, ValueError) as problem:
             raise ModelError(
-                f"the model returned {type(answer).__name__}; "
-                f"it must return a tensor of scores (B, {self.num_classes}) or labels (B,)"
+                f"the model must return a tensor of scores (B, {self.num_classes}) or labels (B,), it returned "
+                f"{described(answer)}"
             ) from problem
 
     def _checked_labels(self, out: Tensor) -> Tensor:
         labels = out.long()
         if bool((labels != out).any()) or int(labels.min()) < 0 or int(labels.max()) >= self.num_classes:
-            raise ModelError(f"the model returned a label that is not an integer from 0 to {self.num_classes - 1}")
+            binary = f"; if it is one number for each input, {ONE_NUMBER}" if self.num_classes == 2 else ""
+            raise ModelError(
+                f"the model returned a label that is not an integer from 0 to {self.num_classes - 1}{binary}"
+            )
         return labels
 
     def predict(self, x: Tensor, *, scratch: bool = False) -> Tensor:
@@ -202,15 +235,18 @@ class Classifier:
     def check(self, x: Tensor) -> None:
         """Refuse early: data outside the box, an output of the wrong shape, an output that changes between two calls.
 
-        The model is asked only about the first two inputs.
+        The model is asked only about three inputs and noisy copies of them, alone and together.
 
         Raises:
             DataError: NaN, infinity or values outside the input box; a shape that the model refuses.
-            ModelError: the model's answer has the wrong shape, or is random (an active dropout, for example).
+            ModelError: the model's answer has the wrong shape, is random (an active dropout, for example), or depends
+                on the batch that an input is in.
         """
         refuse_global_hooks()
         if self.module is not None and weights_digest(self.module) != self.weights:
-            raise ModelError("the model was changed after it was wrapped: wrap the module in a new Classifier")
+            raise ModelError(
+                "the model no longer computes what it did when wrapped: wrap the module in a new Classifier"
+            )
         if not bool(torch.isfinite(x).all()):
             raise DataError("the data contain NaN or infinity; clean them before certifying")
         if self.input_box is not None:
@@ -221,30 +257,30 @@ class Classifier:
                     f"the data range from {least:g} to {most:g}, outside the declared input box "
                     f"[{lower:g}, {upper:g}]; rescale them or declare their box"
                 )
-        pair = x[:2] if len(x) > 1 else torch.cat([x, x])
-        try:
-            with torch.inference_mode():
-                first, second = self.scores(pair).clone(), self.scores(pair)
-                alone = torch.cat([self.scores(pair[:1]), self.scores(pair[1:])])
-        except CertifyError:
-            raise
-        except Exception as problem:  # somebody else's code may raise anything
-            raise DataError(f"the model refuses inputs of shape {tuple(x.shape[1:])}: {one_line(problem)}") from problem
-        if not torch.equal(first.nan_to_num(), second.nan_to_num()):
-            raise ModelError(
-                "the model answers differently on the same input: "
-                "switch off dropout and other randomness (model.eval())"
-            )
-        if not torch.allclose(
-            first, alone, rtol=1e-3, atol=1e-4 * float(first.nan_to_num().abs().max()), equal_nan=True
-        ):
-            raise ModelError(
-                "the model's answer about an input depends on the other inputs of the batch: "
-                "let it treat each row by itself"
-            )
+        rows = noisy(x, self.input_box)
+        with torch.inference_mode():
+            try:
+                self.scores(rows[: len(rows) // 2])
+            except CertifyError:
+                raise
+            except Exception as problem:  # somebody else's code may raise anything
+                raise DataError(
+                    f"the model refuses inputs of shape {tuple(x.shape[1:])}: {one_line(problem)}"
+                ) from problem
+            try:
+                self.scores(rows)
+            except Exception:  # it takes no numbers but those in the data
+                rows = rows[: len(rows) // 2]
+            check_rows(self.scores, rows)
 
     def __repr__(self) -> str:
         return f"Classifier({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
+
+
+def _scores_of(model: Any, output: str | int | None, threshold: float | None) -> Any:
+    """A model behind the choice of one output and the threshold of one number, where they are asked for."""
+    model = model if output is None else Output(model, output)
+    return model if threshold is None else Above(model, threshold)
 
 
 def need_classifier(clf: object) -> Classifier:

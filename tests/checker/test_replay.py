@@ -60,6 +60,14 @@ def claims_of(certificate: Certificate, standing: Standing = Standing.REFUTED, b
     return {one.claim: one.said for one in found if one.standing is standing}
 
 
+@pytest.mark.parametrize("looks", [lambda size: size > 6, lambda size: size == 64, lambda size: size % 64 == 0])
+def test_a_model_that_answers_by_how_many_inputs_it_gets_is_refuted(looks):
+    clf = Classifier(lambda x: CLF.scores(x).roll(1, dims=1) if looks(len(x)) else CLF.scores(x), 3, digest="sizes")
+    made = certify.smooth(clf, X[:1], threat=L2, sigma=0.25, n=2_048, n0=64, seed=3, batch_size=64, schedule="fixed")
+    claims = claims_of(made[0], clf=clf, blocks=[])
+    assert {"selection votes", "votes of the first look"} <= set(claims)
+
+
 def altered(certificate: Certificate, **evidence) -> Certificate:
     return replace(certificate, evidence=replace(certificate.evidence, **evidence))
 

@@ -237,7 +237,7 @@ def test_a_model_that_was_changed_after_it_was_wrapped_is_refused(change: Callab
     classifier, x, threat = Classifier(linear(), 2), torch.tensor([[0.9, 0.1]]), certify.ThreatModel("l2", (0.0,))
     certify.bound(classifier, x, threat=threat)
     change(classifier.module)
-    with pytest.raises(ModelError, match="was changed after it was wrapped|no longer computes"):
+    with pytest.raises(ModelError, match="no longer computes"):
         certify.bound(classifier, x, threat=threat)
-    with pytest.raises(ModelError, match="was changed after it was wrapped"):
+    with pytest.raises(ModelError, match="no longer computes"):
         certify.smooth(classifier, x, threat=threat, sigma=0.1, n=10, n0=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 from torch import fx
 
@@ -36,7 +37,7 @@ def inline_regions(module: fx.GraphModule) -> None:
         inline_regions(region)
         inputs = [one for one in region.graph.nodes if one.op == "placeholder"]
         with module.graph.inserting_before(node):
-            results = module.graph.graph_copy(region.graph, dict(zip(inputs, node.args[place + 1 :], strict=True)))
+            results: Any = module.graph.graph_copy(region.graph, dict(zip(inputs, node.args[place + 1 :], strict=True)))
         for user in list(node.users):
             assert user.target is operator.getitem
             user.replace_all_uses_with(results[user.args[1]])

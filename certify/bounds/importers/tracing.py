@@ -30,6 +30,8 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     Raises:
         ModelError: if the module refuses such a batch, or torch cannot trace it.
     """
+    if any(isinstance(one, torch.jit.ScriptModule) for one in module.modules()):
+        raise ModelError("TorchScript is not traced: give the nn.Module that it was made from, or use smoothing")
     shape = (samples, *example_batch.shape[1:])
     example = torch.zeros(shape, dtype=example_batch.dtype, device=example_batch.device)
     _check_answers(module, example)
