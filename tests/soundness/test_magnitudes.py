@@ -95,6 +95,7 @@ TORCH = {
     "power -1.7": lambda x: x.abs() ** -1.7,
     "power -3": lambda x: x**-3.0,
     "rsqrt": lambda x: x.abs().rsqrt(),
+    "0.3 to x": lambda x: torch.pow(0.3, x),
     "2 to x": lambda x: torch.pow(2.0, x),
     "quotient": lambda x: x / (x.flip(1) + 1),
     "over a small number": lambda x: x / 1e-39,

@@ -41,8 +41,13 @@ class BatchNorm(Affine):
         return values.reshape(-1, *(1,) * (self.ndim - 1))
 
     @property
+    def _total(self) -> Tensor:
+        """What is under the root, in float64: the two may cancel, and eps is a number of float64."""
+        return self.variance.double() + self.eps
+
+    @property
     def _scale(self) -> Tensor:
-        scale = (self.variance + self.eps).rsqrt()
+        scale = self._total.rsqrt().to(self.variance)
         return self._channels(scale if self.gamma is None else scale * self.gamma)
 
     @property
@@ -86,18 +91,18 @@ class BatchNorm(Affine):
         small for a float32 loses at most the smallest one, times the factors that follow; where one may be too large,
         or the sum be 0, nothing is known.
         """
-        x, smallest_one = boxes[0].magnitude(), smallest(torch.float32)
-        total = self.variance + self.eps
+        x, smallest_one, total = boxes[0].magnitude(), smallest(torch.float32), self._total
         rounded = self.variance.float().to(total) + float(torch.tensor(self.eps, dtype=torch.float32))
         lost = (rounded - total).abs() + 2 * unit(torch.float32) * total + smallest_one
         least = torch.where(total - lost > smallest_one, total - lost, torch.nan)
         enlarged = self._channels((total / least).sqrt()) * (1 + gamma(14, torch.float32)) - 1
-        factors = [x + self._channels(self.mean).abs(), self._channels(least.rsqrt())]
+        factors = [x.double() + self._channels(self.mean).abs(), self._channels(least.rsqrt())]
         if self.gamma is not None:
             factors.append(self._channels(self.gamma).abs())
-        reach = math.prod((factor.clamp(min=1) for factor in factors), start=torch.ones_like(x))
+        reach = math.prod((factor.clamp(min=1) for factor in factors), start=torch.ones_like(x).double())
         off = enlarged * (self.absolute(x) + self.bias_magnitude) + 8 * smallest_one * reach
-        return torch.where(16 * reach < torch.finfo(torch.float32).max, off, torch.inf).nan_to_num(torch.inf)
+        known = 16 * reach < torch.finfo(torch.float32).max
+        return torch.where(known, off, torch.inf).nan_to_num(torch.inf, torch.inf).to(x)
 
     @staticmethod
     def example() -> Example:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from certify.bounds.contract import Example
 from certify.bounds.rules.base import RULES
 from certify.bounds.rules.curve import Curve
+from certify.bounds.tensors import Interval
 
 __all__ = ["Exponential"]
 
@@ -28,12 +29,15 @@ class Exponential(Curve):
 
     Args:
         base: b, positive, and not 1.
+        apart: how far from log b the logarithm may be of the base that executions take: torch rounds a number to the
+            type of the tensor that it meets.
     """
 
     kind: ClassVar[str] = "exponential"
     curvature = (1,)
     codomain = (0.0, torch.inf)
     base: float
+    apart: float = 0.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """``b^x``."""
@@ -47,6 +51,13 @@ class Exponential(Curve):
         """``log(s / log b) / log b``."""
         rate = math.log(self.base)
         return (slope / rate).log() / rate
+
+    def executed(self, *boxes: Interval) -> Tensor | None:
+        """``b^x`` changes by a factor ``e^(d x)`` if log b is off by d."""
+        off = Curve.executed(self, *boxes)
+        if self.apart == 0 or off is None:
+            return off
+        return off + 2 * (self.apart * boxes[0].magnitude()).expm1() * self.scale(boxes[0])
 
     @staticmethod
     def example() -> Example:

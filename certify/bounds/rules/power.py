@@ -163,7 +163,7 @@ def _exponential(call: Call, base: Any, exponent: Value) -> Value:
     b = _number(call, base)
     if not (0 < b < math.inf and b != 1):
         raise NotCovered(f"base {b}: only positive ones but 1 are covered")
-    return call.add(Exponential(b), exponent)
+    return call.add(Exponential(b, abs(math.log(float(base) / b))), exponent)
 
 
 def _entry_by_entry(call: Call, value: Value, exponents: Tensor) -> Value:

@@ -46,8 +46,13 @@ class Softplus(Curve):
     threshold: float = math.inf
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """As torch defines it; beyond the threshold, x falls short of the smooth function by at most :attr:`jump`."""
+        """As torch defines it; beyond the threshold, x falls short of the smooth function by at most :attr:`jump`.
+
+        In float32 as torch computes it, infinities included.
+        """
         [x] = inputs
+        if x.dtype == torch.float32 and math.isfinite(self.threshold):
+            return nn.functional.softplus(x, self.beta, self.threshold)
         z = self.beta * x
         return torch.where(z > self.threshold, x, (z.clamp(min=0) + (-z.abs()).exp().log1p()) / self.beta)
 
