@@ -38,7 +38,8 @@ says what bounds are, [architecture.md](architecture.md#an-operator-rule) how to
 ## What is read from torch
 
 By `torch.export`, of any module in eval mode, in-place forms included. What does not depend on the input is
-computed once and stored. Several names in a row are read by one function.
+computed once and stored. Several names in a row are read by one function. An operator that is missing here is read
+by torch's own decomposition into others, where it has one: recurrent layers are their steps one after the other.
 
 {torch}
 

@@ -252,6 +252,36 @@ def test_what_only_the_runtime_knows_is_refused_in_one_line(kind, inputs, opset,
         import_onnx(content([entry], [("x", FLOAT, [1, 4, 2])], {"s": np.ones(2, np.float32)}, opset=opset))
 
 
+@pytest.mark.parametrize("condition", [True, False])
+def test_a_constant_condition_takes_its_branch(condition):
+    """Exporters write one for ``squeeze`` of an axis whose length they do not know."""
+
+    def branch(kind):
+        made = helper.make_tensor_value_info(kind, FLOAT, None)
+        return helper.make_graph([node("Neg", "double", "n" + kind), node(kind, "n" + kind, kind)], kind, [], [made])
+
+    nodes = [
+        node("Mul", "x two", "double"),
+        node("If", "c", "z", then_branch=branch("Relu"), else_branch=branch("Tanh")),
+    ]
+    nodes.append(node("Gemm", "z W", "y", transB=1))
+    graph = import_onnx(content(nodes, [("x", FLOAT, ["n", 4])], {"c": condition, "two": np.float32(2), "W": W}))
+    x = torch.linspace(-1, 1, 8).reshape(2, 4)
+    expected = (torch.relu if condition else torch.tanh)(-2 * x) @ torch.tensor(W).T
+    assert torch.allclose(graph.forward(x), expected, atol=1e-6)
+
+
+def test_a_branch_that_the_input_takes_is_refused_in_one_line():
+    def branch(kind):
+        made = helper.make_tensor_value_info(kind, FLOAT, None)
+        return helper.make_graph([node(kind, "x", kind)], kind, [], [made])
+
+    nodes = [node("ReduceSum", "x", "s", keepdims=0), node("Greater", "s zero", "c")]
+    nodes.append(node("If", "c", "y", then_branch=branch("Relu"), else_branch=branch("Neg")))
+    with pytest.raises(UnsupportedOperator, match=r"^node [^\n]* has no rule: [^\n]*(branch|truth value)[^\n]*$"):
+        import_onnx(content(nodes, [("x", FLOAT, [1, 4])], {"zero": np.float32(0)}))
+
+
 def test_an_output_without_entries_is_refused_in_one_line():
     ends = {"begin": np.array([2]), "end": np.array([2]), "axis": np.array([1])}
     with pytest.raises(ModelError, match=r"^[^\n]*'y' has no entries[^\n]*$"):

@@ -19,7 +19,7 @@ from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independ
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
-from certify.bounds.importers.onnx_node import arguments, fold, inferred
+from certify.bounds.importers.onnx_node import arguments, fold, inferred, reads
 from certify.bounds.importers.onnx_types import SUMS, check_types
 from certify.bounds.importers.probes import probes
 from certify.bounds.importers.undefined import branch_without_value
@@ -44,8 +44,8 @@ def import_onnx(source: Path | bytes) -> Graph:
     """Read an ONNX file as a graph of operators that have bound rules.
 
     What does not depend on the input (stored tensors, shapes, arithmetic on them) is computed here. A first axis that
-    is dynamic or 1 is the batch; if the input's first axis has another size, or is 1 and moved about like any other,
-    the whole input is one sample. Truth values are 0 and 1. The graph is compared with onnxruntime on random inputs
+    is dynamic or 1 is the batch, wherever it is moved on the way; if the input's first axis has another size, the whole
+    input is one sample. Truth values are 0 and 1. The graph is compared with onnxruntime on random inputs
     before it is returned.
 
     Args:
@@ -139,13 +139,7 @@ class _Reader:
         nodes = list(self._wanted())
         self._check_known(nodes)
         for node in nodes:
-            try:
-                self._node(node)
-            except NotCovered as problem:
-                raise UnsupportedOperator(
-                    f"{_named(node)} has no rule: {problem}; add one under "
-                    "certify/bounds/rules, or use smoothing, which needs none"
-                ) from problem
+            self._node(node)
         outputs = [output.name for output in graph.output if isinstance(self.results.get(output.name), Value)]
         if len(outputs) != 1:
             names = f" ({', '.join(map(repr, outputs))})" if outputs else ""
@@ -172,13 +166,13 @@ class _Reader:
         while asked:
             if (name := asked.pop()) not in wanted:
                 wanted.add(name)
-                asked.extend(makers[name].input if name in makers else ())
+                asked.extend(reads(makers[name]) if name in makers else ())
         done: set[str] = set()
         for node in graph.node:
             waiting = [node] if wanted.intersection(node.output) else []
             while waiting:
                 last = waiting[-1]
-                if before := [name for name in last.input if name in makers and name not in done]:
+                if before := [name for name in reads(last) if name in makers and name not in done]:
                     waiting.append(makers[before[0]])
                     continue
                 if done.isdisjoint(last.output):
@@ -189,15 +183,34 @@ class _Reader:
         """Name an unknown operator before anything that only serves it, such as a transposition, is refused."""
         depends = {self.file.input}
         for node in nodes:
-            if node.op_type not in ("Shape", "Size") and depends.intersection(node.input):
+            if node.op_type not in ("Shape", "Size") and depends.intersection(reads(node)):
                 depends.update(node.output)
-                if node.op_type not in ONNX and node.op_type not in RANDOM:
-                    raise UnsupportedOperator(
-                        f"{_named(node)} has no rule: operator {node.op_type} is unknown; add one under "
-                        "certify/bounds/rules, or use smoothing, which needs none"
-                    )
+                if node.op_type not in ONNX and node.op_type not in RANDOM and node.op_type != "If":
+                    raise _refusal(node, f"operator {node.op_type} is unknown")
 
     def _node(self, node: NodeProto) -> None:
+        try:
+            self._evaluate(node)
+        except NotCovered as problem:
+            raise _refusal(node, str(problem)) from problem
+
+    def _branch(self, node: NodeProto, condition: Any) -> list[Any]:
+        """The results of the branch that a constant condition takes."""
+        if isinstance(condition, Value):
+            raise NotCovered("which branch it takes depends on the input")
+        from onnx.numpy_helper import to_array
+
+        taken = "then_branch" if bool(condition) else "else_branch"
+        [branch] = [attribute.g for attribute in node.attribute if attribute.name == taken]
+        self.results.update((tensor.name, to_array(tensor)) for tensor in branch.initializer)
+        for inner in branch.node:
+            self._node(inner)
+        for output, made in zip(node.output, branch.output, strict=True):
+            if made.name in self.types:
+                self.types[output] = self.types[made.name]
+        return [self.results[made.name] for made in branch.output]
+
+    def _evaluate(self, node: NodeProto) -> None:
         if missing := [name for name in node.input if name and name not in self.results]:
             raise NotCovered(f"it reads {missing[0]!r}, a further output that no rule covers")
         inputs = [self.results[name] if name else None for name in node.input]
@@ -205,7 +218,9 @@ class _Reader:
             raise ModelError(f"{self.file.label}: {_named(node)} draws random numbers; export it without")
         if node.op_type in ("Shape", "Size"):  # what they say about a result is constant, a batch of one
             inputs = [self._stand_in(value) if isinstance(value, Value) else value for value in inputs]
-        if any(isinstance(value, Value) for value in inputs):
+        if node.op_type == "If":
+            results = self._branch(node, inputs[0])
+        elif any(isinstance(value, Value) for value in inputs):
             results = self._apply(node, inputs)
         else:
             results = fold(node, inputs, self.file.opset)
@@ -215,6 +230,8 @@ class _Reader:
         return np.broadcast_to(np.float32(0), _own_shape(value))
 
     def _apply(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
+        if node.op_type not in ONNX:
+            raise NotCovered(f"operator {node.op_type} is unknown")
         full = self._shapes(node, inputs)
         build = self.builder.adder(node.name or node.output[0], "")
         batched = self.whole is not None and node.op_type in BATCHED
@@ -277,6 +294,12 @@ class _Reader:
 def _own_shape(value: Value) -> Shape:
     """The shape of the file's own tensor."""
     return (1,) * value.leading + value.shape
+
+
+def _refusal(node: NodeProto, why: str) -> UnsupportedOperator:
+    return UnsupportedOperator(
+        f"{_named(node)} has no rule: {why}; add one under certify/bounds/rules, or use smoothing, which needs none"
+    )
 
 
 def _named(node: NodeProto) -> str:

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, TypeProto
     from onnx.defs import OpSchema
 
-__all__ = ["arguments", "fold", "inferred"]
+__all__ = ["arguments", "fold", "inferred", "reads"]
 
 SETTING = 64
 """Constants of at most so many entries are shown to shape inference: shapes, axes and scales, but no weights."""
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Names of all results that a node reads, also those inside of its branches."""
+    inside = (inner for attribute in node.attribute for inner in attribute.g.node)
+    return [*node.input, *(name for inner in inside for name in reads(inner))]
 
 
 def arguments(node: NodeProto, values: Sequence[Any], opset: int) -> dict[str, Any]:

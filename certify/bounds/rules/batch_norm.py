@@ -14,7 +14,7 @@ from certify.bounds.rounding import gamma, smallest, unit
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
 from certify.bounds.tensors import Interval
 
-__all__ = ["BatchNorm"]
+__all__ = ["BatchNorm", "by_stored_statistics"]
 
 
 @RULES.register("batch_norm")
@@ -119,13 +119,18 @@ def _normalized(call: Call, value: Any, mean: Any, variance: Any, gamma: Any, be
     return call.add(BatchNorm(mean, variance, gamma, beta, eps, len(value.shape)), value)
 
 
-@ATEN.register("batch_norm")
-def batch_norm(call: Call) -> Value:
-    """``torch.nn.functional.batch_norm``, and ``instance_norm`` with stored statistics."""
+def by_stored_statistics(call: Call) -> Value:
+    """A call of torch's batch or instance norm that uses what was counted in training."""
     if call.get("training") or call["running_mean"] is None:
         raise NotCovered("it uses the statistics of the batch: call model.eval(), and keep running statistics")
     statistics, learned = (call["running_mean"], call["running_var"]), (call["weight"], call["bias"])
     return _normalized(call, call["input"], *statistics, *learned, call["eps"])
+
+
+@ATEN.register("batch_norm")
+def batch_norm(call: Call) -> Value:
+    """``torch.nn.functional.batch_norm`` with stored statistics."""
+    return by_stored_statistics(call)
 
 
 @ONNX.register("BatchNormalization")

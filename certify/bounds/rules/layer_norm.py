@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example, seeded
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
-from certify.bounds.rules.batch_norm import batch_norm
+from certify.bounds.rules.batch_norm import by_stored_statistics
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.multiply import multiply
 from certify.bounds.rules.power import Power
@@ -157,7 +157,7 @@ def group_norm(call: Call) -> Value:
 def instance_norm(call: Call) -> Value:
     """``torch.nn.functional.instance_norm``: one group a channel, or stored statistics."""
     if not call["use_input_stats"] and call["running_mean"] is not None:
-        return batch_norm(call)
+        return by_stored_statistics(call)
     return _by_channel(call, call["input"], call["input"].shape[0], call["eps"], call["weight"], call["bias"])
 
 
