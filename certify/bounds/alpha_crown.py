@@ -167,14 +167,14 @@ def search(
         NoRoom: where the planes of so many rows take more memory than there is to spare.
         OutOfTime: once the deadline passed.
     """
-    free = (node for node in graph.nodes if isinstance(node.operator, Nonlinear))
-    remembered = C.shape[1] * sum(node.operator.shares * math.prod(node.shape) for node in free)
+    shares = (math.prod(n.shape) * n.operator.shares for n in graph.nodes if isinstance(n.operator, Nonlinear))
+    remembered = C.shape[1] * sum(shares)
     check_room("what alpha-CROWN has to remember of the rows", remembered, SHARE)
     hints: list[Hint] = []
     tightened = partial(_searched, hints, _never) if joint else tighten
     layers = propagate(graph, region, claim=None, tighten=tightened, deadline=deadline)
     some = [climb(layers, rows, FIRST) for rows in _asked(graph, C)]
-    hints.append(_joined([_hint("", NONE, shares) for _, shares in some]))
+    hints.append(_joined([_hint("", NONE, found) for _, found in some]))
     best = torch.cat([lower for lower, _ in some], 1)
     return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -162,7 +163,9 @@ class Bounds:
             slopes=packed(found.hints) if found.hints else "",
         )
         reason = "the margins at the input itself do not exceed their rounding errors" if found.hopeless else ""
-        return Proof(found.radius, evidence, found.evaluations, reason or found.given_up)
+        # Nothing was bounded in time, or nothing can be said of some margin: then there is no evidence of anything.
+        told = evidence if all(map(math.isfinite, found.margins)) else None
+        return Proof(found.radius, told, found.evaluations, reason or found.given_up)
 
 
 for _method in _NAMES:
