@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
 
-    from certify.attacks.api import attack as attack
     from certify.bounds.linear import LinearBounds as LinearBounds
     from certify.bounds.output import ball_bounds as ball_bounds
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
+    from certify.certifiers.attack import attack as attack
     from certify.certifiers.bounds import bound as bound
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
@@ -76,7 +76,7 @@ _HOME = {
     "Summary": "certify.core.summary",
     "ThreatModel": "certify.core.threat",
     "Verdict": "certify.core.verdict",
-    "attack": "certify.attacks.api",
+    "attack": "certify.certifiers.attack",
     "ball_bounds": "certify.bounds.output",
     "bound": "certify.certifiers.bounds",
     "check": "certify.checker.check",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from certify.core.threat import ThreatModel
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
-from certify.smoothing.predict import predict_votes
+from certify.smoothing.noise.base import Noise, name_and_sigma
+from certify.smoothing.predict import Predictions, predict_votes
 from certify.smoothing.sampler import Sampler
 from certify.smoothing.theorem import Theorem
 
@@ -26,13 +28,13 @@ def smooth(
     y: Any = None,
     *,
     threat: ThreatModel,
-    sigma: float,
+    sigma: float | None = None,
     n: int = 100_000,
     n0: int = 100,
     alpha: float = 0.001,
     seed: int = 0,
     schedule: str = "declared",
-    noise: str = "gaussian",
+    noise: str | Noise = "gaussian",
     selection: str | None = None,
     bound: str = "one-sided",
     looks: Sequence[int] | None = None,
@@ -50,12 +52,14 @@ def smooth(
             without them the top class of ``n0`` separate samples is certified.
         threat: norm and declared radii; the norm must be one for which the noise has a radius theorem.
         sigma, n, n0, alpha, seed, schedule, noise, selection, bound, looks, look_alphas, batch_size: see
-            :class:`Smoothing`. ``schedule="fixed"`` spends n samples on every input, as in the paper.
+            :class:`Smoothing`. ``noise`` is a name, with ``sigma``, or a law such as ``certify.Gaussian(0.25)``.
+            ``schedule="fixed"`` spends n samples on every input, as in the paper.
         index: positions of the inputs in their data set; 0..B-1 if not given.
         progress: True shows how far it is.
 
     Returns:
-        One certificate an input, each false with probability at most alpha.
+        One certificate an input, each false with probability at most alpha, over noise that has nothing to do with the
+        inputs: of inputs that were chosen by somebody who knew the seed, nothing is promised.
 
     Raises:
         BadInput: for settings that cannot certify the largest declared radius.
@@ -67,6 +71,7 @@ def smooth(
     >>> certificate.holds_at(0.25), certificate.forward_passes < 1000
     (True, True)
     """
+    noise, sigma = name_and_sigma(noise, sigma)
     certifier = Smoothing(
         sigma=sigma,
         n=n,
@@ -88,22 +93,33 @@ def predict(
     clf: Classifier,
     x: Any,
     *,
-    sigma: float,
+    sigma: float | None = None,
     n: int = 1000,
     alpha: float = 0.001,
-    seed: int = 0,
-    noise: str = "gaussian",
+    seed: int | None = None,
+    noise: str | Noise = "gaussian",
     batch_size: int | None = None,
-) -> list[int | None]:
+) -> Predictions:
     """The smoothed classifier's class at each input, or None where the samples do not decide (Cohen et al. 2019).
 
-    Each class returned is wrong with probability at most alpha. Arguments as in :func:`smooth`.
+    Each class returned is wrong with probability at most alpha, over noise that was drawn after the input was chosen.
+    Whoever knows the seed can try inputs until the noise errs on one, and for such an input nothing is promised: so the
+    seed is fresh for each call, from the system's own randomness. Give one only to draw the same noise again.
+
+    Args:
+        clf, x, sigma, n, alpha, noise, batch_size: as in :func:`smooth`.
+        seed: of the noise; a fresh one that nobody can guess if None.
+
+    Returns:
+        A list with the class of each input, and the seed as its attribute ``seed``.
 
     >>> clf = Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
     >>> predict(clf, [[0.9] * 16], sigma=0.5)
     [1]
     """
     need_classifier(clf)
+    seed = secrets.randbits(63) if seed is None else seed
+    noise, sigma = name_and_sigma(noise, sigma)
     smoothing = Smoothing(sigma, n, alpha=alpha, seed=seed, noise=noise, schedule="fixed", batch_size=batch_size)
     law = smoothing.law()
     batch = Batch.of(x, None, clf.num_classes)
@@ -111,4 +127,4 @@ def predict(
     law.check_inputs(batch.x, clf.input_box)
     sampler = Sampler(clf, batch.x, batch.digests, law, seed=smoothing.seed, batch_size=batch_size)
     looks = smoothing.plan().looks_for(Theorem(law, law.norms[0], math.prod(batch.shape)), 0.0)
-    return predict_votes(sampler, looks.most, looks.alpha[0])
+    return Predictions(predict_votes(sampler, looks.most, looks.alpha[0]), smoothing.seed)

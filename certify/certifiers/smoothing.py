@@ -25,7 +25,7 @@ from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.certify import RIVAL_SHARE, ChosenBy, SmoothedRadius, certify_votes, shares_for
-from certify.smoothing.noise.base import NOISES, Noise
+from certify.smoothing.noise.base import NOISES, Noise, name_and_sigma
 from certify.smoothing.sampler import Sampler
 from certify.smoothing.schedule import Schedule, Shares, check_count, largest_radius
 from certify.smoothing.streams import BLOCK
@@ -52,7 +52,7 @@ class Smoothing:
         n0: separate samples that select the class, where ``selection`` is ``"draws"``.
         alpha: probability, over the samples, that one certificate is false.
         seed: master seed of the noise.
-        noise: registered noise law.
+        noise: registered noise law, or such a law of the same sigma.
         schedule: ``"declared"``: look at the votes now and then, stop when the declared radii are proven or hopeless.
             ``"fixed"``: n samples for every input, as in Cohen et al. (2019).
         selection: what names the class to certify: ``"draws"``; ``"label"``, which needs labels and no selection;
@@ -82,6 +82,9 @@ class Smoothing:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        name, scale = name_and_sigma(self.noise, self.sigma)
+        object.__setattr__(self, "noise", name)
+        object.__setattr__(self, "sigma", scale)
         plan, law = self.plan(), self.law()
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)

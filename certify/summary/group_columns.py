@@ -14,7 +14,7 @@ from certify.core.sandwich import Sandwich
 from certify.errors import BadInput, DataError, one_line
 from certify.registry import nearest
 
-__all__ = ["group_column"]
+__all__ = ["group_column", "missed"]
 
 _FORMS: Final = "label, FILE.csv:COLUMN or FILE.npz:ARRAY"
 
@@ -82,3 +82,21 @@ def _from_npz(path: Path, name: str) -> np.ndarray[Any, Any]:
     if name not in found:
         raise BadInput(f"{path} has no array {name!r}{nearest(name, known)} known: {', '.join(known)}")
     return found[name]
+
+
+def missed(of: Sequence[Any] | Mapping[int, Any], index: Sequence[int], classes: int | None = None) -> list[str]:
+    """Groups that are known and have no input here; of them a sample says nothing, and the worst may be one.
+
+    Args:
+        of: the group of each input, in order or by position in the data set: then those of all positions are known.
+        index: the positions of the inputs.
+        classes: how many classes there are, where inputs are grouped by their class.
+
+    >>> missed({0: "cat", 1: "dog", 2: "emu"}, [0, 1]), missed([0, 2], [5, 6], classes=3)
+    (['emu'], ['1'])
+    """
+    if isinstance(of, Mapping):
+        known, there = set(map(str, of.values())), {str(of.get(position)) for position in index}
+    else:
+        known, there = set(map(str, range(classes or 0))), set(map(str, of))
+    return sorted(group for group in known - there if group not in ("", "None", "nan"))

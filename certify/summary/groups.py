@@ -16,12 +16,13 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
+from certify.summary.group_columns import missed
 from certify.summary.words import percent
 
 __all__ = ["grouped"]
 
 
-def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any]) -> Summary:
+def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], classes: int | None = None) -> Summary:
     """The same summary with one more table, by group; see :class:`~certify.core.groups.Groups`.
 
     Fractions and radii are read off fairlearn's ``MetricFrame`` (Bird et al. 2020).
@@ -31,13 +32,18 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any]) 
         name: what they are grouped by: a word for the table.
         of: the group of each input, in the order of the summary's sandwich or by position in the data set: text, whole
             numbers or truth values, chosen without looking at the results.
+        classes: how many there are, where inputs are grouped by their class. One without inputs, or a group that only
+            other positions have, may be the worst: its lower bound is 0.
 
     Raises:
         BadInput: where an input has no group, or a fraction for one.
         MissingExtra: without fairlearn.
     """
     codes, names = _coded(name, summary.sandwich.index, of)
+    absent = missed(of, summary.sandwich.index.tolist(), classes)
     lowers, worst_lower = _bounds(summary, codes, len(names))
+    if absent:
+        worst_lower = [None if lower is None else 0.0 for lower in worst_lower]
     rows = tuple(
         GroupRow(
             group=group,
@@ -65,7 +71,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any]) 
         rows=rows,
         worst=tuple(worst),
         confidence=summary.confidence,
-        statement=_statement(summary, name, worst),
+        statement=_statement(summary, name, worst, absent),
     )
     return replace(summary, groups=(*summary.groups, table))
 
@@ -159,7 +165,7 @@ def _bounds(
     return lowers, worst
 
 
-def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup]) -> str:
+def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup], absent: Sequence[str]) -> str:
     said = [(one.radius, one.lower) for one in worst if one.lower is not None]
     if not said:
         return (
@@ -169,10 +175,11 @@ def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup]) -> str:
     over = "the draw of the inputs" + " and the noise" * (summary.guarantee.alpha is not None)
     shares = " / ".join(percent_below(lower) for _, lower in said)
     radii = " / ".join(brief(radius) for radius, _ in said)
+    unknown = f" No input of {name} {', '.join(absent)} is here, so that nothing is known of it." if absent else ""
     return (
         f"If the inputs of each {name} are an independent random sample of a population of its own, and the groups "
         f"were not made by looking at results: with probability at least {percent(summary.confidence)} over {over}, "
-        f"every group's population is truly right and robust on at least the fraction in its column '>=', all groups "
-        f"and radii at once; and, with the same probability but by itself, the worst group, whichever that is, on at "
-        f"least {shares} % at radius {radii}."
+        f"the population of every group shown is truly right and robust on at least the fraction in its column '>=', "
+        f"all groups and radii at once; and, with the same probability but by itself, the worst group, whichever that "
+        f"is, on at least {shares} % at radius {radii}.{unknown}"
     )

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import certify.attacks.run
-from certify.attacks.api import attack
 from certify.attacks.base import ATTACKS
 from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
+from certify.certifiers.attack import attack
 from certify.core.finding import Finding
 from certify.core.threat import ThreatModel
 from certify.data.batch import Batch

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from certify.attacks.api import attack
 from certify.attacks.base import ATTACKS
+from certify.certifiers.attack import attack
 from certify.core.norms import NORMS
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput, CertifyError, MissingExtra, ModelError

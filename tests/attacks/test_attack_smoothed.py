@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy import stats
 
-from certify.attacks.api import attack
 from certify.attacks.smoothed import Smoothed, label_loses
+from certify.certifiers.attack import attack
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from certify.attacks.api import attack
 from certify.attacks.ball import project, steepest
 from certify.attacks.base import Problem
+from certify.certifiers.attack import attack
 from certify.certifiers.bounds import bound
 from certify.certifiers.smooth import smooth
 from certify.core.norms import DUAL, NORMS

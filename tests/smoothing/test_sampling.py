@@ -11,14 +11,18 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from certify.certifiers.attack import attack
 from certify.certifiers.smooth import predict, smooth
+from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Look
 from certify.core.threat import ThreatModel
+from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.noise.gaussian import Gaussian
 from certify.smoothing.predict import predict_votes
 from certify.smoothing.sampler import Ballot, Sampler, default_batch_size
 from certify.smoothing.streams import BLOCK, Stream
+from certify.study.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +174,34 @@ def test_a_scikit_learn_model_behind_a_function():
     assert [c.evidence for c in by_scores] == [c.evidence for c in by_labels]
     assert sum(c.correct for c in by_scores) >= 4
     assert sum(c.holds_at(0.1) for c in by_scores) >= 3
+
+
+def test_noise_is_a_name_or_a_law_everywhere():
+    clf = Classifier(nn.Linear(2, 2).eval(), num_classes=2)
+    threat, law, named = ThreatModel("l2", (0.1,)), Gaussian(0.5), {"noise": "gaussian", "sigma": 0.5}
+    x, y = [[0.9, 0.1], [0.2, 0.7]], [0, 1]
+    calls = [
+        lambda **noise: [one.evidence.looks for one in smooth(clf, x, y, threat=threat, n=200, **noise)],
+        lambda **noise: predict(clf, x, n=100, seed=1, **noise),
+        lambda **noise: [one.settings for one in attack(clf, x, y, threat=threat, steps=1, n=100, **noise)],
+        lambda **noise: evaluate(clf, (x, y), threat=threat, n=200, **noise).summary.rows,
+        lambda **noise: Smoothing(0.5, n=200, noise=noise["noise"]).settings(),
+    ]
+    for call in calls:
+        assert call(noise=law) == call(**named)
+    with pytest.raises(BadInput, match=r"sigma=0.25 is given beside noise of sigma=0.5"):
+        smooth(clf, x, y, threat=threat, noise=law, sigma=0.25)
+    with pytest.raises(BadInput, match="needs its scale"):
+        predict(clf, x)
+
+
+def test_predict_draws_noise_that_nobody_can_guess_and_says_which():
+    clf = Classifier(lambda x: (x[:, 0] > 0).long(), num_classes=2)
+    x = np.full((40, 1), 0.7, dtype=np.float32) + np.linspace(0, 1e-3, 40, dtype=np.float32)[:, None]
+    one, other = (predict(clf, x, sigma=1.0, n=30) for _ in range(2))  # the winner has 0.76, the answer may be None
+    assert one.seed != other.seed
+    assert list(one) != list(other)
+    assert predict(clf, x, sigma=1.0, n=30, seed=one.seed) == one
 
 
 def test_predict_abstains_where_the_vote_is_open():

@@ -8,10 +8,10 @@ import torch
 from scipy import stats
 from torch import nn
 
-from certify.attacks.api import attack
 from certify.attacks.base import ATTACKS
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
+from certify.certifiers.attack import attack
 from certify.core.norms import DUAL, NORMS
 from certify.core.threat import ThreatModel
 from certify.data.batch import Batch

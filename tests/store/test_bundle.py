@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from certify.attacks.api import attack
+from certify.certifiers.attack import attack
 from certify.certifiers.smooth import smooth
 from certify.cli import main
 from certify.core.digests import data_digest

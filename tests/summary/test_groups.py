@@ -232,3 +232,18 @@ def test_bounds_never_exceed_what_was_counted():
     for row in groups.rows:
         assert all(lower <= certified for lower, certified in zip(row.lower, row.certified, strict=True))
         assert all(one >= other for one, other in pairwise(row.lower))
+
+
+def test_a_known_group_without_inputs_may_be_the_worst(six):
+    labels = six.sandwich.label.tolist()
+    [seen] = grouped(six, "label", labels, classes=2).groups
+    positions = six.sandwich.index.tolist()
+    [missed] = grouped(six, "label", labels, classes=3).groups
+    [by_position] = grouped(
+        six, "site", dict.fromkeys([*range(100), 999], "a") | dict.fromkeys(positions[3:], "b") | {999: "c"}
+    ).groups
+    assert seen == grouped(six, "label", labels).groups[0]
+    assert min(one.lower for one in seen.worst) > 0
+    for groups, name in ((missed, "label 2"), (by_position, "site c")):
+        assert [one.lower for one in groups.worst] == [0.0, 0.0]
+        assert f"No input of {name} is here" in groups.statement

@@ -92,11 +92,6 @@ class Condition(ABC):
         """Whether it compares with an earlier run."""
         return False
 
-    @property
-    def approximate(self) -> bool:
-        """Whether its statement keeps to its share only approximately."""
-        return False
-
     @abstractmethod
     def title(self, case: Case) -> str:
         """What it is about, with the threat model."""

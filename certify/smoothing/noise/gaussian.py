@@ -36,9 +36,10 @@ class Gaussian(Noise):
     If the top class has probability at least p_A and every other at most p_B under the noise, the smoothed prediction
     is constant within l2 radius sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) (Cohen et al. 2019, Theorem 1).
 
-    The theorem is about real-valued noise; the noise drawn is float32, and adding it rounds. Certificates rest on that
-    difference being immaterial to the vote probabilities. An adversarial base model can break it (Voracek and Hein
-    2023); ``gaussian-grid`` noise does not need it.
+    The theorem is about real-valued noise; the noise drawn is float32, adding it rounds, and no draw lies further out
+    than some 5.8 sigma, where one in 120 million should. Certificates rest on that difference being immaterial to the
+    vote probabilities. An adversarial base model can break it (Voracek and Hein 2023); ``gaussian-grid`` noise does not
+    need it.
 
     Raises:
         BadInput: unless sigma is a positive number of ordinary size.
@@ -50,7 +51,9 @@ class Gaussian(Noise):
     name: ClassVar[str] = "gaussian"
     norms: ClassVar[tuple[Norm, ...]] = ("l2",)
     citation: ClassVar[str] = "Cohen, Rosenfeld and Kolter 2019, Theorem 1"
-    assumption: ClassVar[str] = "float32 noise and its rounded sum with the input stand for real-valued noise"
+    assumption: ClassVar[str] = (
+        "float32 noise, which ends near 5.8 sigma, and its rounded sum with the input stand for real-valued noise"
+    )
 
     def sample(self, shape: Sequence[int], generator: torch.Generator, out: Tensor | None = None) -> Tensor:
         """Independent draws of ``shape``, float32."""

@@ -15,6 +15,7 @@ from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
+from certify.smoothing.noise.base import law_of
 
 __all__ = ["attack"]
 
@@ -27,7 +28,8 @@ def attack(
     threat: ThreatModel,
     attack: str = "pgd",
     seed: int = 0,
-    noise: NoiseLaw | None = None,
+    noise: str | NoiseLaw | None = None,
+    sigma: float | None = None,
     draws: int = 32,
     n: int = 1000,
     alpha: float = 0.001,
@@ -47,7 +49,8 @@ def attack(
         threat: norm, declared radii and input box.
         attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` needs no gradients.
         seed: master seed.
-        noise: attack the classifier smoothed with this noise instead of the classifier itself.
+        noise, sigma: attack the classifier smoothed with this noise instead of the classifier itself: a law, or a name
+            with its scale.
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and
             the probability of accepting a wrong example; see :class:`~certify.attacks.smoothed.Smoothed`.
         index: positions of the inputs in their data set; 0..B-1 if not given.
@@ -71,6 +74,7 @@ def attack(
     batch = Batch.of(x, y, need_classifier(clf).num_classes, index)
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
-    target: Target = Plain(clf) if noise is None else Smoothed(clf, noise, draws, n, alpha)
+    law = None if noise is None else law_of(noise, sigma)
+    target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
         return run_attack(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))
