@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from certify.bounded.texts import from_json
 from certify.checker.checked import Checked, Standing
 from certify.core.certificate import Certificate
 from certify.core.digests import data_digest
@@ -39,7 +40,7 @@ def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> St
     for row in rows:
         subject = f"input {row.get('position')}, {row.get('method') or row.get('attack') or row.get('source')}"
         try:
-            given = json.loads(row["record"])
+            given = from_json(row["record"])
             record = of.from_dict(given)
             fault = _another_key(row, record, given)
         except (CertifyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:

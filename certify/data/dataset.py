@@ -130,11 +130,11 @@ class Dataset:
                     f"input box [{lower:g}, {upper:g}]; rescale them, declare their box, or leave their "
                     "normalization to the Classifier (mean, std)"
                 )
-        wrong = np.flatnonzero((raw < 0) | (raw >= self.num_classes))
+        wrong = np.flatnonzero((raw < 0) | (raw >= min(self.num_classes, 2**31)))
         if wrong.size:
             raise DataError(
                 f"{self.name}: label {raw[wrong[0]]} of input {wrong[0]} is out of range; "
-                f"classes are 0 to {self.num_classes - 1}"
+                f"classes are 0 to {min(self.num_classes, 2**31) - 1}"
             )
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", raw.astype(np.int64))

@@ -126,9 +126,10 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
             one = decode(text)
             proven = math.nan if one.radius_hex is None else float.fromhex(one.radius_hex)
             place = _PLACE[one.verdict]
-        except (msgspec.MsgspecError, ValueError, KeyError) as problem:
+        except (msgspec.MsgspecError, ValueError, KeyError, RecursionError) as problem:
             raise _damaged(whole, number, position) from problem
-        if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf:
+        within = _fits(one.label, one.prediction, one.forward_passes)
+        if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf or not within:
             raise _damaged(whole, number, position)
         evidence = one.evidence
         numbers.append(number)
@@ -173,9 +174,9 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
         try:
             one = decode(text)
             found = math.nan if one.distance_hex is None else float.fromhex(one.distance_hex)
-        except (msgspec.MsgspecError, ValueError) as problem:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             raise _damaged(whole, number, position) from problem
-        if one.index != position or not (found >= 0 or one.distance_hex is None):
+        if one.index != position or not (found >= 0 or one.distance_hex is None) or not _fits(one.label):
             raise _damaged(whole, number, position)
         numbers.append(number)
         index.append(one.index)
@@ -202,6 +203,11 @@ def _damaged(whole: Callable[[int, int], object], number: int, position: int) ->
     """Reading the record whole says what is wrong with it; this is for what only the columns notice."""
     whole(number, position)
     return StoreError(f"the record about input {position} has fields of another kind; restore it or run again")
+
+
+def _fits(*values: int | None) -> bool:
+    """Whether numbers have a place among 64-bit integers: JSON knows no largest one."""
+    return all(value is None or -(2**63) <= value < 2**63 for value in values)
 
 
 def _below_one(q_upper: NDArray[np.float64]) -> NDArray[np.float64]:

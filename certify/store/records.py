@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from certify.bounded.texts import from_json
 from certify.core.certificate import Certificate
 from certify.core.columns import CertificateColumns, FindingColumns
 from certify.core.finding import Finding
@@ -188,7 +189,7 @@ class Records:
     def _whole(self, table: str, position: int, text: str, of: Callable[[dict[str, Any]], R]) -> R:
         """One record of a table, or an error that names it."""
         try:
-            record = of(json.loads(text, parse_constant=_no_number))
+            record = of(from_json(text, parse_constant=_no_number))
             if record.index != position:
                 raise BadInput(f"it is about input {record.index!r}")
         except (AttributeError, BadInput, LookupError, TypeError, ValueError) as problem:  # cannot be, or is no JSON
