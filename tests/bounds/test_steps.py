@@ -10,7 +10,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from certify.attacks.api import attack
 from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
@@ -19,6 +18,7 @@ from certify.bounds.rules.rounded import Rounded
 from certify.bounds.rules.sign import Sign
 from certify.bounds.rules.step import Step
 from certify.bounds.tensors import Interval
+from certify.certifiers.attack import attack
 from certify.certifiers.bounds import bound
 from certify.core.threat import ThreatModel
 from certify.data.dataset import seeded_generator
