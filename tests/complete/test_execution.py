@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from certify.bounds.importers.onnx_file import read_onnx
-from certify.bounds.importers.onnx_import import graph_of, import_file
+from certify.bounds.importers.onnx_import import import_file
 from certify.complete.query import Case, Condition, Query
 from certify.complete.witnesses.execution import RUNS, executed, stated
 from certify.data.dataset import seeded_generator
@@ -32,7 +32,7 @@ class Session:
 
 
 def examine(file, cases, points):
-    problem = executed(Query(3, 3, tuple(cases)), file, graph_of(file), "exact")
+    problem = executed(Query(3, 3, tuple(cases)), file, import_file(file), "exact")
     return problem.examine(torch.tensor(np.asarray(points), dtype=torch.float32).reshape(-1, 3))
 
 
@@ -55,7 +55,7 @@ def decimals(rng, kind):
 @pytest.mark.parametrize("kind", ["wide", "narrow", "float"])
 def test_witnesses_are_inside_the_exact_box(identity, kind):
     rng = seeded_generator("inside", kind)
-    problem = executed(Query(3, 3, (box([0] * 3, [1] * 3),)), identity, graph_of(identity), "exact")
+    problem = executed(Query(3, 3, (box([0] * 3, [1] * 3),)), identity, import_file(identity), "exact")
     execution = problem.examine.__self__
     for _ in range(150):
         case = box(*decimals(rng, kind))
@@ -102,7 +102,7 @@ def test_the_last_bit_of_the_execution_decides(identity, y, at_most, below):
     file = replace(identity, session=Session(lambda x: np.full((1, 3), y)))
     for strict, expected in ((False, at_most), (True, below)):
         condition = Condition((), ((1, Fraction(1)),), Fraction(0), strict)
-        graph = graph_of(identity)
+        graph = import_file(identity)
         problem = executed(Query(3, 3, (box([0] * 3, [0] * 3, condition),)), file, graph, "exact")
         assert (problem.examine(torch.zeros(1, 3)) is not None) == expected
 
@@ -125,7 +125,7 @@ def test_outputs_whose_first_axis_is_no_batch():
 def test_outputs_that_are_not_finite_are_no_witness(identity, bad):
     session = Session(lambda x: np.float32([[0, 0, bad]]))
     problem = executed(
-        Query(3, 3, (box([0] * 3, [1] * 3),)), replace(identity, session=session), graph_of(identity), "exact"
+        Query(3, 3, (box([0] * 3, [1] * 3),)), replace(identity, session=session), import_file(identity), "exact"
     )
     assert problem.examine(torch.rand(8, 3, generator=torch.Generator().manual_seed(0))) is None
     assert session.runs
@@ -135,7 +135,7 @@ def test_few_points_are_executed_and_the_best_first(identity):
     session = Session(lambda x: np.ones((1, 3)))
     condition = Condition((), ((0, Fraction(1)),), Fraction(1, 2))
     query = Query(3, 3, (box([0] * 3, [1] * 3, condition),))
-    problem = executed(query, replace(identity, session=session), graph_of(identity), "exact")
+    problem = executed(query, replace(identity, session=session), import_file(identity), "exact")
     points = torch.rand(5000, 3, generator=torch.Generator().manual_seed(0))
     assert problem.examine(points) is None
     assert [run[0, 0] for run in session.runs] == points[:, 0].sort().values[:RUNS].tolist()

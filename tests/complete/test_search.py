@@ -14,7 +14,7 @@ import torch
 
 from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import read_onnx
-from certify.bounds.importers.onnx_import import graph_of
+from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.region import ball
 from certify.complete.problem import Witness
 from certify.complete.query import Case, Condition, Query
@@ -33,7 +33,7 @@ def at_most(bound, strict=False, output=0, sign=1) -> Condition:
 
 def posed(file, *cases):
     """The problem of cases, each a lower end, an upper end and conditions."""
-    graph = graph_of(file)
+    graph = import_file(file)
     exact = tuple(
         Case(tuple(map(Fraction, low)), tuple(map(Fraction, high)), tuple(rest)) for low, high, *rest in cases
     )
@@ -222,7 +222,7 @@ def test_published_and_planted_counterexamples(bench_data, network):
     """Each within some pieces, and inside of the exact box once more."""
     for onnx, vnnlib in violated(bench_data):
         file = read_onnx(onnx)
-        graph = graph_of(file)
+        graph = import_file(file)
         query = read_query(vnnlib, math.prod(graph.shape), math.prod(graph.output.shape))
         witness = search(executed(query, file, graph, "exact"), EASY)
         assert witness is not None, vnnlib.name
