@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.bounded.files import content_of
+from certify.bounds.importers.onnx_ml import lowered, scores_only
 from certify.bounds.rules.base import Shape
 from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperator, one_line
 
@@ -112,12 +113,14 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
         raise ModelError(f"{label} is no ONNX file, or a corrupt one; export it again") from problem
     opset = _opset(label, model)
     _load_external(label, model, None if isinstance(source, bytes) else source.parent)
+    runs = scores_only(model)
+    model = lowered(runs, opset)
     _check_domains(model)
     if model.graph.sparse_initializer:
         raise ModelError(f"{label} stores sparse tensors; export it with dense weights")
     stored = {tensor.name for tensor in model.graph.initializer}
     name, sizes, dtype = _only_input(label, [given for given in model.graph.input if given.name not in stored])
-    session = _session(label, model)  # finds faults in the graph, too
+    session = _session(label, runs)  # finds faults in the graph, too
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     leading = int(sizes[0] in (None, 1) and (len(sizes) > 1 or sizes[0] is None))
     shape = tuple(size for size in sizes[leading:] if size is not None)
