@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from certify.bounded.memory import check_room, room
 
-__all__ = ["TOO_DEEP", "from_json", "from_toml", "inflated"]
+__all__ = ["TOO_DEEP", "from_json", "from_toml", "inflated", "strictly_from_json"]
 
 TOO_DEEP: Final = "it is nested too deeply to be read"
 
@@ -31,6 +31,37 @@ def from_json(text: str | bytes, **options: Any) -> Any:
         return json.loads(text, **options)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+
+
+def strictly_from_json(text: str | bytes) -> Any:
+    """What JSON says that every parser reads alike: no name stands twice in an object, and every number is one.
+
+    Of two values under one name some parsers take the first and some the last: whoever writes both shows different
+    readers different things.
+
+    Raises:
+        ValueError: for other text.
+
+    >>> strictly_from_json('{"payload": "ours", "payload": "theirs"}')
+    Traceback (most recent call last):
+    ...
+    ValueError: 'payload' stands twice in one object
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")  # json would guess other encodings
+    return from_json(text, object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return named
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def from_toml(content: bytes) -> dict[str, Any]:

@@ -23,15 +23,16 @@ from certify.core.verdict import Verdict
 from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
 from certify.models.classifier import Classifier
 
-__all__ = ["network_claims"]
+__all__ = ["box_fault", "network_claims"]
 
 
 def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
     """What a certificate says of one input and one network.
 
-    Every certificate names its input and its model by digest. Of a smoothed classifier that is all that is looked at
-    here, with the number of features: what it returns, :func:`~certify.checker.replay.replay_claims` samples. Of proofs
-    about the network itself, the class is what the network returns, and the radius follows again:
+    Every certificate names its input and its model by digest, and the input box is the model's own. Of a smoothed
+    classifier that is all that is looked at here, with the number of features and the classes that have votes: what it
+    returns, :func:`~certify.checker.replay.replay_claims` samples. Of proofs about the network itself, the class is
+    what the network returns, and the radius follows again:
 
     * bounds: one pass in float64 with error terms, by the recorded method and planes. All margins over other classes
       are positive at the recorded radius, and they are the recorded margins. So a radius that was made smaller is found
@@ -58,9 +59,11 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if not confirmed(identity):
         return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
     evidence = certificate.evidence
+    identity.append(judged(subject, "input box", box_fault(certificate.threat.input_box, classifier.input_box, x)))
     if isinstance(evidence, SmoothingEvidence):
         said = f"the record says {evidence.dimensions}, the input has {x.numel()}"
-        return [*identity, judged(subject, "features", "" if evidence.dimensions == x.numel() else said)]
+        features = judged(subject, "features", "" if evidence.dimensions == x.numel() else said)
+        return [*identity, features, judged(subject, "classes", _no_class(evidence, classifier.num_classes))]
     if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:
         return identity
     claims = [*identity, class_claim(subject, certificate.prediction, classifier, x)]
@@ -76,6 +79,29 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if certificate.prediction not in range(classifier.num_classes):
         return [*claims, judged(subject, "radius", f"class {certificate.prediction} is none of the model's")]
     return claims + _derived(derive, subject, classifier, x)
+
+
+def box_fault(recorded: tuple[float, float] | None, own: tuple[float, float] | None, x: Tensor | None = None) -> str:
+    """Why the input box that a claim is about is not the model's own, or does not hold an input; empty where it does.
+
+    A proof holds in the part of a ball that lies inside the box, so a box beside the data would prove anything.
+    """
+    if recorded != own:
+        return f"the record is about {_box(recorded)}, the model takes {_box(own)}"
+    if own is None or x is None or own[0] <= float(x.min()) <= float(x.max()) <= own[1]:
+        return ""
+    return f"the input ranges from {float(x.min())} to {float(x.max())}, which is not inside of {_box(own)}"
+
+
+def _box(box: tuple[float, float] | None) -> str:
+    return "all real inputs" if box is None else f"inputs in [{box[0]!r}, {box[1]!r}]"
+
+
+def _no_class(evidence: SmoothingEvidence, count: int) -> str:
+    """Which class has votes although the model has none of that number, in words."""
+    looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
+    strange = sorted({label for look in looks for label in look.counts} - set(range(count)))
+    return f"class {strange[0]} has votes, the model's classes are 0 to {count - 1}" if strange else ""
 
 
 Derivation = Callable[[Graph, Tensor], list[Checked]]

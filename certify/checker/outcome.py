@@ -31,6 +31,7 @@ class Outcome:
         claims: one entry each.
         head: model, data, threat model and methods, as name and text.
         statement: what the confirmed claims prove, and what they do not.
+        unchecked: fields of the manifest and of each kind of record that nobody can derive, by name.
 
     >>> radius = Checked("input 3, ibp", "radius", Standing.CONFIRMED)
     >>> label = Checked("input 3", "label", Standing.OPEN)
@@ -41,6 +42,7 @@ class Outcome:
     claims: tuple[Checked, ...] = field(repr=False)
     head: Mapping[str, str] = field(default_factory=dict)
     statement: str = ""
+    unchecked: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def refuted(self) -> tuple[Checked, ...]:
@@ -90,6 +92,7 @@ class Outcome:
             "refuted": told(self.refuted),
             "not_checked": told(self.open),
             "statement": self.statement,
+            "unchecked_fields": {kind: list(names) for kind, names in self.unchecked.items()},
         }
 
     def to_frame(self) -> Any:

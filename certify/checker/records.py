@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from certify.bounded.texts import from_json
-from certify.checker.checked import Checked, Standing
+from certify.bounded.texts import strictly_from_json
+from certify.checker.checked import Checked, Standing, judged
+from certify.checker.form import misformed
 from certify.core.certificate import Certificate
 from certify.core.digests import data_digest
 from certify.core.finding import Finding
@@ -40,9 +41,9 @@ def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> St
     for row in rows:
         subject = f"input {row.get('position')}, {row.get('method') or row.get('attack') or row.get('source')}"
         try:
-            given = from_json(row["record"])
+            given = strictly_from_json(row["record"])
             record = of.from_dict(given)
-            fault = _another_key(row, record, given)
+            fault = misformed(record, row["record"]) or _another_key(row, record, given)
         except (CertifyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
             claims.append(Checked(subject, "record", Standing.REFUTED, _said(problem)))
             continue
@@ -175,9 +176,12 @@ def _data_digest(
 ) -> Checked:
     subject, claim, pinned = f"records, {name}", "data digest", str(settings["data"]["digest"])
     if pinned.startswith("published:"):
-        same = pinned == settings["model"]["digest"]
-        said = "" if same else f"the manifest names two logs, {pinned} and {settings['model']['digest']}"
-        return Checked(subject, claim, Standing.CONFIRMED if same else Standing.REFUTED, said)
+        said = ""
+        if pinned != settings["model"]["digest"]:
+            said = f"the manifest names two logs, {pinned} and {settings['model']['digest']}"
+        elif settings["data"]["of"] != settings["data"]["inputs"]:
+            said = "a log is no sample of what nobody has"
+        return judged(subject, claim, said)
     if not whole or settings["inputs"] != settings["data"]["inputs"]:
         said = "it is that of the whole run, and not every input is here once"
         if _is_shard(settings):

@@ -39,6 +39,8 @@ def sample_of(data: Mapping[str, Any], dataset: Dataset | None, lacking: str) ->
     part = inputs < of
     if part and seed is None and "drawn_seed" in data:
         return Sample(_judged(f"its {inputs:,} of {of:,} inputs were not drawn at random: it names no seed of a draw"))
+    if not part and seed is not None:
+        return Sample(_judged(f"it is about all of its {of:,} inputs, which no seed has drawn"))
     if dataset is None:
         return Sample(_open(lacking))
     if len(dataset) != of:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from certify.core.evidence import SmoothingEvidence
 from certify.errors import BadInput
 from certify.stats.sequential import LAST_SHARE, Looks, geometric_looks
 
 __all__ = ["Schedule", "schedule_fault", "schedule_of"]
+
+KINDS: Final = ("declared", "fixed")
 
 Schedule = tuple[tuple[int, float], ...]
 """(n, alpha) of every look, ascending."""
@@ -28,6 +30,8 @@ def schedule_fault(schedule: Schedule, settings: Mapping[str, Any], draws_alpha:
     >>> schedule_fault(((1000, 0.001),), settings, 0.0), schedule_fault(((500, 0.001),), settings, 0.0)
     ('', 'looks at 500 samples, the settings ask for 1000')
     """
+    if settings["schedule"] not in KINDS:
+        return f"the settings name the schedule {settings['schedule']!r}, which there is none of"
     left = math.nextafter(settings["alpha"] - draws_alpha, 0.0) if draws_alpha else settings["alpha"]
     try:
         expected = _laid_down(schedule, settings, left)

@@ -54,7 +54,7 @@ def settings_claims(
     threat = ThreatModel.from_dict(settings["threat"])
     certifiers = {one["method"]: one for one in settings["certifiers"]}
     shared = _shared(certificates)
-    claims = []
+    claims = _apart("manifest", _of_seeds(settings))
     for certificate in certificates:
         differences = _of_certificate(certificate, threat, certifiers.get(certificate.method), settings, shared)
         claims += _outcomes(f"input {certificate.index}, {certificate.method}", differences)
@@ -63,13 +63,23 @@ def settings_claims(
     return claims
 
 
+def _of_seeds(settings: Mapping[str, Any]) -> Iterator[Difference]:
+    """Certifiers draw with the seed of the run, and nothing was drawn for a log."""
+    for one in settings["certifiers"]:
+        if "seed" in one or one["method"] == "published":
+            yield f"seed of {one['method']}", one.get("seed"), settings["seed"]
+
+
 def _outcomes(subject: str, differences: Iterable[Difference]) -> list[Checked]:
-    apart = [
+    return _apart(subject, differences) or [Checked(subject, "settings", Standing.CONFIRMED)]
+
+
+def _apart(subject: str, differences: Iterable[Difference]) -> list[Checked]:
+    return [
         Checked(subject, name, Standing.REFUTED, f"the record says {_brief(found)}, the run {_brief(asked)}")
         for name, found, asked in differences
         if found != asked
     ]
-    return apart or [Checked(subject, "settings", Standing.CONFIRMED)]
 
 
 def _brief(value: object) -> str:

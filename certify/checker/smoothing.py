@@ -76,6 +76,8 @@ def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
     parts = [evidence.draws_alpha, *(look.alpha for look in evidence.looks), *(alpha for _, alpha in evidence.later)]
     if not all(0 <= part < 1 for part in (*parts, evidence.rival_share)):
         return "a share of alpha is no number in [0, 1)"
+    if evidence.selection is not None and evidence.selection.alpha:
+        return "draws that only name a class have no share of alpha"
     spent, claimed = sum(map(Fraction, parts)), certificate.alpha
     if claimed is None or spent > Fraction(claimed):
         return f"looks and draws spend {float(spent):.9g}, the certificate claims {claimed}"

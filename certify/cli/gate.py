@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ def gate(
     baseline: Annotated[Path | None, typer.Option(help="the earlier run that non_inferior compares with")] = None,
     junit: Annotated[Path | None, typer.Option(help="JUnit XML to write")] = None,
     markdown: Annotated[Path | None, typer.Option(help="file to append a Markdown summary to")] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="derive the records from their evidence first")
+    ] = True,
     format: Annotated[str, typer.Option(help="table, json, markdown or junit")] = "table",
 ) -> int:
     """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
@@ -31,7 +35,7 @@ def gate(
     targets = {option: file for option, file in (("--junit", junit), ("--markdown", markdown)) if file is not None}
     spare(targets, read)  # of both, before one is removed
     clear({} if junit is None else {"--junit": junit}, read)
-    found = judge_run(read_policy(policy), run, baseline)
+    found = judge_run(read_policy(policy), run, baseline, check=check, progress=sys.stderr.isatty())
     if junit is not None:
         with replacing("--junit", junit) as file:
             file.write(f"{found.render('junit')}\n".encode())

@@ -47,5 +47,8 @@ class Example:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Example:
-        """Inverse of :meth:`to_dict`."""
-        return cls(fields["dtype"], tuple(fields["shape"]), fields["base64"])
+        """Inverse of :meth:`to_dict`; ValueError or TypeError for what is no array of floats."""
+        kept = cls(fields["dtype"], tuple(fields["shape"]), fields["base64"])
+        if not np.issubdtype(kept.values.dtype, np.floating):
+            raise ValueError(f"an example of {kept.dtype} holds no floats")
+        return kept

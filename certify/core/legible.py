@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["legible", "legible_line"]
+__all__ = ["cell", "legible", "legible_line"]
 
 _ILLEGIBLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters of ASCII and Latin-1; line ends are let through by legible
@@ -37,3 +37,13 @@ def legible(text: str) -> str:
     True
     """
     return "\n".join(map(legible_line, text.split("\n")))
+
+
+def cell(text: str) -> str:
+    """A cell of a spreadsheet: one legible line, and never a formula, which would run where it is opened.
+
+    >>> cell("=1+2"), cell("crown")
+    ("'=1+2", 'crown')
+    """
+    line = legible_line(text)
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) or text[:1] in ("\t", "\r") else line

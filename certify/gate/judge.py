@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,11 +13,13 @@ from certify.core.run import Run
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Case, Condition
-from certify.gate.outcome import Outcome
+from certify.gate.outcome import Outcome, Result
 from certify.gate.policy import Policy
+from certify.progress.observer import Observer
 from certify.registry import Registry
 from certify.store.run_folder import RunFolder
-from certify.study.read import read_run, read_runs
+from certify.study.held import check_records
+from certify.study.read import read_runs
 from certify.summary.pairing import check_comparable
 from certify.summary.words import percent
 
@@ -34,7 +36,8 @@ class Judgement:
     Args:
         policy: what was required.
         case: the run on trial, and the baseline if a condition asks for one.
-        outcomes: one for each condition: what every gate asks for first, then in the order of the policy.
+        outcomes: what a check of the records found; then one for each condition: what every gate asks for first, then
+            in the order of the policy.
     """
 
     policy: Policy
@@ -108,28 +111,37 @@ def judge_run(
     policy: Policy,
     run: Path | str,
     baseline: Path | str | None = None,
+    *,
+    check: bool = True,
+    progress: bool | Observer = False,
 ) -> Judgement:
     """Read a run folder, and a baseline, at the policy's radii and level, and judge.
+
+    Args:
+        policy: what is required.
+        run, baseline: run folders.
+        check: derive what follows from the records of both alone: one that is refuted fails the gate.
+        progress: told how far the check is.
 
     Raises:
         BadInput: for a run of another threat model, a shard, a baseline that is not wanted or missing, or that is about
             other inputs.
-        StoreError: if a folder cannot be read or is empty.
+        StoreError: if a folder cannot be read or is empty, or its manifest is about another model, other data or
+            another threat model than its records.
     """
     if policy.needs_baseline and baseline is None:
         raise BadInput(f"{policy.name} compares with an earlier run: name it with --baseline RUN")
     if not policy.needs_baseline and baseline is not None:
         raise BadInput(f"{policy.name} has no non_inferior condition; add one, or leave --baseline out")
     _check_folder(policy, run)
-    radii = policy.radii or None
-    if baseline is None:
-        return judge(policy, Case(read_run(run, radii, policy.share), policy.share))
-    new, old = read_runs([run, baseline], radii, policy.share)
-    return judge(policy, Case(new, policy.share, old))
+    paths = [run] if baseline is None else [run, baseline]
+    new, *old = read_runs(paths, policy.radii or None, policy.share, pinned=True)
+    first = [_records(one, progress) for one in (new, *old)] if check else []
+    return judge(policy, Case(new, policy.share, *old), first)
 
 
-def judge(policy: Policy, case: Case) -> Judgement:
-    """Hold a run that has been read against a policy.
+def judge(policy: Policy, case: Case, first: Sequence[Outcome] = ()) -> Judgement:
+    """Hold a run that has been read against a policy; ``first`` is what was found before.
 
     Raises:
         BadInput: as :func:`judge_run`.
@@ -139,14 +151,26 @@ def judge(policy: Policy, case: Case) -> Judgement:
     if case.baseline is not None and summary.complete:
         check_comparable(case.baseline, case.run)
     stated = [one for one in policy.require if one.kind in ALWAYS]
-    first = [CONDITIONS[kind]() for kind in ALWAYS if kind not in {one.kind for one in stated}]
-    return Judgement(policy, case, tuple(_outcome(one, case) for one in (*first, *policy.require)))
+    always = [CONDITIONS[kind]() for kind in ALWAYS if kind not in {one.kind for one in stated}]
+    return Judgement(policy, case, (*first, *(_outcome(one, case) for one in (*always, *policy.require))))
 
 
 def _outcome(condition: Condition, case: Case) -> Outcome:
     if case.run.summary.complete or condition.on_part:
         return condition.judge(case)
     return condition.undecided(case, "the run is incomplete")
+
+
+def _records(run: Run, progress: bool | Observer) -> Outcome:
+    """Whether the records of a run folder follow from their evidence and their manifest."""
+    assert run.path is not None
+    found = check_records(run.path, progress)
+    title, count = f"the records of {run.name} follow from their evidence", len(found.claims)
+    if not found.refuted:
+        said = f"{count:,} claims derived from the records alone; model and data: certify check"
+        return Outcome("records", title, Result.PASSED, reason=said)
+    more = f", and {len(found.refuted) - 1:,} more; certify check names them" if len(found.refuted) > 1 else ""
+    return Outcome("records", title, Result.FAILED, reason=f"{found.refuted[0]}{more}")
 
 
 def _check_folder(policy: Policy, path: Path | str) -> None:

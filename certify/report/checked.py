@@ -76,4 +76,6 @@ def _closing(outcome: Outcome) -> list[str]:
         )
     else:
         verdict = f"All {total:,} claims are confirmed."
-    return [line for text in (verdict, outcome.statement) for line in _wrapped(text, 0)]
+    fields = "; ".join(f"{kind} {', '.join(names)}" for kind, names in outcome.unchecked.items())
+    trusted = f"Taken on trust, because nobody can derive it: {fields}." if fields else ""
+    return [line for text in (verdict, outcome.statement, trusted) for line in _wrapped(text, 0)]

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from certify.bounded.texts import from_json
+from certify.bounded.texts import strictly_from_json
 from certify.store.difference import Record
 
 __all__ = ["PART", "add_file", "digest_of", "entries_of", "inflated", "line_of", "lines_of", "unambiguous"]
@@ -31,26 +31,8 @@ _END: Final = struct.Struct("<4s4H2LH")
 
 
 def unambiguous(text: bytes) -> Any:
-    """JSON in UTF-8 that every parser reads alike: no name stands twice in an object.
-
-    Raises:
-        ValueError: for other text.
-
-    >>> unambiguous(b'{"payload": "ours", "payload": "theirs"}')
-    Traceback (most recent call last):
-    ...
-    ValueError: 'payload' stands twice in one object
-    """
-    return from_json(text.decode("utf-8"), object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in named:
-            raise ValueError(f"{name!r} stands twice in one object")
-        named[name] = value
-    return named
+    """JSON in UTF-8 that every parser reads alike; ValueError for other text."""
+    return strictly_from_json(text)
 
 
 def line_of(fields: Mapping[str, Any]) -> bytes:

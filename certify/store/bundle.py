@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from certify.bounded.files import content_of
-from certify.bounded.texts import from_json
+from certify.bounded.texts import strictly_from_json
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
@@ -93,7 +93,7 @@ class Bundle:
     def _records(self, name: str, of: Callable[[dict[str, Any]], R]) -> Iterator[R]:
         for number, line in enumerate(self.lines(name), 1):
             try:
-                yield of(from_json(line))
+                yield of(strictly_from_json(line))
             except (BadInput, ValueError) as problem:
                 raise StoreError(f"{name} of the bundle, line {number}, is no record ({problem})") from problem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from certify.bounded.texts import from_json
@@ -13,7 +13,7 @@ from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.store.run_folder import abridged, flat
 
-__all__ = ["Place", "Record", "Table", "differing", "otherwise"]
+__all__ = ["Place", "Record", "Table", "contrary", "differing", "otherwise"]
 
 Record = Certificate | Finding | Reported
 Table = Callable[[], Iterable[Record]]
@@ -77,6 +77,22 @@ def differing(signed: Table, found: Table) -> Iterator[tuple[Place, str]]:
             yield place, f"differs in {', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))}"
 
 
+def contrary(folders: Mapping[str, Iterable[Record]]) -> Iterator[tuple[Place, str, str]]:
+    """Places at which records of two folders say different things, with the names of the first and the other folder.
+
+    How long it took is no difference, and a computation that failed says nothing: a later one takes its place.
+    """
+    first: dict[Place, tuple[str, bytes]] = {}
+    for name, records in folders.items():
+        for record in records:
+            if isinstance(record, Certificate) and record.verdict.failed:
+                continue
+            place, found = _place(record), _fingerprint(record, "seconds")
+            other, known = first.setdefault(place, (name, found))
+            if known != found:
+                yield place, other, name
+
+
 def _digests(records: Iterable[Record]) -> tuple[dict[Place, bytes], set[Place]]:
     digests: dict[Place, bytes] = {}
     twice = set()
@@ -102,5 +118,6 @@ def _place(record: Record) -> Place:
             return record.index, f"row of the log {record.source} ({record.source_digest[:12]}) at {record.radius}"
 
 
-def _fingerprint(record: Record) -> bytes:
-    return hashlib.sha256(json.dumps(record.to_dict(), sort_keys=True).encode()).digest()
+def _fingerprint(record: Record, without: str = "") -> bytes:
+    fields = {name: value for name, value in record.to_dict().items() if name != without}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()

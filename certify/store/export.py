@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO, Final, TextIO
 
 from certify.core.certificate import Certificate
+from certify.core.legible import cell
 from certify.core.reported import Reported
 from certify.core.rounding import round_down
 from certify.errors import MissingExtra
@@ -71,7 +72,10 @@ def jsonl(records: Exported, out: TextIO) -> None:
 @EXPORTS.register("csv")
 @Export
 def csv_rows(records: Exported, out: TextIO) -> None:
-    """One line a record without its evidence; a decimal radius is rounded down, the hex one is exact."""
+    """One line a record without its evidence; a decimal radius is rounded down, the hex one is exact.
+
+    Texts were written by others: control characters are shown, and what a spreadsheet would run as a formula is quoted.
+    """
     writer = csv.writer(out, lineterminator="\n")
     for line, record in enumerate(records):
         fields = CERTIFICATE if isinstance(record, Certificate) else REPORTED
@@ -79,7 +83,8 @@ def csv_rows(records: Exported, out: TextIO) -> None:
             writer.writerow(fields)
         row = record.to_dict()
         row["radius"] = None if record.radius is None else round_down(record.radius, 6)
-        writer.writerow([row[name] for name in fields])
+        values = (row[name] for name in fields)
+        writer.writerow([cell(value) if isinstance(value, str) else value for value in values])
 
 
 @EXPORTS.register("parquet")

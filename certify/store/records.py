@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from certify.bounded.texts import from_json
+from certify.bounded.texts import strictly_from_json
 from certify.core.certificate import Certificate
 from certify.core.columns import CertificateColumns, FindingColumns
 from certify.core.finding import Finding
@@ -19,27 +19,12 @@ from certify.core.rounding import to_hex
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, StoreError
 from certify.store.columns import Rows, read_certificates, read_findings
+from certify.store.opening import Store
 
 __all__ = ["Records"]
 
 R = TypeVar("R", Certificate, Finding, Reported)
 C = TypeVar("C")
-
-SCHEMA_VERSION: Final = 2
-"""1: certificates and findings. 2: ``reported`` as well; a file of version 1 has none and reads like an empty one."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS certificates (
-    position INTEGER NOT NULL, method TEXT NOT NULL, settings TEXT NOT NULL,
-    verdict TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (position, method, settings));
-CREATE TABLE IF NOT EXISTS findings (
-    position INTEGER NOT NULL, attack TEXT NOT NULL, settings TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (position, attack, settings));
-CREATE TABLE IF NOT EXISTS reported (
-    position INTEGER NOT NULL, source TEXT NOT NULL, radius TEXT NOT NULL, settings TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (position, source, radius, settings));
-"""
 
 _COLUMNS: Final = {
     "certificates": "position, method, settings, verdict, record",
@@ -66,36 +51,14 @@ class Records:
     def __init__(self, path: Path | str, settings: str, *, read_only: bool = False) -> None:
         self.path, self._settings = path, settings
         self._advice = "restore it from a copy, or run again" if read_only else "check the disk or take another folder"
-        with self._explained():
-            self._db = self._connect_to_read() if read_only else sqlite3.connect(path, isolation_level=None)
-            self._version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-            if self._version > SCHEMA_VERSION:
-                raise StoreError(f"{path} was written by a newer version (schema {self._version}); upgrade certify")
-            if read_only:
-                return
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._version = SCHEMA_VERSION
-
-    def _connect_to_read(self) -> sqlite3.Connection:
-        """Without writing anything; where even the lock files cannot be written, as a file that nobody changes."""
-        uri = Path(self.path).absolute().as_uri()
-        try:
-            db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            db = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
-        return db
+        with _in_words(path, self._advice):
+            self._store = Store.to_read(path) if read_only else Store.to_write(path)
+        self._db, self._version = self._store.db, self._store.version
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        try:
+        with _in_words(self.path, self._advice), self._store.watched():
             yield
-        except sqlite3.Error as problem:
-            said = str(problem).partition(" with text ")[0]  # what follows is a record, whole
-            raise StoreError(f"{self.path} cannot be used as a store ({said}); {self._advice}") from problem
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -178,18 +141,22 @@ class Records:
         # As they lie in the file: looking each up by its position takes three times as long.
         query = f"SELECT rowid, position, record FROM {table} WHERE settings=? ORDER BY rowid"
         with self._explained():
-            return read(self._db.execute(query, (self._settings,)), whole)
+            return read(self._limited(query, (self._settings,)), whole)
 
     def _read(self, table: str, order: str, of: Callable[[dict[str, Any]], R]) -> Iterator[R]:
         query = f"SELECT position, record FROM {table} WHERE settings=? ORDER BY {order}"
         with self._explained():
-            for position, text in self._db.execute(query, (self._settings,)):
+            for position, text in self._limited(query, (self._settings,)):
                 yield self._whole(table, position, text, of)
+
+    def _limited(self, query: str, values: tuple[str, ...] = ()) -> Iterator[Any]:
+        """Rows that end in a record, as many as the file has room for."""
+        return self._store.limited(self._db.execute(query, values))
 
     def _whole(self, table: str, position: int, text: str, of: Callable[[dict[str, Any]], R]) -> R:
         """One record of a table, or an error that names it."""
         try:
-            record = of(from_json(text, parse_constant=_no_number))
+            record = of(strictly_from_json(text))
             if record.index != position:
                 raise BadInput(f"it is about input {record.index!r}")
         except (AttributeError, BadInput, LookupError, TypeError, ValueError) as problem:  # cannot be, or is no JSON
@@ -203,14 +170,18 @@ class Records:
         if table == "reported" and self._version < 2:
             return
         with self._explained():
-            found = self._db.execute(f"SELECT {_COLUMNS[table]} FROM {table} ORDER BY position, rowid")
-            columns = [column for column, *_ in found.description]
-            for values in found:
+            columns = _COLUMNS[table].split(", ")
+            for values in self._limited(f"SELECT {_COLUMNS[table]} FROM {table} ORDER BY position, rowid"):
                 yield dict(zip(columns, values, strict=True))
+
+    def damage(self) -> str:
+        """What is wrong with pages, rows and indexes of the file, in words; empty where nothing is."""
+        with self._explained():
+            return self._store.damage()
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
-        self._db.close()
+        self._store.close()
 
     def __enter__(self) -> Records:
         return self
@@ -221,6 +192,10 @@ class Records:
         self.close()
 
 
-def _no_number(text: str) -> float:
-    """JSON has no NaN and no infinity; Python would read both."""
-    raise ValueError(f"{text} is no number")
+@contextmanager
+def _in_words(path: Path | str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as problem:
+        said = str(problem).partition(" with text ")[0]  # what follows is a record, whole
+        raise StoreError(f"{path} cannot be used as a store ({said}); {advice}") from problem

@@ -13,12 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from certify.bounded.files import content_of, text_room
-from certify.bounded.texts import from_json
+from certify.bounded.texts import strictly_from_json
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
-__all__ = ["EVIDENCE", "Manifest", "RunFolder", "abridged", "flat"]
+__all__ = ["EVIDENCE", "STORE", "Manifest", "RunFolder", "abridged", "flat"]
 
 MANIFEST, STORE = "manifest.json", "run.sqlite"
 
@@ -98,7 +98,8 @@ class RunFolder:
         """Make the folder, or open it again if it was made with the same settings.
 
         Raises:
-            StoreError: if it was made with other settings (the difference is named), or cannot be written.
+            StoreError: if it was made with other settings (the difference is named), holds records without a manifest,
+                or cannot be written.
         """
         path = Path(path)
         file = path / MANIFEST
@@ -108,6 +109,7 @@ class RunFolder:
                 raise StoreError(f"{path} was made with other settings ({difference}); use another --out")
             manifest = existing
         else:
+            _refuse_orphans(path)
             _write_manifest(file, manifest)
         return cls(path, manifest, Records(path / STORE, manifest.digest))
 
@@ -132,8 +134,20 @@ class RunFolder:
         self.records.close()
 
 
+def _refuse_orphans(path: Path) -> None:
+    """Without the manifest nobody can tell how records were made: no other command may take them for its own."""
+    if not _exists(path / STORE):
+        return
+    with Records(path / STORE, "", read_only=True) as records:
+        if any(True for table in ("certificates", "findings", "reported") for _ in records.rows(table)):
+            raise StoreError(f"{path} holds records, and their {MANIFEST} is lost: restore it, or use another --out")
+
+
 def _exists(file: Path) -> bool:
+    """Whether it is a file, of the kind that ends."""
     try:
+        if file.exists() and not file.is_file():
+            raise StoreError(f"{file} is no file; a run folder holds {MANIFEST} and {STORE}")
         return file.exists()
     except OSError as problem:
         raise StoreError(f"cannot look into {file.parent} ({problem.strerror}); choose another --out") from problem
@@ -141,7 +155,7 @@ def _exists(file: Path) -> bool:
 
 def _read_manifest(file: Path) -> Manifest:
     try:
-        fields = from_json(content_of(file, text_room()))
+        fields = strictly_from_json(content_of(file, text_room()))
         settings, context = fields["settings"], fields["context"]
         if not (isinstance(settings, dict) and isinstance(context, dict)):
             raise TypeError("settings and context are tables of names and values")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from certify.core.threat import ThreatModel
@@ -60,15 +61,17 @@ def at_hand(
     Raises:
         CertifyError: for a SPEC that was given and cannot be loaded; one of the manifest's is only reported missing.
     """
-    specs = context.get("specs", {})
-    dataset, no_data = _loaded("data", data, specs.get("data", settings["data"]["name"]), _load_data)
+    specs = context.get("specs")
+    specs = specs if isinstance(specs, Mapping) else {}
+    recorded = {what: str(specs.get(what, settings[what]["name"])) for what in ("data", "model")}
+    dataset, no_data = _loaded("data", data, recorded["data"], _load_data)
     threat = ThreatModel.from_dict(settings["threat"])
 
     def load(spec: str) -> Classifier:
         inside = {name: specs[name] for name in ("mean", "std") if name in specs}
         return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
 
-    classifier, no_model = _loaded("model", model, specs.get("model", settings["model"]["name"]), load)
+    classifier, no_model = _loaded("model", model, recorded["model"], load)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
     return AtHand(classifier, dataset, rows, no_model, no_data)
 
@@ -77,13 +80,22 @@ def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T
     """What a SPEC names, and why it is missing if it is."""
     if given is not None:
         return load(given), ""
-    if is_named(recorded.partition("@")[0]):
+    if _runs_code(what, recorded):
         return None, f"the manifest names a Python function, which only you may let run: --{what} {recorded}"
     try:
         return load(recorded), ""
-    except (CertifyError, ImportError) as problem:
+    except (CertifyError, ImportError, OSError, TypeError, ValueError) as problem:
         reason = str(problem) if isinstance(problem, CertifyError) else one_line(problem)
         return None, f"the {what} {recorded!r} is not at hand ({reason.partition(';')[0]}): name it with --{what} SPEC"
+
+
+def _runs_code(what: str, spec: str) -> bool:
+    """Whether a SPEC names a Python function: what looks like one may be a built-in form or a folder of that name."""
+    from certify.data.loaders import LOADERS
+
+    if what == "data" and spec.partition(":")[0] in LOADERS:
+        return False
+    return is_named(spec.partition("@")[0]) and not (what == "model" and Path(spec).is_dir())
 
 
 def _load_data(spec: str) -> Dataset:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from certify.checker.check import derived_claims, needs_network, statement
 from certify.checker.checked import Checked, Standing, judged, subject_of
-from certify.checker.outcome import NO_PROMISE, Outcome
-from certify.checker.records import presence_claims, read_rows
+from certify.checker.derived import needs_network, statement
+from certify.checker.outcome import Outcome
 from certify.checker.sample import data_claims, sample_of
-from certify.checker.settings import settings_claims
 from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
 from certify.core.finding import Finding
-from certify.core.reported import Reported
 from certify.core.threat import ThreatModel
-from certify.errors import BadInput, StoreError, one_line
+from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
-from certify.store.run_folder import RunFolder
 from certify.study.at_hand import AtHand, at_hand
-from certify.study.read import head_of
+from certify.study.held import held_records, record_claims
 
 __all__ = ["check_run"]
-
-TOGETHER: Final = 256
-"""Certificates derived between two steps of the progress bar."""
 
 
 def check_run(
@@ -65,43 +57,18 @@ def check_run(
     if replay < 0:
         raise BadInput(f"replay must be a number of noise blocks, 0 or more, got {replay}")
     progress = watching(progress)
-    with RunFolder.open(path) as folder:
-        settings, context, digest = folder.manifest.settings, folder.manifest.context, folder.manifest.digest
-        tables = [(name, list(folder.records.rows(name))) for name in ("certificates", "findings", "reported")]
-    if not tables[0][1]:
-        raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
-    kinds = (Certificate, Finding, Reported)
-    stored = [read_rows(rows, kind, digest) for (_, rows), kind in zip(tables, kinds, strict=True)]
-    certificates, findings, reported = (one.records for one in stored)
-    claims = [claim for one in stored for claim in one.claims] + (
-        [] if bundle is None else _signed(*bundle, Path(path))
-    )
-    with _manifest_of(path):
-        claims += settings_claims(certificates, findings, settings)
-        claims += _reported(reported, settings)
-        head = {**head_of(settings), "threat": str(ThreatModel.from_dict(settings["threat"]))}
+    held = held_records(path)
     # Nobody has the model and the data behind a published log.
-    wanted = not all(isinstance(one.evidence, PublishedEvidence) for one in certificates)
-    there = at_hand(settings, context, model, data) if wanted or replay or model or data else None
-    with _manifest_of(path):
-        sample = None if there is None else sample_of(settings["data"], there.dataset, there.no_data)
-        positions = None if sample is None else sample.positions
-        claims += presence_claims(certificates, findings, settings, positions)
-    claims += _arithmetic(certificates, progress)
-    claims += _failed_attacks(certificates, findings)
+    wanted = not all(isinstance(one.evidence, PublishedEvidence) for one in held.certificates)
+    there = at_hand(held.settings, held.context, model, data) if wanted or replay or model or data else None
+    sample = None if there is None else sample_of(held.settings["data"], there.dataset, there.no_data)
+    claims = [] if bundle is None else _signed(*bundle, Path(path))
+    claims += record_claims(held, None if sample is None else sample.positions, progress)
     if there is not None and sample is not None:
         claims.append(sample.claim)
-        claims += _at_hand(_Executed(certificates, findings, settings, there), replay, seed, progress)
-    return Outcome(tuple(claims), head, statement(certificates))
-
-
-@contextmanager
-def _manifest_of(path: Path | str) -> Iterator[None]:
-    """Say of a manifest in which something is missing, or of another type, that it is the manifest."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
+        executed = _Executed(held.certificates, held.findings, held.settings, there)
+        claims += _at_hand(executed, replay, seed, progress)
+    return Outcome(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
 
 def _signed(bundle: Path, key: Path, run: Path) -> list[Checked]:
@@ -116,41 +83,6 @@ def _signed(bundle: Path, key: Path, run: Path) -> list[Checked]:
     named = (one.partition(": ") for one in differences)
     refuted = [Checked(subject, "signed record", Standing.REFUTED, said) for subject, _, said in named]
     return [Checked("bundle", "signature", Standing.CONFIRMED), *refuted]
-
-
-def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list[Checked]:
-    """What follows from the certificates alone."""
-    published = [one for one in certificates if isinstance(one.evidence, PublishedEvidence)]
-    others = [one for one in certificates if not isinstance(one.evidence, PublishedEvidence)]
-    claims = derived_claims(published)
-    with progress.stage("deriving from evidence", len(others)) as advance:
-        for first in range(0, len(others), TOGETHER):
-            part = others[first : first + TOGETHER]
-            claims += derived_claims(part)
-            advance(len(part), "")
-    return claims
-
-
-def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[Checked]:
-    """What nobody can derive again: that a search found nothing. Complete verification is one as well."""
-    searches = [*findings, *(one.finding for one in certificates)]
-    said = "that a search found no example cannot be derived from anything it left"
-    return [
-        Checked(subject_of(one), NO_PROMISE, Standing.OPEN, said)
-        for one in searches
-        if one is not None and not one.succeeded
-    ]
-
-
-def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[Checked]:
-    """Rows of imported attack logs against the logs that the manifest names."""
-    logs = [(one["name"], one["sha256"], one["radius"]) for one in settings.get("reported", [])]
-    claims = []
-    for one in reported:
-        log = (one.source, one.source_digest, one.radius)
-        said = "" if log in logs else f"the manifest names no log {one.source} at radius {one.radius}"
-        claims.append(judged(f"input {one.index}, {one.source}", "log", said))
-    return claims
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,15 +102,32 @@ class _Executed:
         said = f"the manifest is about model {asked[:12]}, {classifier.name} is {classifier.digest[:12]}"
         return [judged("manifest", "model digest", "" if classifier.digest == asked else said)]
 
+    def same_box(self) -> list[Checked]:
+        """Whether the input box is the model's own, and leaves out nothing that the data at hand may be.
+
+        A file without a box of its own takes the one in the manifest: then the data say.
+        """
+        from certify.checker.networks import box_fault
+
+        recorded, dataset = ThreatModel.from_dict(self.settings["threat"]).input_box, self.there.dataset
+        if self.there.classifier is None or dataset is None:
+            return []
+        said, box = box_fault(recorded, self.there.classifier.input_box), dataset.input_box
+        if not said and recorded is not None and not (box and recorded[0] <= box[0] <= box[1] <= recorded[1]):
+            said = f"the manifest is about inputs in {list(recorded)}, the data lie in {box and list(box)}"
+        return [judged("manifest", "input box", said)]
+
     def unexecuted(self, why: str) -> list[Checked]:
         """What stays open where model or data are missing, or the model is another one."""
         missing = []
         if self.there.classifier is None:
             missing.append(("manifest", "model digest", self.there.no_model))
+        if self.there.lacking:
+            missing.append(("manifest", "input box", self.there.lacking))
         if self.there.dataset is None:
             missing += [("records", claim, self.there.no_data) for claim in ("label", "input digest")]
         if any(isinstance(one.evidence, SmoothingEvidence) for one in self.certificates):
-            missing.append(("records", "features", why))
+            missing += [("records", claim, why) for claim in ("features", "classes")]
         claims = [Checked(subject, claim, Standing.OPEN, said) for subject, claim, said in missing]
         claims += [
             Checked(subject_of(one), "prediction" if one.radius is None else "radius", Standing.OPEN, why)
@@ -196,7 +145,11 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
     there = records.there
     same = claims = records.same_model()
     if there.dataset is not None:
-        claims = same + data_claims([*records.certificates, *records.findings], there.dataset, there.rows)
+        claims = (
+            same
+            + records.same_box()
+            + data_claims([*records.certificates, *records.findings], there.dataset, there.rows)
+        )
     if there.lacking or there.classifier is None:
         claims += records.unexecuted(there.lacking)
         return claims + [Checked("replay", "votes", Standing.OPEN, there.lacking)] * bool(replay)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from certify.core.certificate import Certificate
+from certify.core.columns import CertificateColumns
+from certify.core.digests import data_digest
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.core.summary import Summary
+from certify.core.threat import ThreatModel
 from certify.errors import BadInput, StoreError
-from certify.store.run_folder import Manifest, RunFolder
+from certify.store.difference import Record, contrary
+from certify.store.run_folder import STORE, Manifest, RunFolder
 from certify.summary.envelope import Envelope, envelope
 from certify.summary.group_columns import group_column
 from certify.summary.groups import grouped
@@ -32,6 +37,9 @@ __all__ = [
     "summarize_run",
     "with_groups",
 ]
+
+SHOWN: Final = 5
+"""Rows that a refusal names; the rest are counted."""
 
 
 def head_of(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -59,16 +67,19 @@ def reported_of(path: Path | str) -> list[Reported]:
         return folder.records.reported()
 
 
-def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta: float = DELTA) -> Summary:
+def summarize_run(
+    path: Path | str, radii: Sequence[float] | None = None, delta: float = DELTA, *, pinned: bool = False
+) -> Summary:
     """The summary of a run folder, complete or not.
 
     Args:
         path: the run folder.
         radii: other radii than the declared ones.
         delta: probability with which each statement may fail.
+        pinned: hold the model, the threat model and the data in the manifest against the records.
 
     Raises:
-        StoreError: if it is no run folder, is damaged, or is empty.
+        StoreError: if it is no run folder, is damaged, or is empty; or is about something else than its manifest says.
     """
     with RunFolder.open(path) as folder:
         settings = folder.manifest.settings
@@ -76,6 +87,8 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
         if not len(certificates):
             _refuse_others(folder)
             raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
+        if pinned and (fault := _manifest_fault(settings, certificates)):
+            raise StoreError(f"{path} is not what its manifest.json says: {fault}; certify check {path} says more")
         data = settings["data"]
         return tabulate(
             certificates,
@@ -87,6 +100,24 @@ def summarize_run(path: Path | str, radii: Sequence[float] | None = None, delta:
             of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
             delta=delta,
         )
+
+
+def _manifest_fault(settings: Mapping[str, Any], certificates: CertificateColumns) -> str:
+    """In what a manifest names another model, threat model or data than the records are about, in words."""
+    asked, data, kinds = settings["model"]["digest"], settings["data"], certificates.kinds
+    others = [one.model_digest for one in kinds if one.model_digest != asked]
+    if others:
+        return f"it names model {asked[:12]}, records are about {others[0][:12]}"
+    if any(one.threat != ThreatModel.from_dict(settings["threat"]) for one in kinds):
+        return "its threat model is another one"
+    if settings["shard"] == [0, 1] and settings["inputs"] != data["inputs"]:
+        return f"a run that is no shard is about all of its {data['inputs']:,} inputs, not {settings['inputs']:,}"
+    columns = zip(certificates.index.tolist(), certificates.label.tolist(), certificates.digest, strict=True)
+    inputs = list(columns) if len({one.method for one in kinds}) == 1 else {*columns}
+    if len(inputs) < data["inputs"] or str(data["digest"]).startswith("published:"):
+        return ""
+    same = data_digest(inputs) == data["digest"]
+    return "" if same else f"its data are {str(data['digest'])[:12]}, labels and inputs of the records give others"
 
 
 def _refuse_others(folder: RunFolder) -> None:
@@ -101,8 +132,10 @@ def read_run(path: Path | str, radii: Sequence[float] | None = None, delta: floa
     return read_runs([path], radii, delta)[0]
 
 
-def read_runs(paths: Sequence[Path | str], radii: Sequence[float] | None = None, delta: float = DELTA) -> list[Run]:
-    """Several run folders, each named by its label, or by as much of its path as tells it from the others.
+def read_runs(
+    paths: Sequence[Path | str], radii: Sequence[float] | None = None, delta: float = DELTA, *, pinned: bool = False
+) -> list[Run]:
+    """Several run folders, each named by its label, or by its path; see :func:`summarize_run`.
 
     Raises:
         BadInput: for none, or a folder that is named twice.
@@ -114,7 +147,7 @@ def read_runs(paths: Sequence[Path | str], radii: Sequence[float] | None = None,
             manifests.append(folder.manifest)
     names = _names(paths, [manifest.context.get("label") for manifest in manifests])
     return [
-        Run(name, summarize_run(path, radii, delta), manifest.settings, manifest.context, path)
+        Run(name, summarize_run(path, radii, delta, pinned=pinned), manifest.settings, manifest.context, path)
         for name, path, manifest in zip(names, places, manifests, strict=True)
     ]
 
@@ -182,24 +215,41 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> None:
     """Join the shards of one run into a run folder without shards.
 
     Raises:
-        BadInput: if the folders are not shards of the same run; the difference is named.
+        BadInput: if the folders are not shards of the same run, the difference is named; or if two of them hold
+            different records about one input.
         StoreError: if a folder cannot be read or written.
     """
     if not paths:
         raise BadInput("nothing to merge: name the run folders of all shards")
-    shards = [RunFolder.open(path) for path in paths]
-    for shard in shards:
-        _refuse_others(shard)
-    whole = [_without_shard(shard.manifest) for shard in shards]
-    for path, manifest in zip(paths, whole, strict=True):
-        if difference := whole[0].difference(manifest):
-            raise BadInput(f"{paths[0]} and {path} are not shards of one run ({difference})")
-    with RunFolder.create(out, whole[0]) as merged:
+    with ExitStack() as opened:
+        shards = [opened.enter_context(RunFolder.open(path)) for path in paths]
         for shard in shards:
-            merged.records.add(shard.records.certificates())
-            merged.records.add(shard.records.findings())
-            merged.records.add(shard.records.reported())
-            shard.records.close()
+            _refuse_others(shard)
+        whole = [_without_shard(shard.manifest) for shard in shards]
+        for path, manifest in zip(paths, whole, strict=True):
+            if difference := whole[0].difference(manifest):
+                raise BadInput(f"{paths[0]} and {path} are not shards of one run ({difference})")
+        before = [opened.enter_context(RunFolder.open(out))] if (Path(out) / STORE).is_file() else []
+        _refuse_contrary([*before, *shards])
+        with RunFolder.create(out, whole[0]) as merged:
+            for shard in shards:
+                for table in _tables(shard):
+                    merged.records.add(table())
+
+
+def _tables(folder: RunFolder) -> tuple[Callable[[], Sequence[Record]], ...]:
+    return folder.records.certificates, folder.records.findings, folder.records.reported
+
+
+def _refuse_contrary(folders: Sequence[RunFolder]) -> None:
+    """Of two records that do not agree nobody knows which one is right, and the first would be kept unseen."""
+    records = {str(one.path): (record for table in _tables(one) for record in table()) for one in folders}
+    found = list(contrary(records))
+    if found:
+        rows = ", ".join(f"input {index} ({what})" for (index, what), *_ in found[:SHOWN])
+        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        (_, one, other), *_ = found
+        raise BadInput(f"{one} and {other} do not agree about {rows}{more}: find out which is right, and leave one out")
 
 
 def _without_shard(manifest: Manifest) -> Manifest:

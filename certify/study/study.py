@@ -17,6 +17,7 @@ from certify.certifiers.base import Certifier
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
+from certify.core.legible import legible_line
 from certify.core.rounding import brief
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
@@ -158,6 +159,8 @@ class Study:
             with Records(":memory:", manifest.digest) as records:
                 return self._run(records, progress, None)
         with RunFolder.create(out, manifest) as folder:
+            if older := _other_versions(folder.manifest, manifest):
+                progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
             return self._run(folder.records, progress, folder.path)
 
     def _run(self, records: Records, progress: Observer, out: Path | None) -> Result:
@@ -253,3 +256,13 @@ class Study:
                     progress.detail(str(finding))
                 broken += sum(finding.succeeded for finding in findings)
                 advance(len(rows), f"{broken} broken within {brief(self.threat.largest)}")
+
+
+def _other_versions(begun: Manifest, now: Manifest) -> str:
+    """The versions under which a run was begun, where they are not those of today: ``"certify 0.9, now 1.0"``."""
+    then, today = (one.context.get("versions") for one in (begun, now))
+    if not (isinstance(then, Mapping) and isinstance(today, Mapping)):
+        return "unknown versions"
+    return ", ".join(
+        f"{name} {then.get(name)}, now {version}" for name, version in today.items() if then.get(name) != version
+    )

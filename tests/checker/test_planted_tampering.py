@@ -4,97 +4,34 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from forgeries import INPUTS, RUNS, edit, everywhere, make_runs, store
 
 from certify.checker.checked import Checked, Standing
-from certify.core.digests import data_digest
 from certify.core.example import Example
 from certify.core.threat import ThreatModel
-from certify.models.folder import save_folder
 from certify.store.run_folder import Manifest
 from certify.study.checking import check_run
-from certify.study.evaluate import study_from
-from certify.study.settings import Settings
-
-INPUTS = 10
-PGD = {"attack": "pgd", "attack_option": {"steps": 4, "restarts": 1}}
-SMOOTHING = {"certifier": "smoothing", "norm": "l2", "radii": "0,0.1,0.6", "sigma": 0.25, "n": 1500, "n0": 20}
-LINF = {"norm": "linf", "radii": "0,0.02,0.3"}
-RUNS = {
-    "declared": {**SMOOTHING, **PGD},
-    "fixed": {**SMOOTHING, "schedule": "fixed", "bound": "runner-up"},
-    "votes": {**SMOOTHING, "schedule": "fixed", "selection": "votes"},
-    "grid": {**SMOOTHING, "schedule": "fixed", "noise": "gaussian-grid"},
-    "sample": {**SMOOTHING, "schedule": "fixed", "limit": 6},
-    "short": {"norm": "linf", "radii": "0.3", "certifier": "crown"},
-    "bounds": {**LINF, **PGD, "certifier": "ibp,crown,alpha-crown"},
-    "auto": {**LINF, "certifier": "auto", "claim": "float32"},
-    "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
-    "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
-}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Two models, the data, and one run for each of RUNS."""
-    folder = tmp_path_factory.mktemp("planted")
-    generator = np.random.default_rng(3)
-    x = generator.integers(0, 256, (INPUTS, 4)).astype(np.float32) / 255
-    x[0], x[1] = 0.1, 0.9  # far from the boundary; the last ones are mislabelled or close to it
-    x[2] = (0.49, 0.53, 0.48, 0.53)
-    x = (x * 255).round() / np.float32(255)
-    y = (x.mean(1) > 0.5).astype(np.int64)
-    y[3] = 1 - y[3]
-    np.savez(folder / "data.npz", x=x, y=y)
-    weight = torch.tensor([[-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
-    for name, scale in (("model", 1.0), ("other", 1.01)):
-        net = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
-        net[0].weight.copy_(weight * scale)
-        net[0].bias.copy_(torch.tensor([2.0, -2.0]) * scale)
-        net[2].weight.copy_(torch.eye(2))
-        net[2].bias.zero_()
-        save_folder(folder / name, net, num_classes=2, input_box=(0.0, 1.0), input_shape=(4,), recipe={})
-    specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
-    for name, settings in RUNS.items():
-        study_from(Settings.of({**specs, **settings})).run(folder / name)
-    return folder
+    return make_runs(tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture
 def run(made, tmp_path) -> Callable[[str], Path]:
     """A copy of a run, to tamper with."""
     return lambda name: Path(shutil.copytree(made / name, tmp_path / name))
-
-
-@contextmanager
-def store(folder: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
-        yield db
-
-
-def edit(
-    folder: Path, table: str, position: int, change: Callable[[dict[str, Any]], object], method: str = "%"
-) -> None:
-    """Change the text of one record, and nothing else."""
-    column = "method" if table == "certificates" else "attack"
-    with store(folder) as db:
-        where = f"position=? AND {column} LIKE ?"
-        rows = db.execute(f"SELECT rowid, record FROM {table} WHERE {where}", (position, method)).fetchall()
-        [(number, text)] = rows
-        fields = json.loads(text)
-        change(fields)
-        db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(fields), number))
 
 
 def certified(folder: Path, method: str = "%", least: float = 0.01) -> int:
@@ -125,31 +62,6 @@ def test_a_run_as_it_was_made_is_confirmed_whole(made, name):
 def test_an_example_in_these_runs_is_executed(made):
     for name in ("declared", "bounds", "complete"):
         assert check_run(made / name).counts["example"][Standing.CONFIRMED] > 1
-
-
-def everywhere(
-    folder: Path,
-    change: Callable[[dict[str, Any]], None],
-    settings: Callable[[dict[str, Any]], None] = lambda _: None,
-    table: str = "certificates",
-) -> None:
-    """Change all records of a table and the manifest alike, with every digest of them."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    settings(manifest["settings"])
-    with store(folder) as db:
-        texts = db.execute(f"SELECT rowid, record FROM {table}").fetchall()
-        records = [(row, json.loads(text)) for row, text in texts]
-        for row, record in records:
-            change(record)
-            db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(record), row))
-            if table == "certificates":
-                db.execute("UPDATE certificates SET verdict=? WHERE rowid=?", (record["verdict"], row))
-        if table == "certificates":
-            pins = {(one["index"], one["label"], one["input_digest"]) for _, one in records}
-            manifest["settings"]["data"]["digest"] = data_digest(sorted(pins))
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        for name in ("certificates", "findings"):
-            db.execute(f"UPDATE {name} SET settings=?", (Manifest(manifest["settings"]).digest,))
 
 
 def same(_: dict[str, Any]) -> None:
@@ -359,17 +271,10 @@ def test_a_finding_that_was_dropped(run):
 
 def test_a_row_that_stands_twice(run):
     folder = run("fixed")
-    with store(folder) as db:  # under another position, and under the same one in a table without its key
+    with store(folder) as db:  # under another position
         copied = f"SELECT {INPUTS}, method, settings, verdict, record FROM certificates WHERE position=1"
         db.execute(f"INSERT INTO certificates {copied}")
     assert {("input 1, smoothing", "inputs"), (f"input {INPUTS}, smoothing", "record")} <= faults(folder)
-    folder = run("votes")
-    with store(folder) as db:
-        db.execute("CREATE TABLE copy AS SELECT * FROM certificates")
-        db.execute("INSERT INTO copy SELECT * FROM certificates WHERE position=1")
-        db.execute("DROP TABLE certificates")
-        db.execute("ALTER TABLE copy RENAME TO certificates")
-    assert ("input 1, smoothing", "inputs") in faults(folder)
 
 
 def test_a_row_that_was_put_in_the_place_of_another(run):
@@ -608,12 +513,25 @@ def test_what_is_not_at_hand_stays_open_and_says_what_to_do(made, run):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     found = check_run(folder)
     assert not found.refuted
-    missing = {"radius", "example", "prediction", "sample", "label", "input digest", "model digest"}
+    missing = {"radius", "example", "prediction", "sample", "label", "input box", "input digest", "model digest"}
     assert {one.claim for one in found.open} == missing | {"attack failed"}
     assert "--model nets.small:build" in next(one.said for one in found.open if one.claim == "radius")
     data = f"npz:{made / 'data.npz'}"
     assert check_run(folder, model=str(made / "model"), data=data).complete
     assert isinstance(found.open[0], Checked)
+
+
+def test_built_in_data_are_no_function_whatever_they_look_like(made, run, monkeypatch):
+    folder = run("votes")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["context"]["specs"]["data"] = "npz:data.npz"  # reads like function npz of module data
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.chdir(made)
+    assert check_run(folder).complete
+    np.savez(made / "edited.npz", x=np.load("data.npz")["x"][:, ::-1], y=np.load("data.npz")["y"])
+    manifest["context"]["specs"]["data"] = "npz:edited.npz"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "input digest" in {one.claim for one in check_run(folder).refuted}
 
 
 def test_certificates_in_hand_are_checked_with_their_network(made):
@@ -658,5 +576,7 @@ def test_smoothing_is_checked_without_torch(made):
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert shown.stderr == ""
-    assert shown.stdout.startswith(f"features input digest label model digest sample {INPUTS} the data ")
+    assert shown.stdout.startswith(
+        f"classes features input box input digest label model digest sample {INPUTS} the data "
+    )
     assert "torch" in shown.stdout

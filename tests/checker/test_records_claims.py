@@ -31,7 +31,7 @@ from certify.study.evaluate import build
 from certify.study.published import import_logs
 from certify.study.read import merge
 
-NOT_AT_HAND = {"sample", "label", "input digest", "model digest", "features"}
+NOT_AT_HAND = {"sample", "label", "input box", "input digest", "model digest", "features", "classes"}
 """What is open of a run of smoothing whose model and data only Python knows."""
 
 THREAT = ThreatModel("linf", (0.0, 0.1))

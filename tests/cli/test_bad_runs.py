@@ -69,8 +69,11 @@ BAD = {
     "empty": (sql("DELETE FROM certificates", "DELETE FROM findings"), "holds no certificate yet; finish the run"),
     "truncated": (truncated, "cannot be used as a store"),
     "newer": (sql("PRAGMA user_version=99"), "was written by a newer version (schema 99); upgrade"),
-    "no record column": (sql("ALTER TABLE certificates RENAME COLUMN record TO text"), "no such column: record"),
-    "no such table": (sql("DROP TABLE certificates"), "no such table: certificates"),
+    "no record column": (
+        sql("ALTER TABLE certificates RENAME COLUMN record TO text"),
+        "its table 'certificates' is another one",
+    ),
+    "no such table": (sql("DROP TABLE certificates"), "it lacks the table 'certificates'"),
     "no text": (sql(f"UPDATE certificates {NO_TEXT}"), "Could not decode to UTF-8 column 'record'"),
     "no manifest": (lambda run: (run / "manifest.json").unlink(), "is not a run folder"),
     "half a manifest": (lambda run: (run / "manifest.json").write_text('{"settings": {'), "damaged or no manifest"),

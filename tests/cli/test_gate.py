@@ -18,7 +18,7 @@ import certify
 from certify.cli import main
 from certify.core.certificate import Certificate
 from certify.core.verdict import Verdict
-from certify.store.run_folder import RunFolder
+from certify.store.run_folder import Manifest, RunFolder
 
 N = 60
 
@@ -117,7 +117,7 @@ def test_a_run_that_meets_the_policy_passes_with_0(made, policy, tmp_path, capsy
     assert printed.out.startswith("PASSED")
     assert printed.err == ""
     [suite] = ElementTree.parse(junit).getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("4", "0")
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "0")
     text = markdown.read_text()
     assert text.startswith("what another command wrote\n### certify gate: PASSED")
 
@@ -262,3 +262,36 @@ def as_shard(run: Path) -> None:
 def test_a_run_that_cannot_be_trusted_is_refused_in_one_line(run, policy, capsys, damage, words):
     damage(run)
     assert words in refused(capsys, run, "--policy", policy(CERTIFIED))
+
+
+def test_a_record_that_does_not_follow_from_its_evidence_fails_the_gate(run, policy, capsys):
+    edit(run, "UPDATE certificates SET record=replace(record, '\"float64\"', '\"float16\"') WHERE position=3")
+    path = policy(CERTIFIED)
+    assert gate(run, "--policy", path) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Invalid enum value 'float16'" in shown
+    assert gate(run, "--policy", path, "--format", "json") == 1
+    [records] = [one for one in json.loads(capsys.readouterr().out)["conditions"] if one["condition"] == "records"]
+    assert records["result"] == "failed"
+    assert gate(run, "--policy", path, "--no-check") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda settings: settings["model"].update(digest="00" * 32), "it names model 000000000000"),
+        (lambda settings: settings["data"].update(digest="00" * 32), "its data are 000000000000"),
+        (lambda settings: settings.update(inputs=N - 1), "about all of its 60 inputs, not 59"),
+        (lambda settings: settings["threat"].update(input_box=[-3.0, 3.0]), "its threat model is another one"),
+    ],
+)
+def test_a_manifest_about_something_else_than_its_records_is_refused(run, policy, capsys, change, words):
+    fields = json.loads((run / "manifest.json").read_text())
+    change(fields["settings"])
+    (run / "manifest.json").write_text(json.dumps(fields))
+    for table in ("certificates", "findings"):
+        edit(run, f"UPDATE {table} SET settings=?", Manifest(fields["settings"]).digest)
+    for flags in ([], ["--no-check"]):
+        assert gate(run, "--policy", policy(CERTIFIED), *flags) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert words in line

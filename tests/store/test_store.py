@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from certify.core.certificate import Certificate
 from certify.core.reported import Reported
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
+from certify.store import opening
 from certify.store.export import EXPORTS
 from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
@@ -108,6 +110,38 @@ def test_the_store_is_in_wal_mode(tmp_path):
     with Records(tmp_path / "run.sqlite", "s"):
         mode = sqlite3.connect(tmp_path / "run.sqlite").execute("PRAGMA journal_mode").fetchone()
     assert mode == ("wal",)
+
+
+def test_rows_in_a_log_are_read_where_nothing_can_be_written(tmp_path, certificates, monkeypatch):
+    """A killed run on a disk that is read-only: the log is there, and what finds its rows cannot be made."""
+    (tmp_path / "made").mkdir()
+    (tmp_path / "copied").mkdir()
+    with Records(tmp_path / "made" / "run.sqlite", "s") as records:
+        records.add(certificates)
+        for name in ("run.sqlite", "run.sqlite-wal"):
+            shutil.copy(tmp_path / "made" / name, tmp_path / "copied")
+    asked = opening._asked
+
+    def refused(uri: str) -> sqlite3.Connection:
+        if "mode=ro" in uri and "immutable" not in uri:
+            raise sqlite3.OperationalError("unable to open database file")
+        return asked(uri)
+
+    monkeypatch.setattr(opening, "_asked", refused)
+    before = (tmp_path / "copied" / "run.sqlite-wal").read_bytes()
+    with Records(tmp_path / "copied" / "run.sqlite", "s", read_only=True) as records:
+        assert records.certificates() == certificates
+    assert sorted(file.name for file in (tmp_path / "copied").iterdir()) == ["run.sqlite", "run.sqlite-wal"]
+    assert (tmp_path / "copied" / "run.sqlite-wal").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ['{"index": 0, "index": 1}', '{"index": NaN}', "[" * 100_000])
+def test_a_text_that_parsers_read_differently_is_damaged(certificates, text):
+    with Records(":memory:", "s") as records:
+        records.add(certificates)
+        records._db.execute("UPDATE certificates SET record=? WHERE position=1", (text,))
+        with pytest.raises(StoreError, match="damaged record in certificates at 1"):
+            records.certificates()
 
 
 def test_files_that_are_no_store_are_refused(tmp_path, certificates):
@@ -212,6 +246,16 @@ def test_folders_that_are_no_runs_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot write"):
         RunFolder.create(tmp_path / "file" / "run", Manifest({}))
+
+
+def test_a_spreadsheet_runs_nothing_and_a_terminal_shows_all(certificates):
+    planted = [replace(certificates[0], reason=text) for text in ("=cmd|'/c calc'!A1", "@x", " +1", "a\x1b[2J\nb")]
+    table = io.StringIO()
+    EXPORTS["csv"](planted, table)
+    assert "\x1b" not in table.getvalue()
+    read = [row["reason"] for row in csv.DictReader(io.StringIO(table.getvalue()))]
+    assert read[:3] == ["'=cmd|'/c calc'!A1", "'@x", "' +1"]
+    assert read[3].startswith("a\ufffd")
 
 
 def test_exports_carry_the_exact_radius_and_print_it_rounded_down(certificates):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -144,6 +148,56 @@ def test_shards_merge_into_the_same_records(clf, whole, tmp_path):
     study(clf, seed=8).run(tmp_path / "other")
     with pytest.raises(BadInput, match="not shards of one run .*seed is 7 there, 8 now"):
         merge([paths[0], tmp_path / "other"], tmp_path / "none")
+
+
+def test_copies_of_a_record_that_do_not_agree_are_refused_and_named(clf, tmp_path):
+    """Of a shard twice, of a shard and the full run, and of a shard and what was merged before."""
+    parts = [tmp_path / "part0", tmp_path / "part1"]
+    quick = {"attack": None, "attack_option": {}}
+    for number, path in enumerate(parts):
+        study(clf, shard=(number, 2), **quick).run(path)
+    study(clf, **quick).run(tmp_path / "full")
+    merge([parts[0], tmp_path / "full", parts[1]], tmp_path / "same")  # copies that agree are one record
+    changed = shutil.copytree(parts[0], tmp_path / "changed")
+    with closing(sqlite3.connect(changed / "run.sqlite")) as db, db:
+        db.execute("UPDATE certificates SET record=json_set(record, '$.forward_passes', 7) WHERE position=3")
+    for others in ([parts[0]], [tmp_path / "full"]):
+        with pytest.raises(BadInput, match=r"do not agree about input 3 \(smoothing certificate\): find out which"):
+            merge([changed, *others], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(BadInput, match=r"same and .*changed do not agree about input 3"):
+        merge([changed], tmp_path / "same")
+
+
+def test_a_resume_under_other_versions_says_so(clf, tmp_path):
+    class Told(Quiet):
+        def __init__(self):
+            self.said = []
+
+        def announce(self, text):
+            self.said.append(text)
+
+    quick = {"attack": None, "attack_option": {}}
+    study(clf, **quick).run(tmp_path / "run")
+    study(clf, **quick).run(tmp_path / "run", same := Told())
+    assert not any("was begun under" in text for text in same.said)
+    file = tmp_path / "run" / "manifest.json"
+    fields = json.loads(file.read_text())
+    fields["context"]["versions"]["certify"] = "0.0.1"
+    file.write_text(json.dumps(fields))
+    study(clf, **quick).run(tmp_path / "run", told := Told())
+    [line] = [text for text in told.said if "was begun under" in text]
+    assert "certify 0.0.1, now" in line
+
+
+def test_records_whose_manifest_is_lost_belong_to_no_other_command(clf, tmp_path):
+    quick = {"attack": None, "attack_option": {}}
+    study(clf, **quick).run(tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()
+    for seed in (7, 8):
+        with pytest.raises(StoreError, match="manifest.json is lost: restore it, or use another --out"):
+            study(clf, seed=seed, **quick).run(tmp_path / "run")
+    assert not (tmp_path / "run" / "manifest.json").exists()
 
 
 def test_few_inputs_that_each_may_take_minutes_are_shared(clf, tmp_path):

@@ -1,0 +1,320 @@
+"""Forged runs: records, manifests and databases that say what nobody derived. Tests and fuzzing share them.
+
+Every forgery works on a run folder, changes it in place and is the same for the same seed. :data:`DATABASES` are files
+that no run makes; :func:`forged_field` changes one field of a record or the manifest; :func:`forged_threat` derives
+everything again for a threat model that is not the model's. Nothing here is believed by what it is held against.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from certify.core.digests import data_digest
+from certify.core.threat import ThreatModel
+from certify.store.run_folder import Manifest
+
+INPUTS: Final = 10
+PGD: Final = {"attack": "pgd", "attack_option": {"steps": 4, "restarts": 1}}
+SMOOTHING: Final = {"certifier": "smoothing", "norm": "l2", "radii": "0,0.1,0.6", "sigma": 0.25, "n": 1500, "n0": 20}
+LINF: Final = {"norm": "linf", "radii": "0,0.02,0.3"}
+RUNS: Final[dict[str, dict[str, Any]]] = {
+    "declared": {**SMOOTHING, **PGD},
+    "fixed": {**SMOOTHING, "schedule": "fixed", "bound": "runner-up"},
+    "votes": {**SMOOTHING, "schedule": "fixed", "selection": "votes"},
+    "grid": {**SMOOTHING, "schedule": "fixed", "noise": "gaussian-grid"},
+    "sample": {**SMOOTHING, "schedule": "fixed", "limit": 6},
+    "short": {"norm": "linf", "radii": "0.3", "certifier": "crown"},
+    "bounds": {**LINF, **PGD, "certifier": "ibp,crown,alpha-crown"},
+    "auto": {**LINF, "certifier": "auto", "claim": "float32"},
+    "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
+    "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
+}
+"""A run of every method, on one small network."""
+
+Fields = dict[str, Any]
+Field = tuple[str | int, ...]
+"""The way to a field: names of tables, places in lists."""
+
+
+def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
+    """Two models, ``model`` and ``other``, their data in ``data.npz``, and runs of :data:`RUNS` by name; in seconds."""
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from certify.models.folder import save_folder
+    from certify.study.evaluate import study_from
+    from certify.study.settings import Settings
+
+    generator = np.random.default_rng(3)
+    x = generator.integers(0, 256, (INPUTS, 4)).astype(np.float32) / 255
+    x[0], x[1] = 0.1, 0.9  # far from the boundary; the last ones are mislabelled or close to it
+    x[2] = (0.49, 0.53, 0.48, 0.53)
+    x = (x * 255).round() / np.float32(255)
+    y = (x.mean(1) > 0.5).astype(np.int64)
+    y[3] = 1 - y[3]
+    np.savez(folder / "data.npz", x=x, y=y)
+    weight = torch.tensor([[-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
+    for name, scale in (("model", 1.0), ("other", 1.01)):
+        net = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
+        net[0].weight.copy_(weight * scale)
+        net[0].bias.copy_(torch.tensor([2.0, -2.0]) * scale)
+        net[2].weight.copy_(torch.eye(2))
+        net[2].bias.zero_()
+        save_folder(folder / name, net, num_classes=2, input_box=(0.0, 1.0), input_shape=(4,), recipe={})
+    specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
+    for name in names:
+        study_from(Settings.of({**specs, **RUNS[name]})).run(folder / name)
+    return folder
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a run, written when it closes."""
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
+        yield db
+
+
+def edit(folder: Path, table: str, position: int, change: Callable[[Fields], object], method: str = "%") -> None:
+    """Change the text of one record, and nothing else."""
+    column = "method" if table == "certificates" else "attack"
+    with store(folder) as db:
+        where = f"position=? AND {column} LIKE ?"
+        [(number, text)] = db.execute(f"SELECT rowid, record FROM {table} WHERE {where}", (position, method)).fetchall()
+        fields = json.loads(text)
+        change(fields)
+        db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(fields), number))
+
+
+def everywhere(
+    folder: Path,
+    change: Callable[[Fields], object],
+    settings: Callable[[Fields], object] = lambda _: None,
+    table: str = "certificates",
+) -> None:
+    """Change all records of a table and the manifest alike, with every digest of them."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    settings(manifest["settings"])
+    with store(folder) as db:
+        texts = db.execute(f"SELECT rowid, record FROM {table}").fetchall()
+        records = [(row, json.loads(text)) for row, text in texts]
+        for row, record in records:
+            change(record)
+            db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(record), row))
+            if table == "certificates":
+                db.execute("UPDATE certificates SET verdict=? WHERE rowid=?", (record["verdict"], row))
+        if table == "certificates":
+            pins = {(one["index"], one["label"], one["input_digest"]) for _, one in records}
+            manifest["settings"]["data"]["digest"] = data_digest(sorted(pins))
+        _rewrite(folder, db, manifest)
+
+
+def _rewrite(folder: Path, db: sqlite3.Connection, manifest: Fields) -> None:
+    """Write a manifest, and its digest beside every record."""
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for table in ("certificates", "findings", "reported"):
+        db.execute(f"UPDATE {table} SET settings=?", (Manifest(manifest["settings"]).digest,))
+
+
+def forged_threat(folder: Path, data: str, **changes: Any) -> None:
+    """Certify every input again under another threat model, box and scale included, and say that this was the run.
+
+    Args:
+        folder: a run of one deterministic certifier on a model folder.
+        data: SPEC of its data.
+        changes: fields of the threat model; proofs are made as if the model took inputs in that box.
+    """
+    from certify.certifiers.base import CERTIFIERS
+    from certify.data.batch import Batch
+    from certify.data.loaders import load_data
+    from certify.models.classifier import Classifier
+    from certify.models.loaders import load_model
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    settings = manifest["settings"]
+    settings["threat"] |= changes
+    threat = ThreatModel.from_dict(settings["threat"])
+    model, dataset = load_model(manifest["context"]["specs"]["model"]), load_data(data)
+    assert model.module is not None
+    liar = Classifier(model.module, model.num_classes, threat.input_box, digest=model.digest)
+    batch = Batch.of(dataset.x, dataset.y, liar.num_classes, dataset.positions)
+    [asked] = settings["certifiers"]
+    if "timeout" in asked:
+        asked["timeout"] = 0.2  # beside the box a search has no end of its own
+    known = inspect.signature(CERTIFIERS[asked["method"]]).parameters
+    given = {
+        name: asked[name] for name in ("claim", "timeout", "gap", "decide", "seed") if name in asked and name in known
+    }
+    certifier = CERTIFIERS[asked["method"]](**given)
+    with store(folder) as db:
+        for one in certifier.certify(liar, batch, threat):
+            row = one.verdict.value, json.dumps(one.to_dict()), one.index
+            db.execute("UPDATE certificates SET verdict=?, record=? WHERE position=?", row)
+        _rewrite(folder, db, manifest)
+
+
+def leaves(fields: Any, at: Field = ()) -> Iterator[Field]:
+    """The way to every field that holds no other."""
+    parts = fields.items() if isinstance(fields, dict) else enumerate(fields) if isinstance(fields, list) else ()
+    inside = [leaf for name, part in parts for leaf in leaves(part, (*at, name))]
+    yield from inside or [at]
+
+
+def altered(value: Any, dice: random.Random) -> Any:
+    """Another value of the same kind: near or far, negative, or empty."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return dice.choice([value + 1, -value - 1, value + 1000])
+        case float():
+            return dice.choice([value * 1.5 + 1e-3, -value - 0.25, value + 1e3])
+        case str():
+            return dice.choice([value + "0", value[1:], "float16", "another"])
+        case None:
+            return dice.choice([0, 0.5, "another"])
+        case _:
+            return dice.choice([None, 0, "another"])
+
+
+def put(fields: Any, at: Field, value: Any) -> None:
+    """Set a field."""
+    for name in at[:-1]:
+        fields = fields[name]
+    fields[at[-1]] = value
+
+
+def get(fields: Any, at: Field) -> Any:
+    """The value of a field."""
+    for name in at:
+        fields = fields[name]
+    return fields
+
+
+def name_of(at: Field) -> str:
+    """A field in words, without the places in lists and the numbers of classes: ``"evidence.looks.counts"``."""
+    return ".".join(str(part) for part in at if not str(part).isdigit())
+
+
+def forged_record(folder: Path, table: str, number: int, at: Field, seed: int) -> None:
+    """Change one field of the record in a row, and what the row and its digest of the settings say of it."""
+    dice = random.Random(f"{seed}:{at}")
+    with store(folder) as db:
+        [(text,)] = db.execute(f"SELECT record FROM {table} WHERE rowid=?", (number,)).fetchall()
+        fields = json.loads(text)
+        put(fields, at, altered(get(fields, at), dice))
+        for name in ("radius", "distance"):  # told twice: a forger changes both
+            if at == (name,) and isinstance(fields[name], float):
+                fields[f"{name}_hex"] = fields[name].hex()
+        db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (json.dumps(fields), number))
+        for name in {"verdict", "method", "attack"} & {at[0]}:
+            db.execute(f"UPDATE {table} SET {name}=? WHERE rowid=?", (fields[name], number))
+
+
+def forged_manifest(folder: Path, at: Field, seed: int) -> None:
+    """Change one field of the manifest, and the digest of the settings under which all records stand."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    put(manifest, at, altered(get(manifest, at), random.Random(f"{seed}:{at}")))
+    with store(folder) as db:
+        _rewrite(folder, db, manifest)
+
+
+def forged_field(folder: Path, seed: int) -> str:
+    """Change one field, drawn at random, of a record or the manifest; return its name, ``table: path``."""
+    dice = random.Random(seed)
+    with store(folder) as db:
+        rows = [
+            (table, row, text)
+            for table in ("certificates", "findings", "reported")
+            for row, text in db.execute(f"SELECT rowid, record FROM {table} ORDER BY rowid")
+        ]
+    table, row, text = dice.choice([*rows, ("manifest", 0, (folder / "manifest.json").read_text())])
+    at = dice.choice(list(leaves(json.loads(text))))
+    if table == "manifest":
+        forged_manifest(folder, at, seed)
+    else:
+        forged_record(folder, table, row, at, seed)
+    return f"{table}: {name_of(at)}"
+
+
+def sql(*commands: str) -> Callable[[Path], None]:
+    """A forger who runs commands on the database."""
+
+    def forge(folder: Path) -> None:
+        with closing(sqlite3.connect(folder / "run.sqlite", isolation_level=None)) as db:
+            for command in commands:
+                db.execute(command)
+
+    return forge
+
+
+RENAMED: Final = "ALTER TABLE certificates RENAME TO kept"
+COLUMNS: Final = "position, method, settings, verdict, record"
+ENDLESS: Final = f"""
+CREATE VIEW certificates AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)
+SELECT i AS rowid, {COLUMNS} FROM kept, n"""
+GENERATED: Final = """
+CREATE TABLE certificates (
+    position INTEGER NOT NULL, method TEXT NOT NULL, settings TEXT NOT NULL, verdict TEXT NOT NULL, text TEXT NOT NULL,
+    record TEXT AS (CASE verdict WHEN 'certified' THEN text ELSE replace(text, 'abstain', 'certified') END),
+    PRIMARY KEY (position, method, settings))"""
+
+DATABASES: Final[dict[str, Callable[[Path], None]]] = {
+    "a view that the clock decides": sql(
+        RENAMED, f"CREATE VIEW certificates AS SELECT rowid, {COLUMNS} FROM kept WHERE strftime('%S') % 2"
+    ),
+    "a view that never ends": sql(RENAMED, ENDLESS),
+    "a view beside the tables": sql("CREATE VIEW other AS SELECT * FROM certificates"),
+    "a trigger on what is stored": sql(
+        "CREATE TRIGGER more AFTER INSERT ON certificates BEGIN UPDATE certificates SET verdict='certified'; END"
+    ),
+    "a generated column": sql(RENAMED, GENERATED, f"INSERT INTO certificates SELECT {COLUMNS} FROM kept"),
+    "another table": sql("CREATE TABLE other (value)"),
+    "another index": sql("CREATE INDEX other ON certificates (abs(position))"),
+    "a virtual table": sql("CREATE VIRTUAL TABLE other USING fts5(text)"),
+    "a table without its key": sql(
+        "CREATE TABLE copies AS SELECT * FROM certificates",
+        "DROP TABLE certificates",
+        "ALTER TABLE copies RENAME TO certificates",
+    ),
+    "a text of a table that was written over": sql(
+        "PRAGMA writable_schema=ON",
+        "UPDATE sqlite_master SET sql=replace(sql, 'verdict TEXT NOT NULL', 'verdict TEXT CHECK (random() > 0)')",
+    ),
+    "a negative version": sql("DROP TABLE reported", "PRAGMA user_version=-1"),
+}
+"""Databases that no run makes; none of them may be opened, to read or to write."""
+
+
+def repeated_pages(folder: Path, rows: int = 40) -> None:
+    """Let the table's root name one and the same page of records many times over: a small file with many rows."""
+    sql("PRAGMA journal_mode=DELETE", "VACUUM")(folder)
+    file = folder / "run.sqlite"
+    with store(folder) as db:
+        [(root,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name='certificates'").fetchall()
+        [(size,)] = db.execute("PRAGMA page_size").fetchall()
+    content = bytearray(file.read_bytes())
+    page = content[(root - 1) * size : root * size]
+    last = len(content) // size + 1
+    content += page  # what the root held moves to a page of its own, and the root names it again and again
+    cells, place = [], size
+    root_page = bytearray(size)
+    for number in range(rows):
+        place -= 5
+        root_page[place : place + 5] = last.to_bytes(4, "big") + bytes([min(number, 127)])
+        cells.append(place)
+    root_page[0] = 5
+    root_page[3:5], root_page[5:7] = rows.to_bytes(2, "big"), place.to_bytes(2, "big")
+    root_page[8:12] = last.to_bytes(4, "big")
+    for number, place in enumerate(cells):
+        root_page[12 + 2 * number : 14 + 2 * number] = place.to_bytes(2, "big")
+    content[(root - 1) * size : root * size] = root_page
+    content[28:32] = last.to_bytes(4, "big")
+    file.write_bytes(content)

@@ -1,0 +1,149 @@
+"""The records of a run folder held against each other, their manifest and their evidence: no model, data or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.derived import derived_claims, statement
+from certify.checker.form import unchecked
+from certify.checker.outcome import NO_PROMISE, Outcome
+from certify.checker.records import presence_claims, read_rows
+from certify.checker.settings import settings_claims
+from certify.core.certificate import Certificate, PublishedEvidence
+from certify.core.finding import Finding
+from certify.core.reported import Reported
+from certify.core.threat import ThreatModel
+from certify.errors import StoreError, one_line
+from certify.progress.observer import Observer, watching
+from certify.store.run_folder import RunFolder
+from certify.study.read import head_of
+
+__all__ = ["Held", "check_records", "held_records", "record_claims"]
+
+TOGETHER: Final = 256
+"""Certificates derived between two steps of the progress bar."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """All that a run folder holds, as far as it can be read.
+
+    Args:
+        path: the folder.
+        settings, context: of its manifest.
+        certificates, findings, reported: the records.
+        claims: which rows are what they say, and whether the file is whole.
+        head: model, data and threat model, as name and text.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    context: Mapping[str, Any]
+    certificates: Sequence[Certificate]
+    findings: Sequence[Finding]
+    reported: Sequence[Reported]
+    claims: Sequence[Checked]
+    head: Mapping[str, str]
+
+    @property
+    def unchecked(self) -> Mapping[str, tuple[str, ...]]:
+        """What nobody can derive of these records."""
+        return unchecked([*self.certificates, *self.findings, *self.reported])
+
+
+def held_records(path: Path | str) -> Held:
+    """Read a run folder to check it.
+
+    Raises:
+        StoreError: for no run folder, a damaged one, or one without any record.
+    """
+    with RunFolder.open(path) as folder:
+        settings, context, digest = folder.manifest.settings, folder.manifest.context, folder.manifest.digest
+        damage = folder.records.damage()
+        tables = [list(folder.records.rows(name)) for name in ("certificates", "findings", "reported")]
+    if not tables[0]:
+        raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
+    kinds = (Certificate, Finding, Reported)
+    stored = [read_rows(rows, kind, digest) for rows, kind in zip(tables, kinds, strict=True)]
+    claims = [judged("records", "database", damage), *(claim for one in stored for claim in one.claims)]
+    with _manifest_of(path):
+        head = {**head_of(settings), "threat": str(ThreatModel.from_dict(settings["threat"]))}
+    certificates, findings, reported = (one.records for one in stored)
+    return Held(Path(path), settings, context, certificates, findings, reported, claims, head)
+
+
+def check_records(path: Path | str, progress: bool | Observer = False) -> Outcome:
+    """Derive again what follows from a run folder alone: the arithmetic half of ``check_run``, without model or data.
+
+    Raises:
+        StoreError: as :func:`held_records`.
+    """
+    held = held_records(path)
+    claims = record_claims(held, None, watching(progress))
+    return Outcome(tuple(claims), held.head, statement(held.certificates), held.unchecked)
+
+
+def record_claims(held: Held, positions: Sequence[int] | None, progress: Observer) -> list[Checked]:
+    """What the records say of themselves, of each other and of their manifest; and what follows from their evidence.
+
+    Args:
+        held: the records.
+        positions: of all inputs of the run, where the data are at hand.
+        progress: told how far it is.
+    """
+    claims = list(held.claims)
+    with _manifest_of(held.path):
+        claims += settings_claims(held.certificates, held.findings, held.settings)
+        claims += _reported(held.reported, held.settings)
+        claims += presence_claims(held.certificates, held.findings, held.settings, positions)
+    claims += _arithmetic(held.certificates, progress)
+    return claims + _failed_attacks(held.certificates, held.findings)
+
+
+@contextmanager
+def _manifest_of(path: Path | str) -> Iterator[None]:
+    """Say of a manifest in which something is missing, or of another type, that it is the manifest."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
+
+
+def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list[Checked]:
+    """What follows from the certificates alone."""
+    published = [one for one in certificates if isinstance(one.evidence, PublishedEvidence)]
+    others = [one for one in certificates if not isinstance(one.evidence, PublishedEvidence)]
+    claims = derived_claims(published)
+    with progress.stage("deriving from evidence", len(others)) as advance:
+        for first in range(0, len(others), TOGETHER):
+            part = others[first : first + TOGETHER]
+            claims += derived_claims(part)
+            advance(len(part), "")
+    return claims
+
+
+def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[Checked]:
+    """What nobody can derive again: that a search found nothing. Complete verification is one as well."""
+    searches = [*findings, *(one.finding for one in certificates)]
+    said = "that a search found no example cannot be derived from anything it left"
+    return [
+        Checked(subject_of(one), NO_PROMISE, Standing.OPEN, said)
+        for one in searches
+        if one is not None and not one.succeeded
+    ]
+
+
+def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[Checked]:
+    """Rows of imported attack logs against the logs that the manifest names."""
+    logs = [(one["name"], one["sha256"], one["radius"]) for one in settings.get("reported", [])]
+    claims = []
+    for one in reported:
+        log = (one.source, one.source_digest, one.radius)
+        said = "" if log in logs else f"the manifest names no log {one.source} at radius {one.radius}"
+        claims.append(judged(f"input {one.index}, {one.source}", "log", said))
+    return claims

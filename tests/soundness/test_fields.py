@@ -1,0 +1,137 @@
+"""Every field of every record and of the manifest is checked, or a check says by name that nobody can."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forgeries import forged_manifest, forged_record, leaves, make_runs, name_of, store
+
+from certify.checker.form import UNCHECKED
+from certify.core.certificate import (
+    BoundEvidence,
+    Certificate,
+    CompleteEvidence,
+    LipschitzEvidence,
+    PublishedEvidence,
+    SmoothingEvidence,
+)
+from certify.core.finding import Finding
+from certify.core.reported import Reported
+from certify.study.checking import check_run
+from certify.study.held import check_records
+from certify.study.published import import_logs
+
+RECORDS = {
+    "certificate": Certificate,
+    "smoothing": SmoothingEvidence,
+    "bounds": BoundEvidence,
+    "lipschitz": LipschitzEvidence,
+    "complete": CompleteEvidence,
+    "published": PublishedEvidence,
+    "finding": Finding,
+    "reported": Reported,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Runs that leave every kind of record behind."""
+    folder = make_runs(tmp_path_factory.mktemp("fields"), ("declared", "bounds", "lipschitz", "complete"))
+    head = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+    rows = [f"{i}\t1\t1\t{radius}\t1\t0:00:01\n" for i, radius in enumerate(("0.9", "0.5", "0.25"))]
+    (folder / "log").write_text(head + "".join(rows))
+    attack = "idx\tlabel\tpredict\tbasePredict\tcorrect\ttime\n"
+    (folder / "eps").write_text(attack + "".join(f"{i}\t1\t1\t1\t1\t0:00:01\n" for i in range(3)))
+    import_logs([folder / "log"], folder / "published", sigma=0.5, n=1000, alpha=0.001, attacks={folder / "eps": 0.25})
+    return folder
+
+
+def records(run: Path) -> list[tuple[str, int, dict[str, Any]]]:
+    with store(run) as db:
+        return [
+            (table, number, json.loads(text))
+            for table in ("certificates", "findings", "reported")
+            for number, text in db.execute(f"SELECT rowid, record FROM {table} ORDER BY rowid")
+        ]
+
+
+def known(table: str, record: dict[str, Any], at: tuple[str | int, ...]) -> tuple[str, str]:
+    """Kind of record and name of a field, as :data:`UNCHECKED` has them."""
+    if at[0] == "evidence" and len(at) > 1:
+        return record["evidence"]["kind"], name_of(at[1:])
+    return table.removesuffix("s") if table != "reported" else table, name_of(at)
+
+
+def claims_something(table: str, record: dict[str, Any]) -> bool:
+    return table == "reported" or record["radius"] is not None
+
+
+@pytest.mark.parametrize("run", ["declared", "bounds", "lipschitz", "complete", "published"])
+def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
+    """Each record gets another field changed, until every field was; whoever was not changed is not blamed."""
+    waiting = {
+        known(table, record, at)
+        for table, _, record in records(made / run)
+        if claims_something(table, record)
+        for at in leaves(record)
+    }
+    assert waiting
+    seed = 0
+    while waiting:
+        seed += 1
+        folder = Path(shutil.copytree(made / run, tmp_path / str(seed)))
+        dice, changed = random.Random(seed), {}
+        for table, number, record in records(made / run):
+            ways = [at for at in leaves(record) if known(table, record, at) in waiting]
+            if claims_something(table, record) and ways:
+                at = dice.choice(ways)
+                waiting.discard(known(table, record, at))
+                forged_record(folder, table, number, at, seed)
+                changed[f"input {record['index']},"] = known(table, record, at), at
+        found = check_run(folder)
+        blamed = {one.subject.partition(",")[0] + "," for one in found.refuted}
+        for subject, ((kind, name), at) in changed.items():
+            listed = [one.removeprefix("certificate.") for one in found.unchecked.get(kind, ())]
+            if kind == "certificate":  # some of its fields are on trust beside one kind of evidence alone
+                listed += [one[12:] for names in found.unchecked.values() for one in names if one[:12] == f"{kind}."]
+            assert subject in blamed or name in listed, (subject, kind, name, at)
+
+
+@pytest.mark.parametrize("run", ["declared", "complete", "published"])
+def test_a_field_of_the_manifest_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
+    manifest = json.loads((made / run / "manifest.json").read_text())
+    listed = UNCHECKED["manifest"]
+    for number, at in enumerate(leaves(manifest)):
+        name = name_of(at)
+        if any(name == one or name.startswith(f"{one}.") for one in listed):
+            continue
+        folder = Path(shutil.copytree(made / run, tmp_path / str(number)))
+        forged_manifest(folder, at, number)
+        assert refused(folder), name
+
+
+def refused(folder: Path) -> bool:
+    from certify.errors import CertifyError
+
+    try:
+        return bool(check_records(folder).refuted or check_run(folder).refuted)
+    except CertifyError:
+        return True
+
+
+def test_the_table_in_the_documentation_names_every_field():
+    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    table = text[text.index("## Field by field") :]
+    for kind, record in RECORDS.items():
+        [line] = re.findall(rf"^\| {kind} \|.*$", table, re.MULTILINE)
+        names = {one.split(".")[0] for one in re.findall(r"`([^`]+)`", line)}
+        assert names >= {one.name for one in fields(record)} - {"kind"}, kind
+        assert {one.split(".")[0] for one in UNCHECKED[kind] if not one.startswith("certificate.")} <= names
+    assert all(f"`{name}`" in table for name in UNCHECKED["manifest"])
