@@ -184,13 +184,18 @@ class Smoothing:
         """Refuse a norm without a theorem, inputs the noise is not for, radii that n samples cannot certify.
 
         Raises:
-            BadInput: it says which n would do.
+            BadInput: it says which n would do. With a fixed n, only if it can certify none of them: see
+                :meth:`shortfall`.
             DataError: for inputs off the grid of grid noise.
         """
         theorem = self.theorem(threat, tuple(x.shape[1:]))
         theorem.noise.check_norm(threat.norm)
         theorem.noise.check_inputs(x, classifier.input_box)
         self.plan().check(theorem, threat, self.shares)
+
+    def shortfall(self, threat: ThreatModel, shape: Shape) -> str:
+        """Which declared radii no input can be certified at, and why; empty for none."""
+        return self.plan().shortfall(self.theorem(threat, shape), threat, self.shares)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
         """Yield a certificate for each input; abstentions and shortfalls are certificates without a radius."""

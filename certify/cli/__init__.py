@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
 import time
 import traceback
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    for module in [command] if command in modules else modules:
-        importlib.import_module(f"{__name__}.{module}")
     debug = "--debug" in arguments
     try:
+        for module in [command] if command in modules else modules:
+            importlib.import_module(f"{__name__}.{module}")
         given = [argument for argument in arguments if argument != "--debug"]
         code = app(given, prog_name="certify", standalone_mode=False, obj=caller)
         return code if isinstance(code, int) else 0
@@ -48,12 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         message = problem.format_message() if isinstance(problem, typer.TyperException) else str(problem)
         code = getattr(problem, "exit_code", 2)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):  # the second kind while a module is imported
         message, code = "aborted", 2
     except Exception as problem:  # the last resort of a command line: one line, and the rest only if asked for
         if debug:
             traceback.print_exc()
         message, code = f"unexpected {one_line(problem)}; --debug shows where", 2
+    if alone:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is known: another Ctrl-C has nothing left to stop
     if message:
         sys.stderr.write(f"certify: {legible(message)}\n")
     return code

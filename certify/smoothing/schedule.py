@@ -132,18 +132,25 @@ class Schedule:
         return geometric_looks(self.n, alpha, q) if q else Looks((self.n,), (alpha,))
 
     def check(self, theorem: Theorem, threat: ThreatModel, shares: Shares = WHOLE) -> None:
-        """Refuse radii that n samples cannot certify.
+        """Refuse radii that n samples cannot certify; of a fixed n, where none can be.
 
         Raises:
             BadInput: it says what can be certified, and which n would do.
         """
+        said = self.shortfall(theorem, threat, shares)
+        cap = largest_radius(theorem, self.looks_for(theorem, threat.radii[0]), shares)
+        if said and not (self.kind == "fixed" and cap is not None and cap >= threat.radii[0]):
+            raise BadInput(said)
+
+    def shortfall(self, theorem: Theorem, threat: ThreatModel, shares: Shares = WHOLE) -> str:
+        """What n samples cannot certify of the declared radii, and what to do; empty if they can certify all."""
         cap = largest_radius(theorem, self.looks_for(theorem, threat.radii[0]), shares)
         if cap is not None and cap >= threat.largest:
-            return
+            return ""
         needed = self._samples_for(theorem, threat, shares)
         most = "nothing" if cap is None else f"at most radius {round_down(cap)}"
         way_out = f"use n >= {needed}" if needed else "no n up to a billion suffices, raise sigma"
-        raise BadInput(
+        return (
             f"n={self.n} samples at alpha={self.alpha:g} and sigma={theorem.noise.sigma:g} can certify {most}, but "
             f"radius {brief(threat.largest)} is declared: {way_out}, or declare smaller radii"
         )

@@ -15,6 +15,7 @@ from certify.attacks.base import Attack, Target
 from certify.attacks.run import run_attack
 from certify.certifiers.base import Certifier
 from certify.certifiers.complete import Complete
+from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
@@ -168,6 +169,9 @@ class Study:
         if said := near_chance(self.classifier, self.dataset.x, self.dataset.y):
             progress.warn(said)
         for certifier in self.certifiers:
+            shape = self.dataset.x.shape[1:]
+            if isinstance(certifier, Smoothing) and (said := certifier.shortfall(self.threat, shape)):
+                progress.warn(f"{said}; the table shows 0 there")
             self._certify(certifier, records, progress)
         if self.attack is not None and self.target is not None:
             self._attack(self.attack, self.target, records, progress)

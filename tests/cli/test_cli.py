@@ -407,3 +407,14 @@ def test_a_sweep_over_sigma_is_one_command_and_resumes(here, capsys):
     assert context["study"]["sigma"] == 0.12
     assert main(["run", *command[1:-6], "--sigma", "0.12,-1", "--out", "other"]) == 2
     assert not Path("other").exists()
+
+
+def test_an_interrupt_while_a_command_is_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("certify.cli.importlib.import_module", interrupted)
+    assert main(["summary", "run"]) == 2
+    assert capsys.readouterr().err == "certify: aborted\n"

@@ -191,7 +191,7 @@ def test_noise_is_a_name_or_a_law_everywhere():
         assert call(noise=law) == call(**named)
     with pytest.raises(BadInput, match=r"sigma=0.25 is given beside noise of sigma=0.5"):
         smooth(clf, x, y, threat=threat, noise=law, sigma=0.25)
-    with pytest.raises(BadInput, match="needs its scale"):
+    with pytest.raises(BadInput, match="sigma must be a number"):
         predict(clf, x)
 
 
@@ -235,3 +235,14 @@ def test_the_batch_size_rule_depends_on_the_input_alone(conv):
     assert default_batch_size(conv, torch.zeros(1, 3, 32, 32)) == 32
     assert default_batch_size(conv, torch.zeros(1, 3, 224, 224)) == 16
     assert BLOCK == 128
+
+
+def test_a_fixed_n_that_cannot_certify_a_declared_radius_warns_and_counts_none_there():
+    clf = Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
+    data, threat = ([[0.9] * 4, [0.1] * 4], [1, 0]), ThreatModel("l2", (0.25, 3.0))
+    with pytest.warns(UserWarning, match="at most radius 0.6158, but radius 3 is declared"):
+        summary = evaluate(clf, data, threat=threat, sigma=0.25, n=1000, schedule="fixed").summary
+    assert [row.certified for row in summary.rows] == [1.0, 0.0]
+    for kind, radii in (("declared", (0.25, 3.0)), ("fixed", (2.0, 3.0))):
+        with pytest.raises(BadInput, match="radius 3 is declared"):
+            evaluate(clf, data, threat=ThreatModel("l2", radii), sigma=0.25, n=1000, schedule=kind)

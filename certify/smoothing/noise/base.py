@@ -114,7 +114,7 @@ def name_and_sigma(noise: str | Noise, sigma: float | None = None) -> tuple[str,
     """
     if not isinstance(noise, Noise):
         if sigma is None:
-            raise BadInput(f"{noise} noise needs its scale in input units: sigma=0.25, for example")
+            raise BadInput(f"sigma must be a number, the scale of {noise} noise in input units: 0.25 is usual")
         return noise, sigma
     if noise.name not in NOISES or NOISES[noise.name](noise.sigma) != noise:
         raise BadInput(f"{noise} is not what the registered noise {noise.name!r} of this sigma is; register it")
