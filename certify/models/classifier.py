@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from certify.core.threat import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
+from certify.models.estimator import Estimator, is_estimator
 from certify.models.forms import Above, Output, described, in_train_mode, unwrapped, without_wrappers
 from certify.models.normalization import Statistic, normalization
 from certify.models.overrides import refuse_global_hooks
@@ -69,8 +70,9 @@ class Classifier:
     Args:
         model: an ``nn.Module``, or any function of a batch: (B, ...) float32 tensor -> (B, K) scores or (B,) labels.
             A module is copied, so that later training cannot change what was certified; it must be in eval mode.
-            Of what torch.compile, DataParallel or ``torch.export`` made, the model inside is taken.
-        num_classes: K.
+            Of what torch.compile, DataParallel or ``torch.export`` made, the model inside is taken. Or a fitted
+            classifier of scikit-learn; see :class:`~certify.models.estimator.Estimator`.
+        num_classes: K; scikit-learn's classifiers state it themselves.
         input_box: (lower, upper) bound of every feature in raw input units, or None for no bound.
         mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one for
             each place on axis 1 (channels of images and series, features of tables), or a name for both,
@@ -92,8 +94,8 @@ class Classifier:
 
     def __init__(
         self,
-        model: nn.Module | Callable[[Tensor], Any],
-        num_classes: int,
+        model: nn.Module | Callable[[Tensor], Any] | Any,
+        num_classes: int | None = None,
         input_box: tuple[float, float] | None = (0.0, 1.0),
         *,
         mean: Statistic | None = None,
@@ -105,6 +107,11 @@ class Classifier:
         digest: str | None = None,
     ) -> None:
         model = unwrapped(model)
+        if is_estimator(model):
+            model = Estimator(model)
+            if num_classes not in (None, len(model.classes)):
+                raise BadInput(f"{model.__name__} has {len(model.classes)} classes, not {num_classes}")
+            num_classes = len(model.classes)
         if not callable(model):
             raise ModelError(f"a model is an nn.Module or a function of a batch, not {type(model).__name__}")
         if not isinstance(num_classes, int) or num_classes < 2:

@@ -8,6 +8,7 @@ from torch import nn
 
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.models.estimator import is_estimator
 from certify.models.normalization import Statistic, normalization
 from certify.models.weights import load_weights
 from certify.named import call_named
@@ -24,7 +25,7 @@ def load_named(
     mean: Statistic | None = None,
     std: Statistic | None = None,
 ) -> Classifier:
-    """Call the function that ``spec`` names; it returns an ``nn.Module``, or a finished :class:`Classifier`.
+    """Call the function that ``spec`` names: it returns an ``nn.Module``, a :class:`Classifier`, or scikit-learn's own.
 
     A module is put in eval mode, after the weights behind the ``@`` were loaded into it; the arguments are for it
     alone, because a Classifier states its own.
@@ -41,6 +42,8 @@ def load_named(
         if normalization(mean, std) is not None:
             raise ModelError(f"{function} returned a finished Classifier: give mean and std to it, not beside it")
         return model
+    if is_estimator(model) and not weights:
+        return Classifier(model, None, input_box, mean=mean, std=std, device=device, name=function)
     if not isinstance(model, nn.Module):
         raise ModelError(f"{function} returned {type(model).__name__}; it must return an nn.Module or a Classifier")
     if num_classes is None:
