@@ -218,7 +218,7 @@ def test_what_falls_short_of_the_smallest_declared_radius_is_unknown(halves):
         ({"alpha": 1.0}, "alpha must lie"),
         ({"n": 0}, "n must be at least 1"),
         ({"n0": 0}, "n0 must be at least 1"),
-        ({"n": 100, "schedule": "fixed"}, "use n >= 301"),
+        ({"n": 100, "radii": (0.5,), "schedule": "fixed"}, "use n >= 301"),
         ({"n": 100}, "use n >= 3[0-9][0-9]"),
         ({"n": 5, "radii": (0.0,), "schedule": "fixed"}, "certify nothing.*use n >= 10"),
         ({"radii": (0.0, 9.0)}, "raise sigma"),
