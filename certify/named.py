@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from certify.errors import BadInput, CertifyError, one_line
 
-__all__ = ["call_named", "is_named"]
+__all__ = ["call_named", "is_named", "named"]
 
 _NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -47,6 +47,22 @@ def call_named(spec: str, error: type[CertifyError]) -> Any:
     ...
     certify.errors.BadInput: module 'os' has no function 'getpidd'
     """
+    function = named(spec, error)
+    try:
+        with _current_directory_importable():
+            return function()
+    except CertifyError:
+        raise
+    except Exception as problem:
+        raise error(f"{spec} raised {one_line(problem)}") from problem
+
+
+def named(spec: str, error: type[CertifyError]) -> Callable[..., Any]:
+    """Import the function that ``spec`` names, and return it; otherwise as :func:`call_named`.
+
+    >>> named("os:getpid", BadInput) is __import__("os").getpid
+    True
+    """
     if not is_named(spec):
         raise BadInput(f"{spec!r} does not name a Python function; write package.module:function")
     module_name, _, function_name = spec.partition(":")
@@ -65,14 +81,9 @@ def call_named(spec: str, error: type[CertifyError]) -> Any:
             raise error(f"importing {module_name} raised {one_line(problem)}") from problem
         for part in function_name.split("."):
             found = getattr(found, part, None)
-        if not callable(found):
-            raise BadInput(f"module {module_name!r} has no function {function_name!r}")
-        try:
-            return found()
-        except CertifyError:
-            raise
-        except Exception as problem:
-            raise error(f"{spec} raised {one_line(problem)}") from problem
+    if not callable(found):
+        raise BadInput(f"module {module_name!r} has no function {function_name!r}")
+    return found  # type: ignore[no-any-return]
 
 
 @contextmanager

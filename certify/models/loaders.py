@@ -6,15 +6,18 @@ from pathlib import Path
 
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
-from certify.models.files import MODEL_FILES
+from certify.models.files import ADAPTED_FILES, MODEL_FILES
 from certify.models.folder import load_folder
 from certify.models.named import load_named
 from certify.models.normalization import Statistic, normalization
-from certify.named import is_named
+from certify.named import is_named, named
 
 __all__ = ["FORMS", "load_model"]
 
-FORMS = "a folder that `certify train` wrote, FILE.onnx, FILE.pt2, or package.module:function[@WEIGHTS]"
+FORMS = (
+    "a folder that `certify train` wrote, FILE.onnx, FILE.pt2, package.module:function[@WEIGHTS], or "
+    "package.module:adapter@FILE.onnx"
+)
 
 _WEIGHTS_ALONE = "holds weights, and weights alone are no model: name the function that builds it, module:function@FILE"
 _REFUSED = {
@@ -38,7 +41,9 @@ def load_model(
     Args:
         spec: a folder that a training recipe wrote; an ``.onnx`` file; a ``.pt2`` file that ``torch.export.save``
             wrote; or ``package.module:function[@WEIGHTS]`` for a function that returns an ``nn.Module`` or a
-            :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file.
+            :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file. With a ``.onnx`` file
+            behind the ``@`` the function is its adapter: it turns a batch of one into a dict of the file's inputs,
+            whatever their number and types, and onnxruntime executes any operator.
         num_classes: for a function that returns a bare module. Anything else states its own.
         input_box: for a bare module or a file. A folder and a Classifier state their own.
         mean, std: for a bare module or a file that expects normalized inputs: the normalization is put inside, so that
@@ -62,7 +67,14 @@ def load_model(
         if normalization(mean, std) is not None:
             raise BadInput(f"{spec} holds a model that takes raw inputs, as it was trained: leave mean and std out")
         return load_folder(path, device)
-    if is_named(spec.partition("@")[0]):
+    function, _, fed = spec.partition("@")
+    if is_named(function) and Path(fed).suffix in ADAPTED_FILES:
+        if normalization(mean, std) is not None:
+            raise BadInput(f"{function} says what {fed} is fed with: normalize there, and leave mean and std out")
+        if not Path(fed).is_file():
+            raise BadInput(f"no file {fed!r}")
+        return ADAPTED_FILES[Path(fed).suffix](Path(fed), named(function, ModelError), num_classes, input_box, device)
+    if is_named(function):
         return load_named(spec, num_classes, input_box, device, mean=mean, std=std)
     known = path.suffix in _REFUSED or path.suffix in MODEL_FILES
     if known and not path.is_file():

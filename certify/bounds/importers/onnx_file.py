@@ -20,10 +20,12 @@ from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperat
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-__all__ = ["OPSETS", "OnnxFile", "read_onnx"]
+__all__ = ["OPSETS", "OnnxFile", "complaint", "loaded", "read_onnx", "session_of"]
 
 OPSETS = range(8, 26)
 """Versions of ONNX's operators that are read; onnxruntime runs them all."""
+
+ADAPTER = "package.module:function@FILE.onnx, where the function turns a batch into a dict of the file's inputs"
 
 EXPORT = 20
 """The version to ask an exporter for: the newest that all of torch's can write."""
@@ -49,6 +51,7 @@ class OnnxFile:
         dtype: the floating-point type that it computes in.
         constants: its stored tensors.
         session: onnxruntime, which says what the file computes.
+        foreign: the refusal of an operator that is not ONNX's own, if there is one: such a file can only be run.
     """
 
     label: str
@@ -61,6 +64,7 @@ class OnnxFile:
     dtype: torch.dtype
     constants: dict[str, NDArray[Any]]
     session: Any
+    foreign: UnsupportedOperator | None = None
 
     def run(self, x: Tensor, output: str | None = None, *, together: bool = False) -> Tensor:
         """An output (by default all there is) for a batch of samples (B, *shape).
@@ -78,7 +82,7 @@ class OnnxFile:
                 torch.from_numpy(np.array(self.session.run(names, {self.input: call.numpy()})[0])) for call in calls
             ]
         except Exception as problem:  # onnxruntime's errors have no common class
-            raise ModelError(f"{self.label} cannot be run by onnxruntime: {_complaint(problem)}") from problem
+            raise ModelError(f"{self.label} cannot be run by onnxruntime: {complaint(problem)}") from problem
         if together:
             return made[0]
         # One sample's output may have no axis of length 1 in front, or none at all.
@@ -94,8 +98,34 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
     Raises:
         BadInput: if there is no such file.
         ModelError: if it is corrupt, misses weights, or is no function of one float32 or float64 tensor of known shape.
-        UnsupportedOperator: for operators of another version or domain.
         MissingExtra: without onnx or onnxruntime.
+    """
+    label, model, opset = loaded(source)
+    from onnx import numpy_helper
+
+    runs = scores_only(model)
+    foreign = None
+    try:
+        model = lowered(runs, opset)
+        _check_domains(model)
+    except UnsupportedOperator as refusal:
+        model, foreign = runs, refusal
+    if model.graph.sparse_initializer:
+        raise ModelError(f"{label} stores sparse tensors; export it with dense weights")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    name, sizes, dtype = _only_input(label, [given for given in model.graph.input if given.name not in stored])
+    session = session_of(label, runs)  # finds faults in the graph, too
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    leading = int(sizes[0] in (None, 1) and (len(sizes) > 1 or sizes[0] is None))
+    shape = tuple(size for size in sizes[leading:] if size is not None)
+    return OnnxFile(label, model, opset, name, shape, leading, sizes[0] is None, dtype, constants, session, foreign)
+
+
+def loaded(source: Path | bytes) -> tuple[str, ModelProto, int]:
+    """What messages call a file, its content with all weights, and the version of ONNX's own operators.
+
+    Raises:
+        BadInput, ModelError, MissingExtra: as :func:`read_onnx`.
     """
     try:
         import onnx
@@ -113,18 +143,7 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
         raise ModelError(f"{label} is no ONNX file, or a corrupt one; export it again") from problem
     opset = _opset(label, model)
     _load_external(label, model, None if isinstance(source, bytes) else source.parent)
-    runs = scores_only(model)
-    model = lowered(runs, opset)
-    _check_domains(model)
-    if model.graph.sparse_initializer:
-        raise ModelError(f"{label} stores sparse tensors; export it with dense weights")
-    stored = {tensor.name for tensor in model.graph.initializer}
-    name, sizes, dtype = _only_input(label, [given for given in model.graph.input if given.name not in stored])
-    session = _session(label, runs)  # finds faults in the graph, too
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    leading = int(sizes[0] in (None, 1) and (len(sizes) > 1 or sizes[0] is None))
-    shape = tuple(size for size in sizes[leading:] if size is not None)
-    return OnnxFile(label, model, opset, name, shape, leading, sizes[0] is None, dtype, constants, session)
+    return label, model, opset
 
 
 def _opset(label: str, model: ModelProto) -> int:
@@ -178,11 +197,17 @@ def _only_input(label: str, inputs: Iterable[ValueInfoProto]) -> tuple[str, list
     given = list(inputs)
     if len(given) != 1:
         names = ", ".join(repr(value.name) for value in given) or "none"
-        raise ModelError(f"{label} has {len(given)} inputs ({names}); bounds need a function of one tensor")
+        raise ModelError(
+            f"{label} has {len(given)} inputs ({names}); bounds need a function of one tensor, smoothing an adapter: "
+            f"{ADAPTER}"
+        )
     name, kind = given[0].name, given[0].type.tensor_type
     if kind.elem_type not in DTYPES:
         found = TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ModelError(f"{label}: input {name!r} is {found}; certificates need float32: export the model in float32")
+        raise ModelError(
+            f"{label}: input {name!r} is {found}; certificates need float32: export the model "
+            f"in float32; smoothing takes an adapter: {ADAPTER}"
+        )
     if not kind.HasField("shape") or len(kind.shape.dim) == 0:
         raise ModelError(f"{label}: input {name!r} has no shape; export the model with fixed sizes")
     sizes: list[int | None] = [size.dim_value if size.dim_value > 0 else None for size in kind.shape.dim]
@@ -196,7 +221,7 @@ def _only_input(label: str, inputs: Iterable[ValueInfoProto]) -> tuple[str, list
     return name, sizes, DTYPES[kind.elem_type]
 
 
-def _session(label: str, model: ModelProto) -> Any:
+def session_of(label: str, model: ModelProto) -> Any:
     """A session on one thread, without rewritings."""
     import onnxruntime
 
@@ -207,9 +232,9 @@ def _session(label: str, model: ModelProto) -> Any:
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime's errors have no common class
-        raise ModelError(f"{label} is refused by onnxruntime: {_complaint(problem)}") from problem
+        raise ModelError(f"{label} is refused by onnxruntime: {complaint(problem)}") from problem
 
 
-def _complaint(problem: Exception) -> str:
+def complaint(problem: Exception) -> str:
     """What onnxruntime says, without the codes in front."""
     return str(problem).partition("\n")[0].rpartition(" : ")[2]

@@ -69,6 +69,8 @@ def import_onnx(source: Path | bytes) -> Graph:
 
 def import_file(file: OnnxFile) -> Graph:
     """The graph of a file that was read already; otherwise as :func:`import_onnx`."""
+    if file.foreign is not None:
+        raise file.foreign
     if file.batched:
         try:
             graph, output = _Reader(file).read()
