@@ -65,7 +65,8 @@ def agrees(
         part = x[rows]
         with torch.no_grad():
             rounded, exact = narrow.forward(part.to(dtype)).double(), wide.forward(part.double())
-            box = enclosure(narrow, part.to(dtype))
+            point = Interval(part.to(dtype), part.to(dtype))
+            box = enclosure(narrow, point, dtype)
         off = torch.zeros_like(exact)
         for answer in (one.double() for one in source(rows)):
             finite = answer.isfinite()
@@ -93,20 +94,20 @@ def agrees(
     return True
 
 
-def enclosure(graph: Graph, x: Tensor) -> Interval:
-    """Every execution of a graph on inputs (B, ...) in its own type, and its exact output, (B, *output shape).
+def enclosure(graph: Graph, inputs: Interval, dtype: torch.dtype | None) -> Interval:
+    """The exact output of a graph on inputs (B, ...), and every execution in ``dtype`` if any, (B, *output shape).
 
     Each result is dropped when the last node has read it. Of operators whose executions are covered by no claim, those
     are taken to round like the sums that stand for them.
     """
-    boxes, unread = {graph.input: Interval(x, x)}, Counter(graph.readers)
+    boxes, unread = {graph.input: inputs}, Counter(graph.readers)
     # What rules say about float32 is said of one type in arithmetic of another: some room for that.
-    share = 1.1 * unit(graph.dtype) / unit(torch.float32)
+    share = 0.0 if dtype is None else 1.1 * unit(dtype) / unit(torch.float32)
     for node in graph.nodes:
-        inputs = [boxes[name] for name in node.inputs]
-        box = node.operator.interval(*inputs, outward=True)
-        if (off := _executed(node.operator, inputs, box)) is not None:
-            off = off * share + smallest(graph.dtype)
+        given = [boxes[name] for name in node.inputs]
+        box = node.operator.interval(*given, outward=True)
+        if dtype is not None and (off := _executed(node.operator, given, box)) is not None:
+            off = off * share + smallest(dtype)
             box = Interval.known(box.lower - off, box.upper + off)
         boxes[node.name] = box
         unread.subtract(node.inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,17 @@ from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.constants import (
+    MOVERS,
+    Inexact,
+    enclosed,
+    exact,
+    flat,
+    lost,
+    moved_error,
+    plain,
+    read_inexact,
+)
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred, reads
@@ -225,8 +237,38 @@ class _Reader:
         elif any(isinstance(value, Value) for value in inputs):
             results = self._apply(node, inputs)
         else:
-            results = fold(node, inputs, self.file.opset)
+            results = self._constants(node, inputs)
         self.results.update(zip(node.output, results, strict=False))
+
+    def _constants(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
+        """Results of a node on constants, by onnxruntime: arrays where they are exact, else with their errors."""
+        arrays = [plain(value) if value is None else _array(plain(value)) for value in inputs]
+        results, name = fold(node, arrays, self.file.opset), node.op_type
+        inexact = any(isinstance(value, Inexact) for value in inputs)
+        if not inexact and all(array.dtype.kind not in "fV" for array in results):
+            return list(results)
+        if inexact and name in MOVERS:
+            lacking = [None if value is None else _array(lost(_tensor(value))) for value in inputs]
+            errors = fold(node, lacking, self.file.opset)
+            times = max(value.times for value in inputs if isinstance(value, Inexact))
+            return [
+                Inexact(_tensor(array), moved_error(error), times) if array.dtype.kind == "f" else array
+                for array, error in zip(results, errors, strict=True)
+            ]
+        given = [_tensor(array) for array in arrays if array is not None]
+        if not inexact and all(exact(name, given, _tensor(array)) for array in results):
+            return list(results)
+        if len(results) > 1:
+            raise NotCovered("several results are computed from constants and rounded; store them in the model instead")
+        [array] = results
+        rule = dict(ONNX).get(name)
+        number = _tensor(array) if array.dtype.kind == "f" else _tensor(array).to(self.file.dtype)
+        made = enclosed(name, rule, arguments(node, inputs, self.file.opset), number, self.file.opset)
+        if not bool((made.error > 0).any()):
+            return [array]
+        if array.dtype.kind != "f":
+            raise NotCovered("whole numbers or truth values depend on how constants are rounded; store them instead")
+        return [made]
 
     def _stand_in(self, value: Value) -> NDArray[Any]:
         return np.broadcast_to(np.float32(0), _own_shape(value))
@@ -241,6 +283,8 @@ class _Reader:
         integer = INTEGERS.get(self.types[node.output[0]]) if node.op_type in SUMS else None
 
         def read(leading: int, given: Mapping[str, Any]) -> Any:
+            if any(isinstance(value, Inexact) for _, value in flat(given)):
+                return read_inexact(node.op_type, partial(read, leading), given, build)
             if leading and not batched and full[0] is not None and full[0][:1] != (1,):
                 raise MixesSamples
             shapes = [None if shape is None else shape[leading:] for shape in full]
@@ -270,7 +314,11 @@ class _Reader:
         """
         from onnx import helper
 
-        constants = {name: v for name, v in zip(node.input, inputs, strict=True) if isinstance(v, np.ndarray)}
+        constants = {
+            name: _array(plain(v))
+            for name, v in zip(node.input, inputs, strict=True)
+            if isinstance(v, (np.ndarray, Inexact))
+        }
         types = {
             name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
             for name, array in constants.items()
@@ -302,6 +350,14 @@ def _refusal(node: NodeProto, why: str) -> UnsupportedOperator:
     return UnsupportedOperator(
         f"{_named(node)} has no rule: {why}; add one under certify/bounds/rules, or use smoothing, which needs none"
     )
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
+def _tensor(value: Any) -> Any:
+    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
 
 
 def _named(node: NodeProto) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,18 @@ from certify.bounds.graph import Graph
 from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.constants import (
+    MOVERS,
+    Inexact,
+    enclosed,
+    exact,
+    flat,
+    lost,
+    moved_error,
+    opaque,
+    plain,
+    read_inexact,
+)
 from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.probes import probes
 from certify.bounds.importers.tracing import TRACED, trace
@@ -152,7 +166,10 @@ class _Reader:
             return
         arguments = {key: fx.node.map_arg(value, self._result) for key, value in _arguments(call).items()}
         if not any(isinstance(value, Value) for value in _flat(arguments)):
-            self.results[call.name] = self._fold(call)
+            self.results[call.name] = made = self._fold(call)
+            if isinstance(made, Inexact):
+                for changed in written(call):
+                    self._rebind(call, changed, made)
             return
         try:
             self.results[call.name] = result = self._apply(call, name, arguments)
@@ -174,7 +191,7 @@ class _Reader:
                     f"node {call.name} ({_operator_name(call)}{_source(call)}) changes {node.name} in place through a "
                     "view of it, which no rule covers; write the result to a new tensor, or use smoothing"
                 )
-        if not isinstance(result, Value):
+        if not isinstance(result, (Value, Inexact)):
             raise UnsupportedOperator(
                 f"node {call.name} ({_operator_name(call)}{_source(call)}) writes several results in place, which no "
                 "rule covers; write them to new tensors, or use smoothing"
@@ -209,6 +226,8 @@ class _Reader:
         batched = self.whole is not None and known in BATCHED
 
         def read(leading: int, arguments: Mapping[str, Any]) -> Any:
+            if any(isinstance(value, Inexact) for _, value in flat(arguments)):
+                return read_inexact(known, partial(read, leading), arguments, build)
             if leading and not batched and full[:1] != (self.whole or TRACED,):
                 raise MixesSamples
             shape = full[leading:]
@@ -227,15 +246,70 @@ class _Reader:
         """Constants computed from constants, such as a buffer in another shape."""
         if torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ()):
             raise ModelError(f"the model draws random numbers ({_operator_name(call)}{_source(call)}); use smoothing")
-        args, kwargs = fx.node.map_arg((call.args, call.kwargs), self._result)
-        function: Callable[..., Any] = call.target  # type: ignore[assignment]
-        result = function(*args, **kwargs)
+        copied = torch.clone if written(call) else None
+        given = {
+            key: fx.node.map_arg(value, lambda node: _each(partial(_kept, copied), self._result(node)))
+            for key, value in _arguments(call).items()
+        }
+        result = self._run(call, plain)
         if isinstance(result, Tensor) and result.requires_grad:
             raise UnsupportedOperator(
                 f"node {call.name} ({_operator_name(call)}{_source(call)}) computes a weight from parameters in "
                 "training; import under torch.no_grad() to certify, or store the weight itself to train it"
             )
-        return result
+        try:
+            return self._with_error(call, given, result)
+        except NotCovered as problem:
+            raise UnsupportedOperator(f"node {call.name} ({_operator_name(call)}{_source(call)}): {problem}") from None
+
+    def _run(self, call: fx.Node, change: Callable[[Any], Any]) -> Any:
+        """A call on constants, each changed first."""
+        args, kwargs = fx.node.map_arg((call.args, call.kwargs), lambda node: _each(change, self._result(node)))
+        function: Callable[..., Any] = call.target  # type: ignore[assignment]
+        return function(*args, **kwargs)
+
+    def _with_error(self, call: fx.Node, given: Mapping[str, Any], result: Any) -> Any:
+        """A computed constant as it is where it is exact, else with its error.
+
+        Raises:
+            NotCovered: if nothing is known about how it is rounded.
+        """
+        known = _operator_name(call)
+        name = known if known in ATEN or not known.endswith("_") else known.removesuffix("_")
+        if name == "getitem":
+            return given["0"][given["1"]]
+        inexact = [entry for _, entry in flat(given) if isinstance(entry, Inexact)]
+        results = list(result) if isinstance(result, (list, tuple)) else [result]
+        if not all(isinstance(one, Tensor) for one in results):
+            return result
+        if inexact and name in MOVERS:
+            errors = self._run(call, lost)
+            errors = list(errors) if isinstance(errors, (list, tuple)) else [errors]
+            times = max(one.times for one in inexact)
+            made = [Inexact(one, moved_error(error), times) for one, error in zip(results, errors, strict=True)]
+            return made if isinstance(result, (list, tuple)) else made[0]
+        numbers = [
+            entry.detach() if isinstance(entry, Tensor) else torch.tensor(entry, dtype=torch.float64)
+            for key, entry in flat(given)
+            if isinstance(entry, (Tensor, float)) or (key == "other" and isinstance(entry, int))
+        ]
+        if not inexact and all(exact(name, numbers, one.detach()) for one in results):
+            return result
+        if len(results) > 1:
+            raise NotCovered("several constants are computed and rounded; store them in the model instead")
+        rule = dict(ATEN).get(name)
+        number = results[0] if results[0].is_floating_point() else results[0].to(torch.float32)
+        try:
+            one = enclosed(name, rule, given, number)
+        except NotCovered:
+            if inexact or not results[0].is_floating_point():
+                raise
+            return opaque(results[0], self._run(call, _finer))
+        if not bool((one.error > 0).any()):
+            return result
+        if not results[0].is_floating_point():
+            raise NotCovered("truth values depend on how constants are rounded; store them in the model instead")
+        return one
 
     def _output(self) -> Value:
         [outputs] = self.program.output_node().args
@@ -249,6 +323,24 @@ class _Reader:
             raise ModelError(
                 f"the model returns {results[0].shape} for a batch of 1; put the batch axis of its output in front"
             ) from None
+
+
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    return [change(one) for one in value] if isinstance(value, list) else change(value)
+
+
+def _kept(copied: Callable[[Tensor], Tensor] | None, value: Any) -> Any:
+    """A constant as it is before a call that writes to it."""
+    if copied is None:
+        return value
+    if isinstance(value, Inexact):
+        return replace(value, value=copied(value.value))
+    return copied(value) if isinstance(value, Tensor) else value
+
+
+def _finer(value: Any) -> Any:
+    """A constant in float64."""
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _operator_name(call: fx.Node) -> str:

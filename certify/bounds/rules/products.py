@@ -77,6 +77,7 @@ def mm(call: Call) -> Value:
 
 @ATEN.register("matmul")
 @ATEN.register("__matmul__")
+@ATEN.register("vdot")
 def torch_matmul(call: Call) -> Value:
     """``torch.matmul``."""
     return product(call, call["self"], call["other"])
