@@ -83,7 +83,7 @@ def named(spec: str, error: type[CertifyError]) -> Callable[..., Any]:
             found = getattr(found, part, None)
     if not callable(found):
         raise BadInput(f"module {module_name!r} has no function {function_name!r}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @contextmanager
