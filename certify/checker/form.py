@@ -238,6 +238,7 @@ UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
         "settings.data.name",
         "settings.threat.units",
         "settings.device",
+        "settings.shard",
         "settings.certifiers.tolerance",
         "settings.certifiers.reach",
         "settings.certifiers.decide",

@@ -121,6 +121,9 @@ def presence_claims(
     if asked != whole and not _is_shard(settings):
         said = f"a run that is no shard is about all of its {whole:,} inputs, not {asked:,}"
         claims.append(Checked("manifest", "inputs", Standing.REFUTED, said))
+    number, of = settings["shard"]
+    if not 0 <= number < of:
+        claims.append(Checked("manifest", "inputs", Standing.REFUTED, f"there is no shard {number} of {of}"))
     for place, (name, counts) in enumerate(present.items()):
         begun = any(list(present.values())[place + 1 :])
         found = [*_repeated(name, counts), *_missing(name, counts, known, settings, begun=begun)]

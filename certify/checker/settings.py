@@ -27,6 +27,9 @@ __all__ = ["RIVAL_SHARE", "settings_claims"]
 RIVAL_SHARE: Final = 0.1
 """The share of alpha that bounds the runner-up on its own, where a run asks for that."""
 
+_SHARES: Final = {"runner-up": RIVAL_SHARE, "one-sided": 0.0}
+"""What each bound of the runner-up costs."""
+
 _EVIDENCE: Final[Mapping[str, type[Evidence]]] = {
     "smoothing": SmoothingEvidence,
     "lipschitz": LipschitzEvidence,
@@ -131,10 +134,12 @@ def _of_smoothing(
     yield "n", evidence.n_most, certifier["n"]
     yield "selection", evidence.chosen_by, certifier["selection"]
     yield "n0", None if evidence.selection is None else evidence.selection.n, certifier.get("n0")
-    yield "bound", evidence.rival_share, RIVAL_SHARE if certifier["bound"] == "runner-up" else 0.0
+    yield "bound", evidence.rival_share, _SHARES.get(certifier["bound"], certifier["bound"])
     for name, value in _same_for_all(evidence).items():
         yield name, value, shared[name]
     looks = certifier["looks"], certifier["look_alphas"]
+    if looks[0] is None:
+        yield "look alphas", None, looks[1]
     given = None if looks[0] is None else tuple(tuple(one) for one in looks)
     schedule, kind = schedule_of(evidence), certifier["schedule"]
     yield "schedule", _fault(schedule, certifier["n"], certifier["alpha"], kind, given, evidence.draws_alpha), ""

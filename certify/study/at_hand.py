@@ -80,9 +80,9 @@ def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T
     """What a SPEC names, and why it is missing if it is."""
     if given is not None:
         return load(given), ""
-    if _runs_code(what, recorded):
-        return None, f"the manifest names a Python function, which only you may let run: --{what} {recorded}"
     try:
+        if _runs_code(what, recorded):
+            return None, f"the manifest names a Python function, which only you may let run: --{what} {recorded}"
         return load(recorded), ""
     except (CertifyError, ImportError, OSError, TypeError, ValueError) as problem:
         reason = str(problem) if isinstance(problem, CertifyError) else one_line(problem)
@@ -91,11 +91,13 @@ def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T
 
 def _runs_code(what: str, spec: str) -> bool:
     """Whether a SPEC names a Python function: what looks like one may be a built-in form or a folder of that name."""
+    if not is_named(spec.partition("@")[0]):
+        return False
+    if what == "model":
+        return not Path(spec).is_dir()
     from certify.data.loaders import LOADERS
 
-    if what == "data" and spec.partition(":")[0] in LOADERS:
-        return False
-    return is_named(spec.partition("@")[0]) and not (what == "model" and Path(spec).is_dir())
+    return spec.partition(":")[0] not in LOADERS
 
 
 def _load_data(spec: str) -> Dataset:

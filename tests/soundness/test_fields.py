@@ -107,14 +107,16 @@ def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_pat
 @pytest.mark.parametrize("run", ["declared", "complete", "published"])
 def test_a_field_of_the_manifest_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
     manifest = json.loads((made / run / "manifest.json").read_text())
-    listed = UNCHECKED["manifest"]
+    listed, missed = UNCHECKED["manifest"], []
     for number, at in enumerate(leaves(manifest)):
         name = name_of(at)
         if any(name == one or name.startswith(f"{one}.") for one in listed):
             continue
         folder = Path(shutil.copytree(made / run, tmp_path / str(number)))
         forged_manifest(folder, at, number)
-        assert refused(folder), name
+        if not refused(folder):
+            missed.append(name)
+    assert not missed
 
 
 def refused(folder: Path) -> bool:
