@@ -30,6 +30,7 @@ def summary(
     radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
     format: Annotated[str, typer.Option(help="table, json, csv, latex, bibtex, markdown, curve or html")] = "table",
     envelope: Annotated[bool, typer.Option(help="the best at each radius over these runs as well")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="the table of papers: a line a run, a column a radius")] = False,
     convert: Annotated[str | None, typer.Option(help="linf, l2 or l1: what the radii contain in that norm")] = None,
     group: Annotated[
         list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
@@ -42,6 +43,12 @@ def summary(
     if convert is not None:
         found = [replace(run, summary=converted(run.summary, convert)) for run in found]
     best = envelope_of_runs(runs, chosen) if envelope else None
+    if wide:
+        from certify.report.wide import wide as wide_table
+
+        parts = [wide_table(found, format), *([] if best is None else [best.render(format)])]
+        typer.echo("\n\n".join(parts))
+        return exit_code(*(one.summary for one in found))
     if format == "table":
         from certify.report.terminal import print_runs
 

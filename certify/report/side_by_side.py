@@ -20,9 +20,10 @@ from certify.report.blocks import Block, blocks_html, blocks_text
 from certify.report.columns import ROUNDING, WIDTH, at_least
 from certify.report.html_text import escape
 
-__all__ = ["SideBySide", "Together", "side_by_side"]
+__all__ = ["UNDECLARED", "SideBySide", "Together", "side_by_side"]
 
-_UNDECLARED = "-"
+UNDECLARED = "-"
+"""Stands where a run did not declare a radius that another one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Together:
         for radius in self.radii:
             row = rows.get(radius)
             if row is None:
-                lines.append([_UNDECLARED] * len(headings))
+                lines.append([UNDECLARED] * len(headings))
                 continue
             line = [percent_down(row.certified), *[percent_down(row.certified_lower)] * lower]
             if attacked:
@@ -90,8 +91,8 @@ class SideBySide:
                 "Each column '>=' holds with its probability for its own run, at all radii at once; the best of "
                 "several runs, chosen on these inputs, is optimistic."
             )
-        if any(_UNDECLARED in line for table in self.tables for block in table.blocks() for line in block.lines):
-            notes.append(f"'{_UNDECLARED}': the run did not declare this radius; name common --radii to fill it.")
+        if any(UNDECLARED in line for table in self.tables for block in table.blocks() for line in block.lines):
+            notes.append(f"'{UNDECLARED}': the run did not declare this radius; name common --radii to fill it.")
         if missing := [run.name for run in runs if not run.summary.complete]:
             notes.append(f"INCOMPLETE: {', '.join(missing)}; what they lack is not in these fractions.")
         return notes
