@@ -125,6 +125,7 @@ def predict(
     batch = Batch.of(x, None, clf.num_classes)
     clf.check(batch.x)
     law.check_inputs(batch.x, clf.input_box)
+    smoothing.check_batches(clf, batch.x)
     sampler = Sampler(clf, batch.x, batch.digests, law, seed=smoothing.seed, batch_size=batch_size)
     looks = smoothing.plan().looks_for(Theorem(law, law.norms[0], math.prod(batch.shape)), 0.0)
     return Predictions(predict_votes(sampler, looks.most, looks.alpha[0]), smoothing.seed)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from certify.attacks.base import Target
@@ -24,9 +25,10 @@ from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
+from certify.models.rows import check_size
 from certify.smoothing.certify import RIVAL_SHARE, ChosenBy, SmoothedRadius, certify_votes, shares_for
 from certify.smoothing.noise.base import NOISES, Noise, name_and_sigma
-from certify.smoothing.sampler import Sampler
+from certify.smoothing.sampler import Sampler, default_batch_size
 from certify.smoothing.schedule import Schedule, Shares, check_count, largest_radius
 from certify.smoothing.streams import BLOCK
 from certify.smoothing.theorem import Theorem
@@ -192,6 +194,17 @@ class Smoothing:
         theorem.noise.check_norm(threat.norm)
         theorem.noise.check_inputs(x, classifier.input_box)
         self.plan().check(theorem, threat, self.shares)
+        self.check_batches(classifier, x)
+
+    def check_batches(self, classifier: Classifier, x: Tensor) -> None:
+        """Refuse a model that answers otherwise in batches of the size in which its votes are counted.
+
+        Raises:
+            ModelError: if it does.
+        """
+        size = min(self.n, self.batch_size or default_batch_size(classifier, x))
+        with torch.inference_mode():
+            check_size(classifier.scores, x, size)
 
     def shortfall(self, threat: ThreatModel, shape: Shape) -> str:
         """Which declared radii no input can be certified at, and why; empty for none."""

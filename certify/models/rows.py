@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.errors import CertifyError, ModelError, one_line
 
-__all__ = ["check_rows", "noisy", "refuse_batch_statistics"]
+__all__ = ["check_rows", "check_size", "noisy", "refuse_batch_statistics"]
 
 TAKEN: Final = 3
 """Inputs that rows are made from; with noise there are twice as many."""
@@ -92,12 +92,39 @@ def check_rows(scores: Callable[[Tensor], Tensor], rows: Tensor) -> None:
                     f"the model takes a batch of {len(rows)} inputs but not of {len(places)}: {one_line(problem)}; "
                     "let it take any number of inputs"
                 ) from problem
-        if not _alike(together.double(), again.double()):
-            raise ModelError(
-                "the model's answer about an input depends on the batch that it is in: let it treat each row by "
-                "itself, in float32, with no statistics of the batch (BatchNorm without running ones) and no look at "
-                "its size"
-            )
+        _refuse_unlike(together, again)
+
+
+def check_size(scores: Callable[[Tensor], Tensor], x: Tensor, size: int) -> None:
+    """Refuse a model that answers otherwise in batches of ``size`` inputs, in which a run is about to ask it.
+
+    Args:
+        scores: scores (B, K) of a batch (B, ...).
+        x: inputs (B, ...); a few of them are repeated to fill the batch.
+        size: inputs in a batch.
+
+    Raises:
+        ModelError: if the answers differ from those in a batch of a few, or the model takes no such batch.
+    """
+    places = torch.arange(size, device=x.device) % min(TAKEN, len(x))
+    few = scores(x[:TAKEN]).clone()
+    try:
+        again = scores(x[places])
+    except (CertifyError, MemoryError):
+        raise
+    except Exception as problem:  # somebody else's code may raise anything
+        raise ModelError(
+            f"the model takes no batch of {size} inputs: {one_line(problem)}; give batch_size"
+        ) from problem
+    _refuse_unlike(few[places.to(few.device)], again)
+
+
+def _refuse_unlike(together: Tensor, again: Tensor) -> None:
+    if not _alike(together.double(), again.double()):
+        raise ModelError(
+            "the model's answer about an input depends on the batch that it is in: let it treat each row by itself, in "
+            "float32, with no statistics of the batch (BatchNorm without running ones) and no look at its size"
+        )
 
 
 def _arrangements(count: int) -> Iterator[list[list[int]]]:

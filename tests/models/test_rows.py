@@ -120,3 +120,16 @@ def test_rows_are_made_of_the_data_and_stay_in_the_box() -> None:
     assert len(rows.unique(dim=0)) == 6
     assert torch.equal(rows, noisy(X, (0.0, 1.0)))
     check_rows(plain, rows)
+
+
+@pytest.mark.parametrize("size", [None, 50])
+def test_a_model_that_looks_at_the_batch_size_of_the_run_alone_is_refused(size: int | None) -> None:
+    """The rule gives these inputs batches of 256."""
+    clf = Classifier(lambda x: plain(x).flip(1) if len(x) == (size or 256) else plain(x), 3)
+    clf.check(X)
+    asked = {"sigma": 0.25, "n": 1000, "batch_size": size}
+    with pytest.raises(ModelError, match="depends on the batch that it is in"):
+        certify.smooth(clf, X, threat=certify.ThreatModel("l2", (0.1,)), **asked)
+    with pytest.raises(ModelError, match="depends on the batch that it is in"):
+        certify.predict(clf, X, **asked)
+    assert len(certify.predict(clf, X, sigma=0.25, n=40)) == len(X)
