@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from certify.checker.checked import Checked, judged, subject_of
+from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derived import derived_claims, needs_network, statement
 from certify.checker.form import misformed, unchecked
 from certify.checker.outcome import Outcome
@@ -58,6 +58,10 @@ def check(certificate: Certificate | Sequence[Certificate], clf: Classifier | No
     if any(map(needs_network, certificates)) and (clf is None or x is None):
         raise BadInput("a proof is about a network and an input: call certify.check(cert, clf, x)")
     claims = [judged(subject_of(one), "record", misformed(one)) for one in certificates]
+    if any(
+        one.standing is Standing.REFUTED for one in claims
+    ):  # nothing is derived from what is of another type than it should be
+        return Outcome(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
     claims += derived_claims(certificates, whole=False)
     if clf is not None:
         claims += _with_classifier(certificates, clf, x)

@@ -15,7 +15,7 @@ from certify.core.digests import data_digest
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.rounding import to_hex
-from certify.errors import CertifyError, one_line
+from certify.errors import BadInput, CertifyError, one_line
 
 __all__ = ["Stored", "presence_claims", "read_rows"]
 
@@ -43,7 +43,9 @@ def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> St
         try:
             given = strictly_from_json(row["record"])
             record = of.from_dict(given)
-            fault = misformed(record, row["record"]) or _another_key(row, record, given)
+            if fault := misformed(record, row["record"]):
+                raise BadInput(fault)  # nothing is derived from what is of another type than it should be
+            fault = _another_key(row, record, given)
         except (CertifyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
             claims.append(Checked(subject, "record", Standing.REFUTED, _said(problem)))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class Finding:
     def __post_init__(self) -> None:
         if not (self.radii and isinstance(self.settings, Mapping)):
             raise BadInput("a finding has the radii that were tried, and a table of the attack's settings")
+        if not all(isinstance(radius, Real) for radius in self.radii):
+            raise BadInput(f"the radii of a finding are numbers, got {list(self.radii)!r}")
         if len({self.radius is None, self.distance is None, self.x_adv is None}) != 1:
             raise BadInput("a finding has a radius, a distance and an example, or none of the three")
         if self.distance is not None and self.radius is not None and not 0 <= self.distance <= self.radius:

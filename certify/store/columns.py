@@ -126,7 +126,7 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
             one = decode(text)
             proven = math.nan if one.radius_hex is None else float.fromhex(one.radius_hex)
             place = _PLACE[one.verdict]
-        except (msgspec.MsgspecError, ValueError, KeyError, RecursionError) as problem:
+        except (msgspec.MsgspecError, TypeError, ValueError, KeyError, RecursionError) as problem:
             raise _damaged(whole, number, position) from problem
         within = _fits(one.label, one.prediction, one.forward_passes)
         if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf or not within:
@@ -174,7 +174,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
         try:
             one = decode(text)
             found = math.nan if one.distance_hex is None else float.fromhex(one.distance_hex)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as problem:
             raise _damaged(whole, number, position) from problem
         if one.index != position or not (found >= 0 or one.distance_hex is None) or not _fits(one.label):
             raise _damaged(whole, number, position)

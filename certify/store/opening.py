@@ -80,6 +80,7 @@ class Store:
             sqlite3.Error: for a file that is no database.
             StoreError: for one of a newer version, or with anything in it that no run makes.
         """
+        _refuse_pipes(path)
         uri, copy = f"{Path(path).absolute().as_uri()}?mode=ro", None
         try:
             db = _asked(uri)
@@ -94,6 +95,7 @@ class Store:
     @classmethod
     def to_write(cls, path: Path | str) -> Store:
         """Open it, or make it, to add records; see :meth:`to_read`."""
+        _refuse_pipes(path)
         db = sqlite3.connect(path, isolation_level=None)
         _version(path, db, empty=True)
         db.execute("PRAGMA journal_mode=WAL")
@@ -181,6 +183,14 @@ def _copied(path: Path | str) -> tempfile.TemporaryDirectory[str]:
         said = f"{path} has rows in its log, and reading those takes a copy that failed ({problem.strerror})"
         raise StoreError(f"{said}; copy the run to where you may write") from problem
     return copy
+
+
+def _refuse_pipes(path: Path | str) -> None:
+    """SQLite would wait for somebody who writes to a pipe that has the name of a log."""
+    for log in (*LOGS, "shm"):
+        file = Path(f"{path}-{log}")
+        if file.exists() and not file.is_file():
+            raise StoreError(f"{file} is no file, and no run makes such a thing: remove it, or restore the run")
 
 
 def _size(file: Path | str) -> int:

@@ -66,7 +66,7 @@ def check_run(
     claims += record_claims(held, None if sample is None else sample.positions, progress)
     if there is not None and sample is not None:
         claims.append(sample.claim)
-        executed = _Executed(held.certificates, held.findings, held.settings, there)
+        executed = _Executed(held.certificates, held.findings, held.settings, held.context, there)
         claims += _at_hand(executed, replay, seed, progress)
     return Outcome(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
@@ -92,6 +92,7 @@ class _Executed:
     certificates: Sequence[Certificate]
     findings: Sequence[Finding]
     settings: Mapping[str, Any]
+    context: Mapping[str, Any]
     there: AtHand
 
     def same_model(self) -> list[Checked]:
@@ -116,6 +117,15 @@ class _Executed:
         if not said and recorded is not None and not (box and recorded[0] <= box[0] <= box[1] <= recorded[1]):
             said = f"the manifest is about inputs in {list(recorded)}, the data lie in {box and list(box)}"
         return [judged("manifest", "input box", said)]
+
+    def enough_classes(self) -> list[Checked]:
+        """Whether the manifest hides no class of the model: the worst group may be one without an input here."""
+        classifier, said = self.there.classifier, self.context.get("num_classes")
+        if classifier is None or said is None:
+            return []
+        wrong = f"the manifest says {said!r:.40}, {classifier.name} has {classifier.num_classes}"
+        hidden = not (type(said) is int and said >= classifier.num_classes)
+        return [judged("manifest", "classes", wrong if hidden else "")]
 
     def unexecuted(self, why: str) -> list[Checked]:
         """What stays open where model or data are missing, or the model is another one."""
@@ -143,10 +153,11 @@ class _Executed:
 def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observer) -> list[Checked]:
     """What model and data show, as far as they are there."""
     there = records.there
-    same = claims = records.same_model()
+    same = records.same_model()
+    claims = same + records.enough_classes()
     if there.dataset is not None:
         claims = (
-            same
+            claims
             + records.same_box()
             + data_claims([*records.certificates, *records.findings], there.dataset, there.rows)
         )

@@ -16,6 +16,9 @@ from certify.registry import nearest
 
 __all__ = ["group_column", "missed"]
 
+MOST_CLASSES: Final = 2**24
+"""More than any model has; each of them gets a name."""
+
 _FORMS: Final = "label, FILE.csv:COLUMN or FILE.npz:ARRAY"
 
 
@@ -92,11 +95,16 @@ def missed(of: Sequence[Any] | Mapping[int, Any], index: Sequence[int], classes:
         index: the positions of the inputs.
         classes: how many classes there are, where inputs are grouped by their class.
 
+    Raises:
+        BadInput: where a manifest says that there are that many classes and no model has as many.
+
     >>> missed({0: "cat", 1: "dog", 2: "emu"}, [0, 1]), missed([0, 2], [5, 6], classes=3)
     (['emu'], ['1'])
     """
     if isinstance(of, Mapping):
         known, there = set(map(str, of.values())), {str(of.get(position)) for position in index}
     else:
+        if classes is not None and not (type(classes) is int and 0 <= classes <= MOST_CLASSES):
+            raise BadInput(f"context.num_classes in the manifest is {classes!r:.40}, which is no number of classes")
         known, there = set(map(str, range(classes or 0))), set(map(str, of))
     return sorted(group for group in known - there if group not in ("", "None", "nan"))
