@@ -20,8 +20,8 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
     if isinstance(found, AttackAudit):
         facts["rows"] = f"{found.rows:,} attacked inputs"
         facts["accuracy"] = (
-            f"{found.empirical_accuracy:.6g} smoothed, {found.base_accuracy:.6g} base; "
-            f"{found.abstain_rate:.6g} abstained, which counts as not correct"
+            f"smoothed model {_percent(found.empirical_accuracy)}, base model {_percent(found.base_accuracy)}; "
+            f"{_percent(found.abstain_rate)} of the inputs abstained, which counts as not correct"
         )
         return _lines(facts)
     steps = ", ".join(map(str, found.index_steps)) or "none"
@@ -29,7 +29,7 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
         f"{found.rows:,}, index {found.index_first} to {found.index_last} in steps of {steps}; time in "
         f"{found.time_format}"
     )
-    facts["answers"] = f"{found.correct:.6g} correct, {found.abstain_rate:.6g} abstained"
+    facts["answers"] = f"{_percent(found.correct)} of the rows are correct, {_percent(found.abstain_rate)} abstained"
     facts["radii"] = (
         f"{found.printing}, rounded to nearest; average certified radius {round_down(found.acr, 6)}; "
         f"{found.rows_on_grid} correct rows print exactly .25, .5 .. 3 and may lie below it"
@@ -41,6 +41,11 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
     facts["excluded"] = "; ".join(_excluded(found.fits)) or "no pair"
     attacks = [text for one in found.attacks for text in textwrap.wrap(str(one), WIDTH, subsequent_indent="  ")]
     return "\n".join([_lines(facts), *(["", *map(legible_line, attacks)] if attacks else [])])
+
+
+def _percent(share: float) -> str:
+    """A share of the rows, which a bare 1 would leave open to be read as one row."""
+    return f"{100 * share:.6g} %"
 
 
 def _fitting(found: LogAudit) -> Iterable[str]:

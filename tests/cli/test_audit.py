@@ -40,7 +40,7 @@ def test_impossible_pairs_are_listed_and_end_with_code_4(logs, tmp_path, capsys)
     assert main([*asked, f"{tmp_path / 'attack'}=0.5"]) == 0
     capsys.readouterr()
     assert main(["audit", str(tmp_path / "attack")]) == 0
-    assert "1 smoothed, 0 base; 0 abstained" in capsys.readouterr().out
+    assert "smoothed model 100 %, base model 0 %; 0 % of the inputs abstained" in capsys.readouterr().out
 
 
 def test_what_cannot_be_audited_is_one_line_with_code_2(logs, tmp_path, capsys):
