@@ -10,6 +10,8 @@ __all__ = ["Stage", "clock"]
 GAP: Final = "  "
 SHORTEST, LONGEST = 8, 40
 """How long a bar may be."""
+SILENT: Final = 10.0
+"""Seconds without a result after which a line says how long it has been."""
 
 
 @dataclass(slots=True)
@@ -52,14 +54,21 @@ class Stage:
         'certifying (ibp)  100/500  ETA 0:40  10.0 inputs/s'
         >>> stage.line(now=10.0, width=60)
         'certifying (ibp)  100/500  ETA 0:40  80.0% certified at 0.25'
+
+        Before the first result nothing is known of the rest, but the line still moves:
+
+        >>> Stage("attacking (pgd)", 20, 0, "inputs", begin=0.0).line(now=70.0)
+        'attacking (pgd)  0/20  ETA -:--  1:10 so far'
         """
-        speed = (self.done - self.earlier) / (now - self.begin) if now > self.begin else 0.0
+        took = now - self.begin
+        speed = (self.done - self.earlier) / took if took > 0 else 0.0
         left = self.total - self.done
         eta = f"ETA {clock(left / speed)}" if speed else "ETA -:--"
-        time_left = eta if left else f"in {clock(now - self.begin)}"
+        time_left = eta if left else f"in {clock(took)}"
         line = GAP.join([self.what, f"{self.done}/{self.total}", time_left])
         rate = [f"{speed:.{1 if speed >= 1 else 2}f} {self.unit}/s"] if speed else []
-        for part in [*filter(None, self.note.split(GAP)), *rate]:
+        waited = [f"{clock(took)} so far"] if left and not speed and took >= SILENT else []
+        for part in [*filter(None, self.note.split(GAP)), *rate, *waited]:
             if width is None or len(line) + len(GAP) + len(part) <= width:
                 line += GAP + part
         room = 0 if width is None else width - len(line) - len(GAP)
