@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 __all__ = ["probes"]
 
-MANY = 10_000
-"""Entries of an input from which one shows what an operator does to many numbers: a third of the inputs is enough."""
+MANY = 2**18
+"""Numbers in a result from which one input shows what operators do to many: a third of the inputs is enough."""
 
 
-def probes(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+def probes(shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest: int = 0) -> Tensor:
     """Inputs of many magnitudes and both signs, float64: what an operator does only to some of them must show.
+
+    Args:
+        shape, device: of an input.
+        widest: the most numbers that a result of the network has.
 
     >>> probes((2, 3)).shape
     torch.Size([34, 2, 3])
     """
     generator = torch.Generator().manual_seed(0)
 
-    share = 1 if math.prod(shape) < MANY else 3
+    share = 1 if widest < MANY else 3
 
     def uniform(count: int, low: float, high: float) -> Tensor:
         count //= share

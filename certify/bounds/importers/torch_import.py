@@ -387,7 +387,7 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
     """
     own, exact = copy.deepcopy(module), copy.deepcopy(module).double()
 
-    every = probes(graph.shape, example_batch.device).to(graph.dtype)
+    every = probes(graph.shape, example_batch.device, widest=graph.widest).to(graph.dtype)
 
     def answers(rows: slice) -> list[Tensor]:
         x = every[rows]
