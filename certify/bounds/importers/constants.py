@@ -96,7 +96,10 @@ def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:
         return True
     values, found = [one.double() for one in inputs], result.double()
     if name in ("Cast", "CastLike", "to", "_to_copy", "type_as"):
-        return bool((((found == values[0]) & (found.abs() < 2**53)) | ~found.isfinite()).all())
+        # One rounding of a known number is the same number in every execution: what is stored so is what is computed
+        # with. Only what is too small for the type may be flushed to zero or not.
+        least = torch.finfo(result.dtype).tiny
+        return bool(((found == values[0]) | (found.abs() >= least)).all())
     if name in SUMS and all(bool((one == one.round()).all()) for one in values):
         return sum(float(one.abs().sum()) for one in values) + float(found.abs().max() if found.numel() else 0) < 2**24
     if result.dtype != torch.float32 or not bool(found.isfinite().all()):

@@ -97,7 +97,10 @@ def _of_one(module: nn.Module, example_batch: Tensor, refusal: UnsupportedOperat
     Raises:
         UnsupportedOperator: the refusal of the usual reading if samples of a batch depend on each other.
     """
-    graph, pair = (_Reader(module, trace(module, example_batch, n), n).read() for n in (1, TRACED))
+    try:
+        graph, pair = (_Reader(module, trace(module, example_batch, n), n).read() for n in (1, TRACED))
+    except (UnsupportedOperator, ModelError) as problem:
+        raise refusal from problem  # which names what stood in the way first
     if not independent(pair, TRACED):
         raise refusal
     return graph

@@ -13,6 +13,10 @@ from torch.utils._pytree import tree_map
 __all__ = ["Wide"]
 
 
+PLACED = frozenset("constant_pad_nd masked_fill fill full full_like new_full scalar_tensor".split())
+"""Operators that put a number of the code into a tensor, where it is the nearest float32."""
+
+
 class Wide(TorchDispatchMode):
     """While it is on, every conversion to float32 is one to float64, and so is every float32 tensor that is made.
 
@@ -28,7 +32,13 @@ class Wide(TorchDispatchMode):
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         args, kwargs = tree_map(_widened, (args, kwargs or {}))
+        if func._schema.name.removeprefix("aten::").removesuffix("_") in PLACED:  # type: ignore[attr-defined]
+            args, kwargs = tree_map(_as_stored, (args, kwargs))
         return tree_map(_widened, func(*args, **kwargs))
+
+
+def _as_stored(value: Any) -> Any:
+    return float(torch.tensor(value, dtype=torch.float32)) if isinstance(value, float) else value
 
 
 def _widened(value: Any) -> Any:
