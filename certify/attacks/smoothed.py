@@ -22,6 +22,10 @@ _BLOCK: Final = 128
 """Samples per forward pass of an examination. It is part of the noise stream: changing it changes results."""
 
 
+_TOGETHER: Final = 4096
+"""Samples of one search per forward pass."""
+
+
 class NoiseLaw(Protocol):
     """As much of a noise law as an attack needs; every smoothing noise is one."""
 
@@ -107,7 +111,19 @@ class Smoothed(OfClassifier):
 
         One forward pass an input, so that an input's scores are the same in any batch.
         """
+        if len(x) > 1 and len(set(keys)) == 1:
+            return self._of_one_draw(x, keys[0])
         return torch.stack([self._log_mean_softmax(one, key) for one, key in zip(x, keys, strict=True)])
+
+    def _of_one_draw(self, x: Tensor, key: str) -> Tensor:
+        """Scores of points that one search asks about together, all with the same noise."""
+        noise = self.noise.sample_anywhere((self.draws, *x.shape[1:]), keyed_generator(key, self.device))
+        scores = []
+        for points in x.to(self.device).split(max(1, _TOGETHER // self.draws)):
+            noisy = (points.unsqueeze(1) + noise).flatten(0, 1)
+            log_softmax = self.classifier.scores(noisy).log_softmax(dim=1).unflatten(0, (len(points), self.draws))
+            scores.append(log_softmax.logsumexp(dim=1) - math.log(self.draws))
+        return torch.cat(scores)
 
     def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
         # Without the law's projection: rounding has no gradient, and a search may be loose.

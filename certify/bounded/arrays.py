@@ -47,6 +47,7 @@ def arrays_of(path: Path | str, names: Iterable[str]) -> tuple[dict[str, NDArray
             take more than half of what memory is free.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> path = Path(tempfile.mkdtemp(), "data.npz")
     >>> np.savez(path, x=np.zeros(2), y=np.ones(2))
     >>> arrays_of(path, ["x", "z"])

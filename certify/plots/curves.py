@@ -90,7 +90,6 @@ def runs(named: Sequence[Run], axes: Any = None) -> Any:
         if attacked is not None:
             # Runs of one model may be attacked alike: where lines lie on each other, every marker is still seen.
             attacked.set(marker=_MARKERS[place % len(_MARKERS)], markersize=4, markevery=(3 * place % _EVERY, _EVERY))
-            attacked.set_label(f"{' ' * run.name.startswith('_')}{run.name}: no attack succeeded")
     legend_of_runs(axes, lines, [run.name for run in named])
     return axes
 

@@ -50,15 +50,10 @@ def _styles(axes: Any, lines: Sequence[Any]) -> list[tuple[Any, str]]:
     drawn = [*axes.get_lines(), *axes.collections]
     labelled = zip(*axes.get_legend_handles_labels(), strict=True)
     return [
-        (_grey(one) if one in drawn and _color(one) in colors and not _marked(one) else one, label)
+        (_grey(one) if one in drawn and _color(one) in colors else one, label)
         for one, label in labelled
         if one not in lines
     ]
-
-
-def _marked(drawn: Any) -> bool:
-    """Whether a line stands for one run alone: it has markers of its own."""
-    return getattr(drawn, "get_linestyle", str)() == "--" and drawn.get_marker() not in ("None", None, "")
 
 
 def _color(drawn: Any) -> str:

@@ -309,8 +309,8 @@ def test_claims_about_float32_executions_need_a_network_in_float32():
 def test_of_a_smoothed_classifier_only_identity_and_size_are_looked_at():
     [one] = certify.smooth(CLF, X[1:2], Y[1:2], threat=certify.ThreatModel("l2", (0.0,)), sigma=0.1, n=1000)
     found = network_claims(one, CLF, X[1])
-    assert [claim.claim for claim in found] == ["input digest", "model digest", "features"]
+    assert [claim.claim for claim in found] == ["input digest", "model digest", "input box", "features", "classes"]
     assert {claim.standing for claim in found} == {Standing.CONFIRMED}
     assert "the input has 4" in refuted(altered(one, dimensions=5))["features"]
     assert "model digest" in refuted(one, network("other"))
-    assert networks.__all__ == ["network_claims"]
+    assert networks.__all__ == ["box_fault", "network_claims"]

@@ -171,7 +171,7 @@ def test_runs_with_one_norm_share_axes_and_others_do_not(smoothed, unattacked, t
     shared, alone = (re.findall(r"\\addlegendentry\{(.*)\}", part) for part in source.split(r"\end{axis}")[:2])
     sure = r"truly robust, at least (95 \% sure)"
     assert shared[:4] == ["smoothed", r"again\_\$", "certified", sure]
-    assert shared[4:6] == ["smoothed: no attack succeeded", r"again\_\$: no attack succeeded"]
+    assert shared.count("no attack succeeded") == 1
     assert alone == ["certified", "population, at least", "clean"]
 
 

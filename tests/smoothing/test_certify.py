@@ -302,7 +302,7 @@ def test_models_that_cannot_be_certified_are_one_clear_line(l2):
 
 @pytest.mark.parametrize("schedule", ["fixed", "declared"])
 def test_the_fewest_samples_for_a_radius_are_the_fewest(schedule):
-    threat, clf = ThreatModel("l2", (0.0, 0.5)), Classifier(lambda x: x, 2)
+    threat, clf = ThreatModel("l2", (0.5,)), Classifier(lambda x: x, 2)
     with pytest.raises(BadInput, match="use n >= ") as refused:
         Smoothing(0.25, n=50, schedule=schedule).check(clf, threat, torch.zeros(1, 2))
     n = int(re.search(r"n >= (\d+)", str(refused.value)).group(1))

@@ -114,7 +114,12 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
         raise ModelError(f"{label} stores sparse tensors; export it with dense weights")
     stored = {tensor.name for tensor in model.graph.initializer}
     name, sizes, dtype = _only_input(label, [given for given in model.graph.input if given.name not in stored])
-    session = session_of(label, runs)  # finds faults in the graph, too
+    try:
+        session = session_of(label, runs)  # finds faults in the graph, too
+    except ModelError:
+        if foreign is not None:
+            raise foreign from None  # which says more than that the runtime has no such operator either
+        raise
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     leading = int(sizes[0] in (None, 1) and (len(sizes) > 1 or sizes[0] is None))
     shape = tuple(size for size in sizes[leading:] if size is not None)
