@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adversary import graphs
+from adversary import answers, constants, databases, graphs, magnitudes, modules, runs
 
 __all__ = ["ADVERSARIES"]
 
 ADVERSARIES: dict[str, Callable[[int], str | None]] = {
+    "answers": answers.attempt,
+    "constants": constants.attempt,
+    "databases": databases.attempt,
     "graphs": graphs.attempt,
+    "magnitudes": magnitudes.attempt,
+    "modules": modules.attempt,
+    "runs": runs.attempt,
 }
 """By name: one attempt from a seed."""

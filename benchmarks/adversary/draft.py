@@ -148,7 +148,7 @@ def _of_two(draft: Draft, kind: str, value: str) -> str | None:
     shape = draft.shapes[value]
     if kind == "Pow":
         return draft.add(kind, [value, draft.constant(draft.some(0.5, 1, 2, 3, -1, -2))])
-    alike = [name for name in draft.shapes if draft.shapes[name] == shape and name not in draft.stored]
+    alike = [name for name in draft.shapes if draft.shapes[name] == shape and name not in draft.stored] or [value]
     thin = tuple(size if draft.g.random() < 0.5 else 1 for size in shape)
     other = draft.some(draft.some(*alike), draft.numbers(*thin), draft.numbers(*shape[1:]))
     return draft.add(kind, draft.some([value, other], [other, value]) if kind != "PRelu" else [value, other])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from forgeries import INPUTS, RUNS, edit, everywhere, make_runs, store
+from adversary.forgeries import INPUTS, RUNS, edit, everywhere, make_runs, store
 
 from certify.checker.checked import Checked, Standing
 from certify.core.example import Example

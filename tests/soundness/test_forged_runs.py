@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from forgeries import DATABASES, edit, everywhere, forged_threat, make_runs, put, repeated_pages
+from adversary.databases import DATABASES, repeated_pages
+from adversary.forgeries import edit, everywhere, forged_threat, make_runs, put
 
 from certify.errors import StoreError
 from certify.gate.conditions.base import CONDITIONS

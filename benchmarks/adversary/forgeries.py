@@ -1,21 +1,25 @@
-"""Forged runs: records, manifests and databases that say what nobody derived. Tests and fuzzing share them.
+"""Runs of every method on one small network, and ways to forge their records and manifests.
 
-Every forgery works on a run folder, changes it in place and is the same for the same seed. :data:`DATABASES` are files
-that no run makes; :func:`forged_field` changes one field of a record or the manifest; :func:`forged_threat` derives
-everything again for a threat model that is not the model's. Nothing here is believed by what it is held against.
+Every forgery works on a run folder, changes it in place and is the same for the same seed. Nothing here is believed by
+what it is held against.
 """
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import json
 import random
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from certify.checker.outcome import Outcome
 from certify.core.digests import data_digest
 from certify.core.threat import ThreatModel
 from certify.store.run_folder import Manifest
@@ -73,6 +77,25 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
     for name in names:
         study_from(Settings.of({**specs, **RUNS[name]})).run(folder / name)
     return folder
+
+
+QUICK: Final = ("declared", "short", "lipschitz")
+"""Runs that are made and checked within a second or so."""
+
+
+@cache
+def made_runs() -> Path:
+    """The folder of the :data:`QUICK` runs, made once in a process and removed at its end."""
+    folder = tempfile.mkdtemp(prefix="certify-forged-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_runs(Path(folder), QUICK)
+
+
+@contextmanager
+def copied(name: str) -> Iterator[Path]:
+    """A copy of one of the made runs, to forge."""
+    with tempfile.TemporaryDirectory(prefix="certify-forged-") as folder:
+        yield Path(shutil.copytree(made_runs() / name, Path(folder) / name))
 
 
 @contextmanager
@@ -226,95 +249,31 @@ def forged_manifest(folder: Path, at: Field, seed: int) -> None:
         _rewrite(folder, db, manifest)
 
 
-def forged_field(folder: Path, seed: int) -> str:
-    """Change one field, drawn at random, of a record or the manifest; return its name, ``table: path``."""
-    dice = random.Random(seed)
-    with store(folder) as db:
-        rows = [
-            (table, row, text)
+def records(run: Path) -> list[tuple[str, int, Fields]]:
+    """Table, row and fields of everything that a run holds."""
+    with store(run) as db:
+        return [
+            (table, number, json.loads(text))
             for table in ("certificates", "findings", "reported")
-            for row, text in db.execute(f"SELECT rowid, record FROM {table} ORDER BY rowid")
+            for number, text in db.execute(f"SELECT rowid, record FROM {table} ORDER BY rowid")
         ]
-    table, row, text = dice.choice([*rows, ("manifest", 0, (folder / "manifest.json").read_text())])
-    at = dice.choice(list(leaves(json.loads(text))))
-    if table == "manifest":
-        forged_manifest(folder, at, seed)
-    else:
-        forged_record(folder, table, row, at, seed)
-    return f"{table}: {name_of(at)}"
 
 
-def sql(*commands: str) -> Callable[[Path], None]:
-    """A forger who runs commands on the database."""
-
-    def forge(folder: Path) -> None:
-        with closing(sqlite3.connect(folder / "run.sqlite", isolation_level=None)) as db:
-            for command in commands:
-                db.execute(command)
-
-    return forge
+def known(table: str, record: Fields, at: Field) -> tuple[str, str]:
+    """Kind of record and name of a field, as :data:`~certify.checker.form.UNCHECKED` has them."""
+    if at[0] == "evidence" and len(at) > 1:
+        return record["evidence"]["kind"], name_of(at[1:])
+    return table.removesuffix("s") if table != "reported" else table, name_of(at)
 
 
-RENAMED: Final = "ALTER TABLE certificates RENAME TO kept"
-COLUMNS: Final = "position, method, settings, verdict, record"
-ENDLESS: Final = f"""
-CREATE VIEW certificates AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)
-SELECT i AS rowid, {COLUMNS} FROM kept, n"""
-GENERATED: Final = """
-CREATE TABLE certificates (
-    position INTEGER NOT NULL, method TEXT NOT NULL, settings TEXT NOT NULL, verdict TEXT NOT NULL, text TEXT NOT NULL,
-    record TEXT AS (CASE verdict WHEN 'certified' THEN text ELSE replace(text, 'abstain', 'certified') END),
-    PRIMARY KEY (position, method, settings))"""
-
-DATABASES: Final[dict[str, Callable[[Path], None]]] = {
-    "a view that the clock decides": sql(
-        RENAMED, f"CREATE VIEW certificates AS SELECT rowid, {COLUMNS} FROM kept WHERE strftime('%S') % 2"
-    ),
-    "a view that never ends": sql(RENAMED, ENDLESS),
-    "a view beside the tables": sql("CREATE VIEW other AS SELECT * FROM certificates"),
-    "a trigger on what is stored": sql(
-        "CREATE TRIGGER more AFTER INSERT ON certificates BEGIN UPDATE certificates SET verdict='certified'; END"
-    ),
-    "a generated column": sql(RENAMED, GENERATED, f"INSERT INTO certificates SELECT {COLUMNS} FROM kept"),
-    "another table": sql("CREATE TABLE other (value)"),
-    "another index": sql("CREATE INDEX other ON certificates (abs(position))"),
-    "a virtual table": sql("CREATE VIRTUAL TABLE other USING fts5(text)"),
-    "a table without its key": sql(
-        "CREATE TABLE copies AS SELECT * FROM certificates",
-        "DROP TABLE certificates",
-        "ALTER TABLE copies RENAME TO certificates",
-    ),
-    "a text of a table that was written over": sql(
-        "PRAGMA writable_schema=ON",
-        "UPDATE sqlite_master SET sql=replace(sql, 'verdict TEXT NOT NULL', 'verdict TEXT CHECK (random() > 0)')",
-    ),
-    "a negative version": sql("DROP TABLE reported", "PRAGMA user_version=-1"),
-}
-"""Databases that no run makes; none of them may be opened, to read or to write."""
+def claims_something(table: str, record: Fields) -> bool:
+    """Whether a record says anything that a check derives again."""
+    return table == "reported" or record["radius"] is not None
 
 
-def repeated_pages(folder: Path, rows: int = 40) -> None:
-    """Let the table's root name one and the same page of records many times over: a small file with many rows."""
-    sql("PRAGMA journal_mode=DELETE", "VACUUM")(folder)
-    file = folder / "run.sqlite"
-    with store(folder) as db:
-        [(root,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name='certificates'").fetchall()
-        [(size,)] = db.execute("PRAGMA page_size").fetchall()
-    content = bytearray(file.read_bytes())
-    page = content[(root - 1) * size : root * size]
-    last = len(content) // size + 1
-    content += page  # what the root held moves to a page of its own, and the root names it again and again
-    cells, place = [], size
-    root_page = bytearray(size)
-    for number in range(rows):
-        place -= 5
-        root_page[place : place + 5] = last.to_bytes(4, "big") + bytes([min(number, 127)])
-        cells.append(place)
-    root_page[0] = 5
-    root_page[3:5], root_page[5:7] = rows.to_bytes(2, "big"), place.to_bytes(2, "big")
-    root_page[8:12] = last.to_bytes(4, "big")
-    for number, place in enumerate(cells):
-        root_page[12 + 2 * number : 14 + 2 * number] = place.to_bytes(2, "big")
-    content[(root - 1) * size : root * size] = root_page
-    content[28:32] = last.to_bytes(4, "big")
-    file.write_bytes(content)
+def excused(found: Outcome, kind: str, name: str) -> bool:
+    """Whether a check says of a field that nobody can derive it."""
+    listed = [one.removeprefix("certificate.") for one in found.unchecked.get(kind, ())]
+    if kind == "certificate":  # some of its fields are on trust beside one kind of evidence alone
+        listed += [one[12:] for names in found.unchecked.values() for one in names if one[:12] == f"{kind}."]
+    return name in listed
