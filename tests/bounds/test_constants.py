@@ -225,13 +225,12 @@ def test_exact_arithmetic_on_constants_stays_exact():
     assert {node.operator.kind for node in graph.nodes} == {"scale_shift"}
 
 
-def test_a_weight_of_an_operator_without_a_rule_is_good_for_exact_arithmetic_alone():
+def test_a_weight_of_an_operator_without_a_rule_carries_no_claim():
+    """How far an inverse in float32 is from the exact one, no comparison with float64 proves."""
     module, x = Function(lambda m, x: x @ torch.linalg.inv(m.weight)), torch.tensor([[0.3, -0.7]])
-    lower, upper = output_bounds(module, x.double(), x.double())
-    exact = module.double()(x.double())
-    assert ((lower <= exact) & (exact <= upper)).all()
-    with pytest.raises(UnsupportedOperator, match='nothing is known about; claim "exact" instead'):
-        output_bounds(module.float(), x, x, claim="float32")
+    for claim in ("exact", "float32"):
+        with pytest.raises(UnsupportedOperator, match="computed from constants and rounded, which no rule covers"):
+            output_bounds(module, x, x, claim=claim)
 
 
 def test_spectral_norms_keep_their_lipschitz_constants():

@@ -37,7 +37,6 @@ __all__ = [
     "flat",
     "lost",
     "moved_error",
-    "opaque",
     "plain",
     "read_inexact",
     "replaced",
@@ -288,20 +287,6 @@ def _as_result(read: Read, arguments: Mapping[str, Any], build: Build) -> Any:
         raise NotCovered(
             "it reads a constant that is computed and rounded; store its value in the model instead"
         ) from problem
-
-
-def opaque(result: Tensor, finer: Tensor) -> Inexact:
-    """A constant from an operator without a rule, given the same computed in float64.
-
-    How an execution may be off is not known, but how this one is: its distance from one that rounds 2^29 times more
-    finely, of which the exact number is nearer than any float32.
-    """
-    size = finer.abs().amax() if finer.numel() else finer.new_zeros(())
-    off = torch.where(result.double() == finer, 0.0, (result.double() - finer).abs())
-    most = 4 * (off.amax() if off.numel() else size) + 4 * unit(result.dtype) * size
-    if not bool(most.isfinite()):
-        raise NotCovered("it is computed from constants, and is not finite; store its result in the model instead")
-    return Inexact(result, most.expand(result.shape).clone(), math.inf)
 
 
 def moved_error(errors: Any) -> Tensor:

@@ -26,7 +26,6 @@ from certify.bounds.importers.constants import (
     flat,
     lost,
     moved_error,
-    opaque,
     plain,
     read_inexact,
 )
@@ -302,12 +301,7 @@ class _Reader:
             raise NotCovered("several constants are computed and rounded; store them in the model instead")
         rule = dict(ATEN).get(name)
         number = results[0] if results[0].is_floating_point() else results[0].to(torch.float32)
-        try:
-            one = enclosed(name, rule, given, number)
-        except NotCovered:
-            if inexact or not results[0].is_floating_point():
-                raise
-            return opaque(results[0], self._run(call, _finer))
+        one = enclosed(name, rule, given, number)
         if not bool((one.error > 0).any()):
             return result
         if not results[0].is_floating_point():
@@ -339,11 +333,6 @@ def _kept(copied: Callable[[Tensor], Tensor] | None, value: Any) -> Any:
     if isinstance(value, Inexact):
         return replace(value, value=copied(value.value))
     return copied(value) if isinstance(value, Tensor) else value
-
-
-def _finer(value: Any) -> Any:
-    """A constant in float64."""
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _operator_name(call: fx.Node) -> str:
