@@ -233,6 +233,46 @@ def test_a_weight_of_an_operator_without_a_rule_carries_no_claim():
             output_bounds(module, x, x, claim=claim)
 
 
+@pytest.mark.parametrize(
+    "placed",
+    [
+        lambda m: torch.full((2,), 1e8).index_put((torch.tensor([0]),), m.size[:1], accumulate=True),
+        lambda m: torch.full((2,), 1e8).scatter(0, torch.tensor([0]), m.size, reduce="add"),
+    ],
+)
+def test_numbers_that_are_added_where_they_are_placed_round(placed):
+    with pytest.raises(UnsupportedOperator, match="computed from constants and rounded"):
+        import_module(Function(lambda m, x: x + placed(m)), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("reduction", ["none", "add"])
+def test_scattered_constants_are_exact_unless_they_are_added_up(reduction):
+    nodes = [
+        helper.make_node("ScatterElements", ["many", "place", "one"], ["made"], reduction=reduction),
+        helper.make_node("Add", ["x", "made"], ["y"]),
+    ]
+    stored = {"many": np.full(2, 1e8, np.float32), "place": np.array([0]), "one": np.ones(1, np.float32)}
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+    graph = helper.make_graph(
+        nodes, "net", [given], [made], [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8).SerializeToString()
+    if reduction == "none":
+        assert import_onnx(content).nodes[-1].operator.kind == "scale_shift"
+    else:
+        with pytest.raises(UnsupportedOperator, match="computed from constants and rounded"):
+            import_onnx(content)
+
+
+def test_weight_norm_is_spelled_out():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)).eval().requires_grad_(False)
+    x = torch.tensor([[0.3, -0.7]])
+    for claim in ("exact", "float32"):
+        lower, upper = output_bounds(layer, x, x, claim=claim)
+        assert ((lower <= layer(x)) & (layer(x) <= upper)).all() or claim == "exact"
+        assert (upper - lower < 1e-4).all()
+
+
 def test_spectral_norms_keep_their_lipschitz_constants():
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)).eval().requires_grad_(False)
     clf, threat = Classifier(layer, num_classes=2), ThreatModel("l2", (0.0,))

@@ -30,8 +30,10 @@ from certify.bounds.rules.within import Within
 from certify.bounds.tensors import Interval
 
 __all__ = [
+    "CHOICES",
     "MOVERS",
     "Inexact",
+    "accumulates",
     "enclosed",
     "exact",
     "flat",
@@ -87,6 +89,16 @@ SUMS = frozenset("Add Sub Sum ReduceSum CumSum Range add sub rsub sum cumsum ara
 
 ACCURATE = {"DequantizeLinear": 3, "Cast": 2, "CastLike": 2, "to": 2, "_to_copy": 2, "type_as": 2}
 """Operators without a rule that round so many times and nothing else."""
+
+
+def accumulates(settings: Mapping[str, Any]) -> bool:
+    """Whether a call that places numbers by index adds up, or multiplies, those that meet: then it rounds.
+
+    >>> accumulates({"accumulate": True}), accumulates({"reduction": "none"})
+    (True, False)
+    """
+    words = (settings.get("reduce"), settings.get("reduction"))
+    return bool(settings.get("accumulate")) or any(word not in (None, "none") for word in words)
 
 
 def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:

@@ -20,6 +20,9 @@ __all__ = ["spelled_out"]
 DEEP = 4
 """Operators may be made of others that are made of others, so many times."""
 
+OF_WEIGHTS = frozenset({"_weight_norm", "_weight_norm_interface"})
+"""Operators that make weights of others, in each call anew."""
+
 PAIR = re.compile("[a-zA-Z]+,[a-zA-Z]+->[a-zA-Z]*")
 """Einstein sums of two tensors, all axes named, as rules read them."""
 
@@ -46,7 +49,7 @@ def spelled_out(program: ExportedProgram) -> ExportedProgram:
 
 
 def _without_rule(program: ExportedProgram) -> list[OpOverload]:
-    """Operators on what depends on the input; constants are computed by torch anyway."""
+    """Operators on what depends on the input, and those on weights whose errors follow from the rules of others."""
     signature = program.graph_signature
     held = (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants)
     depends: set[str] = set()
@@ -59,6 +62,8 @@ def _without_rule(program: ExportedProgram) -> list[OpOverload]:
             depends.add(node.name)
             if isinstance(node.target, OpOverload) and not _has_rule(node.target._opname, node.args):
                 found.append(node.target)
+        elif isinstance(node.target, OpOverload) and node.target._opname in OF_WEIGHTS:
+            found.append(node.target)
     return found
 
 

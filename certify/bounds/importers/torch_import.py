@@ -19,8 +19,10 @@ from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.constants import (
+    CHOICES,
     MOVERS,
     Inexact,
+    accumulates,
     enclosed,
     exact,
     flat,
@@ -295,7 +297,8 @@ class _Reader:
             for key, entry in flat(given)
             if isinstance(entry, (Tensor, float)) or (key == "other" and isinstance(entry, int))
         ]
-        if not inexact and all(exact(name, numbers, one.detach()) for one in results):
+        placed = name not in CHOICES or not accumulates(given)
+        if not inexact and placed and all(exact(name, numbers, one.detach()) for one in results):
             return result
         if len(results) > 1:
             raise NotCovered("several constants are computed and rounded; store them in the model instead")
