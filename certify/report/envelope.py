@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import textwrap
 
 import uniplot
 
-from certify.core.legible import legible, legible_line
+from certify.core.legible import legible
 from certify.core.rounding import brief, percent_down
 from certify.core.shown import VIEWS
-from certify.report import markdown_text
-from certify.report.columns import WIDTH, aligned, at_least
-from certify.report.html_text import escape, html_table
-from certify.report.latex.text import escape as tex
+from certify.report.columns import ROUNDING, at_least
+from certify.report.titled import Titled
 from certify.summary.envelope import Envelope
 
 __all__ = ["csv_text", "curve", "html", "json_text", "latex", "markdown", "table"]
@@ -24,40 +21,25 @@ __all__ = ["csv_text", "curve", "html", "json_text", "latex", "markdown", "table
 @VIEWS.register("envelope.table")
 def table(best: Envelope) -> str:
     """A line a radius with the run that reaches it, and what choosing it means."""
-    text = [f"{_title(best)}", "", *aligned(_lines(best)), ""]
-    return "\n".join(map(legible_line, [*text, *textwrap.wrap(best.statement, WIDTH)]))
+    return _titled(best).table()
 
 
 @VIEWS.register("envelope.markdown")
 def markdown(best: Envelope) -> str:
     """The same for a pull request."""
-    head, *lines = _lines(best)
-    title, statement = map(markdown_text.escape, (_title(best), best.statement))
-    return f"### {title}\n\n{markdown_text.table(head, lines)}\n\n{statement}"
+    return _titled(best).markdown()
 
 
 @VIEWS.register("envelope.html")
 def html(best: Envelope) -> str:
-    """The same as an HTML fragment for notebooks, without scripts or styles of its own."""
-    return f"<div><p>{escape(_title(best))}</p>{html_table(_lines(best))}<p>{escape(best.statement)}</p></div>"
+    """The same as an HTML fragment for notebooks."""
+    return _titled(best).html()
 
 
 @VIEWS.register("envelope.latex")
 def latex(best: Envelope) -> str:
-    """A table that needs the package booktabs."""
-    head, *lines = (" & ".join(map(tex, line)) + r" \\" for line in _lines(best))
-    return "\n".join(
-        [
-            r"\begin{table}[htbp]",
-            r"\centering",
-            rf"\caption{{{tex(_title(best))}. {tex(best.statement)}}}",
-            r"\label{tab:envelope}",
-            r"\begin{tabular}{@{}rrrl@{}}",
-            *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule"),
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
+    """The same as a table that needs the package booktabs."""
+    return _titled(best).latex()
 
 
 @VIEWS.register("envelope.csv")
@@ -97,15 +79,15 @@ def curve(best: Envelope) -> str:
     return drawn
 
 
-def _title(best: Envelope) -> str:
+def _titled(best: Envelope) -> Titled:
     over = f"best at each {best.norm} radius over {len(best.runs)} runs, n={best.n:,}"
-    return f"{over} (selected on the test set: optimistic); certified shares are rounded down"
-
-
-def _lines(best: Envelope) -> list[list[str]]:
-    head = ["radius", "certified %", at_least(best.confidence), "run"]
-    cells = (
-        [brief(row.radius), percent_down(row.certified), percent_down(row.certified_lower), row.run]
-        for row in best.rows
+    lines = [["radius", "certified %", at_least(best.confidence), "run"]]
+    for row in best.rows:
+        lines.append([brief(row.radius), percent_down(row.certified), percent_down(row.certified_lower), row.run])
+    return Titled(
+        f"{over} (selected on the test set: optimistic)",
+        lines,
+        f"{ROUNDING} {best.statement}",
+        "envelope",
+        [False, False, False, True],
     )
-    return [head, *cells]

@@ -1,0 +1,70 @@
+"""A table under a title, with a sentence below it, in the four formats that people read."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certify.core.legible import legible_line
+from certify.report import markdown_text
+from certify.report.blocks import Block, blocks_text
+from certify.report.columns import WIDTH
+from certify.report.html_text import escape, html_table
+from certify.report.latex.text import escape as tex
+
+__all__ = ["Titled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    """Plain texts as a table.
+
+    Args:
+        title: what it is about.
+        lines: the cells; the first line names the columns, and the first column stays where a line has to be folded.
+        note: a sentence below, or nothing.
+        label: what LaTeX refers to it by.
+        words: for each column, whether it holds words: those are aligned to the left where that can be seen.
+    """
+
+    title: str
+    lines: Sequence[Sequence[str]]
+    note: str
+    label: str
+    words: Sequence[bool]
+
+    def table(self) -> str:
+        """Plain text."""
+        head, *lines = self.lines
+        first, *others = (Block("", [name], [[line[place]] for line in lines]) for place, name in enumerate(head))
+        text = [*textwrap.wrap(self.title, WIDTH), *blocks_text(first, others, WIDTH)]
+        return "\n".join(map(legible_line, [*text, *([""] if self.note else []), *textwrap.wrap(self.note, WIDTH)]))
+
+    def markdown(self) -> str:
+        """Markdown for a pull request."""
+        head, *lines = self.lines
+        parts = [f"### {markdown_text.escape(self.title)}", markdown_text.table(head, lines, words=int(self.words[0]))]
+        return "\n\n".join([*parts, *([markdown_text.escape(self.note)] if self.note else [])])
+
+    def html(self) -> str:
+        """An HTML fragment for notebooks, without scripts or styles of its own."""
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<div><p>{escape(self.title)}</p>{html_table(self.lines)}{note}</div>"
+
+    def latex(self) -> str:
+        """LaTeX that needs the package booktabs."""
+        head, *lines = (" & ".join(map(tex, line)) + r" \\" for line in self.lines)
+        caption = " ".join(tex(text) for text in (f"{self.title.removesuffix('.')}.", self.note) if text)
+        return "\n".join(
+            [
+                r"\begin{table}[htbp]",
+                r"\centering",
+                rf"\caption{{{caption}}}",
+                rf"\label{{tab:{self.label}}}",
+                rf"\begin{{tabular}}{{@{{}}{''.join('l' if word else 'r' for word in self.words)}@{{}}}}",
+                *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule"),
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
