@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from certify.certifiers.base import Certifier
+from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.threat import ThreatModel, need_threat
 from certify.data.batch import Batch
@@ -33,8 +34,11 @@ def certified(
     batch = Batch.of(x, y, clf.num_classes, index)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
+    watcher = watching(progress)
+    if isinstance(certifier, Smoothing) and (said := certifier.shortfall(threat, batch.shape)):
+        watcher.warn(f"{said}; no certificate reaches it")
     made = []
-    with watching(progress).stage(f"certifying ({certifier.method})", len(batch)) as advance:
+    with watcher.stage(f"certifying ({certifier.method})", len(batch)) as advance:
         for certificate in certifier.certify(clf, batch, threat):
             made.append(certificate)
             advance(1, "")

@@ -27,7 +27,8 @@ def run(
     data: Annotated[
         str | None,
         typer.Option(
-            help="digits, mnist5k, idx:FOLDER, npz:FILE, csv:FILE[:COLUMN], images:FOLDER, package.module:function"
+            help=r"digits\[:train], mnist5k\[:train], idx:FOLDER\[:train], npz:FILE, csv:FILE\[:COLUMN], "
+            "images:FOLDER, package.module:function"
         ),
     ] = None,
     mean: Annotated[

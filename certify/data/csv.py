@@ -34,9 +34,9 @@ def load_csv(where: str) -> Dataset:
         DataError: naming the row that holds something else than numbers, or has more or fewer columns than the header;
             for a file without header, labels or rows, or one that memory cannot hold.
     """
-    file, column = (where, None) if Path(where).is_file() or ":" not in where else where.rsplit(":", 1)
+    file, column = (where, None) if Path(where).exists() or ":" not in where else where.rsplit(":", 1)
     path = Path(file)
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(
             f"no file {file!r}; write csv:FILE, or csv:FILE:COLUMN for labels in another column than 'label'"
         )

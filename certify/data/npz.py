@@ -28,7 +28,7 @@ def load_npz(where: str) -> Dataset:
             free, or ``x`` leaves the box.
     """
     path = Path(where)
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"no file {where!r}; write npz:FILE")
     try:
         arrays, _ = arrays_of(path, ("x", "y", *OPTIONAL))

@@ -34,7 +34,7 @@ def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
     for name, child in module.named_modules():
         kind = type(child)
         digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({_settings(child)})\n".encode())
-        if not kind.__module__.startswith("torch."):
+        if kind.__module__.partition(".")[0] != "torch":
             digest.update(source_of(kind).encode())
         for label, value in _beyond(child):
             digest.update(f"{label}\n".encode() + _content(value, seen))

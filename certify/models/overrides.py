@@ -118,7 +118,7 @@ def _telling(value: object, own: bool) -> bool:
 
 def ours(kind: type) -> bool:
     """Whether a class comes from outside torch and this package, so that its version says nothing about its code."""
-    return not kind.__module__.startswith(("torch.", "certify."))
+    return kind.__module__.partition(".")[0] not in ("torch", "certify")
 
 
 def methods(kind: type) -> Iterator[tuple[str, object]]:

@@ -99,6 +99,13 @@ def test_a_pipe_a_folder_or_a_device_is_no_file(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_a_pipe_is_called_a_pipe(kind: str, tmp_path: Path, patience: None) -> None:
+    os.mkfifo(tmp_path / "table")
+    with pytest.raises(CertifyError, match="it is a pipe and no file"):
+        load_data(f"{kind}:{tmp_path / 'table'}")
+
+
 def test_a_pipe_as_a_bundle_is_one_line(tmp_path: Path, patience: None) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

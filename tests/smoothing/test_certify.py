@@ -324,3 +324,11 @@ def test_a_classifier_is_a_snapshot(halves, l2):
     assert torch.equal(clf.predict(torch.tensor([[0.9, 0.1]])), before[0])
     assert Classifier(module, num_classes=2).digest != before[1]
     assert pickle.dumps(Smoothing(0.25))
+
+
+def test_a_declared_radius_that_no_certificate_can_reach_is_a_warning(halves):
+    threat = ThreatModel("l2", (0.0, 0.25, 5.0))
+    with pytest.warns(UserWarning, match=r"can certify at most radius 0\.\d+, but radius 5 is declared: .*; no certif"):
+        [made] = smooth(halves, [[0.8, 0.2]], [0], threat=threat, sigma=0.25, n=1000, n0=64, schedule="fixed")
+    assert made.holds_at(0.25)
+    assert not made.holds_at(5.0)

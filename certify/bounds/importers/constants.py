@@ -79,10 +79,13 @@ CHOICES = frozenset(
     "Where Pad Constant ConstantOfShape EyeLike OneHot ScatterND ScatterElements Scatter Trilu Abs Relu Max Min Clip "
     "ReduceMax ReduceMin MaxPool GlobalMaxPool TopK Floor Ceil Round Sign Hardmax "
     "where pad constant_pad_nd abs relu clamp clamp_min clamp_max maximum minimum amax amin max min floor ceil round "
-    "trunc sign zeros ones full eye zeros_like ones_like full_like new_zeros new_ones new_full empty masked_fill "
-    "scatter index_put one_hot scalar_tensor fill copy_ zero_ fill_ tril_indices triu_indices hardtanh relu6".split()
+    "trunc sign zeros ones full eye zeros_like ones_like full_like new_zeros new_ones new_full masked_fill "
+    "scatter index_put one_hot scalar_tensor fill copy zero tril_indices triu_indices hardtanh relu6".split()
 )
 """Operators whose results are numbers that they are given, or whole, exactly."""
+
+UNWRITTEN = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())
+"""Operators of torch whose results are whatever the memory held: NaN, until something is written there."""
 
 SUMS = frozenset("Add Sub Sum ReduceSum CumSum Range add sub rsub sum cumsum arange linspace".split())
 """Operators that are exact on few small whole numbers, in any order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.constants import (
     CHOICES,
     MOVERS,
+    UNWRITTEN,
     Inexact,
     accumulates,
     enclosed,
@@ -283,6 +285,10 @@ class _Reader:
         if name == "getitem":
             return given["0"][given["1"]]
         inexact = [entry for _, entry in flat(given) if isinstance(entry, Inexact)]
+        if name in UNWRITTEN:
+            if not result.is_floating_point():
+                raise NotCovered("it is memory that nothing was written to; write torch.zeros")
+            return torch.full_like(result, math.nan)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
         if not all(isinstance(one, Tensor) for one in results):
             return result
