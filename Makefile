@@ -3,6 +3,8 @@ PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 # Idle OpenMP threads sleep soon instead of spinning: on a machine with other work, spinning costs a factor of three.
 export GOMP_SPINCOUNT ?= 1000
+# The tests start many processes: each would compile all modules again where a machine does not keep compiled ones.
+unexport PYTHONDONTWRITEBYTECODE
 # How many tests run at once, each on one thread; one after the other with WORKERS=0.
 WORKERS ?= 2
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import certify
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_test_file_is_collected() -> None:
-    listed = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests", "-p", "no:cacheprovider"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/**/*.py")}
-    tests = {file for file in files if Path(file).name not in ("conftest.py", "__init__.py")}
-    assert tests, "no tests found"
-    assert not {file for file in tests if not Path(file).name.startswith("test_")}
-    assert not {file for file in tests if f"{file}::" not in listed}
+def test_every_test_file_is_collected(pytestconfig: pytest.Config) -> None:
+    files = [path for path in ROOT.glob("tests/**/*.py") if path.name not in ("conftest.py", "__init__.py")]
+    assert files, "no tests found"
+    assert {"tests"} <= set(pytestconfig.getini("testpaths"))
+    assert pytestconfig.getini("python_files") == ["test_*.py", "*_test.py"]
+    assert not [path for path in files if not path.name.startswith("test_")]
+    assert not [path for path in files if not re.search(r"^(    )?def test_", path.read_text(), re.MULTILINE)]
 
 
 def test_public_names_resolve() -> None:

@@ -74,8 +74,8 @@ PARTS: Final = (
 )
 
 
-def run_part(part: Part, out: Path, progress: Observer) -> Result:
-    """Train (unless done before), certify and attack; the model and the run folder lie below ``out``.
+def run_part(part: Part, out: Path, progress: Observer, inputs: int = INPUTS) -> Result:
+    """Train (unless done before), certify and attack so many inputs; the model and the run folder lie below ``out``.
 
     Raises:
         MissingExtra: without scikit-learn, which carries the digits.
@@ -94,7 +94,7 @@ def run_part(part: Part, out: Path, progress: Observer) -> Result:
             )
     study = build(
         load_model(str(folder)),
-        load_data(DATA).subset(INPUTS, SEED),
+        load_data(DATA).subset(inputs, SEED),
         ThreatModel(part.norm, part.radii, units="pixels in [0, 1]"),
         certifiers=part.certifiers,
         attack="pgd",

@@ -48,16 +48,16 @@ def test_bounds_contain_every_point_and_grow_with_the_box(kind, method):
     lower, upper = one.lower.double(), one.upper.double()
     graph = import_module(one.module, one.lower).to(torch.float64)
     y = graph.forward(inside(lower, upper)).flatten(1)
-    previous = None
-    for share in (0.0, 0.3, 1.0):
-        center, half = (lower + upper) / 2, (upper - lower) / 2 * share
-        lo, hi = output_bounds(one.module, center - half, center + half, method)
-        exact = graph.forward(center).flatten(1)
+    center, halves = (lower + upper) / 2, [(upper - lower) / 2 * share for share in (0.0, 0.3, 1.0)]
+    boxes = torch.cat([center - half for half in halves]), torch.cat([center + half for half in halves])
+    found = [end.chunk(len(halves)) for end in output_bounds(one.module, *boxes, method)]
+    exact, previous = graph.forward(center).flatten(1), None
+    for lo, hi in zip(*found, strict=True):
         assert (lo <= exact).all()
         assert (hi >= exact).all()
-        if share == 0.0:
+        if previous is None:
             assert torch.allclose(lo, hi, rtol=1e-12, atol=1e-5 if kind == "within" else 1e-12)  # it is never a point
-        if previous is not None:
+        else:
             assert (lo <= previous[0]).all()
             assert (hi >= previous[1]).all()
         previous = lo, hi

@@ -134,7 +134,7 @@ def test_a_killed_run_resumes_to_the_same_records(here, certify):
     assert "\r" not in err  # no progress bar in a pipe, but lines
     assert "certifying (smoothing)  40/40  in " in err
     # Three calls of the model an input; the model stops answering, so that the moment does not depend on speed.
-    for number, moment, calls in ((signal.SIGKILL, 5, 45), (signal.SIGKILL, 40, 200), (signal.SIGINT, 20, 95)):
+    for number, moment, calls in ((signal.SIGKILL, 40, 200), (signal.SIGINT, 20, 95)):
         folder = here / f"killed-{number}-{moment}"
         running = certify(*RUN, "--out", folder.name, HOLD_AFTER=str(calls))
         deadline = time.monotonic() + 100

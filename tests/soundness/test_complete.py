@@ -68,7 +68,7 @@ def box(low: list[float], high: list[float], *conditions: Condition) -> Case:
 def test_verdicts_equal_enumeration(kind):
     """Splitting of inputs and of neurons, each by itself, with its proofs as text."""
     found: Counter[tuple[str, str]] = Counter()
-    for number in range(1000, 1003):
+    for number in range(1000, 1002):
         for truth, *said in examined(kind, number, 6, seconds=1.0, margins=(0.01, 0.1)):
             for method, one in zip(METHODS, said, strict=True):
                 assert not wrong(truth, one), f"{kind} network {number}, {method}: {one}, and it is {truth}"
@@ -92,7 +92,7 @@ def test_curves_between_samples_and_lipschitz_bounds(method, bend):
         below_all = least - norms * steepest ** (len(layers) - 1) * float(axis[1] - axis[0]) / 2 - 1e-9
         ends = ([-1, -1], [1, 1])
         if not decided:  # one proof is enough, however busy the machine
-            true = METHODS[method](asked(file, box(*ends, below(min(below_all, least - 0.05)))), Deadline(30))
+            true = METHODS[method](asked(file, box(*ends, below(min(below_all, least - 0.3)))), Deadline(30))
             assert not isinstance(true, Witness)
             decided += isinstance(true, Proof)
         for margin in (0.0, 1e-2):

@@ -58,15 +58,15 @@ def with_cancelling_weights(filled) -> nn.Sequential:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bounds_hold_in_exact_arithmetic_where_plain_floats_do_not(dtype, build, filled):
     module = build(filled)
-    x = torch.as_tensor(seeded_generator("fractions").uniform(size=(40, 5)), dtype=torch.float32).to(dtype)
+    x = torch.as_tensor(seeded_generator("fractions").uniform(size=(12, 5)), dtype=torch.float32).to(dtype)
     C = torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]], dtype=dtype)
     exact = [exact_rows(module, [Fraction(v) for v in one], C) for one in x.tolist()]
     graph, region = import_module(module, x.float()).to(dtype), Region(Interval(x, x))
     for name, method in METHODS.items():
         for outward in (True, False):
-            lower = method(graph, region, C.expand(40, 3, 3), claim="exact" if outward else None).lower.tolist()
+            lower = method(graph, region, C.expand(12, 3, 3), claim="exact" if outward else None).lower.tolist()
             over = sum(Fraction(v) > e for a, b in zip(lower, exact, strict=True) for v, e in zip(a, b, strict=True))
-            assert over == 0 if outward else over > 20, name
+            assert over == 0 if outward else over > 5, name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -167,7 +167,7 @@ def test_the_same_with_weights_in_float64(method, name, base):
 @pytest.mark.parametrize("depth", [4, 30])
 def test_bounds_of_chains_that_amplify_rounding_hold_in_exact_arithmetic(method, depth):
     module = amplifier(depth)
-    for center in (0.0, 0.01, 1.0 / 3.0):
+    for center in (0.01, 1.0 / 3.0):
         x = torch.full((1, 1), center, dtype=torch.float32)
         [values] = exact_rows_of([Fraction(float(x))], module)
         lo, hi = output_bounds(module, x, x, method)
