@@ -6,7 +6,9 @@ with the module like everything else.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -37,8 +39,7 @@ def spelled_out(program: ExportedProgram) -> ExportedProgram:
     """
     for _ in range(DEEP):
         unknown = _without_rule(program)
-        known = torch.export.default_decompositions() if unknown else {}
-        table = {operator: known[operator] for operator in unknown if operator in known}
+        table = {operator: _known()[operator] for operator in unknown if operator in _known()}
         if not table:
             break
         try:
@@ -46,6 +47,12 @@ def spelled_out(program: ExportedProgram) -> ExportedProgram:
         except Exception:  # torch documents no narrower class; the operator is then refused by its name
             break
     return program
+
+
+@functools.cache
+def _known() -> Mapping[OpOverload, Callable[..., Any]]:
+    """What torch can spell out; its table is put together anew, for a tenth of a second, each time it is asked for."""
+    return dict(torch.export.default_decompositions())
 
 
 def _without_rule(program: ExportedProgram) -> list[OpOverload]:
