@@ -176,18 +176,18 @@ def test_the_lines_of_no_choice_are_the_best_at_the_middle(name, dtype):
     box = moderate_boxes(operator, dtype)
     planes = operator.relax(box)
     lower, upper = box.lower.double(), box.upper.double()
-    share = torch.linspace(0, 1, 201).double().reshape(-1, 1, 1)
+    share = torch.linspace(0, 1, 101).double().reshape(-1, 1, 1)
     x = lower + share * (upper - lower)
     y = operator.forward(x)
-    m = x[100]
-    weight = (m - x[:100, None]) / (x[None, 101:] - x[:100, None])
+    m = x[50]
+    weight = (m - x[:50, None]) / (x[None, 51:] - x[:50, None])
     spread = y.amax(0) - y.amin(0)
     for side, slope, offset in (
         (1, planes.lower_slopes[0], planes.lower_offset),
         (-1, planes.upper_slopes[0], planes.upper_offset),
     ):
-        chords = (side * ((1 - weight) * y[:100, None] + weight * y[None, 101:])).flatten(0, 1).amin(0)
-        envelope = torch.minimum(chords, side * y[100])
+        chords = (side * ((1 - weight) * y[:50, None] + weight * y[None, 51:])).flatten(0, 1).amin(0)
+        envelope = torch.minimum(chords, side * y[50])
         gap = envelope - side * at(slope.double(), offset, m)
         # Boxes with a kink or an inflection right at the middle differ from the grid's.
         rounded = 64 * torch.finfo(dtype).eps * (1 + y.abs().amax(0))

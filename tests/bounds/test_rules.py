@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from certify.bounds import alpha_crown
 from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
@@ -43,7 +44,8 @@ def test_a_rule_brings_an_example_that_uses_it(kind):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", RULES)
-def test_bounds_contain_every_point_and_grow_with_the_box(kind, method):
+def test_bounds_contain_every_point_and_grow_with_the_box(kind, method, monkeypatch):
+    monkeypatch.setattr(alpha_crown, "ITERATIONS", 4)
     one = example(kind)
     lower, upper = one.lower.double(), one.upper.double()
     graph = import_module(one.module, one.lower).to(torch.float64)

@@ -133,7 +133,7 @@ def test_brackets_in_l2_fit_those_of_other_norms_and_every_sampled_point():
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_declared_radii_are_decided(norm):
-    clf, x = tiny("declared", 3, 5, 2), inputs("declared", 4, 3)
+    clf, x = tiny("declared", 3, 5, 2), inputs("declared", 2, 3)
     brackets = verify(clf, x, threat=ThreatModel(norm, (0.0, 2.0)), gap=GAP)
     low, high = (torch.tensor([getattr(one.evidence, end) for one in brackets]) for end in ("certified", "falsified"))
     radii = tuple(sorted({0.0, *(0.9 * low).tolist(), *(1.1 * high).tolist()}))

@@ -80,7 +80,7 @@ CLAUSES = torch.arange(2)
 
 
 @pytest.mark.parametrize("kind", ["relu", "leaky", "conv", "sigmoid"])
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2])
 def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
     true = problem_of(kind, seed, slack=0.15)
     proof = outcome(split_neurons(true, 0, CLAUSES, Deadline(ROOM)))

@@ -69,7 +69,7 @@ def test_verdicts_equal_enumeration(kind):
     """Splitting of inputs and of neurons, each by itself, with its proofs as text."""
     found: Counter[tuple[str, str]] = Counter()
     for number in range(1000, 1002):
-        for truth, *said in examined(kind, number, 6, seconds=1.0, margins=(0.01, 0.1)):
+        for truth, *said in examined(kind, number, 5, seconds=1.0, margins=(0.01, 0.1)):
             for method, one in zip(METHODS, said, strict=True):
                 assert not wrong(truth, one), f"{kind} network {number}, {method}: {one}, and it is {truth}"
                 found[truth, one] += 1
@@ -239,7 +239,7 @@ def test_numbers_that_are_none_prove_nothing():
                 assert not isinstance(method(broken, Deadline(0.3)), Proof)
 
 
-@pytest.mark.parametrize("number", range(16))
+@pytest.mark.parametrize("number", range(0, 16, 2))
 def test_planted_instances_are_never_proven(bench_data, number):
     folder = bench_data / "planted"
     if not folder.is_dir():

@@ -1,7 +1,7 @@
 """False claims under every schedule, target, way to choose the class, and bound: exactly where sums are possible.
 
 The probability of a class is put exactly where a claim turns false: a claim made there counts as false. Simulations
-run the product's own decisions, 200,000 inputs at a time.
+run the product's own decisions, 100,000 inputs at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from certify.smoothing.theorem import Theorem
 from certify.stats.binomial import clopper_pearson_upper
 from certify.stats.sequential import Looks, geometric_looks, plan
 
-RUNS = 200_000
+RUNS = 100_000
 THEOREM = Theorem(Gaussian(0.25), "l2", dimensions=4)
 
 
