@@ -69,7 +69,7 @@ def test_verdicts_equal_enumeration(kind):
     """Splitting of inputs and of neurons, each by itself, with its proofs as text."""
     found: Counter[tuple[str, str]] = Counter()
     for number in range(1000, 1002):
-        for truth, *said in examined(kind, number, 5, seconds=1.0, margins=(0.01, 0.1)):
+        for truth, *said in examined(kind, number, 5, seconds=0.5, margins=(0.01, 0.1)):
             for method, one in zip(METHODS, said, strict=True):
                 assert not wrong(truth, one), f"{kind} network {number}, {method}: {one}, and it is {truth}"
                 found[truth, one] += 1
@@ -247,7 +247,7 @@ def test_planted_instances_are_never_proven(bench_data, number):
     with (folder / "expected.csv").open() as file:
         one = list(csv.DictReader(file))[number]
     problem = posed(folder / one["onnx"], folder / one["vnnlib"], "exact").problem
-    assert decide(problem, Deadline(1)).outcome != "unsat"
+    assert decide(problem, Deadline(0.5)).outcome != "unsat"
     blind = replace(problem, examine=lambda points: None)
     if math.prod(problem.graph.shape) < 100:
         for method in METHODS.values():

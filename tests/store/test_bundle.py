@@ -54,11 +54,21 @@ def keys(tmp_path):
     return write_keys(tmp_path, "ours", bytes(range(32)))
 
 
+MADE: dict[str, list] = {}
+"""Certificates and findings of the run, made once."""
+
+
+def certified(clf, threat) -> tuple[list, list]:
+    x, y = [[0.8, 0.2], [0.55, 0.45], [0.5, 0.5], [0.1, 0.9]], [0, 0, 1, 1]
+    if not MADE:
+        MADE["certificates"] = smooth(clf, x, y, threat=threat, sigma=0.25, n=1000)
+        MADE["findings"] = attack(clf, x, y, threat=threat, attack="pgd", seed=0)
+    return MADE["certificates"], MADE["findings"]
+
+
 @pytest.fixture
 def run(tmp_path, halves, l2) -> Path:
-    x, y = [[0.8, 0.2], [0.55, 0.45], [0.5, 0.5], [0.1, 0.9]], [0, 0, 1, 1]
-    certificates = smooth(halves, x, y, threat=l2, sigma=0.25, n=1000)
-    findings = attack(halves, x, y, threat=l2, attack="pgd", seed=0)
+    certificates, findings = certified(halves, l2)
     row = Reported(0, 0, 0, 1, "l2", 0.1, "log", "d" * 64)
     settings = {
         "model": {"name": "halves", "digest": halves.digest},

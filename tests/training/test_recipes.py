@@ -89,9 +89,9 @@ def test_noise_training_makes_a_model_that_stands_the_noise(digits: Dataset) -> 
         classifier = Classifier(recipe.train(digits, network(), 0), 10)
         return float((classifier.predict(noisy).numpy() == test.y).mean())
 
-    trained = accuracy(Noise(sigma=0.25, epochs=12))
+    trained = accuracy(Noise(sigma=0.25, epochs=8))
     assert trained > 0.8
-    assert trained > accuracy(Noise(sigma=1e-3, epochs=12)) + 0.03
+    assert trained > accuracy(Noise(sigma=1e-3, epochs=8)) + 0.03
 
 
 def test_interval_training_makes_a_model_whose_robustness_is_cheap_to_prove(digits: Dataset) -> None:
@@ -104,7 +104,7 @@ def test_interval_training_makes_a_model_whose_robustness_is_cheap_to_prove(digi
         margins = interval_bounds(graph, Interval((x - 0.05).clamp(0, 1), (x + 0.05).clamp(0, 1)), C=rows).lower
         return float((margins.scatter(1, y[:, None], 1.0) > 0).all(1).float().mean())
 
-    recipe = IntervalBounds(eps=0.05, epochs=10)
+    recipe = IntervalBounds(eps=0.05, epochs=7)
     assert proven(recipe) > 0.6
     assert proven(replace(recipe, kappa=1.0)) < 0.3
 
