@@ -19,7 +19,7 @@ from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
-from certify.core.rounding import brief
+from certify.core.rounding import brief, percent_down
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -221,7 +221,7 @@ class Study:
         """A running figure for people who watch."""
         radius = self.threat.radii[len(self.threat.radii) // 2]
         held = sum(certificate.correct and certificate.holds_at(radius) for certificate in made)
-        note = f"{held / len(made):.1%} certified at {brief(radius)}"
+        note = f"{percent_down(held / len(made))}% certified at {brief(radius)}"
         if made[-1].guarantee.alpha is None:
             return note
         return f"{note}  {sum(certificate.forward_passes for certificate in made) / len(made):,.0f} samples/input"
