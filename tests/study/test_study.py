@@ -49,15 +49,17 @@ def clf() -> Classifier:
 THREAT = ThreatModel("l2", (0.0, 0.1, 0.3))
 
 
+ARGUMENTS = {
+    "certifiers": ["smoothing"],
+    "attack": "pgd",
+    "attack_option": {"steps": 5, "restarts": 1},
+    "seed": 7,
+    "options": {"sigma": 0.25, "n": 300, "n0": 10, "schedule": "fixed"},
+}
+
+
 def study(clf: Classifier, **changes) -> Study:
-    arguments = {
-        "certifiers": ["smoothing"],
-        "attack": "pgd",
-        "attack_option": {"steps": 5, "restarts": 1},
-        "seed": 7,
-        "options": {"sigma": 0.25, "n": 300, "n0": 10, "schedule": "fixed"},
-    }
-    return build(clf, Dataset("points", X, Y, 2), THREAT, **{**arguments, **changes})
+    return build(clf, Dataset("points", X, Y, 2), THREAT, **{**ARGUMENTS, **changes})
 
 
 def plain(records) -> list[dict]:
@@ -296,6 +298,10 @@ def test_the_derived_seed_depends_on_everything(clf):
     ]
     assert len({study(clf, seed=None, options=options).seed for options in same}) == 1
     assert study(clf, seed=None).seed == study(clf, seed=None).seed
+    renamed = build(clf, Dataset("points", X, Y, 2), replace(THREAT, units="grey levels"), **ARGUMENTS | {"seed": None})
+    assert renamed.seed == study(clf, seed=None).seed
+    assert renamed.manifest().context["seed"] == "derived from model, data and settings"
+    assert study(clf, seed=3).manifest().context["seed"] == "given"
 
 
 class Failing:

@@ -247,3 +247,9 @@ def test_a_known_group_without_inputs_may_be_the_worst(six):
     for groups, name in ((missed, "label 2"), (by_position, "site c")):
         assert [one.lower for one in groups.worst] == [0.0, 0.0]
         assert f"No input of {name} is here" in groups.statement
+
+
+@pytest.mark.parametrize("classes", [10**12, -1, 2.0, "ten"])
+def test_no_manifest_has_more_classes_than_models_have(six, classes):
+    with pytest.raises(BadInput, match=r"context\.num_classes in the manifest is .*, which is no number of classes"):
+        grouped(six, "label", six.sandwich.label.tolist(), classes=classes)
