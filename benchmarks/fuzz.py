@@ -13,6 +13,7 @@ import itertools
 import secrets
 import sys
 import time
+import traceback
 from collections import Counter
 
 from adversary import ADVERSARIES
@@ -34,7 +35,11 @@ def main() -> int:
                 summary = (f"{name} {tried[name]} tried, {broken[name]} broke" for name in tried)
                 print("; ".join(summary) or "no time for a single attempt")
                 return int(broken.total() > 0)
-            found = ADVERSARIES[name](seed)
+            try:
+                found = ADVERSARIES[name](seed)
+            except Exception as problem:  # a crash is a find like any other
+                traceback.print_exc()
+                found = f"it crashed: {problem!r}"
             tried[name] += 1
             if found:
                 broken[name] += 1

@@ -25,6 +25,7 @@ from certify.core.threat import ThreatModel
 from certify.core.values import one_of
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.models.digest import all_tensors
 from certify.models.overrides import refuse_global_hooks, unchanged_by_hand
 
 __all__ = ["ball_bounds", "network_graph", "output_bounds"]
@@ -50,10 +51,10 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
     if unchanged_by_hand(module, nn.Sequential) and len(module) > 1 and unchanged_by_hand(module[-1], GraphModule):
         before = network_graph(module[:-1], example_batch)  # a normalization, usually
         return chained(before, module[-1].graph, example_batch.device)
-    weights = {tensor.dtype for tensor in module.state_dict().values()}
-    if narrow := [one for one in weights if one.is_floating_point and one not in (torch.float32, torch.float64)]:
+    weights = {tensor.dtype for tensor in all_tensors(module).values() if tensor.is_floating_point()}
+    if narrow := [one for one in weights if one not in (torch.float32, torch.float64)]:
         raise ModelError(f"the model's weights are {narrow[0]}; bounds need float32: call model.float()")
-    dtype = torch.float64 if torch.float64 in weights else torch.float32
+    dtype = torch.float64 if weights == {torch.float64} else torch.float32  # as in a Classifier
     with torch.no_grad():
         return import_module(module, example_batch.to(dtype))
 

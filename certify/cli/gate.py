@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +9,11 @@ import typer
 
 from certify.cli.app import ExitCode, app, exit_code
 from certify.cli.files import clear, evidence, replacing, spare
+from certify.cli.options import Quiet
 from certify.errors import BadInput
 from certify.gate.judge import GATE_FORMATS, judge_run
 from certify.gate.policy import read_policy
+from certify.progress.observer import observer
 
 __all__ = ["gate"]
 
@@ -28,6 +29,7 @@ def gate(
         bool, typer.Option("--check/--no-check", help="derive the records from their evidence first")
     ] = True,
     format: Annotated[str, typer.Option(help="table, json, markdown or junit")] = "table",
+    quiet: Quiet = False,
 ) -> int:
     """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
     render = GATE_FORMATS[format]
@@ -35,7 +37,7 @@ def gate(
     targets = {option: file for option, file in (("--junit", junit), ("--markdown", markdown)) if file is not None}
     spare(targets, read)  # of both, before one is removed
     clear({} if junit is None else {"--junit": junit}, read)
-    found = judge_run(read_policy(policy), run, baseline, check=check, progress=sys.stderr.isatty())
+    found = judge_run(read_policy(policy), run, baseline, check=check, progress=observer(quiet))
     if junit is not None:
         with replacing("--junit", junit) as file:
             file.write(f"{found.render('junit')}\n".encode())

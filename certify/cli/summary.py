@@ -47,6 +47,8 @@ def summary(
         from certify.report.wide import wide as wide_table
 
         parts = [wide_table(found, format), *([] if best is None else [best.render(format)])]
+        if format == "json" and best is not None:
+            parts = [json.dumps({"wide": json.loads(parts[0]), "envelope": best.to_dict()}, indent=2, allow_nan=False)]
         typer.echo("\n\n".join(parts))
         return exit_code(*(one.summary for one in found))
     if format == "table":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 
 from certify.core.legible import legible
@@ -25,13 +26,14 @@ def wide(runs: Sequence[Run], format: str = "table") -> str:
 
     Args:
         runs: at least one.
-        format: ``table``, ``markdown``, ``html``, ``latex`` or ``csv``.
+        format: ``table``, ``markdown``, ``html``, ``latex``, ``csv`` or ``json``.
 
     Raises:
         BadInput: for no runs, or an unknown format.
     """
     render = WIDE_FORMATS[format]
-    return "\n\n".join(render(one) for one in side_by_side(runs).tables)
+    tables = [render(one) for one in side_by_side(runs).tables]
+    return f"[{', '.join(tables)}]" if format == "json" and len(tables) > 1 else "\n\n".join(tables)
 
 
 @WIDE_FORMATS.register("table")
@@ -54,6 +56,22 @@ def _latex(together: Together) -> str:
     return _titled(together).latex()
 
 
+@WIDE_FORMATS.register("json")
+def _json(together: Together) -> str:
+    """Exact fractions by exact radii, null where a run did not declare one."""
+    runs = {
+        run.name: {
+            "norm": run.summary.threat.measure,
+            "units": run.summary.threat.units,
+            "clean": run.summary.clean,
+            "acr": run.summary.acr,
+            "certified": [_certified(run).get(radius) for radius in together.radii],
+        }
+        for run in together.runs
+    }
+    return legible(json.dumps({"radii": list(together.radii), "runs": runs}, indent=2, allow_nan=False))
+
+
 @WIDE_FORMATS.register("csv")
 def _csv(together: Together) -> str:
     """Exact fractions under exact radii."""
@@ -61,10 +79,14 @@ def _csv(together: Together) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "norm", "units", "clean", "acr", *together.radii])
     for run in together.runs:
-        summary, certified = run.summary, {row.radius: row.certified for row in run.summary.rows}
+        summary, certified = run.summary, _certified(run)
         shares = [certified.get(radius, "") for radius in together.radii]
         writer.writerow([run.name, summary.threat.measure, summary.threat.units, summary.clean, summary.acr, *shares])
     return legible(text.getvalue().rstrip("\n"))
+
+
+def _certified(run: Run) -> dict[float, float]:
+    return {row.radius: row.certified for row in run.summary.rows}
 
 
 def _titled(together: Together) -> Titled:

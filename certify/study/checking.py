@@ -121,8 +121,11 @@ class _Executed:
     def enough_classes(self) -> list[Checked]:
         """Whether the manifest hides no class of the model: the worst group may be one without an input here."""
         classifier, said = self.there.classifier, self.context.get("num_classes")
-        if classifier is None or said is None:
+        if classifier is None:
             return []
+        if said is None:
+            missing = "the manifest does not say how many classes there are"
+            return [Checked("manifest", "classes", Standing.OPEN, missing)]
         wrong = f"the manifest says {said!r:.40}, {classifier.name} has {classifier.num_classes}"
         hidden = not (type(said) is int and said >= classifier.num_classes)
         return [judged("manifest", "classes", wrong if hidden else "")]

@@ -13,7 +13,9 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from certify.bounded.texts import from_json
@@ -140,6 +142,25 @@ def bomb_of_one_image(path: Path) -> None:
         Image.new("L", (4096, 4096)).save(path.parents[1] / name / "one.png")
 
 
+def network(path: Path, size: list[int], *nodes: NodeProto, **stored: list[int]) -> None:
+    """An ONNX file of an input of some size, (1, ...), and of what nodes make of it."""
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *size]) for name in "xy")
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in stored.items()]
+    graph = helper.make_graph(nodes, "net", [given], [made], constants)
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+
+
+def bomb_of_a_constant(path: Path) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["sizes"], ["large"]),
+        helper.make_node("ReduceSum", ["large"], ["total"], keepdims=0),
+        helper.make_node("Add", ["x", "total"], ["y"]),
+    ]
+    network(path, [2], *nodes, sizes=[4096, 4096])
+
+
 BOMBS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "idx": ("idx", lambda path: path.write_bytes(gzip.compress(struct.pack(">4I", 2051, 1, 4096, 4096) + ZEROS))),
     "npz": ("npz", lambda path: zipped(path, x=npy(), y=npy("(1,)", b"\0"))),
@@ -147,6 +168,8 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "property": ("property", lambda path: path.write_bytes(gzip.compress(ZEROS))),
     "many images": ("images", bomb_of_images),
     "one image": ("images", bomb_of_one_image),
+    "constant": ("onnx", bomb_of_a_constant),
+    "input": ("onnx", lambda path: network(path, [4096, 4096], helper.make_node("Relu", ["x"], ["y"]))),
 }
 
 

@@ -105,7 +105,7 @@ def plant_false_certificate(run: Path) -> int:
 
 
 def gate(*arguments: object) -> int:
-    return main(["gate", *map(str, arguments)])
+    return main(["gate", *map(str, arguments), "--quiet"])
 
 
 def test_a_run_that_meets_the_policy_passes_with_0(made, policy, tmp_path, capsys):

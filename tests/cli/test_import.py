@@ -232,13 +232,16 @@ def test_the_envelope_names_the_best_run_and_pays_for_the_choice(logs, log, tmp_
     for format in WIDE_FORMATS:
         assert main(["summary", *runs, "--wide", "--radii", "0,1", "--format", format]) == 0
         out = capsys.readouterr().out
-        assert all(name in out for name in ("0.25", "0.5", "" if format == "csv" else "rounded down"))
+        assert all(name in out for name in ("0.25", "0.5", "" if format in ("csv", "json") else "rounded down"))
     assert main(["summary", *runs, "--wide", "--radii", "0,1", "--format", "csv"]) == 0
     _, first, second = (line.split(",") for line in capsys.readouterr().out.splitlines())
     rows = {name: [row["certified"] for row in one["rows"]] for name, one in shown["runs"].items()}
     assert {line[0]: [float(share) for share in line[-2:]] for line in (first, second)} == rows
-    assert main(["summary", *runs, "--wide", "--format", "json"]) == 2
-    assert "unknown format of a wide table 'json'" in capsys.readouterr().err
+    assert main(["summary", *runs, "--wide", "--radii", "0,1", "--format", "json"]) == 0
+    wide = json.loads(capsys.readouterr().out)
+    assert {name: one["certified"] for name, one in wide["runs"].items()} == rows
+    assert main(["summary", *runs, "--wide", "--format", "bibtex"]) == 2
+    assert "unknown format of a wide table 'bibtex'" in capsys.readouterr().err
     assert main(["summary", runs[0], "--convert", "linf"]) == 2
     assert "how many features" in capsys.readouterr().err
 

@@ -114,7 +114,7 @@ def test_what_failed_is_no_answer_either(run_of, verdict):
 
 def test_the_worst_group_carries_all_certificates_that_may_be_false(run_of):
     labels = [0] * 50 + [1] * 50  # 50 of 50, and 30 of 50
-    run = run_of(RADII, share=SHARE, label=labels)
+    run = replace(run_of(RADII, share=SHARE, label=labels), context={"num_classes": 2})
     found = outcome("worst_group", run, radius=0.25, at_least=0.58)
     assert (found.passed, found.estimate, found.end) == (True, 0.6, 29 / 50)
     assert "1, 30 of 50 inputs, out of 2 groups" in found.reason
@@ -140,7 +140,11 @@ def test_groups_come_from_a_file_as_well(run_of, tmp_path):
 def test_a_known_group_that_the_sample_missed_leaves_the_worst_of_a_population_open(run_of, tmp_path):
     population = {"radius": 0.25, "at_least": 0.1, "of": "population"}
     run = run_of([0.6] * 100, label=[0] * 50 + [1] * 50)
-    assert "for the 2 groups of these inputs" in outcome("worst_group", run, **population).holds
+    two = replace(run, context={"num_classes": 2})
+    assert "for the 2 groups of these inputs" in outcome("worst_group", two, **population).holds
+    silent = outcome("worst_group", run, **population)  # how many there are is not said
+    assert silent.result is Result.UNDECIDED
+    assert "does not say how many classes there are" in silent.reason
     three = replace(run, context={"num_classes": 3})
     found = outcome("worst_group", three, **population)
     assert found.result is Result.UNDECIDED

@@ -113,7 +113,9 @@ def test_a_manifest_that_hides_a_class_is_refuted(run, hidden):
     fields = json.loads((folder / "manifest.json").read_text())
     fields["context"]["num_classes"] = hidden
     (folder / "manifest.json").write_text(json.dumps(fields))
-    assert (hidden is None) == ("classes" not in {one.claim for one in check_run(folder).refuted})
+    outcome = check_run(folder)
+    found = outcome.open if hidden is None else outcome.refuted
+    assert "classes" in {one.claim for one in found if one.subject == "manifest"}
 
 
 def test_a_gate_does_not_pass_radii_by_noise_without_a_theorem(run):

@@ -33,7 +33,7 @@ __all__ = [
     "CHOICES",
     "MOVERS",
     "Inexact",
-    "accumulates",
+    "computes",
     "enclosed",
     "exact",
     "flat",
@@ -85,23 +85,27 @@ CHOICES = frozenset(
 """Operators whose results are numbers that they are given, or whole, exactly."""
 
 UNWRITTEN = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())
-"""Operators of torch whose results are whatever the memory held: NaN, until something is written there."""
+"""Operators of torch whose results are whatever the memory held, until something is written there."""
 
-SUMS = frozenset("Add Sub Sum ReduceSum CumSum Range add sub rsub sum cumsum arange linspace".split())
+SUMS = frozenset("Add Sub Sum ReduceSum CumSum Range add sub rsub sum cumsum arange".split())
 """Operators that are exact on few small whole numbers, in any order."""
 
 ACCURATE = {"DequantizeLinear": 3, "Cast": 2, "CastLike": 2, "to": 2, "_to_copy": 2, "type_as": 2}
 """Operators without a rule that round so many times and nothing else."""
 
 
-def accumulates(settings: Mapping[str, Any]) -> bool:
-    """Whether a call that places numbers by index adds up, or multiplies, those that meet: then it rounds.
+def computes(settings: Mapping[str, Any]) -> bool:
+    """Whether a call that chooses among numbers was asked to compute with them, and so rounds.
 
-    >>> accumulates({"accumulate": True}), accumulates({"reduction": "none"})
-    (True, False)
+    Those that are placed by index may be added up where they meet, and rounding to decimals multiplies and divides.
+
+    >>> computes({"accumulate": True}), computes({"decimals": 1}), computes({"reduction": "none"})
+    (True, True, False)
     """
     words = (settings.get("reduce"), settings.get("reduction"))
-    return bool(settings.get("accumulate")) or any(word not in (None, "none") for word in words)
+    return any(map(bool, (settings.get("accumulate"), settings.get("decimals")))) or any(
+        word not in (None, "none") for word in words
+    )
 
 
 def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:
@@ -114,8 +118,10 @@ def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:
         # with. Only what is too small for the type may be flushed to zero or not.
         least = torch.finfo(result.dtype).tiny
         return bool(((found == values[0]) | (found.abs() >= least)).all())
-    if name in SUMS and all(bool((one == one.round()).all()) for one in values):
-        return sum(float(one.abs().sum()) for one in values) + float(found.abs().max() if found.numel() else 0) < 2**24
+    spaced = name == "linspace" and bool((found == found.round()).all())
+    if (name in SUMS or spaced) and all(bool((one == one.round()).all()) for one in values):
+        size = sum(float(one.abs().sum()) for one in values) + float(found.abs().max() if found.numel() else 0)
+        return size < 2 / torch.finfo(result.dtype).eps  # up to here the type holds all whole numbers
     if result.dtype != torch.float32 or not bool(found.isfinite().all()):
         return False
     if len(values) == 1 and name in ("Sqrt", "sqrt"):

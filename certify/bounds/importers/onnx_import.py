@@ -22,7 +22,7 @@ from certify.bounds.importers.constants import (
     CHOICES,
     MOVERS,
     Inexact,
-    accumulates,
+    computes,
     enclosed,
     exact,
     flat,
@@ -53,7 +53,7 @@ RANDOM = frozenset(
 )
 """Operators whose result is another one each time."""
 
-QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul", "QLinearConv"})
 """Operators that round quotients of floats to whole numbers."""
 
 
@@ -233,7 +233,8 @@ class _Reader:
         if missing := [name for name in node.input if name and name not in self.results]:
             raise NotCovered(f"it reads {missing[0]!r}, a further output that no rule covers")
         inputs = [self.results[name] if name else None for name in node.input]
-        if node.op_type in RANDOM:
+        dropping = node.op_type == "Dropout" and len(inputs) > 2 and inputs[2] is not None
+        if node.op_type in RANDOM or (dropping and bool(np.any(_array(plain(inputs[2]))))):
             raise ModelError(f"{self.file.label}: {_named(node)} draws random numbers; export it without")
         if node.op_type in ("Shape", "Size"):  # what they say about a result is constant, a batch of one
             inputs = [self._stand_in(value) if isinstance(value, Value) else value for value in inputs]
@@ -266,7 +267,7 @@ class _Reader:
             ]
         given = [_tensor(array) for array in arrays if array is not None]
         settings = {one.name: one.s.decode() for one in node.attribute if one.name == "reduction"}
-        placed = name not in CHOICES or not accumulates(settings)
+        placed = name not in CHOICES or not computes(settings)
         if not inexact and placed and all(exact(name, given, _tensor(array)) for array in results):
             return list(results)
         if len(results) > 1:
@@ -292,6 +293,10 @@ class _Reader:
         batched = self.whole is not None and node.op_type in BATCHED
         wanted = sum(bool(name) for name in node.output)
         integer = INTEGERS.get(self.types[node.output[0]]) if node.op_type in SUMS else None
+        from onnx import TensorProto
+
+        double = any(self.types.get(name) == TensorProto.DOUBLE for name in node.input if name)
+        dtype = torch.float64 if double else self.file.dtype
 
         def read(leading: int, given: Mapping[str, Any]) -> Any:
             if any(isinstance(value, Inexact) for _, value in flat(given)):
@@ -300,7 +305,7 @@ class _Reader:
                 raise MixesSamples
             shapes = [None if shape is None else shape[leading:] for shape in full]
             stated, opset = shapes[0] or (), self.file.opset
-            call = Call(node.op_type, given, self.file.dtype, stated, build, opset, leading, wanted)
+            call = Call(node.op_type, given, dtype, stated, build, opset, leading, wanted)
             made = ONNX[node.op_type](call)
             if integer is not None and isinstance(made, Value):
                 made = build(Integer.of(integer), (made,))

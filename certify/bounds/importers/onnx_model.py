@@ -48,7 +48,8 @@ def load_onnx(
     except UnsupportedOperator as refusal:
         function = Executed(file, refusal)
         content = hashlib.sha256(file.model.SerializeToString(deterministic=True)).hexdigest()
-        return Classifier(function, function.outputs, input_box, mean=mean, std=std, name=path.name, digest=content)
+        classes, name = function.outputs, path.name
+        return Classifier(function, classes, input_box, mean=mean, std=std, device=device, name=name, digest=content)
     module = GraphModule(graph).eval()
     classes = math.prod(graph.output.shape)
     return Classifier(module, classes, input_box, mean=mean, std=std, device=device, name=path.name)

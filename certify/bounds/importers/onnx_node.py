@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certify.bounded.memory import check_room
 from certify.bounds.rules.base import NotCovered
 from certify.errors import one_line
 
@@ -53,7 +55,7 @@ def inferred(
     Raises:
         NotCovered: if the node does not fit its inputs.
     """
-    from onnx import helper, numpy_helper, shape_inference
+    from onnx import checker, helper, numpy_helper, shape_inference
 
     data = {
         name: numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape))
@@ -63,7 +65,7 @@ def inferred(
     schema, version = _schema(node.op_type, opset), [helper.make_opsetid("", opset)]
     try:
         return shape_inference.infer_node_outputs(schema, node, dict(types), data, opset_imports=version)
-    except shape_inference.InferenceError as problem:
+    except (shape_inference.InferenceError, checker.ValidationError) as problem:
         raise NotCovered(f"it does not fit its inputs ({one_line(problem)})") from problem
 
 
@@ -72,12 +74,16 @@ def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[NDArray[Any
 
     Raises:
         NotCovered: if they cannot be computed.
+        NoRoom: if they take more memory than there is to spare: a few bytes of a file can ask for a great deal.
     """
     import onnxruntime
     from onnx import ValueInfoProto, helper
 
     given_values = zip(node.input, values, strict=True)
     feeds = {name: np.ascontiguousarray(v).reshape(v.shape) for name, v in given_values if v is not None}
+    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        raise NotCovered("it runs a graph of its own (a loop, a scan) on constants; store its result instead")
+    _check_size(node, feeds, opset)
     try:
         given = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
@@ -95,6 +101,23 @@ def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[NDArray[Any
         return [np.array(next(results)) if name else np.zeros(0) for name in node.output]
     except Exception as problem:  # onnxruntime's errors have no common class
         raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
+
+
+def _check_size(node: NodeProto, feeds: Mapping[str, NDArray[Any]], opset: int) -> None:
+    """Refuse results on constants, before they are computed, that there is no room for: ONNX says how large."""
+    from onnx import helper
+
+    types = {
+        name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in feeds.items()
+    }
+    try:
+        results = inferred(node, types, feeds, opset)
+    except NotCovered:  # computing it says what is wrong
+        return
+    for result in results.values():
+        sizes = [axis.dim_value for axis in result.tensor_type.shape.dim]
+        check_room(f"a constant that {node.op_type} makes", 8 * math.prod(sizes))
 
 
 def _schema(kind: str, opset: int) -> OpSchema:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from certify.bounded.memory import check_room
 
 __all__ = ["probes"]
 
@@ -18,11 +22,14 @@ def probes(shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest
         shape, device: of an input.
         widest: the most numbers that a result of the network has.
 
+    Raises:
+        NoRoom: if they take more memory than there is to spare.
+
     >>> probes((2, 3)).shape
     torch.Size([34, 2, 3])
     """
+    check_room(f"comparing the network on inputs of shape {tuple(shape)}", 34 * 8 * math.prod(shape))
     generator = torch.Generator().manual_seed(0)
-
     share = 1 if widest < MANY else 3
 
     def uniform(count: int, low: float, high: float) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,7 +23,7 @@ from certify.bounds.importers.constants import (
     MOVERS,
     UNWRITTEN,
     Inexact,
-    accumulates,
+    computes,
     enclosed,
     exact,
     flat,
@@ -52,7 +51,9 @@ MOVES = frozenset(
 )
 """Operators that do not look at the numbers."""
 
-TRUTHS = MOVES | frozenset("to gt ge lt le eq ne logical_not mul".split())
+COMPARISONS = frozenset("gt ge lt le eq ne".split())
+
+TRUTHS = MOVES | COMPARISONS | frozenset("to logical_not mul".split())
 """Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
 
 INTEGERS = MOVES | frozenset(
@@ -61,6 +62,9 @@ INTEGERS = MOVES | frozenset(
     "minimum max min amax amin mm bmm matmul einsum zeros_like ones_like full_like".split()
 )
 """Operators that make integers of integers as they make floats of floats, up to the ends of their type."""
+
+FILLING = frozenset({"fill_", "copy_", "zero_"})
+"""Calls that write all of what they are given."""
 
 LARGEST = 2**24
 """Up to here float32 holds all integers."""
@@ -121,7 +125,11 @@ class _Reader:
     def __init__(self, module: nn.Module, program: ExportedProgram, whole: int | None = None) -> None:
         self.program, self.whole = program.graph, whole
         self.memory = memory(program.graph)
-        self.overwritten = {self.memory[one] for call in program.graph.nodes for one in written(call)}
+        writes = (call for call in program.graph.nodes if _operator_name(call) != "detach_")
+        self.overwritten = {self.memory[one] for call in writes for one in written(call)}
+        signature = program.graph_signature
+        self.paths = signature.inputs_to_parameters | signature.inputs_to_buffers
+        self.paths |= signature.inputs_to_lifted_tensor_constants
         self.constants = self._parameters(module, program)
         self.results: dict[str, Any] = {}
         self.builder: Builder | None = None
@@ -151,6 +159,12 @@ class _Reader:
                 )
         if self.builder is None:
             raise ModelError("the model has no input tensor")
+        for call in self.program.nodes:
+            if call.name in self.constants and self.memory[call] in self.overwritten:
+                raise ModelError(
+                    f"the model writes to its own {self.paths[call.name]} when it answers, so that an answer may "
+                    "depend on those before it: write to a copy (.clone())"
+                )
         return fused(self.builder.graph(self._output()))
 
     def _placeholder(self, call: fx.Node) -> None:
@@ -227,7 +241,7 @@ class _Reader:
             _check_integers(known, arguments)
         builder = self.builder
         assert builder is not None
-        build = builder.adder(call.name, _source(call).strip(", "))
+        build, dtype = builder.adder(call.name, _source(call).strip(", ")), _precision(call, known, builder.dtype)
         full = tuple((traced[0] if isinstance(traced, (list, tuple)) else traced).shape)
         batched = self.whole is not None and known in BATCHED
 
@@ -237,7 +251,7 @@ class _Reader:
             if leading and not batched and full[:1] != (self.whole or TRACED,):
                 raise MixesSamples
             shape = full[leading:]
-            result = ATEN[known](Call(name, arguments, builder.dtype, shape, build, leading=leading))
+            result = ATEN[known](Call(name, arguments, dtype, shape, build, leading=leading))
             if isinstance(result, Value) and result.shape != shape:
                 raise NotCovered(f"its rule makes samples of shape {result.shape}, torch {shape}")
             if integer and known not in MOVES and isinstance(result, Value):
@@ -286,11 +300,14 @@ class _Reader:
             return given["0"][given["1"]]
         inexact = [entry for _, entry in flat(given) if isinstance(entry, Inexact)]
         if name in UNWRITTEN:
-            if not result.is_floating_point():
+            first = next(iter(call.users), None)
+            if first is None or _operator_name(first) not in FILLING or first.args[0] is not call:
                 raise NotCovered("it is memory that nothing was written to; write torch.zeros")
-            return torch.full_like(result, math.nan)
+            return torch.zeros_like(result)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
         if not all(isinstance(one, Tensor) for one in results):
+            if inexact:
+                raise NotCovered("a number of Python is read from constants that are rounded; keep it in a tensor")
             return result
         if inexact and name in MOVERS:
             errors = self._run(call, lost)
@@ -303,7 +320,7 @@ class _Reader:
             for key, entry in flat(given)
             if isinstance(entry, (Tensor, float)) or (key == "other" and isinstance(entry, int))
         ]
-        placed = name not in CHOICES or not accumulates(given)
+        placed = name not in CHOICES or not computes(given)
         if not inexact and placed and all(exact(name, numbers, one.detach()) for one in results):
             return result
         if len(results) > 1:
@@ -329,6 +346,14 @@ class _Reader:
             raise ModelError(
                 f"the model returns {results[0].shape} for a batch of 1; put the batch axis of its output in front"
             ) from None
+
+
+def _precision(call: fx.Node, known: str, dtype: torch.dtype) -> torch.dtype:
+    """The type to which torch rounds Python's numbers that a call meets; float64 holds all integers followed."""
+    read = [node.meta.get("val") for node in call.all_input_nodes]
+    kinds = {one.dtype for one in read if isinstance(one, Tensor)}
+    whole = known in COMPARISONS and not any(kind.is_floating_point for kind in kinds)
+    return torch.float64 if whole or torch.float64 in kinds else dtype
 
 
 def _each(change: Callable[[Any], Any], value: Any) -> Any:

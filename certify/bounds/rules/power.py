@@ -154,7 +154,7 @@ def _power(call: Call, base: Any, exponent: Any) -> Value:
 
 def _number(call: Call, number: Any) -> float:
     """Torch rounds a number to the dtype of the tensor it meets."""
-    return float(torch.as_tensor(number).to(call.dtype))
+    return float(torch.tensor(float(number), dtype=call.dtype))
 
 
 def _exponential(call: Call, base: Any, exponent: Value) -> Value:

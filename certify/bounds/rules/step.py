@@ -108,7 +108,7 @@ _NAMES = {"gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEq
 def compare(call: Call) -> Value:
     """``>``, ``>=``, ``<``, ``<=``, ``==`` and ``!=``."""
     other = call["other"]
-    if isinstance(other, float):  # torch rounds a number to the dtype of the tensor that it meets
+    if isinstance(other, (int, float)):  # torch rounds a number to the dtype of the tensor that it meets
         other = float(torch.tensor(other, dtype=call.dtype))
     return _compared(call, _NAMES[call.target], call["self"], other)
 

@@ -68,6 +68,9 @@ class WorstGroup(ShareAtRadius):
         else:
             if case.row(self.radius).population_lower is None:
                 return self.undecided(case, case.no_population(self.radius))
+            if self.group == "label" and case.run.context.get("num_classes") is None:
+                said = "the manifest does not say how many classes there are, and one without an input may be the worst"
+                return self.undecided(case, said)
             if absent:
                 return self.undecided(case, f"no input of {self.group} {', '.join(absent)} is here: its lower end is 0")
             end = worst_group_lower(counts, alpha, case.share)
