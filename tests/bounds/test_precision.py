@@ -136,9 +136,10 @@ def test_what_is_not_known_exactly_or_not_the_same_each_time_is_refused(function
         import_module(Function(function), torch.zeros(1, 2))
 
 
-def test_linspace_of_whole_numbers_is_exact():
+@pytest.mark.parametrize(("begin", "end"), [(1, 5), (-1, 2)])
+def test_linspace_of_few_binary_digits_is_exact(begin, end):
     x = torch.zeros(1, 3)
-    lower, upper = output_bounds(Function(lambda m, x: x + torch.linspace(1, 5, 3)), x, x)
+    lower, upper = output_bounds(Function(lambda m, x: x + torch.linspace(begin, end, 3)), x, x)
     assert (upper - lower).max() < 1e-5
 
 
