@@ -175,14 +175,14 @@ def enclosed(
             return Inexact(result, error, math.inf)
         box = _image(graph, [given[key] for key in keys], result, executed=True)
         if not bool(((box.lower <= value) & (value <= box.upper)).all()):
-            raise NotCovered("its rule says something else than its runtime computes from constants")
+            raise NotCovered("our rule and its runtime disagree about this constant: please report it")
         most = torch.maximum(box.upper - value, value - box.lower) * (1 + 1e-6)
         if any(node.operator.kind in UNCOVERED for node in graph.nodes):
             return Inexact(result, error, math.inf)
         error = torch.maximum(error, most / FINER)  # a value may be exact by luck
         return Inexact(result, error, float(torch.where(most > 0, most / error, 1.0).max()) if most.numel() else 1.0)
     raise NotCovered(
-        "it is computed from constants and rounded, which no rule covers; store its result in the model instead"
+        "it is computed from constants and rounded, which no rule covers; compute it once and store it as a buffer"
     )
 
 
