@@ -188,3 +188,11 @@ def test_constants_of_a_file_that_no_rule_encloses_are_refused(kind):
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     with pytest.raises((UnsupportedOperator, ModelError), match=kind):
         import_onnx(content)
+
+
+def test_a_counter_that_nothing_reads_may_be_written_to():
+    def counted(m, x):
+        m.p.add_(1)
+        return x * 2
+
+    assert import_module(Function(counted), torch.zeros(1, 2)).shape == (2,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -159,13 +159,23 @@ class _Reader:
                 )
         if self.builder is None:
             raise ModelError("the model has no input tensor")
-        for call in self.program.nodes:
+        for call in self._reaching_the_output():
             if call.name in self.constants and self.memory[call] in self.overwritten:
                 raise ModelError(
                     f"the model writes to its own {self.paths[call.name]} when it answers, so that an answer may "
                     "depend on those before it: write to a copy (.clone())"
                 )
         return fused(self.builder.graph(self._output()))
+
+    def _reaching_the_output(self) -> Iterator[fx.Node]:
+        """The calls that the answer is made of; a counter beside them may be written to."""
+        left, seen = [self.program.output_node()], set[fx.Node]()
+        while left:
+            call = left.pop()
+            if call not in seen:
+                seen.add(call)
+                left += call.all_input_nodes
+                yield call
 
     def _placeholder(self, call: fx.Node) -> None:
         if call.name in self.constants:
