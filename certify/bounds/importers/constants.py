@@ -182,7 +182,8 @@ def enclosed(
         error = torch.maximum(error, most / FINER)  # a value may be exact by luck
         return Inexact(result, error, float(torch.where(most > 0, most / error, 1.0).max()) if most.numel() else 1.0)
     raise NotCovered(
-        "it is computed from constants and rounded, which no rule covers; compute it once and store its result in the model"
+        "it is computed from constants and rounded, which no rule covers; compute it once and store its result in the "
+        "model"
     )
 
 
