@@ -31,7 +31,7 @@ from certify.models.overrides import refuse_global_hooks, unchanged_by_hand
 __all__ = ["ball_bounds", "network_graph", "output_bounds"]
 
 
-def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph:
+def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memory: int | None = None) -> Graph:
     """The graph of a module, or of the module in a classifier, in the dtype of its weights; for claims, not training.
 
     Raises:
@@ -49,14 +49,14 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor) -> Graph
         module.check(example_batch)
         return module.graph
     if unchanged_by_hand(module, nn.Sequential) and len(module) > 1 and unchanged_by_hand(module[-1], GraphModule):
-        before = network_graph(module[:-1], example_batch)  # a normalization, usually
+        before = network_graph(module[:-1], example_batch, max_memory)  # a normalization, usually
         return chained(before, module[-1].graph, example_batch.device)
     weights = {tensor.dtype for tensor in all_tensors(module).values() if tensor.is_floating_point()}
     if narrow := [one for one in weights if one not in (torch.float32, torch.float64)]:
         raise ModelError(f"the model's weights are {narrow[0]}; bounds need float32: call model.float()")
     dtype = torch.float64 if weights == {torch.float64} else torch.float32  # as in a Classifier
     with torch.no_grad():
-        return import_module(module, example_batch.to(dtype))
+        return import_module(module, example_batch.to(dtype), max_memory)
 
 
 def output_bounds(
@@ -180,7 +180,7 @@ def _bounds(
     check_memory(max_memory)
     Deadline(math.inf if timeout is None else timeout)  # refused before the network is read
     inputs = region.box.lower
-    found = network_graph(model, inputs[:1].to(dtype))
+    found = network_graph(model, inputs[:1].to(dtype), max_memory)
     claimable(found, claim, inputs.device)
     graph = found.to(torch.float64)
     rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)

@@ -127,11 +127,11 @@ class Bounds:
         """
         shape = tuple(x.shape[1:])
         threat.scale_of(shape)
-        claimable(graph_of(classifier, shape), self.claim, classifier.device)
+        claimable(graph_of(classifier, shape, self.max_memory), self.claim, classifier.device)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
-        graph = graph_of(classifier, batch.shape)
+        graph = graph_of(classifier, batch.shape, self.max_memory)
         for begin in range(0, len(batch), self.rows):
             part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)

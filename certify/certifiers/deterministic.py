@@ -56,7 +56,7 @@ Prove = Callable[[Tensor, Tensor], Sequence[Proof]]
 """Inputs (B, ...) and the class of each that should stay on top, (B,) int64, to one proof each."""
 
 
-def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
+def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | None = None) -> Graph:
     """The graph of a classifier's network for inputs of one shape, imported once.
 
     Raises:
@@ -67,7 +67,7 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     if shape not in known:
         if classifier.module is not None and weights_digest(classifier.module) != classifier.weights:
             raise ModelError(CHANGED)
-        graph = network_graph(classifier, torch.zeros(1, *shape, device=classifier.device))
+        graph = network_graph(classifier, torch.zeros(1, *shape, device=classifier.device), max_memory)
         known[shape] = graph, _kept(classifier, graph)
     graph, kept = known[shape]
     now = _contents(classifier)

@@ -338,3 +338,18 @@ def test_a_mask_of_minus_infinity_leaves_finite_bounds():
     lower, upper = output_bounds(module, x - 1e-3, x + 1e-3, method="ibp")
     assert bool((lower <= module(x)).all() and (module(x) <= upper).all())
     assert bool((upper - lower).isfinite().all())
+
+
+def test_an_import_is_compared_in_parts_that_fit_the_memory_asked_for():
+    seen: list[int] = []
+
+    def function(m, x):
+        seen.append(len(x))
+        return x * 2
+
+    box = torch.zeros(1, 2), torch.ones(1, 2)
+    output_bounds(Function(function), *box)
+    assert max(seen) > 10
+    seen.clear()
+    output_bounds(Function(function), *box, max_memory=1000)
+    assert max(seen) < 10

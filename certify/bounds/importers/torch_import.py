@@ -70,7 +70,7 @@ LARGEST = 2**24
 """Up to here float32 holds all integers."""
 
 
-def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
+def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | None = None) -> Graph:
     """Read a module's forward pass as a graph of operators that have bound rules.
 
     The graph holds the module's own parameters, not copies: training through bounds of the graph trains the module. It
@@ -79,6 +79,7 @@ def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
     Args:
         module: a network of one tensor (B, ...) to one tensor (B, ...), without randomness.
         example_batch: any batch (B, ...) of the right shape and dtype; its values do not matter.
+        max_memory: bytes that comparing them may take, about; never less than one input takes. 256 MB if None.
 
     Raises:
         UnsupportedOperator: names the node, the operator, the source line, and the ways out.
@@ -94,7 +95,7 @@ def import_module(module: nn.Module, example_batch: Tensor) -> Graph:
         if not isinstance(refusal.__cause__, MixesSamples):
             raise
         graph = _of_one(module, example_batch, refusal)
-    _compare(graph, module, example_batch)
+    _compare(graph, module, example_batch, max_memory)
     return graph
 
 
@@ -416,7 +417,7 @@ def _source(call: fx.Node) -> str:
     return f", {own[-1][0]}:{own[-1][1]}" if own else ""
 
 
-def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
+def _compare(graph: Graph, module: nn.Module, example_batch: Tensor, max_memory: int | None = None) -> None:
     """Refuse a graph that does not compute what the module computes, in its own type and in float64.
 
     Single inputs are asked about as well as batches, and each twice: what changes between calls is no function.
@@ -442,7 +443,7 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor) -> None:
         return runs
 
     for x in (every, every[:1]):
-        if not agrees(graph, x, answers, graph.dtype, least=2):
+        if not agrees(graph, x, answers, graph.dtype, least=2, max_memory=max_memory):
             raise ModelError(branch_without_value(graph, x, lambda rows: answers(rows)[1]) or DIFFERENT)
 
 
