@@ -49,10 +49,14 @@ class Function(nn.Module):
         (lambda m, x: (x >= 16777217).float(), 16777216.0),  # torch compares in float32
         (lambda m, x: (x == 16777217).float(), 16777216.0),
         (lambda m, x: (x.long() >= 16777217).float(), 16777216.0),  # and integers as they are
+        (lambda m, x: (x <= m.tenth).float(), TENTH),  # a single number takes the type of the others
+        (lambda m, x: (m.tenth == x).float(), TENTH),
+        (lambda m, x: (x > m.tenth.expand(2)).float(), TENTH),
     ],
 )
 def test_numbers_in_code_are_as_precise_as_the_tensors_they_meet(function, at, claim):
-    module, x = Function(function), torch.full((1, 2), at)
+    module = Function(function, tenth=torch.tensor(0.1, dtype=torch.float64))
+    x = torch.full((1, 2), at)
     try:
         lower, upper = output_bounds(module, x, x, claim=claim)
     except UnsupportedOperator:

@@ -252,7 +252,11 @@ class _Reader:
             _check_integers(known, arguments)
         builder = self.builder
         assert builder is not None
-        build, dtype = builder.adder(call.name, _source(call).strip(", ")), _precision(call, known, builder.dtype)
+        build, dtype = builder.adder(call.name, _source(call).strip(", ")), _precision(call, builder.dtype)
+        if known in COMPARISONS:
+            dtype = _compared_in(call)
+            sides = {key: one.to(dtype) for key, one in arguments.items() if isinstance(one, Tensor)}
+            arguments = {**arguments, **sides}
         full = tuple((traced[0] if isinstance(traced, (list, tuple)) else traced).shape)
         batched = self.whole is not None and known in BATCHED
 
@@ -359,12 +363,18 @@ class _Reader:
             ) from None
 
 
-def _precision(call: fx.Node, known: str, dtype: torch.dtype) -> torch.dtype:
-    """The type to which torch rounds Python's numbers that a call meets; float64 holds all integers followed."""
-    read = [node.meta.get("val") for node in call.all_input_nodes]
-    kinds = {one.dtype for one in read if isinstance(one, Tensor)}
-    whole = known in COMPARISONS and not any(kind.is_floating_point for kind in kinds)
-    return torch.float64 if whole or torch.float64 in kinds else dtype
+def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
+    """The type to which torch rounds Python's numbers that a call meets."""
+    kinds = {one.dtype for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)}
+    return torch.float64 if torch.float64 in kinds else dtype
+
+
+def _compared_in(call: fx.Node) -> torch.dtype:
+    """The type in which torch compares; float64 stands for integers and truth values, which it holds as they are."""
+    sides: list[Any] = [one.meta["val"] if isinstance(one, fx.Node) else one for one in call.args[:2]]
+    empty = [torch.empty((1,) * one.dim(), dtype=one.dtype) if isinstance(one, Tensor) else one for one in sides]
+    common = torch.result_type(*empty)
+    return common if common.is_floating_point else torch.float64
 
 
 def _each(change: Callable[[Any], Any], value: Any) -> Any:
