@@ -24,7 +24,7 @@ SCALE = (1.0, 0.5, 0.0, 2.0)
 
 @pytest.fixture(scope="module")
 def inputs(points):
-    return points("recheck", 4, 4).sigmoid()
+    return points("recheck", 2, 4).sigmoid()
 
 
 @pytest.mark.parametrize("claim", ["exact", "float32"])

@@ -69,7 +69,7 @@ def test_verdicts_equal_enumeration(kind):
     """Splitting of inputs and of neurons, each by itself, with its proofs as text."""
     found: Counter[tuple[str, str]] = Counter()
     for number in range(1000, 1002):
-        for truth, *said in examined(kind, number, 5, seconds=0.5, margins=(0.01, 0.1)):
+        for truth, *said in examined(kind, number, 3, seconds=0.5, margins=(0.01, 0.1)):
             for method, one in zip(METHODS, said, strict=True):
                 assert not wrong(truth, one), f"{kind} network {number}, {method}: {one}, and it is {truth}"
                 found[truth, one] += 1

@@ -151,7 +151,7 @@ class Drawn:
 )
 def test_the_whole_loop_keeps_alpha_at_a_tie(chosen_by, probabilities):
     """No class has a majority, so every claim at radius 0 is false."""
-    rows, alpha = 6_000, 0.01
+    rows, alpha = 3_000, 0.01
     looks = Looks((300,), (alpha,)) if chosen_by == "votes" else geometric_looks(2000, alpha, 0.5)
     results = certify_votes(
         Drawn(np.array(probabilities), rows, seed=1),
