@@ -1,4 +1,4 @@
-"""The main job, end to end, on real data: what `make demo` shows, on a quarter of its inputs, after a quarter of its training."""
+"""The main job, end to end, on real data: what `make demo` shows, on a quarter of its inputs and epochs."""
 
 from __future__ import annotations
 
