@@ -21,7 +21,7 @@ from certify.bounds.rules.conv import Conv
 from certify.bounds.tensors import Interval
 from certify.errors import UnsupportedOperator
 
-__all__ = ["agrees", "enclosure", "inputs_within"]
+__all__ = ["agrees", "enclosure", "image", "inputs_within"]
 
 LUCK = 16
 """How many times more than what is seen of rounding, on inputs of one size, an answer may be off without a proof."""
@@ -101,20 +101,23 @@ def enclosure(graph: Graph, inputs: Interval, dtype: torch.dtype | None) -> Inte
     are taken to round like the sums that stand for them.
     """
     boxes, unread = {graph.input: inputs}, Counter(graph.readers)
-    # What rules say about float32 is said of one type in arithmetic of another: some room for that.
-    share = 0.0 if dtype is None else 1.1 * unit(dtype) / unit(torch.float32)
     for node in graph.nodes:
-        given = [boxes[name] for name in node.inputs]
-        box = node.operator.interval(*given, outward=True)
-        if dtype is not None and (off := _executed(node.operator, given, box)) is not None:
-            off = off * share + smallest(dtype)
-            box = Interval.known(box.lower - off, box.upper + off)
-        boxes[node.name] = box
+        boxes[node.name] = image(node.operator, [boxes[name] for name in node.inputs], dtype)
         unread.subtract(node.inputs)
         for name in node.inputs:
             if unread[name] == 0:
                 boxes.pop(name, None)
     return boxes[graph.output.name]
+
+
+def image(operator: Operator, given: list[Interval], dtype: torch.dtype | None) -> Interval:
+    """The image of boxes under one operator, as :func:`enclosure` takes it."""
+    box = operator.interval(*given, outward=True)
+    if dtype is None or (off := _executed(operator, given, box)) is None:
+        return box
+    # What rules say about float32 is said of one type in arithmetic of another: some room for that.
+    off = off * 1.1 * unit(dtype) / unit(torch.float32) + smallest(dtype)
+    return Interval.known(box.lower - off, box.upper + off)
 
 
 def _executed(operator: Operator, inputs: list[Interval], box: Interval) -> Tensor | None:

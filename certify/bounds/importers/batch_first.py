@@ -64,8 +64,9 @@ def _attention(
     x = query.transpose(0, 1)
     projected = F.linear(x, weight, bias).reshape(x.shape[0], x.shape[1], 3 * heads, width // heads).transpose(1, 2)
     q, k, v = projected.split(heads, dim=1)
-    causal = is_causal and attn_mask is None
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=causal)
+    # Torch takes the word for the mask: where both are given, the mask itself is not looked at.
+    mask = None if is_causal else attn_mask
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
     out_weight, out_bias = rest[4], rest[5]
     return F.linear(y.transpose(1, 2).reshape(x.shape), out_weight, out_bias).transpose(0, 1)
 

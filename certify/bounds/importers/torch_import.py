@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_map
 
 from certify.bounds.agreement import agrees
-from certify.bounds.graph import Graph
+from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.aliases import memory, written
+from certify.bounds.importers.alone import Number, check_alone, float32
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
+from certify.bounds.importers.batch_size import check_batch_size
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.constants import (
     CHOICES,
@@ -39,7 +42,7 @@ from certify.bounds.importers.undefined import branch_without_value
 from certify.bounds.importers.wide import Wide
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.integer import Integer
-from certify.errors import ModelError, UnsupportedOperator, one_line
+from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
 
@@ -95,6 +98,7 @@ def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | No
         if not isinstance(refusal.__cause__, MixesSamples):
             raise
         graph = _of_one(module, example_batch, refusal)
+    check_batch_size(module, example_batch)
     _compare(graph, module, example_batch, max_memory)
     return graph
 
@@ -195,18 +199,21 @@ class _Reader:
         name = _operator_name(call)
         if name == "_assert_tensor_metadata":
             return
-        arguments = {key: fx.node.map_arg(value, self._result) for key, value in _arguments(call).items()}
-        if not any(isinstance(value, Value) for value in _flat(arguments)):
-            self.results[call.name] = made = self._fold(call)
-            if isinstance(made, Inexact):
-                for changed in written(call):
-                    self._rebind(call, changed, made)
-            return
         try:
+            arguments = {key: fx.node.map_arg(value, self._result) for key, value in _arguments(call).items()}
+            if not any(isinstance(value, Value) for value in _flat(arguments)):
+                self.results[call.name] = made = self._fold(call)
+                if isinstance(made, Inexact):
+                    for changed in written(call):
+                        self._rebind(call, changed, made)
+                return
             self.results[call.name] = result = self._apply(call, name, arguments)
-        except NotCovered as problem:
+        except CertifyError:
+            raise
+        except Exception as problem:  # rules meet forms of their operator that nobody thought of
+            why = str(problem) if isinstance(problem, NotCovered) else f"it cannot be read ({one_line(problem)})"
             raise UnsupportedOperator(
-                f"node {call.name} ({name}{_source(call)}) has no rule: {problem}; add one under "
+                f"node {call.name} ({name}{_source(call)}) has no rule: {why}; add one under "
                 "certify/bounds/rules, or use smoothing, which needs none"
             ) from problem
         for changed in written(call):
@@ -253,6 +260,8 @@ class _Reader:
         builder = self.builder
         assert builder is not None
         build, dtype = builder.adder(call.name, _source(call).strip(", ")), _precision(call, builder.dtype)
+        if dtype == torch.float32:
+            arguments = {key: _fitted(one) for key, one in arguments.items()}
         if known in COMPARISONS:
             dtype = _compared_in(call)
             sides = {key: one.to(dtype) for key, one in arguments.items() if isinstance(one, Tensor)}
@@ -273,9 +282,84 @@ class _Reader:
                 return build(Integer.of(traced.dtype), (result,))
             return result
 
-        if self.whole is None:
-            return read(1, arguments)
-        return at_some_level(read, arguments, build, batched=batched)
+        before = len(builder.nodes)
+        result = read(1, arguments) if self.whole is None else at_some_level(read, arguments, build, batched=batched)
+        if self.whole in (None, 1):
+            self._check_alone(call, known, result, builder.nodes[before:])
+        return result
+
+    def _check_alone(self, call: fx.Node, known: str, result: Any, nodes: Sequence[Node]) -> None:
+        """Hold what a call was read as against the call itself, on numbers of its own.
+
+        Raises:
+            NotCovered: if the two differ.
+        """
+        builder, results = self.builder, result if isinstance(result, (list, tuple)) else [result]
+        read = [node for node in call.all_input_nodes if isinstance(self._result(node), Value)]
+        told = all(isinstance(one, Value) for one in results)
+        if builder is None or not told or any(not isinstance(node.meta["val"], Tensor) for node in read):
+            return
+        # Some numbers of the code are rounded to the type of the tensors that they meet, others are not.
+        ways = (float32, float) if _precision(call, builder.dtype) == torch.float32 else (float,)
+        check_alone(
+            partial(self._run_on, call, dict(zip(read, range(len(read)), strict=True))),
+            [(self._result(node), node.meta["val"]) for node in read],
+            nodes,
+            results,
+            self._numbers(call),
+            ways,
+            torch.float32 if known in ROUNDED else torch.float64,
+            builder.device,
+        )
+
+    def _run_on(
+        self,
+        call: fx.Node,
+        places: Mapping[fx.Node, int],
+        given: Sequence[Tensor],
+        number: Number | None,
+    ) -> Sequence[Tensor]:
+        """A call on given numbers; in float64, and with the numbers of its code changed, if ``number`` says how."""
+        writes = bool(written(call))
+
+        def changed(one: Any) -> Any:
+            one = plain(one)
+            if isinstance(one, float):
+                return one if number is None else number(one)
+            if one is torch.float32 and number is not None:
+                return torch.float64
+            if not isinstance(one, Tensor):
+                return one
+            one = one.detach().clone() if writes else one.detach()
+            return one.double() if number is not None and one.dtype == torch.float32 else one
+
+        def value(node: fx.Node) -> Any:
+            if node in places:
+                return given[places[node]]
+            like = node.meta.get("val")  # one sample stands for all
+            whole = isinstance(like, Tensor) and isinstance(self._result(node), (Tensor, Inexact))
+            return plain(self._result(node)).expand(like.shape) if whole else self._result(node)  # type: ignore[union-attr]
+
+        args, kwargs = tree_map(changed, fx.node.map_arg((call.args, call.kwargs), value))
+        left_out = {name: changed(one) for name, one in _defaults(call).items() if isinstance(one, float)}
+        function: Callable[..., Any] = call.target  # type: ignore[assignment]
+        try:
+            with torch.no_grad():
+                told = function(*args, **{**kwargs, **left_out})
+        except (RuntimeError, IndexError, ValueError, TypeError) as problem:
+            raise NotCovered(f"it refuses some numbers ({one_line(problem)})") from problem
+        return told if isinstance(told, (list, tuple)) else [told]
+
+    def _numbers(self, call: fx.Node) -> list[float]:
+        """The numbers of a call, and the first of those in its constants."""
+        found: list[float] = []
+        for value in _flat(_arguments(call)):
+            one = plain(self._result(value)) if isinstance(value, fx.Node) else value
+            if isinstance(one, Tensor) and one.dtype != torch.bool and not one.is_complex():
+                found += one.detach().flatten()[:8].double().tolist()
+            elif isinstance(one, (int, float)) and not isinstance(one, bool):
+                found.append(float(one))
+        return [one for one in found if abs(one) < NUMBERS]
 
     def _fold(self, call: fx.Node) -> Any:
         """Constants computed from constants, such as a buffer in another shape."""
@@ -363,10 +447,25 @@ class _Reader:
             ) from None
 
 
+ROUNDED = frozenset({"celu", "selu"})
+"""Operators with numbers of their own, which each type rounds in its own way."""
+
+NUMBERS = 1e30
+"""Numbers of a call beyond this are ends of a type, or infinity: nothing is asked next to them."""
+
+
 def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
-    """The type to which torch rounds Python's numbers that a call meets."""
-    kinds = {one.dtype for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)}
-    return torch.float64 if torch.float64 in kinds else dtype
+    """The type to which torch rounds Python's numbers, and single ones of float64, that a call meets."""
+    tensors = [one for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)]
+    floats = [one for one in tensors if one.dtype.is_floating_point]
+    deciding = [one for one in floats if one.dim()] or floats
+    return torch.float64 if any(one.dtype == torch.float64 for one in deciding) else dtype
+
+
+def _fitted(value: Any) -> Any:
+    """A single number of float64 as it meets float32."""
+    single = isinstance(value, Tensor) and value.dim() == 0 and value.dtype == torch.float64
+    return value.to(torch.float32) if single else value
 
 
 def _compared_in(call: fx.Node) -> torch.dtype:
@@ -402,8 +501,20 @@ def _arguments(call: fx.Node) -> dict[str, Any]:
     schema = getattr(call.target, "_schema", None)
     if schema is None:
         return {str(i): value for i, value in enumerate(call.args)} | dict(call.kwargs)
-    given = dict(zip((argument.name for argument in schema.arguments), call.args, strict=False)) | dict(call.kwargs)
+    given = _given(call)
     return {argument.name: given.get(argument.name, argument.default_value) for argument in schema.arguments}
+
+
+def _given(call: fx.Node) -> dict[str, Any]:
+    """The arguments by name that a call gives."""
+    schema = getattr(call.target, "_schema", None)
+    names = [] if schema is None else [argument.name for argument in schema.arguments]
+    return dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+
+
+def _defaults(call: fx.Node) -> dict[str, Any]:
+    """The arguments that a call leaves out."""
+    return {name: value for name, value in _arguments(call).items() if name not in _given(call)}
 
 
 def _check_integers(known: str, arguments: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
 from certify.bounds.rules.rounded import truncated
+from certify.bounds.rules.scale_shift import ScaleShift
 from certify.bounds.rules.step import equal, negated
 
 __all__: list[str] = []
@@ -29,7 +30,12 @@ def convert(call: Call) -> Value:
         return negated(call, equal(call, value, 0.0))
     if dtype is not None and not dtype.is_floating_point:
         return truncated(call, value)
-    return value
+    return narrowed(call, value) if dtype == torch.float32 else value
+
+
+def narrowed(call: Call, value: Value) -> Value:
+    """A number that may be of float64, in float32: the same number, which executions round once."""
+    return call.add(ScaleShift(torch.ones(())), value) if call.dtype == torch.float64 else value
 
 
 @ONNX.register("Cast")
@@ -44,4 +50,4 @@ def onnx_cast(call: Call) -> Value:
         raise NotCovered(
             f"conversion to type {call['to']} of ONNX rounds; only {' and '.join(FLOATS.values())} are covered"
         )
-    return value
+    return narrowed(call, value) if FLOATS[call["to"]] == "float32" else value

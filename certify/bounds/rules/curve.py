@@ -118,7 +118,9 @@ class Curve(Nonlinear):
         least, largest = (torch.tensor(end, dtype=known.lower.dtype) for end in self.codomain)
         least = down(least) if float(least) > self.codomain[0] else least
         largest = up(largest) if float(largest) < self.codomain[1] else largest
-        return Interval(known.lower.maximum(least), known.upper.minimum(largest))
+        lower, upper = known.lower.maximum(least), known.upper.minimum(largest)
+        nothing = lower > upper  # torch takes the inverse root of -0 for minus infinity
+        return Interval(torch.where(nothing, least, lower), torch.where(nothing, largest, upper))
 
     def _around(self, x: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
         y = self.forward(x)

@@ -1,0 +1,147 @@
+"""Each call by itself: what it was read as, beside the call on numbers of its own.
+
+A comparison of whole networks only sees what its inputs reach: a unit that is 0 on all of them hides whatever is read
+wrongly behind it. So every call is also carried out on numbers that no network had a part in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from certify.bounds.agreement import image
+from certify.bounds.graph import Node
+from certify.bounds.rules.base import NotCovered, Value
+from certify.bounds.tensors import Interval
+
+__all__ = ["Number", "check_alone", "float32", "numbers_for"]
+
+LEAST: Final = 64
+"""Numbers that a call is asked about at least, where it takes few: then it is asked several times."""
+
+ROUNDS: Final = 3
+
+HUGE: Final = 2**22
+"""Numbers in one call from which a single round is enough."""
+
+Number = Callable[[float], float]
+
+Run = Callable[[Sequence[Tensor], Number | None], Sequence[Tensor]]
+"""Carries a call out on given numbers: in its own type; or in float64, its own numbers changed in this way."""
+
+
+def float32(number: float) -> float:
+    """The nearest float32."""
+    return float(torch.tensor(number, dtype=torch.float32))
+
+
+def check_alone(
+    run: Run,
+    inputs: Sequence[tuple[Value, Tensor]],
+    nodes: Sequence[Node],
+    results: Sequence[Value],
+    numbers: Sequence[float],
+    ways: Sequence[Number] = (float,),
+    finest: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Refuse what a call was read as, where the call answers something else on numbers of every size.
+
+    Args:
+        run: the call.
+        inputs: each result that it reads, and a tensor of the shape and type that it has there.
+        nodes: the operators that stand for the call.
+        results: where its results are, in order.
+        numbers: those of the call itself: numbers near them tell most.
+        ways: what may become of these numbers in float64; one of them has to agree.
+        finest: to whose roundings the call in float64 is held.
+        device: where to carry it out.
+
+    Raises:
+        NotCovered: if they differ by more than either may round.
+    """
+    few = sum(like.numel() for _, like in inputs)
+    rounds = 1 if few > HUGE else min(ROUNDS, -(-LEAST // max(1, few)))
+    wide = [(node.name, node.operator.to(torch.float64), node.inputs) for node in nodes]
+    generator = torch.Generator().manual_seed(0)
+    for wild in (False, True):
+        for _ in range(rounds):
+            given = [numbers_for(like, numbers, generator, wild=wild).to(device) for _, like in inputs]
+            points = {
+                value.name: one.double() if value.leading else one.double().unsqueeze(0)
+                for (value, _), one in zip(inputs, given, strict=True)
+            }
+            executed = _agree(run([one.clone() for one in given], None), wide, points, results, torch.float32)
+            exact = [one.double() if one.dtype == torch.float32 else one for one in given]
+            same = (_agree(run([one.clone() for one in exact], way), wide, points, results, finest) for way in ways)
+            if not (executed and any(same)):
+                raise NotCovered("its rule computes something else than the call: please report it")
+
+
+def _agree(
+    answers: Sequence[Tensor],
+    nodes: Sequence[tuple[str, Any, tuple[str, ...]]],
+    points: dict[str, Tensor],
+    results: Sequence[Value],
+    dtype: torch.dtype,
+) -> bool:
+    """Whether answers lie in what the operators may round to in a type; NaN and infinity where they may."""
+    boxes = {name: Interval(point, point) for name, point in points.items()}
+    values = dict(points)
+    with torch.no_grad():
+        for name, operator, names in nodes:
+            boxes[name] = image(operator, [boxes[one] for one in names], dtype)
+            values[name] = operator.forward(*(values[one] for one in names))
+    for answer, result in zip(answers, results, strict=False):
+        box, value, told = boxes[result.name], values[result.name], answer.double()
+        told = told if result.leading else told.unsqueeze(0)
+        if told.shape != value.shape:
+            return False
+        inside = (box.lower <= told) & (told <= box.upper)
+        beyond = told.isinf() & ((value == told) | (value.abs() > torch.finfo(torch.float32).max / 16))
+        neither = told.isnan() & ~(box.lower.isfinite() & box.upper.isfinite() & value.isfinite())
+        if not bool((inside | beyond | neither).all()):
+            return False
+    return True
+
+
+def numbers_for(like: Tensor, numbers: Sequence[float], generator: torch.Generator, *, wild: bool) -> Tensor:
+    """Numbers of many kinds in the shape and type of a tensor: ordinary ones, halves, and some at and next to others.
+
+    Args:
+        like: an empty tensor will do.
+        numbers: numbers to draw from as well, and from their negatives.
+        generator: what to draw with.
+        wild: with sizes from a millionth to a few millions among them.
+
+    >>> numbers_for(torch.empty(3, dtype=torch.bool), (), torch.Generator().manual_seed(0), wild=False).dtype
+    torch.bool
+    """
+    shape = tuple(like.shape)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    if like.dtype == torch.bool:
+        return uniform(0, 1) > 0.5
+    if not like.dtype.is_floating_point:
+        return uniform(0.0 if like.dtype == torch.uint8 else -100.0, 100.0).round().to(like.dtype)
+    known = torch.tensor([*numbers, 1.0], dtype=torch.float64)
+    known = known[torch.randint(len(known), shape, generator=generator)] * torch.where(uniform(0, 1) < 0.7, 1.0, -1.0)
+    near = known.float() + known.float().abs() * 2.0**-22 * uniform(-2, 2).round()
+    kinds = [
+        uniform(-3, 3),
+        uniform(-3, 3).exp() * uniform(-30, 30),
+        uniform(-12, 12).round() / 2,
+        uniform(0, 1),
+        near.double(),
+        known + uniform(-1, 1),
+    ]
+    if wild:
+        kinds += [torch.sign(uniform(-1, 1)) * 10 ** uniform(-6, 6.5), 0.0 * uniform(-1, 1)]
+    chosen = torch.randint(len(kinds), shape, generator=generator)
+    drawn = torch.stack(kinds).gather(0, chosen.unsqueeze(0)).squeeze(0)
+    return drawn if like.dtype == torch.float64 else drawn.float().to(like.dtype)
