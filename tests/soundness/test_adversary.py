@@ -69,6 +69,7 @@ def narrow_boxes(patch) -> None:
 def no_overflow(patch) -> None:
     """Softplus is executed as it is written, without the exponential in it that overflows."""
     patch.setattr(Softplus, "executed", lambda self, box: box.upper * 0)
+    patch.setattr(torch_import, "check_alone", lambda *given: None)  # which would meet it first
 
 
 def nothing_derived(patch) -> None:

@@ -17,7 +17,7 @@ from certify.bounds.graph import Node
 from certify.bounds.rules.base import NotCovered, Value
 from certify.bounds.tensors import Interval
 
-__all__ = ["Number", "check_alone", "float32", "numbers_for"]
+__all__ = ["NUMBERS", "Number", "check_alone", "float32", "numbers_for"]
 
 LEAST: Final = 64
 """Numbers that a call is asked about at least, where it takes few: then it is asked several times."""
@@ -26,6 +26,9 @@ ROUNDS: Final = 3
 
 HUGE: Final = 2**22
 """Numbers in one call from which a single round is enough."""
+
+NUMBERS: Final = 1e30
+"""Numbers of a call beyond this are ends of a type, or infinity: nothing is asked next to them."""
 
 Number = Callable[[float], float]
 
@@ -42,7 +45,7 @@ def check_alone(
     run: Run,
     inputs: Sequence[tuple[Value, Tensor]],
     nodes: Sequence[Node],
-    results: Sequence[Value],
+    results: Sequence[Value | Tensor],
     numbers: Sequence[float],
     ways: Sequence[Number] = (float,),
     finest: torch.dtype = torch.float64,
@@ -54,9 +57,9 @@ def check_alone(
         run: the call.
         inputs: each result that it reads, and a tensor of the shape and type that it has there.
         nodes: the operators that stand for the call.
-        results: where its results are, in order.
+        results: where its results are, in order, or what they are where no number decides that.
         numbers: those of the call itself: numbers near them tell most.
-        ways: what may become of these numbers in float64; one of them has to agree.
+        ways: what may become of these numbers in float64, where one of them has to agree; none not to ask there.
         finest: to whose roundings the call in float64 is held.
         device: where to carry it out.
 
@@ -77,7 +80,7 @@ def check_alone(
             executed = _agree(run([one.clone() for one in given], None), wide, points, results, torch.float32)
             exact = [one.double() if one.dtype == torch.float32 else one for one in given]
             same = (_agree(run([one.clone() for one in exact], way), wide, points, results, finest) for way in ways)
-            if not (executed and any(same)):
+            if not (executed and (not ways or any(same))):
                 raise NotCovered("its rule computes something else than the call: please report it")
 
 
@@ -85,7 +88,7 @@ def _agree(
     answers: Sequence[Tensor],
     nodes: Sequence[tuple[str, Any, tuple[str, ...]]],
     points: dict[str, Tensor],
-    results: Sequence[Value],
+    results: Sequence[Value | Tensor],
     dtype: torch.dtype,
 ) -> bool:
     """Whether answers lie in what the operators may round to in a type; NaN and infinity where they may."""
@@ -96,13 +99,19 @@ def _agree(
             boxes[name] = image(operator, [boxes[one] for one in names], dtype)
             values[name] = operator.forward(*(values[one] for one in names))
     for answer, result in zip(answers, results, strict=False):
+        if isinstance(result, Tensor):
+            stored = result.to(answer.dtype) if answer.dtype.is_floating_point else result
+            if not bool((stored == answer).all()):
+                return False
+            continue
         box, value, told = boxes[result.name], values[result.name], answer.double()
         told = told if result.leading else told.unsqueeze(0)
         if told.shape != value.shape:
             return False
         inside = (box.lower <= told) & (told <= box.upper)
-        beyond = told.isinf() & ((value == told) | (value.abs() > torch.finfo(torch.float32).max / 16))
-        neither = told.isnan() & ~(box.lower.isfinite() & box.upper.isfinite() & value.isfinite())
+        large = value.abs() > torch.finfo(torch.float32).max / 16  # then executions may overflow on the way
+        beyond = told.isinf() & ((value == told) | large)
+        neither = told.isnan() & (large | ~(box.lower.isfinite() & box.upper.isfinite() & value.isfinite()))
         if not bool((inside | beyond | neither).all()):
             return False
     return True

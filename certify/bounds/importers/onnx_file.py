@@ -20,7 +20,7 @@ from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperat
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-__all__ = ["OPSETS", "OnnxFile", "complaint", "loaded", "read_onnx", "session_of"]
+__all__ = ["OPSETS", "STANDARD", "OnnxFile", "complaint", "loaded", "read_onnx", "session_of"]
 
 OPSETS = range(8, 26)
 """Versions of ONNX's operators that are read; onnxruntime runs them all."""
@@ -33,7 +33,7 @@ EXPORT = 20
 DTYPES = {1: torch.float32, 11: torch.float64}
 """ONNX's codes of element types that a network may compute in."""
 
-_STANDARD = ("", "ai.onnx")
+STANDARD = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +152,7 @@ def loaded(source: Path | bytes) -> tuple[str, ModelProto, int]:
 
 
 def _opset(label: str, model: ModelProto) -> int:
-    versions = {entry.version for entry in model.opset_import if entry.domain in _STANDARD}
+    versions = {entry.version for entry in model.opset_import if entry.domain in STANDARD}
     if len(versions) != 1:
         said = f"states {len(versions)} opsets" if versions else "states no opset"
         raise ModelError(f"{label} {said}, or is no ONNX file: export it again with opset_version={EXPORT}")
@@ -188,7 +188,7 @@ def _load_external(label: str, model: ModelProto, folder: Path | None) -> None:
 
 def _check_domains(model: ModelProto) -> None:
     for node in model.graph.node:
-        if node.domain not in _STANDARD:
+        if node.domain not in STANDARD:
             raise UnsupportedOperator(
                 f"node {node.name or node.output[0]} ({node.domain}.{node.op_type}) has no rule: only ONNX's own "
                 "operators are read; export the model without it"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.bounds.agreement import agrees
-from certify.bounds.graph import Graph
+from certify.bounds.graph import Graph, Node
+from certify.bounds.importers.alone import NUMBERS, check_alone
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.constants import (
@@ -32,8 +34,8 @@ from certify.bounds.importers.constants import (
     read_inexact,
 )
 from certify.bounds.importers.fuse import fused
-from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
-from certify.bounds.importers.onnx_node import arguments, fold, inferred, reads
+from certify.bounds.importers.onnx_file import STANDARD, OnnxFile, read_onnx
+from certify.bounds.importers.onnx_node import arguments, fold, inferred, reads, runner
 from certify.bounds.importers.onnx_types import SUMS, check_types
 from certify.bounds.importers.probes import probes
 from certify.bounds.importers.undefined import branch_without_value
@@ -140,6 +142,9 @@ def _constants(operator: Operator) -> list[Tensor]:
 class _Reader:
     """One pass over a file. ``results`` holds constants as arrays and everything else as values.
 
+    ``counted`` holds constants as a batch of two would make them, where they are others than for one input; ``held``
+    what was already held against onnxruntime.
+
     Args:
         whole: how many samples the one input is, where a batch may be read as a whole; None where it may not.
     """
@@ -151,6 +156,8 @@ class _Reader:
         begin = self.builder.begin(file.input, shape, leading)
         self.results: dict[str, Any] = {**file.constants, file.input: begin}
         self.types = {given.name: given.type.tensor_type.elem_type for given in file.model.graph.input}
+        self.counted: dict[str, NDArray[Any]] = {}
+        self.held: set[Hashable] = set()
 
     def read(self) -> tuple[Graph, str]:
         """Read all nodes that matter; the graph of the output that depends on the input, and its name."""
@@ -160,7 +167,7 @@ class _Reader:
         for node in nodes:
             self._node(node)
         outputs = [output.name for output in graph.output if isinstance(self.results.get(output.name), Value)]
-        if len(outputs) != 1:
+        if len(outputs) != 1 or outputs[0] != graph.output[0].name:
             names = f" ({', '.join(map(repr, outputs))})" if outputs else ""
             raise ModelError(
                 f"{self.file.label} has {len(outputs)} outputs that depend on its input{names}; export it with one"
@@ -196,7 +203,7 @@ class _Reader:
                     continue
                 if done.isdisjoint(last.output):
                     yield last
-                done.update(waiting.pop().output)
+                done.update(filter(None, waiting.pop().output))
 
     def _check_known(self, nodes: Sequence[NodeProto]) -> None:
         """Name an unknown operator before anything that only serves it, such as a transposition, is refused."""
@@ -221,13 +228,18 @@ class _Reader:
 
         taken = "then_branch" if bool(condition) else "else_branch"
         [branch] = [attribute.g for attribute in node.attribute if attribute.name == taken]
+        outer = self.results, self.types, self.counted  # names of a branch are its own
+        self.results, self.types, self.counted = dict(self.results), dict(self.types), dict(self.counted)
         self.results.update((tensor.name, to_array(tensor)) for tensor in branch.initializer)
         for inner in branch.node:
             self._node(inner)
-        for output, made in zip(node.output, branch.output, strict=True):
-            if made.name in self.types:
-                self.types[output] = self.types[made.name]
-        return [self.results[made.name] for made in branch.output]
+        names = [made.name for made in branch.output]
+        results, types = [self.results[name] for name in names], [self.types.get(name) for name in names]
+        counted = [self.counted.get(name) for name in names]
+        self.results, self.types, self.counted = outer
+        self.types.update((output, kind) for output, kind in zip(node.output, types, strict=True) if kind is not None)
+        self.counted.update((output, one) for output, one in zip(node.output, counted, strict=True) if one is not None)
+        return results
 
     def _evaluate(self, node: NodeProto) -> None:
         if missing := [name for name in node.input if name and name not in self.results]:
@@ -236,8 +248,13 @@ class _Reader:
         dropping = node.op_type == "Dropout" and len(inputs) > 2 and inputs[2] is not None
         if node.op_type in RANDOM or (dropping and bool(np.any(_array(plain(inputs[2]))))):
             raise ModelError(f"{self.file.label}: {_named(node)} draws random numbers; export it without")
+        if node.domain not in STANDARD:
+            raise NotCovered(f"it is of domain {node.domain!r}, and only ONNX's own operators are read")
+        pair = [self.counted.get(name, value) for name, value in zip(node.input, inputs, strict=True)]
         if node.op_type in ("Shape", "Size"):  # what they say about a result is constant, a batch of one
+            pair = [self._stand_in(value, 2) if isinstance(value, Value) else value for value in pair]
             inputs = [self._stand_in(value) if isinstance(value, Value) else value for value in inputs]
+        self._count(node, inputs, pair)
         if node.op_type == "If":
             results = self._branch(node, inputs[0])
         elif any(isinstance(value, Value) for value in inputs):
@@ -282,8 +299,34 @@ class _Reader:
             raise NotCovered("whole numbers or truth values depend on how constants are rounded; store them instead")
         return [made]
 
-    def _stand_in(self, value: Value) -> NDArray[Any]:
-        return np.broadcast_to(np.float32(0), _own_shape(value))
+    def _count(self, node: NodeProto, inputs: Sequence[Any], pair: Sequence[Any]) -> None:
+        """Keep constants that a batch of two would make others, and refuse what computes with them.
+
+        A file with a dynamic batch may read how many inputs there are. Shapes may say that; numbers must not.
+
+        Raises:
+            NotCovered: if a number depends on it.
+        """
+        changed = [not (isinstance(one, Value) or _alike(one, other)) for one, other in zip(inputs, pair, strict=True)]
+        if not self.file.batched or self.whole is not None or not any(changed):
+            return
+        said = "what it computes depends on how many inputs are in a batch"
+        if node.op_type == "If" or any(isinstance(plain(one), Tensor) for one in pair):
+            raise NotCovered(said)
+        if not any(isinstance(one, Value) for one in inputs):
+            made, other = (fold(node, [plain(one) for one in each], self.file.opset) for each in (inputs, pair))
+            self.counted.update(
+                (name, two)
+                for name, one, two in zip(node.output, made, other, strict=True)
+                if name and not _alike(one, two)
+            )
+            return
+        for place, (one, other) in enumerate(zip(inputs, pair, strict=True)):
+            if changed[place] and not (_longer(node.op_type, place, one, other) or _repeated(one, other)):
+                raise NotCovered(said)
+
+    def _stand_in(self, value: Value, samples: int = 1) -> NDArray[Any]:
+        return np.broadcast_to(np.float32(0), (samples,) * value.leading + value.shape)
 
     def _apply(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
         if node.op_type not in ONNX:
@@ -317,10 +360,51 @@ class _Reader:
                     raise NotCovered(f"its rule makes samples of shape {result.shape}, ONNX {shape}")
             return [result.numpy() if isinstance(result, Tensor) else result for result in results]
 
-        given = arguments(node, inputs, self.file.opset)
-        if self.whole is None:
-            return read(1, given)
-        return at_some_level(read, given, build, batched=batched)
+        given, before = arguments(node, inputs, self.file.opset), len(self.builder.nodes)
+        results = read(1, given) if self.whole is None else at_some_level(read, given, build, batched=batched)
+        if self.whole in (None, 1):
+            self._check_alone(node, inputs, results, self.builder.nodes[before:])
+        return results
+
+    def _check_alone(
+        self, node: NodeProto, inputs: Sequence[Any], results: Sequence[Any], nodes: Sequence[Node]
+    ) -> None:
+        """Hold what a node was read as against onnxruntime, on numbers of their own; nodes that are alike once.
+
+        Raises:
+            NotCovered: if the two differ.
+        """
+        from onnx import helper
+
+        values = {place: value for place, value in enumerate(inputs) if isinstance(value, Value)}
+        made = [(place, one) for place, one in enumerate(results) if isinstance(one, Value)]
+        arrays = [_array(plain(one)) if isinstance(one, (np.ndarray, Inexact)) else None for one in inputs]
+        types = {place: helper.tensor_dtype_to_np_dtype(self.types[node.input[place]]) for place in values}
+        likes = {place: torch.from_numpy(np.empty(_own_shape(value), types[place])) for place, value in values.items()}
+        key = (
+            node.op_type,
+            b"".join(sorted(one.SerializeToString() for one in node.attribute)),
+            tuple((place, tuple(one.shape), one.dtype) for place, one in likes.items()),
+            tuple(None if one is None else (one.shape, hashlib.sha256(one.tobytes()).digest()) for one in arrays),
+        )
+        if key in self.held:
+            return
+        self.held.add(key)
+
+        def filled(given: Sequence[Tensor]) -> list[Any]:
+            at = dict(zip(values, given, strict=True))
+            return [at[place].numpy() if place in at else one for place, one in enumerate(arrays)]
+
+        run = runner(node, filled(list(likes.values())), self.file.opset)
+        numbers = [number for one in arrays if one is not None for number in one.flatten()[:8].tolist()]
+        check_alone(
+            lambda given, _: [torch.from_numpy(run(filled(given))[place]) for place, _ in made],
+            [(values[place], likes[place]) for place in values],
+            nodes,
+            [one for _, one in made],
+            [float(number) for number in numbers if abs(number) < NUMBERS],
+            (),
+        )
 
     def _shapes(self, node: NodeProto, inputs: Sequence[Any]) -> list[Shape | None]:
         """Shape of each result with its batch axis, as ONNX states it; None where it does not.
@@ -355,6 +439,22 @@ class _Reader:
             read = [self.types[name] for name in types if name not in constants]
             check_types(node.op_type, read, self.types[output], constants.values())
         return shapes
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, np.ndarray) and np.array_equal(one, other))
+
+
+def _longer(kind: str, place: int, one: Any, other: Any) -> bool:
+    """Whether a shape says twice as many inputs, and nothing else."""
+    shaped = kind in ("Reshape", "Expand") and place == 1 and len(one) == len(other) > 0
+    return shaped and (one[0], other[0]) == (1, 2) and bool((one[1:] == other[1:]).all())
+
+
+def _repeated(one: Any, other: Any) -> bool:
+    """Whether a constant is the same for each input of a batch."""
+    axes = [axis for axis, size in enumerate(one.shape) if (size, other.shape[axis]) == (1, 2)]
+    return one.ndim == other.ndim and len(axes) == 1 and np.array_equal(np.repeat(one, 2, axes[0]), other)
 
 
 def _own_shape(value: Value) -> Shape:

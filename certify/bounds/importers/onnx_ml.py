@@ -10,7 +10,7 @@ import numpy as np
 from certify.errors import UnsupportedOperator
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 __all__ = ["lowered", "scores_only"]
 
@@ -54,28 +54,38 @@ def lowered(model: ModelProto, opset: int) -> ModelProto:
 
     if all(node.domain != DOMAIN for node in model.graph.node):
         return model
-    plain = ModelProto()
+    plain, taken = ModelProto(), _names(model.graph)
     plain.CopyFrom(model)
     del plain.graph.node[:]
     for node in model.graph.node:
         if node.domain != DOMAIN:
             plain.graph.node.append(node)
             continue
-        for part in _parts(node, opset):
+        for part in _parts(node, opset, taken):
             (plain.graph.node if hasattr(part, "op_type") else plain.graph.initializer).append(part)
     return plain
+
+
+def _names(graph: GraphProto) -> set[str]:
+    """All names of results and stored tensors, those inside of branches too."""
+    stored = {one.name for one in [*graph.initializer, *graph.input, *graph.output]}
+    nodes = {name for node in graph.node for name in [*node.input, *node.output]}
+    return stored.union(nodes, *(_names(one.g) for node in graph.node for one in node.attribute if one.HasField("g")))
 
 
 def _is(node: NodeProto, kind: str) -> bool:
     return node.domain == DOMAIN and node.op_type == kind
 
 
-def _parts(node: NodeProto, opset: int) -> Iterator[NodeProto | TensorProto]:
+def _parts(node: NodeProto, opset: int, taken: set[str]) -> Iterator[NodeProto | TensorProto]:
     """The nodes and stored tensors that compute what one node does."""
     from onnx import helper, numpy_helper
 
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    name, result = node.name or node.output[0], node.output[-1]
+    result = node.output[-1]
+    name = f"{node.domain}:{result}"
+    while any(one.startswith(f"{name}/") for one in taken):  # nobody else's names
+        name += "'"
 
     def stored(part: str, values: Any, dtype: Any = np.float32) -> TensorProto:
         return numpy_helper.from_array(np.asarray(values, dtype=dtype), f"{name}/{part}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, TypeProto
     from onnx.defs import OpSchema
 
-__all__ = ["arguments", "fold", "inferred", "reads"]
+__all__ = ["arguments", "fold", "inferred", "reads", "runner"]
 
 SETTING = 64
 """Constants of at most so many entries are shown to shape inference: shapes, axes and scales, but no weights."""
@@ -76,11 +76,23 @@ def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[NDArray[Any
         NotCovered: if they cannot be computed.
         NoRoom: if they take more memory than there is to spare: a few bytes of a file can ask for a great deal.
     """
+    return runner(node, values, opset)(values)
+
+
+def runner(node: NodeProto, values: Sequence[Any], opset: int) -> Callable[[Sequence[Any]], list[NDArray[Any]]]:
+    """What runs a node by itself, any number of times, on values of the shapes and types of these.
+
+    Raises:
+        NotCovered, NoRoom: as :func:`fold`; the function returned raises the former as well.
+    """
     import onnxruntime
     from onnx import ValueInfoProto, helper
 
-    given_values = zip(node.input, values, strict=True)
-    feeds = {name: np.ascontiguousarray(v).reshape(v.shape) for name, v in given_values if v is not None}
+    def named(values: Sequence[Any]) -> dict[str, NDArray[Any]]:
+        given = zip(node.input, values, strict=True)
+        return {name: np.ascontiguousarray(v).reshape(v.shape) for name, v in given if v is not None}
+
+    feeds = named(values)
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise NotCovered("it runs a graph of its own (a loop, a scan) on constants; store its result instead")
     _check_size(node, feeds, opset)
@@ -97,10 +109,17 @@ def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[NDArray[Any
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4  # what matters is raised
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        results = iter(session.run(None, feeds))
-        return [np.array(next(results)) if name else np.zeros(0) for name in node.output]
     except Exception as problem:  # onnxruntime's errors have no common class
         raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
+
+    def run(values: Sequence[Any]) -> list[NDArray[Any]]:
+        try:
+            results = iter(session.run(None, named(values)))
+            return [np.array(next(results)) if name else np.zeros(0) for name in node.output]
+        except Exception as problem:
+            raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
+
+    return run
 
 
 def _check_size(node: NodeProto, feeds: Mapping[str, NDArray[Any]], opset: int) -> None:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.aliases import memory, written
-from certify.bounds.importers.alone import Number, check_alone, float32
+from certify.bounds.importers.alone import NUMBERS, Number, check_alone, float32
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.batch_size import check_batch_size
 from certify.bounds.importers.builder import Builder
@@ -296,7 +296,7 @@ class _Reader:
         """
         builder, results = self.builder, result if isinstance(result, (list, tuple)) else [result]
         read = [node for node in call.all_input_nodes if isinstance(self._result(node), Value)]
-        told = all(isinstance(one, Value) for one in results)
+        told = all(isinstance(one, (Value, Tensor)) for one in results)
         if builder is None or not told or any(not isinstance(node.meta["val"], Tensor) for node in read):
             return
         # Some numbers of the code are rounded to the type of the tensors that they meet, others are not.
@@ -449,9 +449,6 @@ class _Reader:
 
 ROUNDED = frozenset({"celu", "selu"})
 """Operators with numbers of their own, which each type rounds in its own way."""
-
-NUMBERS = 1e30
-"""Numbers of a call beyond this are ends of a type, or infinity: nothing is asked next to them."""
 
 
 def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
