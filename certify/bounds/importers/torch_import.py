@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -137,6 +137,7 @@ class _Reader:
         self.paths |= signature.inputs_to_lifted_tensor_constants
         self.constants = self._parameters(module, program)
         self.results: dict[str, Any] = {}
+        self.held: dict[Hashable, list[Any]] = {}
         self.builder: Builder | None = None
 
     @staticmethod
@@ -299,6 +300,11 @@ class _Reader:
         told = all(isinstance(one, (Value, Tensor)) for one in results)
         if builder is None or not told or any(not isinstance(node.meta["val"], Tensor) for node in read):
             return
+        constants = [one for node in call.all_input_nodes if not isinstance(one := self._result(node), Value)]
+        key = call.target, str(fx.node.map_arg((call.args, call.kwargs), self._alike))
+        if key in self.held:
+            return
+        self.held[key] = constants  # which keeps them, and with them what they are known by
         # Some numbers of the code are rounded to the type of the tensors that they meet, others are not.
         ways = (float32, float) if _precision(call, builder.dtype) == torch.float32 else (float,)
         check_alone(
@@ -310,6 +316,13 @@ class _Reader:
             ways,
             torch.float32 if known in ROUNDED else torch.float64,
             builder.device,
+        )
+
+    def _alike(self, node: fx.Node) -> str:
+        """What a call reads, as far as the call tells it from others."""
+        one, like = self._result(node), node.meta.get("val")
+        return (
+            f"{one.shape} {one.leading} {like.dtype}" if isinstance(one, Value) and like is not None else f"{id(one)}"
         )
 
     def _run_on(
