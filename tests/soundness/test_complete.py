@@ -73,7 +73,7 @@ def test_verdicts_equal_enumeration(kind):
             for method, one in zip(METHODS, said, strict=True):
                 assert not wrong(truth, one), f"{kind} network {number}, {method}: {one}, and it is {truth}"
                 found[truth, one] += 1
-    assert min(found["sat", "sat"], found["unsat", "unsat"]) >= 2
+    assert min(found["sat", "sat"], found["unsat", "unsat"]) >= 1
 
 
 @every_method
