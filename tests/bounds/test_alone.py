@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -217,3 +219,97 @@ def test_numbers_are_of_every_kind_and_the_same_each_time(dtype):
             assert (first == number).any()
         assert first.abs().max() > 1e5
         assert (first != first.round()).any()
+
+
+def written_later(m, x):
+    kept = m.wave[:2].clone()
+    y = gated(x) * kept
+    kept.fill_(5.0)
+    return y
+
+
+def written_through_a_view(m, x):
+    kept = m.wave.clone()
+    part = kept[:2]
+    y = gated(x) * part
+    kept.mul_(2.0)
+    return y
+
+
+def a_growing_mask(m, x):
+    mask, sums = torch.zeros(2), []
+    for place in range(2):
+        mask[place] = 1.0
+        sums.append(gated(x) * mask)
+    return torch.cat(sums, 1)
+
+
+def read_by_a_layer(m, x):
+    weight = m.wave[None, :2].clone()
+    y = F.linear(gated(x), weight)
+    weight.zero_()
+    return y
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+@pytest.mark.parametrize("function", [written_later, written_through_a_view, a_growing_mask, read_by_a_layer])
+def test_a_constant_is_read_as_it_was_at_that_time(function, claim):
+    module, x = Network(function).eval(), torch.tensor([[FAR + 1.75, FAR + 2.0]])
+    try:
+        lower, upper = output_bounds(module, x, x, claim=claim)
+    except UnsupportedOperator:
+        return
+    executed = module(x).double()
+    room = 1e-6 * (1 + executed.abs())
+    assert ((lower - room <= executed) & (executed <= upper + room)).all()
+
+
+def dropped_in_place(m, x):
+    h = -gated(x)
+    a = F.relu(F.dropout(h, 0.5, False), inplace=True)
+    return h + F.glu(torch.cat([a, a], 1))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        dropped_in_place,
+        lambda m, x: (x.short() > 85536) * 1.0,
+        lambda m, x: (x.int() != 2**32 + 5000) * 1.0,
+        lambda m, x: torch.minimum(x.short(), torch.tensor(85536)) * 1.0,
+    ],
+)
+def test_what_memory_or_types_make_of_it_is_refused(function):
+    with pytest.raises(CertifyError):
+        import_module(Network(function).eval(), torch.zeros(1, 2))
+
+
+def test_a_mask_of_truth_values_leaves_out_where_it_is_true():
+    weight, mask = torch.rand(6, 2, generator=torch.Generator().manual_seed(0)), torch.ones(3, 3).triu(1).bool()
+
+    def attention(m, x):
+        q = gated(x).view(-1, 3, 2).transpose(0, 1)
+        rest = (2, 1, weight, None, None, None, False, 0.0, torch.eye(2), None)
+        made = F.multi_head_attention_forward(q, q, q, *rest, training=False, need_weights=False, attn_mask=mask)
+        return made[0].transpose(0, 1).flatten(1)
+
+    module, x = Network(attention).eval(), FAR + torch.arange(1.0, 7.0)[None]
+    try:
+        lower, upper = output_bounds(module, x, x, method="ibp")
+    except CertifyError:
+        return
+    executed = module(x).double()
+    assert ((lower - 1e-3 <= executed) & (executed <= upper + 1e-3)).all()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: torch.stack(x.unbind(0)),
+        lambda m, x: torch.cat(x.split(1)) * 2,
+        lambda m, x: x * torch.full(size=(x.shape[0], 2), fill_value=0.5),
+    ],
+)
+def test_a_batch_may_be_taken_apart_and_put_together(function):
+    with contextlib.suppress(UnsupportedOperator):  # which is no crash
+        import_module(Network(function).eval(), torch.zeros(1, 2))

@@ -45,7 +45,16 @@ def _covered(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     extras = ("key_padding_mask", "need_weights", "use_separate_proj_weight", "static_k", "static_v", "training")
     given = any(isinstance(kwargs.get(name), Tensor) or bool(kwargs.get(name)) for name in extras)
     shared = key is value and query is key and args[5] is not None
-    return shared and not given and args[7] is args[8] is None and not args[9] and (mask is None or mask.dim() == 2)
+    return (
+        shared
+        and not given
+        and args[7] is args[8] is None
+        and not args[9]
+        and (
+            mask is None
+            or (mask.dim() == 2 and mask.dtype.is_floating_point)  # among truth values, true leaves out here
+        )
+    )
 
 
 def _attention(

@@ -53,7 +53,9 @@ class _Log(TorchFunctionMode):
         if results := _entries(made):
             name = resolve_name(func) or str(func)
             last = name.rpartition(".")[2]
-            numbers = () if last in SHAPED else tree_leaves((args[last in FILLED :], kwargs))
+            filled = last in FILLED
+            rest = {key: one for key, one in kwargs.items() if not (filled and key == "size")}
+            numbers = () if last in SHAPED else tree_leaves((args[filled and "size" not in kwargs :], rest))
             self.calls.append(
                 _Called(
                     name,
@@ -109,9 +111,17 @@ def _same(calls: Sequence[_Called]) -> bool:
     first = calls[0]
     if any((one.name, one.numbers) != (first.name, first.numbers) for one in calls):
         return False
-    read, made = zip(*(one.read for one in calls), strict=True), zip(*(one.made for one in calls), strict=True)
-    reads, makes = list(map(_by_input, read)), list(map(_by_input, made))
+    reads, makes = (
+        list(map(_by_input, _beside(each))) for each in zip(*((one.read, one.made) for one in calls), strict=True)
+    )
     return None not in (*reads, *makes) and (not any(reads) or all(makes))
+
+
+def _beside(counts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Tensor by tensor; all together where there is one for each input."""
+    if len(set(map(len, counts))) > 1:
+        return [tuple(map(sum, counts))]
+    return list(zip(*counts, strict=True))
 
 
 def _by_input(counts: tuple[int, ...]) -> bool | None:

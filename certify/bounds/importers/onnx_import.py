@@ -398,7 +398,7 @@ class _Reader:
         run = runner(node, filled(list(likes.values())), self.file.opset)
         numbers = [number for one in arrays if one is not None for number in one.flatten()[:8].tolist()]
         check_alone(
-            lambda given, _: [torch.from_numpy(run(filled(given))[place]) for place, _ in made],
+            lambda given, _: [_answer(run(filled(given))[place]) for place, _ in made],
             [(values[place], likes[place]) for place in values],
             nodes,
             [one for _, one in made],
@@ -447,8 +447,8 @@ def _alike(one: Any, other: Any) -> bool:
 
 def _longer(kind: str, place: int, one: Any, other: Any) -> bool:
     """Whether a shape says twice as many inputs, and nothing else."""
-    shaped = kind in ("Reshape", "Expand") and place == 1 and len(one) == len(other) > 0
-    return shaped and (one[0], other[0]) == (1, 2) and bool((one[1:] == other[1:]).all())
+    shaped = (kind, place) in (("Reshape", 1), ("Expand", 1), ("Resize", 3)) and len(one) == len(other) > 0
+    return shaped and bool(other[0] == 2 * one[0]) and bool((one[1:] == other[1:]).all())
 
 
 def _repeated(one: Any, other: Any) -> bool:
@@ -460,6 +460,10 @@ def _repeated(one: Any, other: Any) -> bool:
 def _own_shape(value: Value) -> Shape:
     """The shape of the file's own tensor."""
     return (1,) * value.leading + value.shape
+
+
+def _answer(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array.astype(np.float64) if array.dtype.kind == "u" else array)
 
 
 def _refusal(node: NodeProto, why: str) -> UnsupportedOperator:

@@ -208,6 +208,7 @@ class _Reader:
                     for changed in written(call):
                         self._rebind(call, changed, made)
                 return
+            arguments = {key: fx.node.map_arg(value, self._kept) for key, value in _arguments(call).items()}
             self.results[call.name] = result = self._apply(call, name, arguments)
         except CertifyError:
             raise
@@ -240,6 +241,11 @@ class _Reader:
     def _result(self, node: fx.Node) -> Any:
         return self.results[node.name]
 
+    def _kept(self, node: fx.Node) -> Any:
+        """A result as it is now: a constant that is written to at some time is copied before an operator holds it."""
+        writable = self.memory[node] in self.overwritten
+        return _each(partial(_kept, torch.clone if writable else None), self._result(node))
+
     def _apply(self, call: fx.Node, name: str, arguments: Mapping[str, Any]) -> Any:
         if name == "getitem":
             results, place = arguments["0"], arguments["1"]
@@ -255,6 +261,8 @@ class _Reader:
                 raise NotCovered(f"it computes in {one.dtype}, which rounds: compute in float32 (.half(), autocast?)")
         if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
             raise NotCovered("its result is a truth value")
+        if known not in MOVES:
+            _check_range(call)
         integer = isinstance(traced, Tensor) and traced.dtype != torch.bool and not traced.dtype.is_floating_point
         if integer:
             _check_integers(known, arguments)
@@ -535,6 +543,21 @@ def _check_integers(known: str, arguments: Mapping[str, Any]) -> None:
         given = value.detach() if isinstance(value, Tensor) else torch.tensor(value) if isinstance(value, int) else None
         if given is not None and not given.is_floating_point() and bool((given.double().abs() > LARGEST).any()):
             raise NotCovered(f"it reads integers beyond {LARGEST}, which float32 rounds")
+
+
+def _check_range(call: fx.Node) -> None:
+    """Refuse whole numbers beside integers of a type that does not hold them: there they wrap around."""
+    tensors = [one for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)]
+    types = {one.dtype for one in tensors if one.dim() and not (one.dtype.is_floating_point or one.dtype == torch.bool)}
+    singles = [one for one in tensors if not one.dim() and not one.dtype.is_floating_point and one.dtype not in types]
+    numbers = [one for one in _flat(_arguments(call)) if isinstance(one, int) and not isinstance(one, bool)]
+    for dtype in types:
+        ends = torch.iinfo(dtype)
+        if dtype != torch.int64 and (
+            any(one.dtype != torch.bool for one in singles)
+            or not all(ends.min <= number <= ends.max for number in numbers)
+        ):
+            raise NotCovered(f"it reads a whole number that {dtype} may not hold")
 
 
 def _flat(arguments: Mapping[str, Any]) -> list[Any]:

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.importers.decompositions import spelled_out
 from certify.bounds.importers.regions import inline_regions
@@ -37,7 +38,11 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     _check_answers(module, example)
     try:
         with _silence(), BatchFirst():
-            program = spelled_out(torch.export.export(module, (example,)))
+            exported = torch.export.export(module, (example,))
+            _check_dropout(exported.graph)
+            program = spelled_out(exported)
+    except CertifyError:
+        raise
     except Exception as problem:  # torch documents no narrower class
         raise ModelError(
             f"torch.export cannot trace the model on inputs of shape {shape[1:]} ({one_line(problem)}): "
@@ -46,6 +51,19 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     inline_regions(program.graph_module)
     keep_batch_first(program.graph)
     return program
+
+
+def _check_dropout(graph: fx.Graph) -> None:
+    """Refuse writes in place to what dropout returned, or was given: in evaluation they are one, and no trace says so.
+
+    Raises:
+        ModelError: if there are any.
+    """
+    shared = memory(graph)
+    overwritten = {shared[one] for call in graph.nodes for one in written(call)}
+    for call in graph.nodes:
+        if "dropout" in str(call.target) and shared[call] in overwritten:
+            raise ModelError("the model writes in place to what dropout returned or was given: write to a copy")
 
 
 def _check_answers(module: nn.Module, example: Tensor) -> None:
