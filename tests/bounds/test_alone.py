@@ -313,3 +313,25 @@ def test_a_mask_of_truth_values_leaves_out_where_it_is_true():
 def test_a_batch_may_be_taken_apart_and_put_together(function):
     with contextlib.suppress(UnsupportedOperator):  # which is no crash
         import_module(Network(function).eval(), torch.zeros(1, 2))
+
+
+def set_in_place(m, x):
+    count = torch.zeros(2)
+    count[:] = len(x)
+    return gated(x) * count
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        set_in_place,
+        lambda m, x: gated(x).repeat(1, 2)[:, :, None].view(-1, 2, 2, 1).squeeze().mean(1).reshape(len(x), 2),
+        lambda m, x: gated(x) * (m.wave[:2] if len(x) == 1 else m.wave[1:]),
+        lambda m, x: gated(x) * torch.from_numpy(np.float32([len(x)])),
+        lambda m, x: gated(x) * F.normalize(torch.ones(len(x), 2), dim=0),
+        lambda m, x: gated(x) * torch.ones(len(x), 2).cumsum(0)[-1],
+    ],
+)
+def test_one_input_is_what_is_executed(function):
+    with pytest.raises(CertifyError):
+        import_module(Network(function).eval(), torch.zeros(1, 2))

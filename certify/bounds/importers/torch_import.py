@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -98,6 +98,10 @@ def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | No
         if not isinstance(refusal.__cause__, MixesSamples):
             raise
         graph = _of_one(module, example_batch, refusal)
+    else:
+        alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
+        if not _alike(graph, alone):
+            raise ModelError("what the model computes is another function for a batch of one: use smoothing")
     check_batch_size(module, example_batch)
     _compare(graph, module, example_batch, max_memory)
     return graph
@@ -125,10 +129,13 @@ class _Reader:
         module, program: what was traced.
         whole: the size of the traced batch if all of it is one sample of the graph (for 1, where it has to be); None
             if the graph is about the samples of a batch.
+        samples: the size of the traced batch, if it is that of samples.
     """
 
-    def __init__(self, module: nn.Module, program: ExportedProgram, whole: int | None = None) -> None:
-        self.program, self.whole = program.graph, whole
+    def __init__(
+        self, module: nn.Module, program: ExportedProgram, whole: int | None = None, samples: int = TRACED
+    ) -> None:
+        self.program, self.whole, self.samples = program.graph, whole, samples
         self.memory = memory(program.graph)
         writes = (call for call in program.graph.nodes if _operator_name(call) != "detach_")
         self.overwritten = {self.memory[one] for call in writes for one in written(call)}
@@ -281,7 +288,7 @@ class _Reader:
         def read(leading: int, arguments: Mapping[str, Any]) -> Any:
             if any(isinstance(value, Inexact) for _, value in flat(arguments)):
                 return read_inexact(known, partial(read, leading), arguments, build)
-            if leading and not batched and full[:1] != (self.whole or TRACED,):
+            if leading and not batched and full[:1] != (self.whole or self.samples,):
                 raise MixesSamples
             shape = full[leading:]
             result = ATEN[known](Call(name, arguments, dtype, shape, build, leading=leading))
@@ -293,7 +300,7 @@ class _Reader:
 
         before = len(builder.nodes)
         result = read(1, arguments) if self.whole is None else at_some_level(read, arguments, build, batched=batched)
-        if self.whole in (None, 1):
+        if self.whole == 1 or (self.whole is None and self.samples > 1):
             self._check_alone(call, known, result, builder.nodes[before:])
         return result
 
@@ -470,6 +477,29 @@ class _Reader:
 
 ROUNDED = frozenset({"celu", "selu"})
 """Operators with numbers of their own, which each type rounds in its own way."""
+
+
+def _alike(graph: Graph, other: Graph) -> bool:
+    """Whether two graphs are the same operators with the same constants, node by node."""
+    if len(graph.nodes) != len(other.nodes):
+        return False
+    named = {graph.input: other.input, **{a.name: b.name for a, b in zip(graph.nodes, other.nodes, strict=True)}}
+
+    def same(one: Any, two: Any) -> bool:
+        if isinstance(one, Tensor) and isinstance(two, Tensor):
+            return one is two or (one.shape == two.shape and torch.equal(one.nan_to_num(), two.nan_to_num()))
+        return type(one) is type(two) and bool(one == two)
+
+    return all(
+        type(a.operator) is type(b.operator)
+        and [named[name] for name in a.inputs] == list(b.inputs)
+        and a.shape == b.shape
+        and all(
+            same(getattr(a.operator, field.name), getattr(b.operator, field.name))
+            for field in fields(a.operator)  # type: ignore[arg-type]
+        )
+        for a, b in zip(graph.nodes, other.nodes, strict=True)
+    )
 
 
 def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:

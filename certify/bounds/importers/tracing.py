@@ -17,7 +17,7 @@ from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.importers.decompositions import spelled_out
 from certify.bounds.importers.regions import inline_regions
-from certify.errors import CertifyError, ModelError, one_line
+from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
 __all__ = ["TRACED", "trace"]
 
@@ -57,13 +57,16 @@ def _check_dropout(graph: fx.Graph) -> None:
     """Refuse writes in place to what dropout returned, or was given: in evaluation they are one, and no trace says so.
 
     Raises:
-        ModelError: if there are any.
+        UnsupportedOperator: if there are any.
     """
     shared = memory(graph)
     overwritten = {shared[one] for call in graph.nodes for one in written(call)}
     for call in graph.nodes:
         if "dropout" in str(call.target) and shared[call] in overwritten:
-            raise ModelError("the model writes in place to what dropout returned or was given: write to a copy")
+            raise UnsupportedOperator(
+                f"node {call.name} has no rule: the model writes in place to what dropout returned or was given; write "
+                "to a copy, or use smoothing"
+            )
 
 
 def _check_answers(module: nn.Module, example: Tensor) -> None:
