@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -99,8 +100,10 @@ def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | No
             raise
         graph = _of_one(module, example_batch, refusal)
     else:
-        alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
-        if not _alike(graph, alone):
+        alone = None
+        with contextlib.suppress(UnsupportedOperator):  # rules that number the samples of a batch want two
+            alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
+        if alone is not None and not _alike(graph, alone):
             raise ModelError("what the model computes is another function for a batch of one: use smoothing")
     check_batch_size(module, example_batch)
     _compare(graph, module, example_batch, max_memory)
@@ -268,11 +271,12 @@ class _Reader:
                 raise NotCovered(f"it computes in {one.dtype}, which rounds: compute in float32 (.half(), autocast?)")
         if isinstance(traced, Tensor) and traced.dtype == torch.bool and known not in TRUTHS:
             raise NotCovered("its result is a truth value")
-        if known not in MOVES:
-            _check_range(call)
+        _check_range(known, call)
         integer = isinstance(traced, Tensor) and traced.dtype != torch.bool and not traced.dtype.is_floating_point
         if integer:
             _check_integers(known, arguments)
+        if self.whole is None:
+            _check_squeeze(name, call)
         builder = self.builder
         assert builder is not None
         build, dtype = builder.adder(call.name, _source(call).strip(", ")), _precision(call, builder.dtype)
@@ -575,8 +579,19 @@ def _check_integers(known: str, arguments: Mapping[str, Any]) -> None:
             raise NotCovered(f"it reads integers beyond {LARGEST}, which float32 rounds")
 
 
-def _check_range(call: fx.Node) -> None:
+def _check_squeeze(name: str, call: fx.Node) -> None:
+    """Refuse to drop an axis that is the batch's where there is one input."""
+    if name in ("squeeze", "squeeze_"):
+        axes = len(call.meta["val"].shape)
+        dims = _flat({"dim": _arguments(call).get("dim")})
+        if any(dim is None or dim == 0 or dim <= -axes for dim in dims):
+            raise MixesSamples("it drops the batch axis where there is one input: name another axis")
+
+
+def _check_range(known: str, call: fx.Node) -> None:
     """Refuse whole numbers beside integers of a type that does not hold them: there they wrap around."""
+    if known in MOVES:
+        return
     tensors = [one for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)]
     types = {one.dtype for one in tensors if one.dim() and not (one.dtype.is_floating_point or one.dtype == torch.bool)}
     singles = [one for one in tensors if not one.dim() and not one.dtype.is_floating_point and one.dtype not in types]
