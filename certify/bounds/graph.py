@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -80,6 +80,17 @@ class Graph:
         nodes = tuple(replace(node, operator=node.operator.to(dtype)) for node in self.nodes)
         return Graph(self.input, self.shape, nodes, dtype)
 
+    def same_as(self, other: Graph) -> bool:
+        """Whether another graph has the same operators with the same constants, node by node."""
+        if len(self.nodes) != len(other.nodes):
+            return False
+        pairs = list(zip(self.nodes, other.nodes, strict=True))
+        named = {self.input: other.input, **{one.name: two.name for one, two in pairs}}
+        return all(
+            [named[name] for name in one.inputs] == list(two.inputs) and _same(one.operator, two.operator)
+            for one, two in pairs
+        )
+
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Per-sample shape of every result, the input included."""
@@ -123,3 +134,18 @@ class Graph:
             else:
                 depth[node.name] = min(2, depth[node.inputs[0]] + (not operator.separable))
         return depth
+
+
+def _same(one: Operator, two: Operator) -> bool:
+    """Whether two operators are of one kind and have equal parameters; tensors may hold NaN."""
+    if type(one) is not type(two):
+        return False
+    for field in fields(one):  # type: ignore[arg-type]
+        first, second = getattr(one, field.name), getattr(two, field.name)
+        if isinstance(first, Tensor) and isinstance(second, Tensor):
+            equal = first.shape == second.shape and bool(((first == second) | (first.isnan() & second.isnan())).all())
+        else:
+            equal = type(first) is type(second) and bool(first == second)
+        if not equal:
+            return False
+    return True

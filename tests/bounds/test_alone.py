@@ -74,7 +74,7 @@ def test_bounds_hold_where_no_comparison_reaches(name, claim):
         assert ((lower - room <= executed) & (executed <= upper + room)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in MISREAD if "float64" not in name])
+@pytest.mark.parametrize("name", [name for name in MISREAD if "float64" not in name and "numbered" not in name])
 def test_it_is_refused(name):
     with pytest.raises(CertifyError):
         import_module(Network(MISREAD[name]).eval(), torch.zeros(1, 6 if "nearest" in name else 2))

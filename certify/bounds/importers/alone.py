@@ -6,12 +6,14 @@ wrongly behind it. So every call is also carried out on numbers that no network 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import check_room
 from certify.bounds.agreement import image
 from certify.bounds.graph import Node
 from certify.bounds.rules.base import NotCovered, Value
@@ -24,8 +26,11 @@ LEAST: Final = 64
 
 ROUNDS: Final = 3
 
-HUGE: Final = 2**22
-"""Numbers in one call from which a single round is enough."""
+POOL: Final = 2**16
+"""Different numbers that are drawn at most: a larger tensor holds some of them several times."""
+
+EACH: Final = 128
+"""Bytes for each number that a call reads or makes, while it is carried out and enclosed."""
 
 NUMBERS: Final = 1e30
 """Numbers of a call beyond this are ends of a type, or infinity: nothing is asked next to them."""
@@ -65,9 +70,12 @@ def check_alone(
 
     Raises:
         NotCovered: if they differ by more than either may round.
+        NoRoom: if that takes more memory than there is to spare.
     """
     few = sum(like.numel() for _, like in inputs)
-    rounds = 1 if few > HUGE else min(ROUNDS, -(-LEAST // max(1, few)))
+    made = sum(math.prod(node.shape) for node in nodes)
+    check_room(f"comparing a call that reads and makes {few + made:,} numbers", EACH * (few + made))
+    rounds = min(ROUNDS, -(-LEAST // max(1, few)))
     wide = [(node.name, node.operator.to(torch.float64), node.inputs) for node in nodes]
     generator = torch.Generator().manual_seed(0)
     for wild in (False, True):
@@ -143,9 +151,28 @@ def numbers_for(like: Tensor, numbers: Sequence[float], generator: torch.Generat
     if like.dtype == torch.bool:
         return uniform(0, 1) > 0.5
     if not like.dtype.is_floating_point:
-        return uniform(0.0 if like.dtype == torch.uint8 else -100.0, 100.0).round().to(like.dtype)
+        ends = torch.iinfo(like.dtype)
+        whole = [one for one in numbers if ends.min <= one <= ends.max and one == int(one)]
+        drawn = uniform(-100.0 if like.dtype.is_signed else 0.0, 100.0).round()
+        known = torch.tensor([*whole, 1.0], dtype=torch.float64)[
+            torch.randint(len(whole) + 1, shape, generator=generator)
+        ]
+        return torch.where(uniform(0, 1) < 0.8, drawn, known).to(like.dtype)
+    count = math.prod(shape)
+    pool = _pool(min(count, POOL), numbers, generator, wild=wild)
+    pool = pool if like.dtype == torch.float64 else pool.float().to(like.dtype)
+    return pool.reshape(shape) if count <= POOL else pool[torch.randint(POOL, shape, generator=generator)]
+
+
+def _pool(count: int, numbers: Sequence[float], generator: torch.Generator, *, wild: bool) -> Tensor:
+    """So many numbers of all kinds, float64."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
+
     known = torch.tensor([*numbers, 1.0], dtype=torch.float64)
-    known = known[torch.randint(len(known), shape, generator=generator)] * torch.where(uniform(0, 1) < 0.7, 1.0, -1.0)
+    known = known[torch.randint(len(known), (count,), generator=generator)]
+    known = known * torch.where(uniform(0, 1) < 0.7, 1.0, -1.0)
     near = known.float() + known.float().abs() * 2.0**-22 * uniform(-2, 2).round()
     kinds = [
         uniform(-3, 3),
@@ -157,6 +184,5 @@ def numbers_for(like: Tensor, numbers: Sequence[float], generator: torch.Generat
     ]
     if wild:
         kinds += [torch.sign(uniform(-1, 1)) * 10 ** uniform(-6, 6.5), 0.0 * uniform(-1, 1)]
-    chosen = torch.randint(len(kinds), shape, generator=generator)
-    drawn = torch.stack(kinds).gather(0, chosen.unsqueeze(0)).squeeze(0)
-    return drawn if like.dtype == torch.float64 else drawn.float().to(like.dtype)
+    chosen = torch.randint(len(kinds), (1, count), generator=generator)
+    return torch.stack(kinds).gather(0, chosen).squeeze(0)

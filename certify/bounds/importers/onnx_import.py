@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -380,25 +380,33 @@ class _Reader:
         made = [(place, one) for place, one in enumerate(results) if isinstance(one, Value)]
         arrays = [_array(plain(one)) if isinstance(one, (np.ndarray, Inexact)) else None for one in inputs]
         types = {place: helper.tensor_dtype_to_np_dtype(self.types[node.input[place]]) for place in values}
-        likes = {place: torch.from_numpy(np.empty(_own_shape(value), types[place])) for place, value in values.items()}
+        likes = {place: _like(value, types[place]) for place, value in values.items()}
         key = (
-            node.op_type,
+            (node.op_type, len(node.output)),
             b"".join(sorted(one.SerializeToString() for one in node.attribute)),
-            tuple((place, tuple(one.shape), one.dtype) for place, one in likes.items()),
-            tuple(None if one is None else (one.shape, hashlib.sha256(one.tobytes()).digest()) for one in arrays),
+            tuple((place, tuple(one.shape), one.dtype, values[place].leading) for place, one in likes.items()),
+            tuple(
+                None if one is None else (one.shape, one.dtype.str, hashlib.sha256(one.tobytes()).digest())
+                for one in arrays
+            ),
         )
         if key in self.held:
             return
         self.held.add(key)
 
-        def filled(given: Sequence[Tensor]) -> list[Any]:
-            at = dict(zip(values, given, strict=True))
-            return [at[place].numpy() if place in at else one for place, one in enumerate(arrays)]
+        session: list[Callable[[Sequence[Any]], list[NDArray[Any]]]] = []
 
-        run = runner(node, filled(list(likes.values())), self.file.opset)
+        def run(given: Sequence[Tensor], _: object) -> list[Tensor]:
+            at = dict(zip(values, given, strict=True))
+            filled = [at[place].numpy() if place in at else one for place, one in enumerate(arrays)]
+            if not session:  # once there is known to be room for it
+                session.append(runner(node, filled, self.file.opset))
+            found = session[0](filled)
+            return [_answer(found[place]) for place, _ in made]
+
         numbers = [number for one in arrays if one is not None for number in one.flatten()[:8].tolist()]
         check_alone(
-            lambda given, _: [_answer(run(filled(given))[place]) for place, _ in made],
+            run,
             [(values[place], likes[place]) for place in values],
             nodes,
             [one for _, one in made],
@@ -460,6 +468,15 @@ def _repeated(one: Any, other: Any) -> bool:
 def _own_shape(value: Value) -> Shape:
     """The shape of the file's own tensor."""
     return (1,) * value.leading + value.shape
+
+
+def _digest(array: NDArray[Any]) -> bytes:
+    return hashlib.sha256(array.tobytes()).digest()
+
+
+def _like(value: Value, dtype: Any) -> Tensor:
+    """A tensor of the shape and type of the file's own, without numbers."""
+    return torch.empty(_own_shape(value), dtype=torch.from_numpy(np.empty(0, dtype)).dtype, device="meta")
 
 
 def _answer(array: NDArray[Any]) -> Tensor:

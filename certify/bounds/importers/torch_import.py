@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,6 @@ from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.alone import NUMBERS, Number, check_alone, float32
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
-from certify.bounds.importers.batch_size import check_batch_size
 from certify.bounds.importers.builder import Builder
 from certify.bounds.importers.constants import (
     CHOICES,
@@ -70,6 +68,9 @@ INTEGERS = MOVES | frozenset(
 FILLING = frozenset({"fill_", "copy_", "zero_"})
 """Calls that write all of what they are given."""
 
+TRIPPED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a rule raises that meets a form of its operator which nobody thought of."""
+
 LARGEST = 2**24
 """Up to here float32 holds all integers."""
 
@@ -100,13 +101,29 @@ def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | No
             raise
         graph = _of_one(module, example_batch, refusal)
     else:
-        alone = None
-        with contextlib.suppress(UnsupportedOperator):  # rules that number the samples of a batch want two
-            alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
-        if alone is not None and not _alike(graph, alone):
-            raise ModelError("what the model computes is another function for a batch of one: use smoothing")
-    check_batch_size(module, example_batch)
+        graph = _executed(graph, module, example_batch)
     _compare(graph, module, example_batch, max_memory)
+    return graph
+
+
+def _executed(graph: Graph, module: nn.Module, example_batch: Tensor) -> Graph:
+    """The graph of a module that was read from a batch of two, if a batch of one, which certificates are about, has it.
+
+    Whatever the size of a batch decides is written into a trace: numbers, constants, branches, axes of length 1.
+
+    Raises:
+        ModelError: if the model computes another function for one input.
+        UnsupportedOperator: if it cannot be read from one input.
+    """
+    try:
+        alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
+    except UnsupportedOperator as refusal:  # some rules number the samples of a batch, and want two
+        return _of_one(module, example_batch, refusal)
+    if not graph.same_as(alone):
+        raise ModelError(
+            "what the model computes depends on how many inputs are in a batch: write it for one input at a time, or "
+            "use smoothing"
+        )
     return graph
 
 
@@ -222,7 +239,7 @@ class _Reader:
             self.results[call.name] = result = self._apply(call, name, arguments)
         except CertifyError:
             raise
-        except Exception as problem:  # rules meet forms of their operator that nobody thought of
+        except (NotCovered, *TRIPPED) as problem:
             why = str(problem) if isinstance(problem, NotCovered) else f"it cannot be read ({one_line(problem)})"
             raise UnsupportedOperator(
                 f"node {call.name} ({name}{_source(call)}) has no rule: {why}; add one under "
@@ -304,7 +321,7 @@ class _Reader:
 
         before = len(builder.nodes)
         result = read(1, arguments) if self.whole is None else at_some_level(read, arguments, build, batched=batched)
-        if self.whole == 1 or (self.whole is None and self.samples > 1):
+        if 1 in (self.whole, self.samples):  # what certificates are about, and half of the work
             self._check_alone(call, known, result, builder.nodes[before:])
         return result
 
@@ -320,8 +337,9 @@ class _Reader:
         if builder is None or not told or any(not isinstance(node.meta["val"], Tensor) for node in read):
             return
         constants = [one for node in call.all_input_nodes if not isinstance(one := self._result(node), Value)]
-        key = call.target, str(fx.node.map_arg((call.args, call.kwargs), self._alike))
-        if key in self.held:
+        key = call.target, str(fx.node.map_arg((call.args, call.kwargs), self._known_by))
+        changing = any(self.memory[node] in self.overwritten for node in call.all_input_nodes)
+        if key in self.held and not changing:
             return
         self.held[key] = constants  # which keeps them, and with them what they are known by
         # Some numbers of the code are rounded to the type of the tensors that they meet, others are not.
@@ -337,7 +355,7 @@ class _Reader:
             builder.device,
         )
 
-    def _alike(self, node: fx.Node) -> str:
+    def _known_by(self, node: fx.Node) -> str:
         """What a call reads, as far as the call tells it from others."""
         one, like = self._result(node), node.meta.get("val")
         return (
@@ -454,6 +472,8 @@ class _Reader:
         placed = name not in CHOICES or not computes(given)
         if not inexact and placed and all(exact(name, numbers, one.detach()) for one in results):
             return result
+        if any(one.is_complex() for one in results):
+            raise NotCovered("complex constants are computed, which no rule covers; store what is real of them instead")
         if len(results) > 1:
             raise NotCovered("several constants are computed and rounded; store them in the model instead")
         rule = dict(ATEN).get(name)
@@ -481,29 +501,6 @@ class _Reader:
 
 ROUNDED = frozenset({"celu", "selu"})
 """Operators with numbers of their own, which each type rounds in its own way."""
-
-
-def _alike(graph: Graph, other: Graph) -> bool:
-    """Whether two graphs are the same operators with the same constants, node by node."""
-    if len(graph.nodes) != len(other.nodes):
-        return False
-    named = {graph.input: other.input, **{a.name: b.name for a, b in zip(graph.nodes, other.nodes, strict=True)}}
-
-    def same(one: Any, two: Any) -> bool:
-        if isinstance(one, Tensor) and isinstance(two, Tensor):
-            return one is two or (one.shape == two.shape and torch.equal(one.nan_to_num(), two.nan_to_num()))
-        return type(one) is type(two) and bool(one == two)
-
-    return all(
-        type(a.operator) is type(b.operator)
-        and [named[name] for name in a.inputs] == list(b.inputs)
-        and a.shape == b.shape
-        and all(
-            same(getattr(a.operator, field.name), getattr(b.operator, field.name))
-            for field in fields(a.operator)  # type: ignore[arg-type]
-        )
-        for a, b in zip(graph.nodes, other.nodes, strict=True)
-    )
 
 
 def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
