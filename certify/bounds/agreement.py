@@ -151,7 +151,9 @@ def _nearby(narrow: Graph, wide: Graph, x: Tensor) -> Tensor:
     """The largest gap of each entry on inputs next to one input (1, ...): what was small by luck there is not here."""
     generator, gap = torch.Generator().manual_seed(0), torch.zeros(1, *narrow.output.shape, device=x.device)
     for _ in range(NEIGHBOURS):
-        moved = x * (1 + 2.0**-12 * torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device))
+        # Zeros are moved as well: normalization divides what is equal there by next to nothing.
+        reach = 2.0**-12 * torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+        moved = x + x.abs().clamp(min=2.0**-8) * reach
         with torch.no_grad():
             found = narrow.forward(moved).double() - wide.forward(moved.double())
         gap = torch.maximum(gap, found.abs().nan_to_num(0.0, 0.0, 0.0).float())

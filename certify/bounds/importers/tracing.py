@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from torch.export import ExportedProgram
 from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.importers.decompositions import spelled_out
+from certify.bounds.importers.executed import check_executed
 from certify.bounds.importers.regions import inline_regions
 from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
@@ -38,8 +40,11 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     _check_answers(module, example)
     try:
         with _silence(), BatchFirst():
-            exported = torch.export.export(module, (example,))
+            # A trace fills attributes of what it runs with tensors that have no numbers; parameters are not copied.
+            exported = torch.export.export(copy.deepcopy(module, _held(module)), (example,))
             _check_dropout(exported.graph)
+            if samples == 1:  # which certificates are about
+                check_executed(module, exported, example)
             program = spelled_out(exported)
     except CertifyError:
         raise
@@ -51,6 +56,10 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     inline_regions(program.graph_module)
     keep_batch_first(program.graph)
     return program
+
+
+def _held(module: nn.Module) -> dict[int, Tensor]:
+    return {id(one): one for one in itertools.chain(module.parameters(), module.buffers())}
 
 
 def _check_dropout(graph: fx.Graph) -> None:

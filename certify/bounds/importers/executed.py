@@ -1,0 +1,123 @@
+"""Whether a traced program makes the calls that the module makes when it is run.
+
+``torch.export`` runs the module's Python code once, on tensors without numbers. Code can tell the difference
+(``torch.compiler.is_compiling()``, the type of a tensor, a counter in an attribute) and compute something else, which
+no comparison of answers shows where it happens to make no difference on the inputs compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from certify.errors import ModelError
+
+__all__ = ["check_executed", "without_fast_path"]
+
+
+def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor) -> None:
+    """Compare the calls of two runs of a module, and those of its program, one by one with all that they are given.
+
+    What does not depend on the input counts by its numbers, however it was made. The module is left as it is.
+
+    Args:
+        module, program: a module and what ``torch.export`` made of it.
+        example: a batch (B, ...) of the size that was traced.
+
+    Raises:
+        ModelError: naming the first call that differs.
+
+    >>> layer, x = nn.Linear(2, 3), torch.zeros(1, 2)
+    >>> check_executed(layer, torch.export.export(layer, (x,)), x)
+    """
+    own = copy.deepcopy(module, {id(one): one for one in module.parameters()})
+    first, second = _calls(own, example), _calls(own, example)
+    for run, traced, advice in (
+        (first, second, "the second time it is run; look for state that changes between calls"),
+        (first, _calls(program.module(), example), "when torch.export traces it; look for code that asks which it is"),
+    ):
+        if run != traced:
+            place = next((i for i, (a, b) in enumerate(zip(run, traced, strict=False)) if a != b), None)
+            place = min(len(run), len(traced)) if place is None else place
+            names = [run[place][0] if place < len(run) else "nothing" for run in (run, traced)]
+            told = "with other numbers" if names[0] == names[1] else f"{names[1]} instead"
+            raise ModelError(f"the model calls {names[0]} when it is run, and {told} {advice}, or use smoothing")
+
+
+@contextlib.contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Attention as torch.export traces it: spelled out, where a run in evaluation takes torch's own joined kernel."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str, str]]:
+    x = example.clone()
+    with torch.no_grad(), without_fast_path(), _Calls(x) as seen:
+        function(x)
+    return seen.calls
+
+
+class _Calls(TorchDispatchMode):
+    """Notes each call on what depends on the input: its operator, and its arguments in a form that runs share.
+
+    Calls that only look at memory in another way are left out: what they look at is noted where it is used.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, str]] = []
+        self.made: dict[int, int] = {}
+        self.held: list[Tensor] = []  # so that no memory is used twice, and means one thing
+        self._made(x)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = args, kwargs or {}
+        if not any(_memory(one) in self.made for one in _tensors(given)):
+            return func(*args, **(kwargs or {}))
+        known = str(tree_map(self._known, given))
+        result = func(*args, **(kwargs or {}))
+        schema, fresh = func._schema, [one for one in _tensors(result) if _memory(one) not in self.made]
+        if fresh or schema.is_mutable or not _tensors(result):
+            self.calls.append((str(func), known))
+            values = dict(zip((one.name for one in schema.arguments), args, strict=False)) | (kwargs or {})
+            overwritten = [one.name for one in schema.arguments if one.alias_info and one.alias_info.is_write]
+            for one in fresh + _tensors([values.get(name) for name in overwritten]):
+                self._made(one)
+        return result
+
+    def _made(self, one: Tensor) -> None:
+        self.held.append(one)
+        self.made[_memory(one)] = len(self.calls)
+
+    def _known(self, one: Any) -> Any:
+        """A tensor by the call that wrote its memory and the look at it; a constant by its numbers."""
+        if not isinstance(one, Tensor):
+            return one
+        maker = self.made.get(_memory(one))
+        if maker is not None:
+            return maker, one.storage_offset(), one.stride(), one.shape, one.dtype
+        self.held.append(one)
+        numbers = one.detach().resolve_conj().resolve_neg().contiguous().cpu().reshape(-1).view(torch.uint8)
+        return hashlib.blake2b(numbers.numpy().tobytes()).hexdigest(), one.shape, one.dtype
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [one for one in tree_leaves(values) if isinstance(one, Tensor)]
+
+
+def _memory(one: Tensor) -> int:
+    return one.untyped_storage()._cdata
