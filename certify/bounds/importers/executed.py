@@ -74,7 +74,8 @@ def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str
 class _Calls(TorchDispatchMode):
     """Notes each call on what depends on the input: its operator, and its arguments in a form that runs share.
 
-    Calls that only look at memory in another way are left out: what they look at is noted where it is used.
+    Calls that only look at memory in another way, or make sure of something, are left out: what they look at is noted
+    where it is used.
     """
 
     def __init__(self, x: Tensor) -> None:
@@ -91,7 +92,7 @@ class _Calls(TorchDispatchMode):
         known = str(tree_map(self._known, given))
         result = func(*args, **(kwargs or {}))
         schema, fresh = func._schema, [one for one in _tensors(result) if _memory(one) not in self.made]
-        if fresh or schema.is_mutable or not _tensors(result):
+        if fresh or schema.is_mutable:
             self.calls.append((str(func), known))
             values = dict(zip((one.name for one in schema.arguments), args, strict=False)) | (kwargs or {})
             overwritten = [one.name for one in schema.arguments if one.alias_info and one.alias_info.is_write]
