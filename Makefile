@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # How many tests run at once, each on one thread; one after the other with WORKERS=0.
 WORKERS ?= 2
 
-.PHONY: demo test lint types layers pytest bench clean
+.PHONY: demo test lint types layers pytest docs bench clean
 
 demo: .venv/demo.stamp
 	.venv/bin/certify demo --out demo
@@ -29,11 +29,15 @@ layers: .venv/test.stamp
 pytest: .venv/test.stamp
 	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal
 
+# The documentation site, in site/: any broken link or unknown name fails it. The variable silences an advertisement.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
 bench: .venv/bench.stamp
 	.venv/bin/python benchmarks/smoothing.py
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv demo site .mypy_cache .ruff_cache .pytest_cache
 
 # A stamp is newer than what it was installed from, so a second call installs nothing.
 .venv/bin/pip:

@@ -24,7 +24,7 @@ PAGE = """\
 # Operators
 
 Made by `python -m certify.bounds.operator_table > docs/operators.md`; a test compares the two. [bounds.md](bounds.md)
-says what bounds are, [architecture.md](architecture.md#an-operator-rule) how to add an operator in one file.
+says what bounds are, [extending.md](extending.md#an-operator-rule) how to add an operator in one file.
 
 ## What bounds propagate through
 
