@@ -93,7 +93,7 @@ def test_every_term_is_defined_once() -> None:
     assert len(set(terms)) == len(terms)
 
 
-def test_links_that_leave_the_pages_lead_to_the_repository() -> None:
+def test_what_the_site_makes_of_pages_and_docstrings() -> None:
     [path] = SITE["hooks"]
     spec = importlib.util.spec_from_file_location("docs_site", ROOT / path)
     assert spec
@@ -104,4 +104,6 @@ def test_links_that_leave_the_pages_lead_to_the_repository() -> None:
     text = "[a](../../results/latex) [b](../check.md#x)\n<!-- hidden\n\n>>> 1\n\n-->\n```python\n>>> 1 + 1\n```\n"
     made = hook.on_page_markdown(text, page=page, config=SimpleNamespace(repo_url=f"{SITE['repo_url']}/"), files=None)
     assert made == f"[a]({SITE['repo_url']}/blob/main/results/latex) [b](../check.md#x)\n```pycon\n>>> 1 + 1\n```\n"
-    assert hook.on_page_content("see :func:<code>~certify.smooth</code>", page=page) == "see <code>smooth</code>"
+    assert hook.docstring("See :func:`~certify.smooth`.\n\n>>> 1\n1\n\nMore.") == (
+        "See `smooth`.\n\n```pycon\n>>> 1\n1\n```\n\nMore."
+    )
