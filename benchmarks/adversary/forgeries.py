@@ -260,7 +260,7 @@ def records(run: Path) -> list[tuple[str, int, Fields]]:
 
 
 def known(table: str, record: Fields, at: Field) -> tuple[str, str]:
-    """Kind of record and name of a field, as :data:`~certify.checker.form.UNCHECKED` has them."""
+    """Kind of record and name of a field, as :func:`~certify.checker.form.unchecked_of` has them."""
     if at[0] == "evidence" and len(at) > 1:
         return record["evidence"]["kind"], name_of(at[1:])
     return table.removesuffix("s") if table != "reported" else table, name_of(at)

@@ -20,7 +20,7 @@ from adversary.forgeries import (
     name_of,
     records,
 )
-from certify.checker.form import UNCHECKED
+from certify.checker.form import unchecked_of
 from certify.errors import CertifyError
 from certify.study.checking import check_run
 
@@ -56,7 +56,7 @@ def _record(folder: Path, seed: int, dice: random.Random) -> str | None:
 def _manifest(folder: Path, seed: int, dice: random.Random) -> str | None:
     at = dice.choice(list(leaves(json.loads((folder / "manifest.json").read_text()))))
     name = name_of(at)
-    if any(name == one or name.startswith(f"{one}.") for one in UNCHECKED["manifest"]):
+    if any(name == one or name.startswith(f"{one}.") for one in unchecked_of("manifest")):
         return None
     forged_manifest(folder, at, seed)
     return None if check_run(folder).refuted else f"{folder.name}: another {name} in the manifest is confirmed"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class NormBound:
     """
 
     value: float
-    proof: str
+    proof: Literal["gram", "spectrum", "absolute"]
 
 
 def spectral_norm(M: Tensor) -> float:

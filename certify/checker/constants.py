@@ -73,8 +73,8 @@ def _within(quotient: float, threat: ThreatModel, features: int) -> float:
 
 def _differing_norms(evidence: LipschitzEvidence, constants: Constants) -> str:
     """The first recorded norm that is not the one computed again, in words."""
-    computed = {name: (norm.proof, norm.value) for name, norm in constants.layers.items()}
-    recorded = {one.node: (one.proof, one.norm) for one in evidence.layers}
+    computed: dict[str, tuple[str, float]] = {name: (norm.proof, norm.value) for name, norm in constants.layers.items()}
+    recorded: dict[str, tuple[str, float]] = {one.node: (one.proof, one.norm) for one in evidence.layers}
     if recorded.keys() != computed.keys() or len(recorded) != len(evidence.layers):
         return f"the record has norms of {', '.join(recorded)}, this network has {', '.join(computed)}"
     computed["all outputs"], recorded["all outputs"] = ("", constants.output), ("", evidence.lipschitz)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from certify.checker.checked import Checked, Standing, judged, subject_of
-from certify.checker.published import published_claims
-from certify.checker.smoothing import smoothing_claims
-from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.checker.derivations.base import DERIVATIONS, PROOFS, derivation_of
+from certify.core.certificate import Certificate
 from certify.core.rounding import brief_up
 
 __all__ = ["derived_claims", "needs_network", "statement"]
@@ -25,15 +24,15 @@ def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -
         certificates: by any method.
         whole: whether the published ones among them are all lines of their logs.
     """
-    claims, published = [], []
+    claims, of_kind = list[Checked](), dict[str, list[Certificate]]()
     for certificate in certificates:
         if certificate.verdict.failed:
             claims.append(_failure(certificate))
-        elif isinstance(certificate.evidence, SmoothingEvidence):
-            claims += smoothing_claims(certificate)
-        elif isinstance(certificate.evidence, PublishedEvidence):
-            published.append(certificate)
-    return claims + published_claims(published, whole=whole)
+        elif certificate.evidence is not None:
+            of_kind.setdefault(certificate.evidence.kind, []).append(certificate)
+    for kind, several in of_kind.items():
+        claims += DERIVATIONS[kind].alone(several, whole=whole)
+    return claims
 
 
 def _failure(certificate: Certificate) -> Checked:
@@ -52,22 +51,9 @@ def _failure(certificate: Certificate) -> Checked:
 
 def statement(certificates: Sequence[Certificate]) -> str:
     """What confirmed claims prove, and what they do not, in a sentence or two."""
-    kinds = {type(one.evidence) for one in certificates}
-    alphas = [one.alpha for one in certificates if one.alpha is not None]
+    alpha = brief_up(max((one.alpha for one in certificates if one.alpha is not None), default=0.0))
     threats = " and ".join(sorted({f"{one.threat.measure} ball" for one in certificates}))
-    said = []
-    if SmoothingEvidence in kinds:
-        said.append(
-            f"What is confirmed of smoothing: the recorded counts give these radii ({threats}), for the SMOOTHED model "
-            f"and not the base model, each false with probability at most {brief_up(max(alphas))} over the noise. That "
-            "the counts were drawn from this model is taken on trust where no replay confirms it."
-        )
-    if PublishedEvidence in kinds:
-        said.append(f"Published radii ({threats}) hold no evidence: that they do not contradict their log proves none.")
+    said = {derivation.statement: None for one in certificates if (derivation := derivation_of(one)) is not None}
     if any(map(needs_network, certificates)):
-        said.append(
-            f"What is confirmed of proofs: they hold for this network ({threats}), in exact real arithmetic or in "
-            "every float32 execution as each certificate states, and say nothing about another network or beyond a "
-            "radius."
-        )
-    return " ".join(said)
+        said[PROOFS] = None
+    return " ".join(one.format(threats=threats, alpha=alpha) for one in said)

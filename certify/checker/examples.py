@@ -14,7 +14,7 @@ from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.fresh import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.outcome import CONTRADICTION
-from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.norms import distance_up
 from certify.core.rounding import brief, brief_up
@@ -151,7 +151,7 @@ def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, execut
     """Why an executed example refutes a certificate, in words; empty where it does not."""
     radius, kept, threat = certificate.radius, certificate.prediction, certificate.threat
     evidence, settings = certificate.evidence, finding.settings
-    smoothed = (evidence.noise, evidence.sigma) if isinstance(evidence, SmoothingEvidence) else (None, None)
+    smoothed = (None if evidence is None else evidence.smoothed) or (None, None)
     certified = (certificate.input_digest, certificate.model_digest, *smoothed)
     attacked = (finding.input_digest, finding.model_digest, settings.get("noise"), settings.get("sigma"))
     if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):

@@ -1,124 +1,38 @@
 """What the fields of a record may hold at all: types, ranges and words, whatever the record says besides.
 
 A count below zero, arithmetic in float16, or the name of another method is no evidence, even where nothing was derived
-from it. And what nobody can derive from anything is named in :data:`UNCHECKED`, so that a check can say so.
+from it. And what nobody can derive from anything is named by :func:`unchecked`, so that a check can say so.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from certify.core.certificate import BoundEvidence, Certificate, CompleteEvidence, Evidence, LipschitzEvidence
-from certify.core.evidence import PublishedEvidence, SmoothingEvidence
+from certify.checker.derivations.base import DERIVATIONS
+from certify.core.certificate import Certificate
+from certify.core.evidence import evidence_from
 from certify.core.finding import Finding
 from certify.core.reported import Reported
+from certify.core.schema import Count, Probability, Real
+from certify.errors import BadInput
 
-__all__ = ["UNCHECKED", "misformed", "unchecked"]
+__all__ = ["misformed", "unchecked", "unchecked_of"]
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Some = Annotated[int, msgspec.Meta(ge=1)]
-Real = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Digits = Annotated[str, msgspec.Meta(pattern="^[0-9]+$")]
 Norm = Literal["l1", "l2", "linf"]
-Claim = Literal["exact", "float32"]
-Arithmetic = Literal["float64"]
-"""In which all proofs are made and derived again."""
 
 
 class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     """A table; what older records lack has a default."""
 
 
-class _Look(_Fields):
-    n: Some
-    counts: dict[Digits, Count]
-    alpha: Probability
-    invalid: Count
-
-
-class _Smoothing(_Fields, tag_field="kind", tag="smoothing"):
-    noise: str
-    sigma: Positive
-    dimensions: Some
-    chosen_by: Literal["draws", "label", "votes"]
-    selection: _Look | None
-    looks: list[_Look]
-    later: list[tuple[Some, Probability]]
-    q_upper: Probability
-    rival_upper: Probability
-    rival_share: Probability
-    draws_alpha: Probability
-    slack: Real
-    assumption: str
-    seed: int
-    block_size: Some
-    generator: str
-
-
-class _Bounds(_Fields, tag_field="kind", tag="bounds"):
-    bound_method: str
-    input_box: tuple[float, float] | None
-    margins: list[float]
-    dtype: Arithmetic
-    slack: Real
-    evaluations: Count
-    claim: Claim = "exact"
-    slopes: str = ""
-
-
-class _Part(_Fields):
-    node: str
-    norm: Real
-    proof: Literal["gram", "spectrum", "absolute"]
-
-
-class _Lipschitz(_Fields, tag_field="kind", tag="lipschitz"):
-    margins: list[float]
-    constants: list[Real]
-    layers: list[_Part]
-    lipschitz: Real
-    slack: Real
-    dtype: Arithmetic
-
-
 class _Example(_Fields):
     dtype: Literal["float32", "float64"]
     shape: list[Count]
     base64: str
-
-
-class _Complete(_Fields, tag_field="kind", tag="complete"):
-    claim: Claim
-    dtype: Arithmetic
-    certified: Real | None
-    proof: str
-    falsified: Real | None
-    example: _Example | None
-    adversarial_prediction: Count | None
-    solver: str
-    subproblems: Count
-    timeout: Positive
-    gap: Probability | None
-    seed: int
-    reason: str = ""
-
-
-class _Published(_Fields, tag_field="kind", tag="published"):
-    source: str
-    source_digest: str
-    line: Annotated[int, msgspec.Meta(ge=2)]
-    printed: str
-    lowest: Real
-    noise: Literal["gaussian"]
-    sigma: Positive
-    n: Some
-    inferred: bool
 
 
 class _Certificate(_Fields):
@@ -135,7 +49,7 @@ class _Certificate(_Fields):
     method: str
     threat: dict[str, Any]
     model_digest: str
-    evidence: _Smoothing | _Bounds | _Lipschitz | _Complete | _Published | None
+    evidence: dict[str, Any] | None
     seconds: Real
     forward_passes: Count
     reason: str
@@ -180,14 +94,6 @@ _FORMS: Final = {
     Reported: msgspec.json.Decoder(_Reported).decode,
 }
 
-_METHODS: Final[dict[type[Evidence], str]] = {
-    SmoothingEvidence: "smoothing",
-    LipschitzEvidence: "lipschitz",
-    CompleteEvidence: "complete",
-    PublishedEvidence: "published",
-}
-"""Whose evidence is of which kind; bounds name their method themselves."""
-
 
 def misformed(record: Certificate | Finding | Reported, text: str | None = None) -> str:
     """Which field of a record holds what it cannot, in words; empty where none does.
@@ -197,8 +103,10 @@ def misformed(record: Certificate | Finding | Reported, text: str | None = None)
         text: as it was stored; as it would be stored where that is None.
     """
     try:
-        _FORMS[type(record)](json.dumps(record.to_dict()) if text is None else text)
-    except msgspec.MsgspecError as problem:
+        form = _FORMS[type(record)](json.dumps(record.to_dict()) if text is None else text)
+        if isinstance(form, _Certificate) and form.evidence is not None:
+            evidence_from(form.evidence)
+    except (msgspec.MsgspecError, BadInput, KeyError, TypeError, ValueError) as problem:
         return str(problem)
     if isinstance(record, Certificate):
         return _of_another(record)
@@ -209,16 +117,10 @@ def misformed(record: Certificate | Finding | Reported, text: str | None = None)
 
 def _of_another(certificate: Certificate) -> str:
     """Whether the evidence is that of another method than the record names."""
-    evidence, method = certificate.evidence, certificate.method
-    if isinstance(evidence, BoundEvidence):
-        # Where nothing is proven it may be that of interval arithmetic, which every method asks first.
-        own = method in ("auto", evidence.bound_method) and method not in _METHODS.values()
-        if own or (certificate.radius is None and evidence.bound_method == "ibp" and method not in _METHODS.values()):
-            return ""
-        return f"its bounds are by {evidence.bound_method}, the record is by {method}"
-    if evidence is None or _METHODS[type(evidence)] == method:
+    evidence = certificate.evidence
+    if evidence is None or evidence.by(certificate):
         return ""
-    return f"its evidence is of {evidence.kind}, the record is by {method}"
+    return f"its evidence of {evidence.kind} is not what {certificate.method} leaves behind"
 
 
 def _without_example(finding: Finding) -> str:
@@ -232,7 +134,7 @@ def _without_example(finding: Finding) -> str:
     return ""
 
 
-UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
+_UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
     "manifest": (
         "settings.model.name",
         "settings.data.name",
@@ -245,28 +147,29 @@ UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
         "context",
     ),
     "certificate": ("seconds", "reason"),
-    "smoothing": ("generator",),
-    "bounds": ("slack", "evaluations", "certificate.forward_passes"),
-    "lipschitz": ("slack", "certificate.forward_passes"),
-    "complete": ("solver", "subproblems", "reason", "certificate.forward_passes"),
-    "published": ("line", "certificate.label", "certificate.prediction", "certificate.forward_passes"),
     "finding": ("p_label_upper", "seconds", "forward_passes"),
     "reported": ("label", "prediction", "base_prediction"),
 }
-"""Fields by kind of record that nobody can derive from records, model and data; docs/check.md says why of each."""
+
+
+def unchecked_of(kind: str) -> tuple[str, ...]:
+    """Fields of a kind of record, or of evidence, that nobody can derive; docs/check.md says why of each."""
+    return _UNCHECKED[kind] if kind in _UNCHECKED else DERIVATIONS[kind].unchecked
 
 
 def unchecked(records: Iterable[Certificate | Finding | Reported]) -> dict[str, tuple[str, ...]]:
     """What is taken on trust of a run with these records, by kind of record; the manifest comes first."""
-    kinds = dict.fromkeys(["manifest"])
+    kinds, drawn = dict.fromkeys(["manifest"]), False
     for one in records:
         if isinstance(one, Certificate):
             kinds["certificate"] = None
             if one.evidence is not None:
                 kinds[one.evidence.kind] = None
+                drawn |= DERIVATIONS[one.evidence.kind].drawn
         else:
             kinds["finding" if isinstance(one, Finding) else "reported"] = None
-    listed = {kind: UNCHECKED[kind] for kind in kinds if UNCHECKED[kind]}
-    if not kinds.keys() & {"smoothing", "complete", "published", "finding"}:  # nothing was drawn
+            drawn |= isinstance(one, Finding)
+    listed = {kind: fields for kind in kinds if (fields := unchecked_of(kind))}
+    if not drawn:
         listed["manifest"] += ("settings.seed",)
     return listed

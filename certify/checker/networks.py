@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from certify.bounded.memory import NoRoom
-from certify.bounds.graph import Graph
 from certify.certifiers.deterministic import graph_of
-from certify.checker.brackets import bracket_claim, proof_claims
 from certify.checker.checked import Checked, Standing, judged, subject_of
-from certify.checker.constants import quotient_claims
-from certify.checker.examples import executed_claims
+from certify.checker.derivations.base import Proof, derivation_of
 from certify.checker.identity import class_claim, confirmed, identity_claims
-from certify.checker.margins import margin_claims
-from certify.core.certificate import BoundEvidence, Certificate, CompleteEvidence, LipschitzEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.rounding import brief
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
@@ -32,14 +25,8 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     Every certificate names its input and its model by digest, and the input box is the model's own. Of a smoothed
     classifier that is all that is looked at here, with the number of features and the classes that have votes: what it
     returns, :func:`~certify.checker.replay.replay_claims` samples. Of proofs about the network itself, the class is
-    what the network returns, and the radius follows again:
-
-    * bounds: one pass in float64 with error terms, by the recorded method and planes. All margins over other classes
-      are positive at the recorded radius, and they are the recorded margins. So a radius that was made smaller is found
-      too, although it is true: the margins are those of another radius.
-    * Lipschitz: norms, constants and margins are computed again, and the radius is their quotient.
-    * complete: the proof is replayed leaf by leaf, the example is measured and executed, and the two are as near to
-      each other as the record says.
+    what the network returns, and the radius follows again; how, each kind of evidence says in
+    :mod:`certify.checker.derivations`.
 
     What is no number is not confirmed. A claim is open where an operator has no rule here, or memory is short; it is
     refuted where the evidence does not fit this network.
@@ -58,23 +45,19 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     subject, identity = subject_of(certificate), identity_claims(certificate, classifier, x)
     if not confirmed(identity):
         return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
-    evidence = certificate.evidence
+    derivation = derivation_of(certificate)
     identity.append(judged(subject, "input box", box_fault(certificate.threat.input_box, classifier.input_box, x)))
-    if isinstance(evidence, SmoothingEvidence):
-        said = f"the record says {evidence.dimensions}, the input has {x.numel()}"
-        features = judged(subject, "features", "" if evidence.dimensions == x.numel() else said)
-        return [*identity, features, judged(subject, "classes", _no_class(evidence, classifier.num_classes))]
     if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:
-        return identity
+        if derivation is None or certificate.verdict.failed:
+            return identity
+        return identity + derivation.of_model(certificate, classifier, x)
     claims = [*identity, class_claim(subject, certificate.prediction, classifier, x)]
     if certificate.verdict is Verdict.FALSIFIED:
         claims.append(_falsified(certificate))
-    if isinstance(evidence, CompleteEvidence):
-        claims.append(bracket_claim(certificate, evidence))
-        if certificate.finding is not None:
-            claims += executed_claims(certificate.finding, classifier, x, certificate.threat)
-    derive = _derivation(certificate)
-    if derive is None:
+    if derivation is None:
+        return claims
+    claims += derivation.of_model(certificate, classifier, x)
+    if (derive := derivation.proof(certificate)) is None:
         return claims
     if certificate.prediction not in range(classifier.num_classes):
         return [*claims, judged(subject, "radius", f"class {certificate.prediction} is none of the model's")]
@@ -97,33 +80,7 @@ def _box(box: tuple[float, float] | None) -> str:
     return "all real inputs" if box is None else f"inputs in [{box[0]!r}, {box[1]!r}]"
 
 
-def _no_class(evidence: SmoothingEvidence, count: int) -> str:
-    """Which class has votes although the model has none of that number, in words."""
-    looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
-    strange = sorted({label for look in looks for label in look.counts} - set(range(count)))
-    return f"class {strange[0]} has votes, the model's classes are 0 to {count - 1}" if strange else ""
-
-
-Derivation = Callable[[Graph, Tensor], list[Checked]]
-
-
-def _derivation(certificate: Certificate) -> Derivation | None:
-    """How the radius is derived again; None where none is claimed."""
-    evidence, kept, radius = certificate.evidence, certificate.prediction, certificate.radius
-    if isinstance(evidence, CompleteEvidence):
-        radius = evidence.certified  # of the bracket, also where it is below the smallest declared radius
-    if kept is None or radius is None:
-        return None
-    if isinstance(evidence, BoundEvidence):
-        return partial(margin_claims, certificate, evidence, kept, radius)
-    if isinstance(evidence, LipschitzEvidence):
-        return partial(quotient_claims, certificate, evidence, kept, radius)
-    if isinstance(evidence, CompleteEvidence):
-        return partial(proof_claims, certificate, evidence, kept, radius)
-    return None
-
-
-def _derived(derive: Derivation, subject: str, classifier: Classifier, x: Tensor) -> list[Checked]:
+def _derived(derive: Proof, subject: str, classifier: Classifier, x: Tensor) -> list[Checked]:
     """The claims of a derivation, or what stands in its way."""
     try:
         graph = graph_of(classifier, tuple(x.shape))
@@ -142,8 +99,8 @@ def _derived(derive: Derivation, subject: str, classifier: Classifier, x: Tensor
 
 def _falsified(certificate: Certificate) -> Checked:
     """What a verdict of falsified rests on: another class than the label, or an example near enough."""
-    evidence, least = certificate.evidence, certificate.threat.radii[0]
+    found, least = certificate.finding, certificate.threat.radii[0]
     another = certificate.prediction is not None and certificate.label not in (None, certificate.prediction)
-    near = isinstance(evidence, CompleteEvidence) and evidence.falsified is not None and evidence.falsified <= least
+    near = found is not None and found.distance is not None and found.distance <= least
     said = f"the class is not another one than the label, and no example lies within radius {brief(least)}"
     return judged(subject_of(certificate), "verdict", "" if another or near else said)

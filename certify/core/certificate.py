@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from certify.core.evidence import (
     BoundEvidence,
@@ -36,9 +36,6 @@ __all__ = [
     "PublishedEvidence",
     "SmoothingEvidence",
 ]
-
-_ULPS: Final = 2.0**-48
-"""A few roundings, relative: what a sum of alphas may be above the alpha that they divide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,62 +103,16 @@ class Certificate:
 
     def _check_evidence(self, evidence: Evidence) -> None:
         """Refuse evidence that contradicts the claim on its face; the radius is not derived again here."""
-        certified = self.verdict is Verdict.CERTIFIED
-        proofs = BoundEvidence | LipschitzEvidence | CompleteEvidence
-        kind = "deterministic" if isinstance(evidence, proofs) else "probabilistic"
-        if self.guarantee.kind != kind:
-            raise BadInput(f"{evidence.kind} evidence makes a {kind} guarantee, got a {self.guarantee.kind} one")
-        if isinstance(evidence, BoundEvidence | LipschitzEvidence):
-            if certified and not all(margin > 0 for margin in evidence.margins):
-                raise BadInput(f"a certified input has positive margins, got {evidence.margins}")
-            if isinstance(evidence, LipschitzEvidence) and certified and not self._within(evidence):
-                raise BadInput(f"the evidence shows an l2 radius of {evidence.radius}, not {self.norm} {self.radius}")
-        elif isinstance(evidence, CompleteEvidence):
-            if certified and evidence.certified != self.radius:
-                raise BadInput(f"radius {self.radius} is not the one that was proven, {evidence.certified}")
-        elif isinstance(evidence, PublishedEvidence):
-            if certified and not (0 <= evidence.lowest <= float(evidence.printed) == self.radius):
-                raise BadInput(f"radius {self.radius} is not the one that the log prints, {evidence.printed}")
-        else:
-            if self.alpha is not None and evidence.alpha_spent > self.alpha * (1 + _ULPS):
-                raise BadInput(
-                    f"looks and draws spend alpha={evidence.alpha_spent}, more than the {self.alpha} claimed"
-                )
-            if certified and not evidence.q_upper + evidence.rival_upper < 1:
-                raise BadInput(f"a class that {evidence.q_upper:.4g} may miss need not be the most probable one")
-
-    def _within(self, evidence: LipschitzEvidence) -> bool:
-        return self.norm == "l2" and self.radius is not None and self.radius <= evidence.radius
+        if self.guarantee.kind != evidence.guarantee:
+            made = f"{evidence.kind} evidence makes a {evidence.guarantee} guarantee"
+            raise BadInput(f"{made}, got a {self.guarantee.kind} one")
+        if fault := evidence.fault(self):
+            raise BadInput(fault)
 
     @property
     def finding(self) -> Finding | None:
-        """What a complete search found on its way, as the attack that it is as well; None for other methods."""
-        evidence = self.evidence
-        label = self.prediction if self.label is None else self.label
-        if not isinstance(evidence, CompleteEvidence) or label is None:
-            return None
-        distance, declared = evidence.falsified, self.threat.radii
-        settings: dict[str, Any] = {"claim": evidence.claim, "timeout": evidence.timeout, "gap": evidence.gap}
-        if self.threat.scale is not None:
-            settings["scale"] = self.threat.scale_digest
-        return Finding(
-            index=self.index,
-            input_digest=self.input_digest,
-            label=label,
-            prediction=self.prediction,
-            norm=self.norm,
-            radii=declared,
-            attack=self.method,
-            settings=settings,
-            seed=evidence.seed,
-            radius=None if distance is None else next((r for r in declared if r >= distance), distance),
-            distance=distance,
-            x_adv=None if evidence.example is None else evidence.example.values,
-            adversarial_prediction=evidence.adversarial_prediction,
-            model_digest=self.model_digest,
-            seconds=self.seconds,
-            forward_passes=self.forward_passes,
-        )
+        """What a search found on its way, as the attack that it is as well; None for other methods."""
+        return None if self.evidence is None else self.evidence.finding(self)
 
     @property
     def norm(self) -> Norm:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.schema import Count
+
 __all__ = ["Example"]
 
 
@@ -21,13 +23,20 @@ class Example:
         dtype, shape: as numpy names them, without a batch axis.
         base64: the little-endian bytes.
 
+    Raises:
+        TypeError, ValueError: for what is no array of floats.
+
     >>> Example.of(np.float32([0.25, 1.0])).values
     array([0.25, 1.  ], dtype=float32)
     """
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     base64: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float16", "float32", "float64") or self.values.shape != self.shape:
+            raise ValueError(f"{self.dtype} of shape {self.shape} are no floats of an input")
 
     @classmethod
     def of(cls, x: NDArray[np.floating]) -> Example:
@@ -37,7 +46,7 @@ class Example:
 
     @property
     def values(self) -> NDArray[np.floating]:
-        """The array; ValueError or TypeError where the bytes are none of its."""
+        """The array."""
         little = np.frombuffer(base64.b64decode(self.base64), dtype=np.dtype(self.dtype).newbyteorder("<"))
         return little.reshape(self.shape).astype(self.dtype)
 
@@ -47,8 +56,5 @@ class Example:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Example:
-        """Inverse of :meth:`to_dict`; ValueError or TypeError for what is no array of floats."""
-        kept = cls(fields["dtype"], tuple(fields["shape"]), fields["base64"])
-        if not np.issubdtype(kept.values.dtype, np.floating):
-            raise ValueError(f"an example of {kept.dtype} holds no floats")
-        return kept
+        """Inverse of :meth:`to_dict`."""
+        return cls(fields["dtype"], tuple(fields["shape"]), fields["base64"])

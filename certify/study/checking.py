@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.derivations.base import derivation_of
 from certify.checker.derived import needs_network, statement
 from certify.checker.outcome import Outcome
 from certify.checker.sample import data_claims, sample_of
-from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.threat import ThreatModel
 from certify.errors import BadInput, StoreError
@@ -59,7 +60,7 @@ def check_run(
     progress = watching(progress)
     held = held_records(path)
     # Nobody has the model and the data behind a published log.
-    wanted = not all(isinstance(one.evidence, PublishedEvidence) for one in held.certificates)
+    wanted = not all(one.evidence is not None and one.evidence.published for one in held.certificates)
     there = at_hand(held.settings, held.context, model, data) if wanted or replay or model or data else None
     sample = None if there is None else sample_of(held.settings["data"], there.dataset, there.no_data)
     claims = [] if bundle is None else _signed(*bundle, Path(path))
@@ -139,8 +140,9 @@ class _Executed:
             missing.append(("manifest", "input box", self.there.lacking))
         if self.there.dataset is None:
             missing += [("records", claim, self.there.no_data) for claim in ("label", "input digest")]
-        if any(isinstance(one.evidence, SmoothingEvidence) for one in self.certificates):
-            missing += [("records", claim, why) for claim in ("features", "classes")]
+        derivations = filter(None, map(derivation_of, self.certificates))
+        needed = dict.fromkeys(claim for derivation in derivations for claim in derivation.with_model)
+        missing += [("records", claim, why) for claim in needed]
         claims = [Checked(subject, claim, Standing.OPEN, said) for subject, claim, said in missing]
         claims += [
             Checked(subject_of(one), "prediction" if one.radius is None else "radius", Standing.OPEN, why)

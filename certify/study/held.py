@@ -14,7 +14,7 @@ from certify.checker.form import unchecked
 from certify.checker.outcome import NO_PROMISE, Outcome
 from certify.checker.records import presence_claims, read_rows
 from certify.checker.settings import settings_claims
-from certify.core.certificate import Certificate, PublishedEvidence
+from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.threat import ThreatModel
@@ -116,8 +116,8 @@ def _manifest_of(path: Path | str) -> Iterator[None]:
 
 def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list[Checked]:
     """What follows from the certificates alone."""
-    published = [one for one in certificates if isinstance(one.evidence, PublishedEvidence)]
-    others = [one for one in certificates if not isinstance(one.evidence, PublishedEvidence)]
+    published = [one for one in certificates if one.evidence is not None and one.evidence.published]
+    others = [one for one in certificates if one.evidence is None or not one.evidence.published]
     claims = derived_claims(published)
     with progress.stage("deriving from evidence", len(others)) as advance:
         for first in range(0, len(others), TOGETHER):

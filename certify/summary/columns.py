@@ -9,11 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.verdict import Verdict
-from certify.summary.words import subject_of
 
 __all__ = ["certificate_columns", "finding_columns"]
 
@@ -26,7 +25,8 @@ def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColum
     first: list[Certificate] = []
     kind = np.empty(len(certificates), dtype=np.int64)
     for row, one in enumerate(certificates):
-        key = (one.method, one.threat, one.guarantee, one.model_digest, subject_of(one.evidence))
+        subject = None if one.evidence is None else one.evidence.subject
+        key = (one.method, one.threat, one.guarantee, one.model_digest, subject)
         place = kinds.setdefault(key, len(first))
         if place == len(first):
             first.append(one)
@@ -80,10 +80,10 @@ def _number(value: float | None) -> float:
 
 
 def _sure(one: Certificate) -> float:
-    if one.radius is not None and isinstance(one.evidence, PublishedEvidence):
-        return one.evidence.lowest
-    return _number(one.radius)
+    if one.radius is None or one.evidence is None:
+        return math.nan
+    return one.evidence.sure(one.radius)
 
 
 def _p_lower(one: Certificate) -> float:
-    return one.evidence.p_lower if isinstance(one.evidence, SmoothingEvidence) else math.nan
+    return math.nan if one.evidence is None else one.evidence.p_lower

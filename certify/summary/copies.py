@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.certificate import Certificate
 
 __all__ = ["Copies", "copies_of"]
 
@@ -34,8 +34,6 @@ def copies_of(digest: Sequence[str], label: Sequence[int], kinds: Sequence[Certi
     often = Counter(digest)
     if len(often) == len(digest):
         return Copies([1] * len(often), [1] * len(often))
-    by_votes = all(
-        isinstance(kind.evidence, SmoothingEvidence) and kind.evidence.chosen_by != "label" for kind in kinds
-    )
+    by_votes = all(kind.evidence is not None and not kind.evidence.of_label for kind in kinds)
     labels = Counter(of_input for of_input, _ in set(zip(digest, label, strict=True)))
     return Copies(list(often.values()), [1 if by_votes else labels[of_input] for of_input in often])

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.sandwich import Sandwich
@@ -26,9 +26,8 @@ FAILED: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.
 
 def same_model(certificate: Certificate, finding: Finding) -> bool:
     """Whether the attack was on what was certified: the model smoothed with the same noise, or the model itself."""
-    evidence = certificate.evidence
-    smoothed = (evidence.noise, evidence.sigma) if isinstance(evidence, SmoothingEvidence) else (None, None)
-    return smoothed == (finding.settings.get("noise"), finding.settings.get("sigma"))
+    smoothed = None if certificate.evidence is None else certificate.evidence.smoothed
+    return (smoothed or (None, None)) == (finding.settings.get("noise"), finding.settings.get("sigma"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

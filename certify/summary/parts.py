@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from certify.core.certificate import Certificate, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 
 __all__ = ["parts_of"]
@@ -22,10 +22,7 @@ def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = 
     names: dict[str, None] = {}
     for one in certificates:
         names[f"certifier:{one.method}"] = None
-        if isinstance(one.evidence, SmoothingEvidence | PublishedEvidence):
-            names[f"noise:{one.evidence.noise}"] = None
-        if isinstance(one.evidence, SmoothingEvidence) and len(one.evidence.looks) + len(one.evidence.later) > 1:
-            names["statistics:declared-looks"] = None
+        names.update(dict.fromkeys(() if one.evidence is None else one.evidence.parts))
     for found in findings:
         if f"certifier:{found.attack}" not in names:  # what a complete search finds is its own
             names[f"attack:{found.attack}"] = None

@@ -11,7 +11,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.core.certificate import Certificate, CompleteEvidence, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
@@ -27,7 +27,7 @@ from certify.summary.join import Joined, join
 from certify.summary.parts import parts_of
 from certify.summary.population import Population, population_of
 from certify.summary.reported import beside, by_log
-from certify.summary.words import head_of_table, smoothed_model, smoothing, statement
+from certify.summary.words import head_of_table, statement
 
 __all__ = ["DELTA", "summarize", "tabulate"]
 
@@ -105,7 +105,7 @@ def tabulate(
     first = next(kind for kind in kinds if not kind.verdict.failed)
     attacks = list({kind.attack: kind for kind in reversed(findings.kinds)}.values())[::-1]
     copies = copies_of(joined.digest, sandwich.label.tolist(), kinds)
-    published = isinstance(first.evidence, PublishedEvidence)
+    published = first.evidence is not None and first.evidence.published
     population = population_of(
         [int(np.count_nonzero(sandwich.sure >= radius)) for radius in first.threat.radii],
         sandwich.index.tolist(),
@@ -138,7 +138,7 @@ def tabulate(
         reported=logs,
         inputs=_sha256(map(str, zip(sandwich.index.tolist(), sandwich.label.tolist(), strict=True))),
         contents="" if published else _sha256(joined.digest),
-        dimensions=first.evidence.dimensions if isinstance(first.evidence, SmoothingEvidence) else None,
+        dimensions=None if first.evidence is None else first.evidence.features,
         parts=parts_of(kinds, findings.kinds),
         declared=first.threat.radii,
         misjudged=misjudged(findings, first, delta),
@@ -147,7 +147,7 @@ def tabulate(
 
 def _searched(kinds: Sequence[Certificate]) -> NDArray[np.bool_]:
     """Whether certificates of a kind may hold examples that a search found on its way."""
-    return np.array([isinstance(kind.evidence, CompleteEvidence) for kind in kinds])
+    return np.array([kind.evidence is not None and kind.evidence.searched for kind in kinds])
 
 
 def _rows(
@@ -206,10 +206,10 @@ def _common_threat(
     unlabelled = np.flatnonzero(certificates.label == NO_CLASS)
     if unlabelled.size:
         raise BadInput(f"input {certificates.index[unlabelled[0]]} has no label; accuracy needs labels")
-    evidence = [kind.evidence for kind in certificates.kinds]
-    smoothed = {model: smoothing(one) for one in evidence if (model := smoothed_model(one)) is not None}
+    evidence = [kind.evidence for kind in certificates.kinds if kind.evidence is not None]
+    smoothed = {model: one.sampling_in_words for one in evidence if (model := one.sampling) is not None}
     if len(smoothed) > 1:
-        named = "; ".join(sorted(map(str, smoothed.values())))
+        named = "; ".join(sorted(smoothed.values()))
         raise BadInput(f"the certificates are about different smoothed models: {named}")
     for attack in attacks:
         if attack.norm != threat.norm:

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from certify.core.certificate import Certificate, Evidence, PublishedEvidence, SmoothingEvidence
+from certify.core.certificate import Certificate, Evidence
 from certify.core.columns import CertificateColumns
-from certify.core.evidence import BoundEvidence, CompleteEvidence, LipschitzEvidence
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief_up, percent_down
 from certify.core.threat import ThreatModel
 from certify.summary.join import FAILED, same_model
 
-__all__ = ["head_of_table", "percent", "smoothed_model", "smoothing", "statement", "subject_of"]
+__all__ = ["head_of_table", "percent", "statement"]
 
 
 def percent(probability: float) -> str:
@@ -27,51 +26,11 @@ def percent(probability: float) -> str:
     return percent_down(probability).removesuffix(".0") + "%"
 
 
-def smoothed_model(evidence: Evidence | None) -> tuple[object, ...] | None:
-    """What makes the smoothed model and how it was sampled: certificates of one table share it. None for proofs."""
-    if isinstance(evidence, PublishedEvidence):
-        return evidence.noise, evidence.sigma, evidence.n, evidence.inferred
-    if not isinstance(evidence, SmoothingEvidence):
-        return None
-    n0 = None if evidence.selection is None else evidence.selection.n
-    samples = evidence.n_most, _one_look(evidence), n0
-    return evidence.noise, evidence.sigma, *samples, evidence.chosen_by, evidence.rival_share, evidence.seed
-
-
-def subject_of(evidence: Evidence | None) -> tuple[object, ...]:
-    """What a claim is about, as far as words here depend on it: the smoothed model, or what a proof holds for."""
-    if isinstance(evidence, BoundEvidence | CompleteEvidence):
-        return evidence.kind, evidence.claim
-    return (None,) if evidence is None else (evidence.kind, smoothed_model(evidence))
-
-
-def smoothing(evidence: Evidence | None) -> str | None:
-    """What :func:`smoothed_model` compares, in words; None for proofs."""
-    if isinstance(evidence, PublishedEvidence):
-        inferred = " (n and alpha inferred from the radii)" if evidence.inferred else ""
-        return f"{evidence.noise} noise, sigma={evidence.sigma}, n={evidence.n:,}{inferred}"
-    if not isinstance(evidence, SmoothingEvidence):
-        return None
-    chosen = {"label": "the label", "draws": "separate draws", "votes": "the same votes"}[evidence.chosen_by]
-    if evidence.selection is not None:
-        chosen = f"n0={evidence.selection.n} {chosen}"
-    most = "" if _one_look(evidence) else "at most "
-    rival = f", runner-up bounded with {evidence.rival_share} of alpha" if evidence.rival_share else ""
-    return (
-        f"{evidence.noise} noise, sigma={evidence.sigma}, {most}n={evidence.n_most:,}, "
-        f"class chosen by {chosen}{rival}, seed={evidence.seed}"
-    )
-
-
-def _one_look(evidence: SmoothingEvidence) -> bool:
-    return len(evidence.looks) == 1 and evidence.looks[0].n == evidence.n_most
-
-
 def subject(kinds: Sequence[Certificate]) -> str:
     """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
-    claims = {c.evidence.claim for c in kinds if isinstance(c.evidence, BoundEvidence | CompleteEvidence)}
-    executions = claims == {"float32"} and not any(isinstance(c.evidence, LipschitzEvidence) for c in kinds)
-    return "the model in exact real arithmetic" + " and in every float32 execution" * executions
+    executions = [c.evidence.executions for c in kinds if c.evidence is not None and c.guarantee.alpha is None]
+    covered = bool(executions) and all(executions)
+    return "the model in exact real arithmetic" + " and in every float32 execution" * covered
 
 
 def statement(
@@ -95,7 +54,7 @@ def statement(
         f"model, is truly right and robust on at least the fraction in the column '>=' of these {n:,} inputs, at all "
         f"radii at once, each certificate alone being false with probability at most {brief_up(guarantee.alpha)}"
     )
-    if not isinstance(first.evidence, PublishedEvidence):
+    if first.evidence is None or not first.evidence.published:
         return f"{promise[0].upper()}{promise[1:]}."
     return (
         "These are published claims, read from a log and not derived from evidence: if it was made with the noise, "
@@ -122,25 +81,27 @@ def head_of_table(
         given: names of model and data, and further lines.
         attacks: the first finding of each attack.
     """
-    evidence, smoothed = first.evidence, smoothing(first.evidence)
+    evidence = first.evidence
+    published = evidence is not None and evidence.published
     digest = first.model_digest.removeprefix("published:")[:12]
     head = {
-        "model": f"{given.get('model', 'model')}  {'log ' * isinstance(evidence, PublishedEvidence)}sha256 {digest}",
+        "model": f"{given.get('model', 'model')}  {'log ' * published}sha256 {digest}",
         "data": f"{given.get('data', 'given inputs')}, n={n:,}",
         "threat": str(first.threat),
     }
     if threat.radii != first.threat.radii:
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)
-    if smoothed is None or first.alpha is None:
+    if evidence is None or evidence.sampling is None or first.alpha is None:
         head["method"] = " and ".join(methods)
         head["guarantee"] = f"deterministic: a proof about {subject(certificates.kinds)}"
     else:
-        head["smoothing"] = f"{smoothed}, alpha={brief_up(first.alpha)} per input"
+        head["smoothing"] = f"{evidence.sampling_in_words}, alpha={brief_up(first.alpha)} per input"
         head["guarantee"] = "about the SMOOTHED model, not the base model: majority vote under the noise"
-    if isinstance(evidence, SmoothingEvidence):
-        head["samples"] = _samples(certificates, evidence)
-        head["noise"] = evidence.assumption
-    elif isinstance(evidence, PublishedEvidence):
+    if evidence is not None and evidence.n_most is not None:
+        head["samples"] = _samples(certificates, evidence.n_most)
+    if evidence is not None and evidence.trusted:
+        head["noise"] = evidence.trusted
+    if published:
         head["guarantee"] = "as published, about the SMOOTHED model: the counts behind the radii are not in the log"
     if attacks:
         head["attack"] = " and ".join(map(_attack, attacks))
@@ -159,15 +120,15 @@ def _attack(finding: Finding) -> str:
 
 def _afterwards(evidence: Evidence | None) -> str:
     """What radii mean that were not declared."""
-    if isinstance(evidence, SmoothingEvidence) and len(evidence.looks) + len(evidence.later) > 1:
+    if evidence is not None and evidence.stops_early:
         return "sampling stopped when the declared ones were decided, so at others the certified share is a lower limit"
     return "the guarantee is the same at any radius"
 
 
-def _samples(certificates: CertificateColumns, evidence: SmoothingEvidence) -> str:
+def _samples(certificates: CertificateColumns, most: int) -> str:
     """Mean samples per input, and how many times fewer that is than the most for every input."""
     drawn = certificates.forward_passes[~np.isin(certificates.verdict, FAILED)]
     total = int(drawn.sum())
-    times = evidence.n_most * len(drawn) // max(1, total)
+    times = most * len(drawn) // max(1, total)
     fewer = f" ({times}x fewer than n for every input)" if times >= 2 else ""
     return f"mean {-(-total // len(drawn)):,} per input{fewer}"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from certify.checker.checked import Standing
+from certify.checker.derivations.published import published_claims
 from certify.checker.outcome import UNDERIVABLE
-from certify.checker.published import published_claims
 from certify.checker.records import presence_claims
 from certify.checker.schedules import schedule_fault
 from certify.checker.settings import settings_claims

@@ -11,9 +11,8 @@ from flint import arb
 
 from certify.certifiers.smooth import smooth
 from certify.checker.checked import Standing
+from certify.checker.derivations.smoothing import RIVAL_SHARE, smoothing_claims
 from certify.checker.laws import LAWS
-from certify.checker.settings import RIVAL_SHARE
-from certify.checker.smoothing import smoothing_claims
 from certify.core.certificate import Certificate, Look
 from certify.core.guarantee import Guarantee
 from certify.core.threat import ThreatModel
@@ -217,7 +216,7 @@ def test_an_unknown_law_is_never_confirmed(clf):
 
 def test_the_tail_at_a_bound_is_the_incomplete_beta_function():
     """The bound that is put to the test, once more by another function of the library."""
-    from certify.checker.smoothing import _is_bound
+    from certify.checker.derivations.smoothing import _is_bound
     from certify.stats.binomial import clopper_pearson_upper
 
     for k, n in ((0, 100), (3, 1000), (4000, 10_000), (70, 100)):

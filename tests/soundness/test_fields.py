@@ -22,7 +22,7 @@ from adversary.forgeries import (
     records,
 )
 
-from certify.checker.form import UNCHECKED
+from certify.checker.form import unchecked_of
 from certify.core.certificate import (
     BoundEvidence,
     Certificate,
@@ -93,7 +93,7 @@ def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_pat
 @pytest.mark.parametrize("run", ["declared", "complete", "published"])
 def test_a_field_of_the_manifest_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
     manifest = json.loads((made / run / "manifest.json").read_text())
-    listed, missed = UNCHECKED["manifest"], []
+    listed, missed = unchecked_of("manifest"), []
     for number, at in enumerate(leaves(manifest)):
         name = name_of(at)
         if any(name == one or name.startswith(f"{one}.") for one in listed):
@@ -121,5 +121,5 @@ def test_the_table_in_the_documentation_names_every_field():
         [line] = re.findall(rf"^\| {kind} \|.*$", table, re.MULTILINE)
         names = {one.split(".")[0] for one in re.findall(r"`([^`]+)`", line)}
         assert names >= {one.name for one in fields(record)} - {"kind"}, kind
-        assert {one.split(".")[0] for one in UNCHECKED[kind] if not one.startswith("certificate.")} <= names
-    assert all(f"`{name}`" in table for name in UNCHECKED["manifest"])
+        assert {one.split(".")[0] for one in unchecked_of(kind) if not one.startswith("certificate.")} <= names
+    assert all(f"`{name}`" in table for name in unchecked_of("manifest"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from certify.core.evidence.base import EVIDENCE, Evidence, kinds_of
 from certify.core.evidence.bounds import BoundEvidence
 from certify.core.evidence.claim import CLAIMS, Claim
 from certify.core.evidence.complete import CompleteEvidence
@@ -14,6 +15,7 @@ from certify.core.evidence.smoothing import Look, SmoothingEvidence
 
 __all__ = [
     "CLAIMS",
+    "EVIDENCE",
     "BoundEvidence",
     "Claim",
     "CompleteEvidence",
@@ -24,18 +26,10 @@ __all__ = [
     "PublishedEvidence",
     "SmoothingEvidence",
     "evidence_from",
+    "kinds_of",
 ]
-
-Evidence = SmoothingEvidence | BoundEvidence | LipschitzEvidence | CompleteEvidence | PublishedEvidence
-_KINDS: dict[str, type[Evidence]] = {
-    "smoothing": SmoothingEvidence,
-    "bounds": BoundEvidence,
-    "lipschitz": LipschitzEvidence,
-    "complete": CompleteEvidence,
-    "published": PublishedEvidence,
-}
 
 
 def evidence_from(fields: Mapping[str, Any]) -> Evidence:
     """Evidence of any kind from its fields in JSON; KeyError, TypeError or ValueError where they are no evidence."""
-    return _KINDS[fields["kind"]].from_dict(fields)
+    return EVIDENCE[fields["kind"]].from_dict(fields)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.evidence.claim import CLAIMS, Claim
+from certify.core.schema import Arithmetic, Count, Real
 from certify.core.values import one_of
 
-__all__ = ["BoundEvidence"]
+if TYPE_CHECKING:
+    from certify.core.certificate import Certificate
+
+__all__ = ["BoundEvidence", "unproven"]
 
 
+@EVIDENCE.register("bounds")
 @dataclass(frozen=True, slots=True)
-class BoundEvidence:
+class BoundEvidence(Evidence):
     """What a bound-propagation radius was derived from.
 
     Args:
@@ -36,9 +42,9 @@ class BoundEvidence:
     bound_method: str
     input_box: tuple[float, float] | None
     margins: tuple[float, ...]
-    dtype: str
-    slack: float
-    evaluations: int
+    dtype: Arithmetic
+    slack: Real
+    evaluations: Count
     claim: Claim = "exact"
     slopes: str = ""
     kind: Literal["bounds"] = "bounds"
@@ -46,9 +52,29 @@ class BoundEvidence:
     def __post_init__(self) -> None:
         one_of("claim", self.claim, CLAIMS)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> BoundEvidence:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
-        box = fields["input_box"]
-        rest = {**fields, "input_box": None if box is None else (box[0], box[1]), "margins": tuple(fields["margins"])}
-        return cls(**rest)
+    def by(self, certificate: Certificate) -> bool:
+        """The evidence names the method itself, and ``auto`` is each of them.
+
+        Where nothing is proven it may be that of interval arithmetic, which every method asks first.
+        """
+        nothing = certificate.radius is None and self.bound_method == "ibp"
+        return (nothing or certificate.method in ("auto", self.bound_method)) and Evidence.by(self, certificate)
+
+    def fault(self, certificate: Certificate) -> str:
+        """Margins that are not positive prove nothing."""
+        return unproven(self.margins) if certificate.radius is not None else ""
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What the margins hold for."""
+        return self.kind, self.claim
+
+    @property
+    def executions(self) -> bool:
+        """Whether the claim says so."""
+        return self.claim == "float32"
+
+
+def unproven(margins: Sequence[float]) -> str:
+    """What is wrong with margins that should all be positive, in words; NaN is not."""
+    return "" if all(margin > 0 for margin in margins) else f"a certified input has positive margins, got {margins}"

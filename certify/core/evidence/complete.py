@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.evidence.claim import CLAIMS, Claim
 from certify.core.example import Example
+from certify.core.finding import Finding
+from certify.core.schema import Arithmetic, Count, Positive, Probability, Real
 from certify.core.values import one_of
 from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from certify.core.certificate import Certificate
 
 __all__ = ["CompleteEvidence"]
 
 
+@EVIDENCE.register("complete")
 @dataclass(frozen=True, slots=True)
-class CompleteEvidence:
+class CompleteEvidence(Evidence):
     """A bracket of the true radius of one input: proven below, an adversarial example above.
 
     Args:
@@ -39,19 +45,22 @@ class CompleteEvidence:
     """
 
     claim: Claim
-    dtype: str
-    certified: float | None
+    dtype: Arithmetic
+    certified: Real | None
     proof: str
-    falsified: float | None
+    falsified: Real | None
     example: Example | None
-    adversarial_prediction: int | None
+    adversarial_prediction: Count | None
     solver: str
-    subproblems: int
-    timeout: float
-    gap: float | None
+    subproblems: Count
+    timeout: Positive
+    gap: Probability | None
     seed: int
     reason: str = ""
     kind: Literal["complete"] = "complete"
+
+    methods = ("complete",)
+    searched = True
 
     def __post_init__(self) -> None:
         one_of("claim", self.claim, CLAIMS)
@@ -63,8 +72,46 @@ class CompleteEvidence:
             if end is not None and not 0 <= end < float("inf"):
                 raise BadInput(f"the ends of a bracket are finite and not below 0, got {end}")
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> CompleteEvidence:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
-        example = fields["example"]
-        return cls(**{**fields, "example": None if example is None else Example.from_dict(example)})
+    def fault(self, certificate: Certificate) -> str:
+        """The radius is the proven end of the bracket."""
+        if certificate.radius in (None, self.certified):
+            return ""
+        return f"radius {certificate.radius} is not the one that was proven, {self.certified}"
+
+    def finding(self, certificate: Certificate) -> Finding | None:
+        """The example, or that none was found; None where there is no class to attack."""
+        label = certificate.prediction if certificate.label is None else certificate.label
+        if label is None:
+            return None
+        distance, declared = self.falsified, certificate.threat.radii
+        settings: dict[str, Any] = {"claim": self.claim, "timeout": self.timeout, "gap": self.gap}
+        if certificate.threat.scale is not None:
+            settings["scale"] = certificate.threat.scale_digest
+        return Finding(
+            index=certificate.index,
+            input_digest=certificate.input_digest,
+            label=label,
+            prediction=certificate.prediction,
+            norm=certificate.norm,
+            radii=declared,
+            attack=certificate.method,
+            settings=settings,
+            seed=self.seed,
+            radius=None if distance is None else next((r for r in declared if r >= distance), distance),
+            distance=distance,
+            x_adv=None if self.example is None else self.example.values,
+            adversarial_prediction=self.adversarial_prediction,
+            model_digest=certificate.model_digest,
+            seconds=certificate.seconds,
+            forward_passes=certificate.forward_passes,
+        )
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What the proof holds for."""
+        return self.kind, self.claim
+
+    @property
+    def executions(self) -> bool:
+        """Whether the claim says so."""
+        return self.claim == "float32"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from certify.core.evidence.base import EVIDENCE, Evidence
+from certify.core.evidence.bounds import unproven
+from certify.core.schema import Arithmetic, Real
 from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from certify.core.certificate import Certificate
 
 __all__ = ["LipschitzEvidence", "PartNorm"]
 
@@ -23,12 +28,13 @@ class PartNorm:
     """
 
     node: str
-    norm: float
-    proof: str
+    norm: Real
+    proof: Literal["gram", "spectrum", "absolute"]
 
 
+@EVIDENCE.register("lipschitz")
 @dataclass(frozen=True, slots=True)
-class LipschitzEvidence:
+class LipschitzEvidence(Evidence):
     """What a margin's radius was derived from (Tsuzuku et al. 2018), for the network in exact arithmetic.
 
     Args:
@@ -47,12 +53,14 @@ class LipschitzEvidence:
     """
 
     margins: tuple[float, ...]
-    constants: tuple[float, ...]
+    constants: tuple[Real, ...]
     layers: tuple[PartNorm, ...]
-    lipschitz: float
-    slack: float
-    dtype: str
+    lipschitz: Real
+    slack: Real
+    dtype: Arithmetic
     kind: Literal["lipschitz"] = "lipschitz"
+
+    methods = ("lipschitz",)
 
     def __post_init__(self) -> None:
         if len(self.margins) != len(self.constants) or not all(constant >= 0 for constant in self.constants):
@@ -66,13 +74,11 @@ class LipschitzEvidence:
         least = min((math.nextafter(quotient, 0.0) for quotient in quotients), default=0.0)
         return least if all(margin > 0 for margin in self.margins) else 0.0
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> LipschitzEvidence:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
-        rest = {
-            **fields,
-            "margins": tuple(fields["margins"]),
-            "constants": tuple(fields["constants"]),
-            "layers": tuple(PartNorm(**layer) for layer in fields["layers"]),
-        }
-        return cls(**rest)
+    def fault(self, certificate: Certificate) -> str:
+        """The radius is in l2, and at most the quotient of margins and constants."""
+        radius = certificate.radius
+        if radius is None:
+            return ""
+        if certificate.norm == "l2" and radius <= self.radius:
+            return unproven(self.margins)
+        return f"the evidence shows an l2 radius of {self.radius}, not {certificate.norm} {radius}"

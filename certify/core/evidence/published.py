@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta
+
+from certify.core.evidence.base import EVIDENCE, Evidence
+from certify.core.schema import Positive, Real, Some
+
+if TYPE_CHECKING:
+    from certify.core.certificate import Certificate
 
 __all__ = ["PublishedEvidence"]
 
 
+@EVIDENCE.register("published")
 @dataclass(frozen=True, slots=True)
-class PublishedEvidence:
+class PublishedEvidence(Evidence):
     """Where a radius was read: a line of somebody's log. The counts behind it are not in the log.
 
     Args:
@@ -25,16 +33,47 @@ class PublishedEvidence:
 
     source: str
     source_digest: str
-    line: int
+    line: Annotated[int, Meta(ge=2)]
     printed: str
-    lowest: float
-    noise: str
-    sigma: float
-    n: int
+    lowest: Real
+    noise: Literal["gaussian"]
+    sigma: Positive
+    n: Some
     inferred: bool
     kind: Literal["published"] = "published"
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> PublishedEvidence:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
-        return cls(**fields)
+    guarantee = "probabilistic"
+    methods = ("published",)
+    published = True
+
+    def fault(self, certificate: Certificate) -> str:
+        """The radius is the printed number, and the least that prints so is not above it."""
+        radius = certificate.radius
+        if radius is None or 0 <= self.lowest <= float(self.printed) == radius:
+            return ""
+        return f"radius {radius} is not the one that the log prints, {self.printed}"
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """The smoothed model as stated."""
+        return self.kind, self.sampling
+
+    @property
+    def sampling(self) -> tuple[object, ...]:
+        """What was stated at the import, or read off the radii."""
+        return self.noise, self.sigma, self.n, self.inferred
+
+    @property
+    def sampling_in_words(self) -> str:
+        """The same for people."""
+        inferred = " (n and alpha inferred from the radii)" if self.inferred else ""
+        return f"{self.noise} noise, sigma={self.sigma}, n={self.n:,}{inferred}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The noise law."""
+        return (f"noise:{self.noise}",)
+
+    def sure(self, radius: float) -> float:
+        """The smallest radius that prints like the stated one."""
+        return self.lowest

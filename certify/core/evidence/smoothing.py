@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from certify.core.evidence.base import EVIDENCE, Evidence
+from certify.core.schema import Count, Positive, Probability, Real, Some
 from certify.errors import BadInput
 
+if TYPE_CHECKING:
+    from certify.core.certificate import Certificate
+
 __all__ = ["Look", "SmoothingEvidence"]
+
+_ULPS: Final = 2.0**-48
+"""A few roundings, relative: what a sum of alphas may be above the alpha that they divide."""
+
+_NAMED_BY: Final = {"label": "the label", "draws": "separate draws", "votes": "the same votes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +35,10 @@ class Look:
         invalid: samples for which the model answered NaN or infinity. They count as votes against every class.
     """
 
-    n: int
-    counts: Mapping[int, int]
-    alpha: float = 0.0
-    invalid: int = 0
+    n: Some
+    counts: Mapping[Count, Count]
+    alpha: Probability = 0.0
+    invalid: Count = 0
 
     def __post_init__(self) -> None:
         votes = {int(label): int(count) for label, count in sorted(self.counts.items())}
@@ -36,15 +46,10 @@ class Look:
             raise BadInput(f"votes {votes} and {self.invalid} invalid samples do not sum to n={self.n}")
         object.__setattr__(self, "counts", votes)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Look:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON, whose keys are text."""
-        counts = {int(label): count for label, count in fields["counts"].items()}
-        return cls(fields["n"], counts, fields["alpha"], fields["invalid"])
 
-
+@EVIDENCE.register("smoothing")
 @dataclass(frozen=True, slots=True)
-class SmoothingEvidence:
+class SmoothingEvidence(Evidence):
     """What a randomized-smoothing radius was derived from (Cohen et al. 2019).
 
     The class's misses at each look give an upper bound on the probability of missing it, at the alpha of that look, and
@@ -76,22 +81,25 @@ class SmoothingEvidence:
     """
 
     noise: str
-    sigma: float
-    dimensions: int
+    sigma: Positive
+    dimensions: Some
     chosen_by: Literal["draws", "label", "votes"]
     selection: Look | None
     looks: tuple[Look, ...]
-    later: tuple[tuple[int, float], ...]
-    q_upper: float
-    rival_upper: float
-    rival_share: float
-    draws_alpha: float
-    slack: float
+    later: tuple[tuple[Some, Probability], ...]
+    q_upper: Probability
+    rival_upper: Probability
+    rival_share: Probability
+    draws_alpha: Probability
+    slack: Real
     assumption: str
     seed: int
-    block_size: int
+    block_size: Some
     generator: str
     kind: Literal["smoothing"] = "smoothing"
+
+    guarantee = "probabilistic"
+    methods = ("smoothing",)
 
     def __post_init__(self) -> None:
         schedule = [*(look.n for look in self.looks), *(n for n, _ in self.later)]
@@ -119,14 +127,70 @@ class SmoothingEvidence:
         p_lower = 1.0 - self.q_upper
         return p_lower if Fraction(p_lower) <= 1 - Fraction(self.q_upper) else math.nextafter(p_lower, 0.0)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> SmoothingEvidence:
-        """Inverse of ``dataclasses.asdict`` after a trip through JSON."""
-        selection = fields["selection"]
-        rest = {
-            **fields,
-            "selection": None if selection is None else Look.from_dict(selection),
-            "looks": tuple(Look.from_dict(look) for look in fields["looks"]),
-            "later": tuple((int(n), float(alpha)) for n, alpha in fields["later"]),
-        }
-        return cls(**rest)
+    def fault(self, certificate: Certificate) -> str:
+        """All looks are paid for out of alpha, and the class is more probable than any other."""
+        alpha, missed = certificate.alpha, self.q_upper + self.rival_upper
+        if alpha is not None and self.alpha_spent > alpha * (1 + _ULPS):
+            return f"looks and draws spend alpha={self.alpha_spent}, more than the {alpha} claimed"
+        if certificate.radius is not None and not missed < 1:
+            return f"a class that {self.q_upper:.4g} may miss need not be the most probable one"
+        return ""
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """The smoothed model, and how it was sampled."""
+        return self.kind, self.sampling
+
+    @property
+    def smoothed(self) -> tuple[str, float]:
+        """Noise law and scale."""
+        return self.noise, self.sigma
+
+    @property
+    def sampling(self) -> tuple[object, ...]:
+        """All that decides which samples were drawn and what was asked of them."""
+        n0 = None if self.selection is None else self.selection.n
+        asked = self.n_most, self._one_look, n0, self.chosen_by, self.rival_share, self.seed
+        return self.noise, self.sigma, *asked
+
+    @property
+    def sampling_in_words(self) -> str:
+        """The same for people."""
+        chosen = _NAMED_BY[self.chosen_by]
+        if self.selection is not None:
+            chosen = f"n0={self.selection.n} {chosen}"
+        most = "" if self._one_look else "at most "
+        rival = f", runner-up bounded with {self.rival_share} of alpha" if self.rival_share else ""
+        return (
+            f"{self.noise} noise, sigma={self.sigma}, {most}n={self.n_most:,}, "
+            f"class chosen by {chosen}{rival}, seed={self.seed}"
+        )
+
+    @property
+    def _one_look(self) -> bool:
+        return len(self.looks) == 1 and self.looks[0].n == self.n_most
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The noise law, and the statistics of more than one look."""
+        return (f"noise:{self.noise}", *["statistics:declared-looks"] * self.stops_early)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the schedule has more than one look."""
+        return len(self.looks) + len(self.later) > 1
+
+    @property
+    def of_label(self) -> bool:
+        """Whether the label named the class."""
+        return self.chosen_by == "label"
+
+    @property
+    def features(self) -> int:
+        """Over which the noise was drawn."""
+        return self.dimensions
+
+    @property
+    def trusted(self) -> str:
+        """The assumption."""
+        return self.assumption

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from certify.checker.checked import Checked, Standing
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
 from certify.checker.laws import LAWS
 from certify.core.certificate import Certificate, PublishedEvidence
 from certify.core.printed import Printed, Printing
@@ -13,7 +14,7 @@ from certify.core.rounding import round_down
 from certify.core.verdict import Verdict
 from certify.stats.ladder import fit, largest, top_rung
 
-__all__ = ["published_claims"]
+__all__ = ["PublishedDerivation", "published_claims"]
 
 ROUNDING: Final = 1e-9
 """Room, relative, for the ordinary floats in which the end of the ladder is computed."""
@@ -116,3 +117,38 @@ def _impossible(certificate: Certificate, evidence: PublishedEvidence) -> str:
             f"n={evidence.n:,} and alpha={certificate.alpha:g} can certify"
         )
     return ""
+
+
+class PublishedDerivation(Derivation):
+    """Lines of a log, which hold no counts: that they do not contradict each other proves none of them."""
+
+    unchecked = ("line", "certificate.label", "certificate.prediction", "certificate.forward_passes")
+    drawn = True
+    statement = "Published radii ({threats}) hold no evidence: that they do not contradict their log proves none."
+
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[Checked]:
+        """All lines together: how many digits a log prints shows in all of it."""
+        return published_claims(certificates, whole=whole)
+
+    def settings(
+        self,
+        certificate: Certificate,
+        certifier: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        shared: Mapping[str, object],
+    ) -> Iterator[Difference]:
+        """The log is one of those that the manifest names, and the input is a line of it."""
+        yield from super().settings(certificate, certifier, settings, shared)
+        evidence = certificate.evidence
+        assert isinstance(evidence, PublishedEvidence)
+        source, logs = (
+            (evidence.source, evidence.source_digest),
+            [(one["name"], one["sha256"]) for one in certifier["logs"]],
+        )
+        if source not in logs:
+            yield "log", source, " or ".join(map(str, logs))
+        log = str(settings["data"]["digest"]).removeprefix("published:")
+        yield "input digest", certificate.input_digest, f"published:{log[:16]}:{certificate.index}"
+
+
+DERIVATIONS.register("published")(PublishedDerivation())

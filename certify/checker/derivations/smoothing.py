@@ -10,24 +10,37 @@ evidence shows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flint import arb
 from scipy import special
 
-from certify.checker.checked import Checked, Standing
+from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
 from certify.checker.laws import LAWS, Law
+from certify.checker.schedules import Schedule, schedule_fault, schedule_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import round_down
 from certify.core.verdict import Verdict
 from certify.stats.balls import binomial_tail, working_precision
 from certify.stats.binomial import clopper_pearson_upper
 
-__all__ = ["smoothing_claims"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from certify.models.classifier import Classifier
+
+__all__ = ["RIVAL_SHARE", "SmoothingDerivation", "smoothing_claims"]
+
+RIVAL_SHARE: Final = 0.1
+"""The share of alpha that bounds the runner-up on its own, where a run asks for that."""
+
+_SHARES: Final = {"runner-up": RIVAL_SHARE, "one-sided": 0.0}
+"""What each bound of the runner-up costs."""
 
 BITS: Final = 128
 
@@ -49,9 +62,7 @@ def smoothing_claims(certificate: Certificate) -> list[Checked]:
         One outcome each for ``alpha``, ``counts``, ``prediction``, ``confidence bound``, ``noise``, ``radius`` and
         ``verdict``. What needs the theorem of a law that is not known here is open.
     """
-    evidence = certificate.evidence
-    assert isinstance(evidence, SmoothingEvidence)
-    subject = f"input {certificate.index}, {certificate.method}"
+    evidence, subject = _smoothing(certificate), subject_of(certificate)
 
     def outcome(claim: str, fault: str) -> Checked:
         return Checked(subject, claim, Standing.REFUTED if fault else Standing.CONFIRMED, fault)
@@ -241,3 +252,84 @@ _OF_THE_LAW: Final[dict[str, Callable[[Certificate, SmoothingEvidence, Law, arb 
     "radius": _radius,
     "verdict": _verdict,
 }
+
+
+class SmoothingDerivation(Derivation):
+    """Radii from counts; what the smoothed classifier returns, :mod:`certify.checker.replay` samples."""
+
+    unchecked = ("generator",)
+    drawn = True
+    with_model = ("features", "classes")
+    translated = ("n", "alpha", "selection", "looks")
+    statement = (
+        "What is confirmed of smoothing: the recorded counts give these radii ({threats}), for the SMOOTHED model and "
+        "not the base model, each false with probability at most {alpha} over the noise. That the counts were drawn "
+        "from this model is taken on trust where no replay confirms it."
+    )
+
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[Checked]:
+        """Each radius from its own counts."""
+        return [claim for one in certificates for claim in smoothing_claims(one)]
+
+    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+        """The noise was drawn over all features of the input, and the votes are for classes that the model has."""
+        evidence, subject = _smoothing(certificate), subject_of(certificate)
+        looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
+        strange = sorted({label for look in looks for label in look.counts} - set(range(classifier.num_classes)))
+        features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
+        known = f"the model's classes are 0 to {classifier.num_classes - 1}"
+        return [
+            judged(subject, "features", "" if evidence.dimensions == x.numel() else features),
+            judged(subject, "classes", f"class {strange[0]} has votes, {known}" if strange else ""),
+        ]
+
+    def settings(
+        self,
+        certificate: Certificate,
+        certifier: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        shared: Mapping[str, object],
+    ) -> Iterator[Difference]:
+        """Noise, samples, looks and how the class was chosen."""
+        yield from super().settings(certificate, certifier, settings, shared)
+        evidence = _smoothing(certificate)
+        yield "n", evidence.n_most, certifier["n"]
+        yield "selection", evidence.chosen_by, certifier["selection"]
+        yield "n0", None if evidence.selection is None else evidence.selection.n, certifier.get("n0")
+        yield "bound", evidence.rival_share, _SHARES.get(certifier["bound"], certifier["bound"])
+        for name, value in self.same_for_all(certificate).items():
+            yield name, value, shared[name]
+        looks = certifier["looks"], certifier["look_alphas"]
+        if looks[0] is None:
+            yield "look alphas", None, looks[1]
+        given = None if looks[0] is None else tuple(tuple(one) for one in looks)
+        schedule, kind = schedule_of(evidence), certifier["schedule"]
+        yield "schedule", _fault(schedule, certifier["n"], certifier["alpha"], kind, given, evidence.draws_alpha), ""
+
+    def same_for_all(self, certificate: Certificate) -> Mapping[str, object]:
+        """The looks, and over what and in which blocks the noise was drawn."""
+        evidence = _smoothing(certificate)
+        return {
+            "looks": schedule_of(evidence),
+            "dimensions": evidence.dimensions,
+            "assumption": evidence.assumption,
+            "block size": evidence.block_size,
+        }
+
+
+def _smoothing(certificate: Certificate) -> SmoothingEvidence:
+    assert isinstance(certificate.evidence, SmoothingEvidence)
+    return certificate.evidence
+
+
+@lru_cache(maxsize=1024)
+def _fault(
+    schedule: Schedule, n: int, alpha: float, kind: str, given: tuple[tuple[float, ...], ...] | None, paid: float
+) -> str:
+    """As :func:`schedule_fault`, once for the many certificates that share a schedule."""
+    looks, look_alphas = given or (None, None)
+    settings = {"n": n, "alpha": alpha, "schedule": kind, "looks": looks, "look_alphas": look_alphas}
+    return schedule_fault(schedule, settings, paid)
+
+
+DERIVATIONS.register("smoothing")(SmoothingDerivation())

@@ -1,0 +1,1 @@
+"""How claims are derived again, one file for each kind of evidence."""
