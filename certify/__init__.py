@@ -18,14 +18,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
 
+    from certify.attacks.autoattack import AutoAttack as AutoAttack
+    from certify.attacks.fgsm import FGSM as FGSM
+    from certify.attacks.hopskipjump import HopSkipJump as HopSkipJump
+    from certify.attacks.pgd import PGD as PGD
     from certify.bounds.linear import LinearBounds as LinearBounds
     from certify.bounds.output import ball_bounds as ball_bounds
     from certify.bounds.output import output_bounds as output_bounds
     from certify.bounds.tensors import Interval as Interval
     from certify.certifiers.attack import attack as attack
+    from certify.certifiers.bounds import Bounds as Bounds
     from certify.certifiers.bounds import bound as bound
+    from certify.certifiers.certify import certify as certify
+    from certify.certifiers.complete import Complete as Complete
+    from certify.certifiers.lipschitz import Lipschitz as Lipschitz
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
+    from certify.certifiers.smoothing import Smoothing as Smoothing
     from certify.certifiers.verify import verify as verify
     from certify.checker.check import check as check
     from certify.core.certificate import BoundEvidence as BoundEvidence
@@ -49,6 +58,9 @@ if TYPE_CHECKING:
     from certify.models.loaders import load_model as load_model
     from certify.process import tune_process as tune_process
     from certify.smoothing.noise.gaussian import Gaussian as Gaussian
+    from certify.smoothing.noise.gaussian_grid import GaussianGrid as GaussianGrid
+    from certify.smoothing.noise.laplace import Laplace as Laplace
+    from certify.smoothing.noise.uniform import Uniform as Uniform
     from certify.study.checking import check_run as check_run
     from certify.study.evaluate import evaluate as evaluate
     from certify.study.read import read_run as read_run
@@ -58,27 +70,39 @@ if TYPE_CHECKING:
     from certify.summary.summarize import summarize as summarize
 
 _HOME = {
+    "AutoAttack": "certify.attacks.autoattack",
     "BoundEvidence": "certify.core.certificate",
+    "Bounds": "certify.certifiers.bounds",
     "Certificate": "certify.core.certificate",
     "CertifyError": "certify.errors",
     "Classifier": "certify.models.classifier",
+    "Complete": "certify.certifiers.complete",
     "CompleteEvidence": "certify.core.certificate",
     "Dataset": "certify.data.dataset",
+    "FGSM": "certify.attacks.fgsm",
     "Finding": "certify.core.finding",
     "Gaussian": "certify.smoothing.noise.gaussian",
+    "GaussianGrid": "certify.smoothing.noise.gaussian_grid",
     "Guarantee": "certify.core.guarantee",
+    "HopSkipJump": "certify.attacks.hopskipjump",
     "Interval": "certify.bounds.tensors",
+    "Laplace": "certify.smoothing.noise.laplace",
     "LinearBounds": "certify.bounds.linear",
+    "Lipschitz": "certify.certifiers.lipschitz",
     "LipschitzEvidence": "certify.core.certificate",
+    "PGD": "certify.attacks.pgd",
     "Run": "certify.core.run",
+    "Smoothing": "certify.certifiers.smoothing",
     "SmoothingEvidence": "certify.core.certificate",
     "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",
     "ThreatModel": "certify.core.threat",
+    "Uniform": "certify.smoothing.noise.uniform",
     "Verdict": "certify.core.verdict",
     "attack": "certify.certifiers.attack",
     "ball_bounds": "certify.bounds.output",
     "bound": "certify.certifiers.bounds",
+    "certify": "certify.certifiers.certify",
     "check": "certify.checker.check",
     "check_run": "certify.study.checking",
     "compare": "certify.summary.comparison",
@@ -99,28 +123,40 @@ _HOME = {
 }
 
 __all__ = [
+    "FGSM",
+    "PGD",
+    "AutoAttack",
     "BoundEvidence",
+    "Bounds",
     "Certificate",
     "CertifyError",
     "Classifier",
+    "Complete",
     "CompleteEvidence",
     "Dataset",
     "Finding",
     "Gaussian",
+    "GaussianGrid",
     "Guarantee",
+    "HopSkipJump",
     "Interval",
+    "Laplace",
     "LinearBounds",
+    "Lipschitz",
     "LipschitzEvidence",
     "Run",
+    "Smoothing",
     "SmoothingEvidence",
     "Specification",
     "Summary",
     "ThreatModel",
+    "Uniform",
     "Verdict",
     "__version__",
     "attack",
     "ball_bounds",
     "bound",
+    "certify",
     "check",
     "check_run",
     "compare",

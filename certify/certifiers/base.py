@@ -1,13 +1,15 @@
-"""The one signature of every certifier, and the registry of them."""
+"""What every certifier can do, and the registry of them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final
 
 from torch import Tensor
 
 from certify.attacks.base import Target
+from certify.attacks.plain import Plain
 from certify.core.certificate import Certificate
 from certify.core.norms import Norm
 from certify.core.threat import ThreatModel
@@ -20,37 +22,60 @@ __all__ = ["CERTIFIERS", "Certifier", "Shape"]
 Shape = tuple[int, ...]
 """The shape of one input, without a batch axis."""
 
+LOT: Final = 32
+"""Inputs that go to one shard together, unless one alone may take minutes."""
 
-class Certifier(Protocol):
+
+class Certifier(ABC):
     """Turns a batch of inputs into certificates, in order, one an input.
 
-    A certifier is a frozen dataclass of its settings, so that a run folder can record them and refuse others.
+    A certifier is a frozen dataclass of its settings, so that a run folder can record them and refuse others. The
+    defaults are those of a certifier that proves something about the network itself.
     """
 
+    __slots__ = ()
+
     @property
+    @abstractmethod
     def method(self) -> str:
         """The name under which certificates are stored."""
 
     @property
     def rows(self) -> int:
         """Inputs computed together and stored together; a resumed run forms the same groups."""
+        return 1
+
+    @property
+    def lot(self) -> int:
+        """Inputs that go to one shard, and are attacked, together: one where each may take minutes."""
+        return LOT
 
     @property
     def default_norm(self) -> Norm:
         """The norm that is meant where none is named."""
+        return "linf"
 
     def target(self, classifier: Classifier) -> Target:
-        """What the certificates are about, as something to attack: the classifier, or one derived from it."""
+        """What the certificates are about, as something to attack: the network, or a classifier derived from it."""
+        return Plain(classifier)
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Everything that a certificate depends on besides model and input, as plain values for JSON."""
 
+    @abstractmethod
     def describe(self, threat: ThreatModel, shape: Shape) -> str:
         """One line for people: the method, its settings, and the limit of what it can claim."""
 
+    @abstractmethod
     def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
         """Raise before any work if this cannot certify these inputs (B, ...), with this classifier and threat model."""
 
+    def shortfall(self, threat: ThreatModel, shape: Shape) -> str:
+        """Which declared radii no input can be certified at, and why, in words; empty for none."""
+        return ""
+
+    @abstractmethod
     def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
         """Yield one certificate for each input of the batch, in order."""
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from certify.attacks.base import Target
-from certify.attacks.plain import Plain
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
@@ -20,13 +18,12 @@ from certify.bounds.methods import METHODS
 from certify.bounds.radii.ladder import ladder
 from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
-from certify.certifiers.base import CERTIFIERS, Shape
-from certify.certifiers.certified import certified
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape
+from certify.certifiers.certify import certify
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
-from certify.core.norms import Norm
 from certify.core.threat import ThreatModel
 from certify.core.values import one_of
 from certify.data.batch import Batch
@@ -48,7 +45,7 @@ _CLAIMED: dict[Claim, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Certifier):
     """Certify the network itself: its class is proven constant in a ball around each input.
 
     Args:
@@ -89,15 +86,6 @@ class Bounds:
     def rows(self) -> int:
         """Inputs whose radii are searched together: those of one time limit."""
         return GROUP if self.timeout is None else 1
-
-    @property
-    def default_norm(self) -> Norm:
-        """Boxes propagate most tightly."""
-        return "linf"
-
-    def target(self, classifier: Classifier) -> Target:
-        """The network itself."""
-        return Plain(classifier)
 
     def settings(self) -> dict[str, Any]:
         """The method and the claim, how radii are searched, and for how long."""
@@ -231,4 +219,4 @@ def bound(
         certifier = Lipschitz(timeout)
     else:
         certifier = Bounds(method, claim, decide, max_memory, timeout)
-    return certified(certifier, clf, x, y, threat, index, progress)
+    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)

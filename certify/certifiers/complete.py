@@ -10,14 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from certify.attacks.base import Target
-from certify.attacks.plain import Plain
 from certify.bounded.memory import NoRoom
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH
-from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.complete.of_ball import Question
 from certify.complete.proofs.text import packed
@@ -25,7 +23,6 @@ from certify.complete.radius import Ends, bracketed, decided
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.example import Example
-from certify.core.norms import Norm
 from certify.core.rounding import round_down, round_up
 from certify.core.threat import ThreatModel
 from certify.core.values import number, one_of, whole
@@ -42,7 +39,7 @@ GAP = 0.01
 
 @CERTIFIERS.register("complete")
 @dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Certifier):
     """Certify the network itself, and look for what refutes that, until one of the two is found.
 
     Args:
@@ -91,18 +88,9 @@ class Complete:
         return "complete"
 
     @property
-    def rows(self) -> int:
-        """Each input is searched, and stored, by itself."""
+    def lot(self) -> int:
+        """Each input may take up to its time limit."""
         return 1
-
-    @property
-    def default_norm(self) -> Norm:
-        """Boxes are cut without loss."""
-        return "linf"
-
-    def target(self, classifier: Classifier) -> Target:
-        """The network itself."""
-        return Plain(classifier)
 
     def settings(self) -> dict[str, Any]:
         """What a certificate depends on, the time limit included."""

@@ -12,14 +12,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from certify.attacks.base import Target
-from certify.attacks.plain import Plain
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
 from certify.bounds.radii.margins import margin_rows
 from certify.bounds.radii.radius import largest_tried
-from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
@@ -40,7 +38,7 @@ _constants: WeakKeyDictionary[Graph, Constants] = WeakKeyDictionary()
 
 @CERTIFIERS.register("lipschitz")
 @dataclass(frozen=True, slots=True)
-class Lipschitz:
+class Lipschitz(Certifier):
     """Certify the network itself in l2: a margin of m lasts for m / L where the difference of scores is L-Lipschitz.
 
     The constants hold everywhere and are computed once a network, so an input costs one forward pass. They are products
@@ -81,10 +79,6 @@ class Lipschitz:
     def default_norm(self) -> Norm:
         """The only one."""
         return "l2"
-
-    def target(self, classifier: Classifier) -> Target:
-        """The network itself."""
-        return Plain(classifier)
 
     def settings(self) -> dict[str, Any]:
         """The method and its arithmetic, and for how long."""

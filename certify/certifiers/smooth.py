@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from certify.certifiers.certified import certified
+from certify.certifiers.certify import certify
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.threat import ThreatModel
@@ -86,7 +86,7 @@ def smooth(
         look_alphas=look_alphas,
         batch_size=batch_size,
     )
-    return certified(certifier, clf, x, y, threat, index, progress)
+    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
 
 
 def predict(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from certify.attacks.base import Target
 from certify.attacks.smoothed import Smoothed
-from certify.certifiers.base import CERTIFIERS, Shape
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.outcome import settle
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee
@@ -45,7 +45,7 @@ ADVANCED_TOGETHER = 16
 
 @CERTIFIERS.register("smoothing")
 @dataclass(frozen=True, slots=True)
-class Smoothing:
+class Smoothing(Certifier):
     """Certify the smoothed classifier g(x) = argmax_c P[f(x + noise) = c] around each input.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from certify.certifiers.certified import certified
+from certify.certifiers.certify import certify
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.evidence import Claim
@@ -73,4 +73,4 @@ def verify(
     True
     """
     certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
-    return certified(certifier, clf, x, y, threat, index, progress)
+    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)

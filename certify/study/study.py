@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from certify.attacks.base import Attack, Target
 from certify.attacks.run import run_attack
 from certify.certifiers.base import Certifier
-from certify.certifiers.complete import Complete
-from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
@@ -34,9 +32,6 @@ from certify.study.read import head_of
 from certify.study.result import Result
 
 __all__ = ["Study"]
-
-LOT: Final = 32
-"""Inputs that go to one shard together, and are attacked and stored together, unless one alone may take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +165,7 @@ class Study:
             progress.warn(said)
         for certifier in self.certifiers:
             shape = self.dataset.x.shape[1:]
-            if isinstance(certifier, Smoothing) and (said := certifier.shortfall(self.threat, shape)):
+            if said := certifier.shortfall(self.threat, shape):
                 progress.warn(f"{said}; the table shows 0 there")
             self._certify(certifier, records, progress)
         if self.attack is not None and self.target is not None:
@@ -187,7 +182,7 @@ class Study:
     @property
     def _lot(self) -> int:
         """Inputs of one lot; the shards and the whole run have the same lots, so that their records are the same."""
-        return min([LOT, *(certifier.rows for certifier in self.certifiers if isinstance(certifier, Complete))])
+        return min(certifier.lot for certifier in self.certifiers)
 
     def _groups(self, size: int) -> Iterator[range]:
         """Fixed groups of rows: which inputs are computed together never depends on what was done before."""

@@ -309,6 +309,7 @@ class Failing:
 
     method = "failing"
     rows = 1
+    lot = 32
 
     def settings(self):
         return {"method": self.method}
