@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from certify.certifiers.base import Certifier
 from certify.core.certificate import Certificate
 from certify.core.threat import ThreatModel
 from certify.core.verdict import Verdict
@@ -304,12 +305,10 @@ def test_the_derived_seed_depends_on_everything(clf):
     assert study(clf, seed=3).manifest().context["seed"] == "given"
 
 
-class Failing:
+class Failing(Certifier):
     """A certifier whose computation fails on every third group."""
 
     method = "failing"
-    rows = 1
-    lot = 32
 
     def settings(self):
         return {"method": self.method}
