@@ -26,7 +26,7 @@ from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate, Look
 from certify.core.digests import data_digest
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.smoothing.certify import certify_votes
 from certify.smoothing.sampler import Ballot
 from certify.store.run_folder import Manifest, RunFolder

@@ -26,7 +26,7 @@ from certify.bounds.radii.radius import REACH, proven_radii
 from certify.bounds.region import ball
 from certify.core.norms import Norm
 from certify.core.specification import Specification
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.process import tune_process
 
 DATA: Final = Path(os.environ.get("CERTIFY_BENCH_DATA", Path(__file__).parents[1] / "../shared/data")) / "networks"

@@ -22,7 +22,7 @@ from typing import Final
 
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.core.whole import write_whole
 from certify.smoothing.noise.gaussian import Gaussian

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from certify.core.run import Run as Run
     from certify.core.specification import Specification as Specification
     from certify.core.summary import Summary as Summary
-    from certify.core.threat import ThreatModel as ThreatModel
+    from certify.core.threats.categories import Categories as Categories
+    from certify.core.threats.features import Features as Features
+    from certify.core.threats.lp import ThreatModel as ThreatModel
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
@@ -74,12 +76,14 @@ _HOME = {
     "BoundEvidence": "certify.core.certificate",
     "Bounds": "certify.certifiers.bounds",
     "Certificate": "certify.core.certificate",
+    "Categories": "certify.core.threats.categories",
     "CertifyError": "certify.errors",
     "Classifier": "certify.models.classifier",
     "Complete": "certify.certifiers.complete",
     "CompleteEvidence": "certify.core.certificate",
     "Dataset": "certify.data.dataset",
     "FGSM": "certify.attacks.fgsm",
+    "Features": "certify.core.threats.features",
     "Finding": "certify.core.finding",
     "Gaussian": "certify.smoothing.noise.gaussian",
     "GaussianGrid": "certify.smoothing.noise.gaussian_grid",
@@ -96,7 +100,7 @@ _HOME = {
     "SmoothingEvidence": "certify.core.certificate",
     "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",
-    "ThreatModel": "certify.core.threat",
+    "ThreatModel": "certify.core.threats.lp",
     "Uniform": "certify.smoothing.noise.uniform",
     "Verdict": "certify.core.verdict",
     "attack": "certify.certifiers.attack",
@@ -128,12 +132,14 @@ __all__ = [
     "AutoAttack",
     "BoundEvidence",
     "Bounds",
+    "Categories",
     "Certificate",
     "CertifyError",
     "Classifier",
     "Complete",
     "CompleteEvidence",
     "Dataset",
+    "Features",
     "Finding",
     "Gaussian",
     "GaussianGrid",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.models.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from certify.checker.outcome import Outcome
 from certify.core.digests import data_digest
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.store.run_folder import Manifest
 
 INPUTS: Final = 10

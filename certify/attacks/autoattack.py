@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Problem, Target
-from certify.core.threat import ThreatModel
+from certify.core.norms import NORMS
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import need_ball
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput, MissingExtra, ModelError
 from certify.registry import nearest
@@ -65,6 +67,7 @@ class AutoAttack:
     version: str = "standard"
     attacks: tuple[str, ...] = ()
     name = "autoattack"
+    norms = NORMS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attacks", tuple(self.attacks))
@@ -85,7 +88,7 @@ class AutoAttack:
     def _parts(self) -> tuple[str, ...]:
         return self.attacks or _VERSIONS[self.version]
 
-    def check(self, target: Target, threat: ThreatModel) -> None:
+    def check(self, target: Target, threat: Threat) -> None:
         """Refuse what the library cannot do: no box, a scale, too few classes, no gradients, noise outside ``rand``.
 
         Raises:
@@ -94,6 +97,7 @@ class AutoAttack:
         """
         if importlib.util.find_spec("pyautoattack") is None:
             raise MissingExtra("pyautoattack", "autoattack", "AutoAttack")
+        threat = need_ball(threat, self.name)
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
         if threat.scale is not None:
@@ -129,8 +133,9 @@ class AutoAttack:
     def _perturb_row(self, problem: Problem, row: int) -> Tensor:
         from pyautoattack import AutoAttack as Ensemble
 
-        assert problem.box is not None  # check() refused it
-        lower, width = problem.box[0], problem.box[1] - problem.box[0]
+        threat = need_ball(problem.threat, self.name)
+        assert threat.input_box is not None  # check() refused it
+        lower, width = threat.input_box[0], threat.input_box[1] - threat.input_box[0]
         rows = torch.tensor([row], device=problem.x.device)
         start, draw = problem.x[rows], itertools.count()
 
@@ -141,7 +146,7 @@ class AutoAttack:
             scores,
             attacks=list(self.attacks) or None,
             version=self.version,
-            norm=_NORMS[problem.norm],
+            norm=_NORMS[threat.norm],
             eps=problem.radius / width,
             seed=keyed_generator(problem.keys[row]).initial_seed(),
             device=problem.x.device,

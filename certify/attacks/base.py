@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from certify.attacks.ball import project, random_point, steepest
-from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.attacks.moves import Moves, moves_of
+from certify.core.threats.base import Threat
 from certify.data.generators import keyed_generator
 from certify.errors import ModelError
 from certify.models.classifier import Classifier
@@ -122,7 +121,8 @@ class Problem:
         target: what is attacked.
         x: inputs (B, ...) float32, on the target's device.
         labels: their classes (B,).
-        radius, norm, box, scale: where an example may lie; the scale has the shape of one input, or is None.
+        threat, radius: where an example may lie.
+        moves: how to move in the threat.
         keys: one a row; all randomness of a row derives from its key, so rows do not disturb each other.
         passes: forward passes spent on each row so far; :meth:`scores` keeps count.
     """
@@ -130,12 +130,14 @@ class Problem:
     target: Target
     x: Tensor
     labels: Tensor
+    threat: Threat
     radius: float
-    norm: Norm
-    box: tuple[float, float] | None
     keys: tuple[str, ...]
     passes: list[int]
-    scale: Tensor | None = None
+    moves: Moves = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "moves", moves_of(self.threat))
 
     def scores(self, z: Tensor, rows: Tensor, draw: str) -> Tensor:
         """Scores of ``z``, points for ``rows``. A random target draws anew for every ``draw``."""
@@ -148,19 +150,20 @@ class Problem:
         return scores
 
     def project(self, z: Tensor, rows: Tensor) -> Tensor:
-        """``z``, points for ``rows``, brought into ball and box."""
-        return project(self.x[rows], z, self.radius, self.norm, self.box, self.scale)
+        """``z``, points for ``rows``, brought into the threat."""
+        return self.moves.project(self.x[rows], z, self.radius)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """Steps (B, ...) of length 1 in the problem's norm and scale along which a loss grows fastest."""
-        return steepest(gradient, self.norm, self.scale)
+    def climb(self, z: Tensor, gradient: Tensor, share: float, rows: Tensor) -> Tensor:
+        """A step from ``z``, points for ``rows``, along which a loss grows, a share of the radius long."""
+        return self.moves.climb(self.x[rows], z, gradient, share, self.radius)
 
     def random_start(self, rows: Tensor, draw: str) -> Tensor:
-        """A random point of ball and box for each of ``rows``."""
-        keys = [f"{self.keys[row]}:start:{draw}" for row in rows.tolist()]
-        points = [random_point(self.x.shape[1:], self.norm, keyed_generator(key)) for key in keys]
-        steps = torch.stack(points).to(self.x.device)
-        return self.project(self.x[rows] + self.radius * (steps if self.scale is None else steps * self.scale), rows)
+        """A random point of the threat for each of ``rows``."""
+        drawn = [
+            self.moves.random(self.x[row][None], self.radius, keyed_generator(f"{self.keys[row]}:start:{draw}"))
+            for row in rows.tolist()
+        ]
+        return torch.cat(drawn)
 
 
 class Attack(Protocol):
@@ -176,7 +179,7 @@ class Attack(Protocol):
     def settings(self) -> dict[str, Any]:
         """Steps, step size, restarts and the like, as plain values for JSON."""
 
-    def check(self, target: Target, threat: ThreatModel) -> None:
+    def check(self, target: Target, threat: Threat) -> None:
         """Raise, in one line, before any work, if this attack cannot run on this target or in this threat model."""
 
     def perturb(self, problem: Problem) -> Tensor:

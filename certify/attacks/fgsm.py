@@ -9,7 +9,7 @@ from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Problem, Target, need_gradients
 from certify.attacks.pgd import PGD
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 
 __all__ = ["FGSM"]
 
@@ -42,7 +42,7 @@ class FGSM:
         """The fields."""
         return asdict(self)
 
-    def check(self, target: Target, threat: ThreatModel) -> None:
+    def check(self, target: Target, threat: Threat) -> None:
         """Refuse a target without gradients."""
         need_gradients(self.name, target)
 

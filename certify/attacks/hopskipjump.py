@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Problem, Target
-from certify.core.norms import distance_up
-from certify.core.threat import ThreatModel
+from certify.core.norms import NORMS, distance_up
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import need_ball
 from certify.core.values import whole
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput, MissingExtra
@@ -55,6 +56,7 @@ class HopSkipJump:
     evaluations: int = 100
     starts: int = 50
     name = "hopskipjump"
+    norms = NORMS
 
     def __post_init__(self) -> None:
         for setting, value in asdict(self).items():
@@ -65,12 +67,14 @@ class HopSkipJump:
         """The fields."""
         return asdict(self)
 
-    def check(self, target: Target, threat: ThreatModel) -> None:
-        """Nothing is refused: classes are all it asks for.
+    def check(self, target: Target, threat: Threat) -> None:
+        """No target is refused: classes are all it asks for.
 
         Raises:
+            BadInput: for a threat that is no ball.
             MissingExtra: without the Adversarial Robustness Toolbox.
         """
+        need_ball(threat, self.name)
         if importlib.util.find_spec("art") is None:
             raise MissingExtra("adversarial-robustness-toolbox", "blackbox", "the attack hopskipjump")
 
@@ -93,7 +97,7 @@ class HopSkipJump:
             walk = Walk(
                 model,
                 batch_size=_BATCH,
-                norm="inf" if problem.norm == "linf" else 2,
+                norm="inf" if problem.threat.norm == "linf" else 2,
                 max_iter=_AT_ONCE,
                 init_eval=self.evaluations,
                 verbose=False,
@@ -125,7 +129,9 @@ class _Space:
         self.problem, self.rows = problem, torch.tensor([row], device=problem.x.device)
         self.label = int(problem.labels[row])
         self.whole = problem.x[row].double().flatten().cpu()
-        weight = torch.ones_like(self.whole) if problem.scale is None else problem.scale.double().flatten().cpu()
+        self.threat = need_ball(problem.threat, "hopskipjump")
+        scale = self.threat.scale
+        weight = torch.ones_like(self.whole) if scale is None else torch.tensor(scale, dtype=torch.float64)
         self.free = weight > 0
         self.weight = weight[self.free]
         self.origin: Array = (self.whole[self.free] / self.weight).float().numpy()
@@ -147,15 +153,15 @@ class _Space:
         """Ends of a box about the input, some radii wide on each side, and within the input box."""
         reach = width * self.problem.radius
         lower, upper = self.origin - reach, self.origin + reach
-        if self.problem.box is not None:
-            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.problem.box)
+        if self.problem.threat.input_box is not None:
+            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.problem.threat.input_box)
             low, high = (end.float().numpy() for end in ends)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         return lower.astype(np.float32), upper.astype(np.float32)
 
     def distance(self, point: Array) -> float:
         """From the input, in the problem's norm."""
-        return distance_up(self.origin, point, self.problem.norm)
+        return distance_up(self.origin, point, self.threat.norm)
 
 
 @contextmanager

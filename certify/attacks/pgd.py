@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from certify.attacks.base import ATTACKS, Problem, Target, need_gradients
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.registry import nearest
 
@@ -75,7 +75,7 @@ class PGD:
         """The fields."""
         return asdict(self)
 
-    def check(self, target: Target, threat: ThreatModel) -> None:
+    def check(self, target: Target, threat: Threat) -> None:
         """Refuse a target without gradients."""
         need_gradients(self.name, target)
 
@@ -116,9 +116,4 @@ class PGD:
         return rows
 
     def _step(self, problem: Problem, rows: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
-        if problem.box is not None:
-            # A coordinate at the edge of the box cannot go further; spend the step on the others.
-            blocked = ((z <= problem.box[0]) & (gradient < 0)) | ((z >= problem.box[1]) & (gradient > 0))
-            gradient = gradient.masked_fill(blocked, 0.0)
-        length = self.step_scale * problem.radius / self.steps
-        return problem.project(z + length * problem.steepest(gradient), rows)
+        return problem.climb(z, gradient, self.step_scale / self.steps, rows)

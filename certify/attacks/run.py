@@ -12,11 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.attacks.ball import project
 from certify.attacks.base import Attack, Examination, Problem, Target
 from certify.core.finding import Finding
-from certify.core.norms import distance_up
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.errors import DataError
 
@@ -36,7 +34,7 @@ class _Success:
 def run_attack(
     target: Target,
     batch: Batch,
-    threat: ThreatModel,
+    threat: Threat,
     attack: Attack,
     seed: int,
     tell: Callable[[list[Finding]], None] = lambda findings: None,
@@ -59,7 +57,7 @@ def run_attack(
     if batch.labels is None:
         raise DataError("attacks need labels: an adversarial example is one whose class differs from the label")
     threat = threat.within(target.input_box)
-    threat.scale_of(batch.shape)
+    threat.check_inputs(batch.x.numpy())
     attack.check(target, threat)
     size = max(1, _SAMPLES // target.passes)
     parts = [batch.rows(slice(first, first + size)) for first in range(0, len(batch), size)]
@@ -70,11 +68,9 @@ def run_attack(
     return findings
 
 
-def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attack, seed: int) -> list[Finding]:
+def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, seed: int) -> list[Finding]:
     started = time.perf_counter()
     labels = part.labels or ()
-    scale = threat.scale_of(part.shape)
-    weight = None if scale is None else torch.from_numpy(scale)
     searched = [radius for radius in threat.radii if radius > 0]
     tries = 1 + len(searched)
     clean = [
@@ -97,15 +93,13 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
             # Copies: an attack that writes to its inputs changes nothing that is checked below.
             x=part.x[rows].clone().to(target.device),
             labels=torch.tensor([labels[row] for row in rows], device=target.device),
+            threat=threat,
             radius=radius,
-            norm=threat.norm,
-            box=threat.input_box,
             keys=keys,
             passes=[0] * len(rows),
-            scale=None if weight is None else weight.to(target.device),
         )
         candidates = attack.perturb(problem).detach().cpu()
-        candidates = project(part.x[rows], candidates, radius, threat.norm, threat.input_box, weight)
+        candidates = problem.moves.project(part.x[rows], candidates, radius)
         for row, candidate, key, spent in zip(rows, candidates, keys, problem.passes, strict=True):
             passes[row] += spent
             if not _admissible(part.x[row], candidate, threat, radius):
@@ -115,9 +109,7 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
             if examination.refuted:
                 successes[row] = _Success(radius, candidate.numpy().copy(), examination)
     seconds = time.perf_counter() - started
-    settings = {**attack.settings(), **target.settings()}
-    if threat.scale_digest is not None:
-        settings["scale"] = threat.scale_digest
+    settings = {**attack.settings(), **target.settings(), **threat.named}
     findings = []
     for row in range(len(part)):
         success = successes.get(row)
@@ -134,7 +126,7 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
                 settings=settings,
                 seed=seed,
                 radius=None if success is None else success.radius,
-                distance=None if x_adv is None else distance_up(part.x[row].numpy(), x_adv, threat.norm, scale),
+                distance=None if x_adv is None else threat.distance(part.x[row].numpy(), x_adv),
                 x_adv=x_adv,
                 adversarial_prediction=None if success is None else success.examination.prediction,
                 p_label_upper=None if success is None else success.examination.p_label_upper,
@@ -146,6 +138,6 @@ def _attack_part(target: Target, part: Batch, threat: ThreatModel, attack: Attac
     return findings
 
 
-def _admissible(x: Tensor, candidate: Tensor, threat: ThreatModel, radius: float) -> bool:
+def _admissible(x: Tensor, candidate: Tensor, threat: Threat, radius: float) -> bool:
     """Whether a candidate is worth an examination: inside ball and box, and not the input, which had its own."""
     return not torch.equal(x, candidate) and threat.contains(x.numpy(), candidate.double().numpy(), radius)

@@ -12,7 +12,7 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
-from certify.bounds.linear_prefix import over_ball
+from certify.bounds.linear_prefix import over_shape
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
 from certify.bounds.rules.base import Affine, Nonlinear
@@ -58,7 +58,7 @@ def propagate(
 def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
     depth, ball = layers.graph.depth[name], layers.region.ball
     if depth == 1 and ball is not None:
-        layers.boxes[name] = over_ball(layers, name, ball)
+        layers.boxes[name] = over_shape(layers, name, ball)
     elif depth > 1 and tighten is not None:
         layers.boxes[name] = tighten(layers, name, bent(layers, name))
 

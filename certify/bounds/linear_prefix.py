@@ -1,37 +1,39 @@
-"""The first affine layer over an l1 or l2 ball: exact by the dual norm, where interval arithmetic would use a box."""
+"""The first affine layer over more than a box: exact by the dual norm, or by a threat's own minimum of its rows."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
-from certify.bounds.region import ORDER, Ball
+from certify.bounds.region import ORDER, Ball, Reach
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval
 from certify.core.norms import DUAL
 
-__all__ = ["over_ball"]
+__all__ = ["over_shape"]
 
 ROWS, NUMBERS = 512, 2**22
 """Rows of the layer's matrix held at a time, and how many numbers they may have."""
 
 
-def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
-    """Bounds ``y(center) -+ radius ||W_i||_dual`` of an affine function of the input, cut with its box.
+def over_shape(layers: Layers, name: str, shape: Ball | Reach) -> Interval:
+    """Bounds ``y(center) - below`` and ``y(center) + above`` of an affine function of the input, cut with its box.
 
-    The matrix is the same for every sample, so its norms are computed once a batch.
+    Over a ball both are ``radius ||W_i||_dual``. The matrix is the same for every sample, so its norms are computed
+    once a batch. Over what a threat reaches they are ``W_i center - min W_i x`` and the same of ``-W_i``.
     """
     graph = layers.graph
     chain: list[Node] = []
     while name != graph.input:
         chain.append(graph.producers[name])
         name = chain[-1].inputs[0]
-    center = Interval(ball.center, ball.center)
+    center = Interval(shape.center, shape.center)
     off = torch.zeros_like(center.lower)  # how far executions may end from the exact results
     for node in reversed(chain):
         center = node.operator.interval(center, outward=layers.outward)
@@ -39,13 +41,16 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
         off = node.operator.absolute(off) * (1 + 1e-6)
         if (more := layers.executed(node)) is not None:
             off = off + more
-    reach = ball.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, ball)
+    if isinstance(shape, Ball):
+        below = above = shape.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, shape)
+    else:
+        below, above = _reaches(layers, chain, shape)
     box = layers.boxes[chain[0].name]
     if not layers.outward:
-        lower = torch.maximum(box.lower, center.lower - reach)
-        return Interval(lower, torch.maximum(lower, torch.minimum(box.upper, center.upper + reach)))
+        lower = torch.maximum(box.lower, center.lower - below)
+        return Interval(lower, torch.maximum(lower, torch.minimum(box.upper, center.upper + above)))
     # The two sums here round once more; the factor of the norms has room for that, the smallest number for underflow.
-    lower, upper = center.lower - reach, center.upper + reach
+    lower, upper = center.lower - below, center.upper + above
     pad = 4 * gamma(1, lower.dtype)
     least = smallest(lower.dtype)
     spare = least + off * (1 + 1e-6)
@@ -53,29 +58,54 @@ def over_ball(layers: Layers, name: str, ball: Ball) -> Interval:
     return Interval(torch.maximum(box.lower, known.lower), torch.minimum(box.upper, known.upper))
 
 
-def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
-    """Dual norm of each row of the chain's matrix, each entry times the ball's scale, rounded up.
-
-    A chain has one matrix product and otherwise moves and scales, so no entry of the matrix suffers cancellation.
-    """
+def _rows(layers: Layers, chain: list[Node], most: int) -> Iterator[Tensor]:
+    """The rows of a chain's matrix, some (count, *input shape) at a time."""
     shapes, shape = layers.graph.shapes, chain[0].shape
-    like, size = layers.region.box.lower, math.prod(shape)
+    size = math.prod(shape)
     widest = max(size, *(math.prod(shapes[node.inputs[0]]) for node in chain))
-    at_once, norms = max(1, min(ROWS, NUMBERS // widest)), []
+    at_once = max(1, min(ROWS, most // widest))
     for first in range(0, size, at_once):
         layers.deadline.check()
         count = min(at_once, size - first)
-        rows = like.new_zeros(count, size)
+        rows = layers.region.box.lower.new_zeros(count, size)
         rows[:, first : first + count].fill_diagonal_(1.0)
         A = rows.reshape(count, *shape)
         for node in chain:
             assert isinstance(node.operator, Affine)
             [A] = node.operator.adjoint(A, (shapes[node.inputs[0]],))
+        yield A
+
+
+def _terms(chain: list[Node]) -> int:
+    """Roundings in an entry of a chain's matrix: it has one product and otherwise moves and scales, so none cancels."""
+    return sum(node.operator.adjoint_terms for node in chain if isinstance(node.operator, Affine))
+
+
+def _reaches(layers: Layers, chain: list[Node], shape: Reach) -> tuple[Tensor, Tensor]:
+    """How far each row (B, ...) falls and rises from its value at the centre over what a threat reaches, rounded up."""
+    terms = _terms(chain) if layers.outward else None
+    box, center, found = layers.region.box, shape.center.flatten(1), []
+    for A in _rows(layers, chain, NUMBERS // len(center)):
+        rows = A.flatten(1)
+        at = center @ rows.T
+        ends = []
+        for sign in (1.0, -1.0):
+            least, error = shape.least(sign * A.unsqueeze(0), box, terms)
+            # The error is that of sums that are no smaller than the one at the centre. Of no point, nothing is said.
+            ends.append((sign * at - least + 2 * error).nan_to_num(nan=torch.inf).where(least.isfinite(), torch.inf))
+        found.append(torch.stack(ends))
+    below, above = torch.cat(found, dim=2).reshape(2, len(center), *chain[0].shape)
+    return below, above
+
+
+def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
+    """Dual norm of each row of the chain's matrix, each entry times the ball's scale, rounded up."""
+    norms = []
+    for A in _rows(layers, chain, NUMBERS):
         A = A if ball.scale is None else A * ball.scale
         norms.append(torch.linalg.vector_norm(A.flatten(1), ord=ORDER[DUAL[ball.norm]], dim=1))
-    entries = math.prod(layers.graph.shape)
-    terms = sum(node.operator.adjoint_terms for node in chain if isinstance(node.operator, Affine))
-    result = torch.cat(norms).reshape(1, *shape)
+    entries, dtype = math.prod(layers.graph.shape), norms[0].dtype
+    result = torch.cat(norms).reshape(1, *chain[0].shape)
     if not layers.outward:
         return result
-    return result * (1 + gamma(terms + entries + 16, like.dtype)) + (entries * smallest(like.dtype)) ** 0.5
+    return result * (1 + gamma(_terms(chain) + entries + 16, dtype)) + (entries * smallest(dtype)) ** 0.5

@@ -21,7 +21,7 @@ from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.norms import check_norm
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier

@@ -1,12 +1,12 @@
-"""The least value of linear functions of the input over a box, or over what a ball and a box share."""
+"""The least value of linear functions of the input over a region: a box, and what it shares with a ball or a threat."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from certify.bounds.linear import Coefficients, fit, sizes, weigh
-from certify.bounds.region import ORDER, Ball, Region
+from certify.bounds.linear import Coefficients, fit, sizes, weigh, whole
+from certify.bounds.region import ORDER, Ball, Reach, Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.split import split
 from certify.bounds.tensors import Interval
@@ -22,6 +22,8 @@ def over_region(A: Coefficients, region: Region, terms: int | None) -> tuple[Ten
     """
     if region.ball is None:
         return _over_box(A, region.box, terms)
+    if isinstance(region.ball, Reach):
+        return region.ball.least(whole(A), region.box, terms)
     if not region.cut:
         return _over_ball(A, region.ball, terms)
     inner, outer = split(A, region)

@@ -1,4 +1,4 @@
-"""Sets of inputs: a box, or a ball cut by a box."""
+"""Sets of inputs: a box, a ball cut by a box, or what a threat reaches inside a box."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from certify.bounds.rounding import down, up
-from certify.bounds.tensors import Interval
+from certify.bounds.rounding import down, gamma, smallest, up
+from certify.bounds.tensors import Interval, flat
 from certify.core.norms import Norm
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import ThreatModel
 
-__all__ = ["ORDER", "Ball", "Region", "ball"]
+__all__ = ["ORDER", "Ball", "Reach", "Region", "ball", "region_of"]
 
 ORDER: dict[Norm, float] = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
 """Norms as torch names them."""
@@ -35,13 +37,65 @@ class Ball:
         """The balls of some samples."""
         return Ball(self.center[samples], self.radius[samples], self.norm, self.scale)
 
+    def to(self, dtype: torch.dtype) -> Ball:
+        """The balls in another dtype, rounded to nearest."""
+        scale = None if self.scale is None else self.scale.to(dtype)
+        return Ball(self.center.to(dtype), self.radius.to(dtype), self.norm, scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """The points that a threat reaches from ``center`` (B, ...) within ``radius`` (B,), by the threat's own account."""
+
+    threat: Threat
+    center: Tensor
+    radius: Tensor
+
+    def rows(self, samples: Tensor | slice) -> Reach:
+        """Those of some samples."""
+        return Reach(self.threat, self.center[samples], self.radius[samples])
+
+    def to(self, dtype: torch.dtype) -> Reach:
+        """Those about centres in another dtype."""
+        return Reach(self.threat, self.center.to(dtype), self.radius.to(dtype))
+
+    def least(self, A: Tensor, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
+        """The minimum of rows (b, r, ...) over the points in boxes, (b, r), and the rounding errors it may contain.
+
+        A threat adds up a few sums of products, one for each feature, and sums of differences of those.
+        """
+        rows, (lower, upper) = flat(A, 2), self._ends(box)
+        rows = rows.expand(len(self.center), -1, -1)
+        value = self.threat.minimum(rows, flat(self.center, 1), self.radius, lower, upper)
+        if terms is None:
+            return value, torch.zeros_like(value)
+        size = torch.maximum(flat(box.magnitude(), 1), flat(self.center, 1).abs())
+        entries, total = rows.shape[2], (rows.abs() @ size.unsqueeze(2)).squeeze(2)
+        return value, 8 * gamma(2 * entries + terms + 8, value.dtype) * total + entries * smallest(value.dtype)
+
+    def misses(self, box: Interval) -> Tensor:
+        """Which boxes (b,) hold none of the points."""
+        return self.threat.misses(flat(self.center, 1), self.radius, *self._ends(box))
+
+    def inside(self, x: Tensor, box: Interval) -> Tensor:
+        """Points near to others x (b, ...)."""
+        found = self.threat.project(flat(self.center, 1), flat(x, 1), self.radius, *self._ends(box))
+        return found.reshape(x.shape)
+
+    @staticmethod
+    def _ends(box: Interval) -> tuple[Tensor, Tensor]:
+        return flat(box.lower, 1), flat(box.upper, 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """All inputs in ``box``, and in ``ball`` where there is one. Unless ``cut``, the box encloses the whole ball."""
+    """All inputs in ``box``, and in ``ball`` where there is one: a ball, or what a threat reaches.
+
+    Unless ``cut``, the box encloses the whole ball.
+    """
 
     box: Interval
-    ball: Ball | None = None
+    ball: Ball | Reach | None = None
     cut: bool = True
 
     def rows(self, samples: Tensor | slice) -> Region:
@@ -50,11 +104,27 @@ class Region:
 
     def to(self, dtype: torch.dtype) -> Region:
         """The regions in another dtype, rounded to nearest: for a search, not for a claim."""
-        box, ball = Interval(self.box.lower.to(dtype), self.box.upper.to(dtype)), self.ball
-        if ball is not None:
-            scale = None if ball.scale is None else ball.scale.to(dtype)
-            ball = Ball(ball.center.to(dtype), ball.radius.to(dtype), ball.norm, scale)
-        return Region(box, ball, self.cut)
+        box = Interval(self.box.lower.to(dtype), self.box.upper.to(dtype))
+        return Region(box, None if self.ball is None else self.ball.to(dtype), self.cut)
+
+
+def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
+    """Every input that a threat reaches within ``radius`` (B,) of ``x`` (B, ...), inside its input box.
+
+    >>> from certify.core.threats.features import Features
+    >>> region = region_of(Features((1,), input_box=(0.0, 1.0)), torch.zeros(1, 3), torch.ones(1))
+    >>> region.ball.least(-torch.ones(1, 1, 3), region.box, None)[0]
+    tensor([[-1.]])
+    """
+    if isinstance(threat, ThreatModel):
+        scale = threat.scale_of(x.shape[1:])
+        features = None if scale is None else torch.from_numpy(scale).to(x.device)
+        return ball(x, radius.to(x), threat.norm, threat.input_box, features)
+    ends = (-math.inf, math.inf) if threat.input_box is None else threat.input_box
+    lower, upper = x.clamp(max=ends[0]), x.clamp(min=ends[1])
+    radius = radius.to(x)
+    hull = threat.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
+    return Region(Interval(*(end.reshape(x.shape) for end in hull)), Reach(threat, x, radius))
 
 
 def ball(

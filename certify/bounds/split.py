@@ -27,7 +27,7 @@ def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
     rounding. For l1 the split is the best (a fractional knapsack, found by sorting), for l2 nearly (the multiplier of
     the dual is approached from above, and what is reached is never worse than the ball alone).
     """
-    assert region.ball is not None
+    assert isinstance(region.ball, Ball)
     A = A if isinstance(A, Tensor) else A.masked()
     ball, entries = region.ball, held(A)
     below, above = (fit(A, side) for side in (ball.center - region.box.lower, region.box.upper - ball.center))

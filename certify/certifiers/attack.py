@@ -10,7 +10,7 @@ from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.core.finding import Finding
-from certify.core.threat import ThreatModel, need_threat
+from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
@@ -25,7 +25,7 @@ def attack(
     x: Any,
     y: Any,
     *,
-    threat: ThreatModel,
+    threat: Threat,
     attack: str = "pgd",
     seed: int = 0,
     noise: str | NoiseLaw | None = None,

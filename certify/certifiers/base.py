@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from certify.attacks.base import Target
 from certify.attacks.plain import Plain
 from certify.core.certificate import Certificate
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier
 from certify.registry import Registry
@@ -50,6 +50,15 @@ class Certifier(ABC):
         """Inputs that go to one shard, and are attacked, together: one where each may take minutes."""
         return LOT
 
+    @classmethod
+    def proves(cls, norm: str) -> bool:
+        """Whether there is a proof in a norm, or for another threat of that name, at all."""
+        return True
+
+    def fitted(self, threat: Threat) -> Self:
+        """The certifier as it goes about a threat: where radii are counted, nothing lies between declared ones."""
+        return self
+
     @property
     def default_norm(self) -> Norm:
         """The norm that is meant where none is named."""
@@ -64,19 +73,19 @@ class Certifier(ABC):
         """Everything that a certificate depends on besides model and input, as plain values for JSON."""
 
     @abstractmethod
-    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape) -> str:
         """One line for people: the method, its settings, and the limit of what it can claim."""
 
     @abstractmethod
-    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+    def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Raise before any work if this cannot certify these inputs (B, ...), with this classifier and threat model."""
 
-    def shortfall(self, threat: ThreatModel, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape) -> str:
         """Which declared radii no input can be certified at, and why, in words; empty for none."""
         return ""
 
     @abstractmethod
-    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+    def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield one certificate for each input of the batch, in order."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.values import one_of
 from certify.data.batch import Batch
 from certify.errors import BadInput
@@ -87,6 +87,10 @@ class Bounds(Certifier):
         """Inputs whose radii are searched together: those of one time limit."""
         return GROUP if self.timeout is None else 1
 
+    def fitted(self, threat: Threat) -> Bounds:
+        """Counted radii are decided, not searched."""
+        return replace(self, decide=True) if threat.counted else self
+
     def settings(self) -> dict[str, Any]:
         """The method and the claim, how radii are searched, and for how long."""
         search: dict[str, Any] = {} if self.decide else {"tolerance": TOLERANCE, "reach": REACH}
@@ -94,7 +98,7 @@ class Bounds(Certifier):
             search["timeout"] = self.timeout
         return {"method": self.method, "claim": self.claim, "decide": self.decide, "dtype": "float64", **search}
 
-    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape) -> str:
         """The methods, the arithmetic, how far radii are searched, and what is claimed."""
         methods = ladder(self.method)
         named = self.method if len(methods) == 1 else f"{self.method} ({', '.join(methods)}, each where needed)"
@@ -106,7 +110,7 @@ class Bounds(Certifier):
             f"the claim is about {_CLAIMED[self.claim]}"
         )
 
-    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+    def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
 
         Raises:
@@ -114,17 +118,17 @@ class Bounds(Certifier):
             ModelError, UnsupportedOperator: each says what works instead.
         """
         shape = tuple(x.shape[1:])
-        threat.scale_of(shape)
+        threat.check_inputs(x.cpu().numpy())
         claimable(graph_of(classifier, shape, self.max_memory), self.claim, classifier.device)
 
-    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+    def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape, self.max_memory)
         for begin in range(0, len(batch), self.rows):
             part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(self, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
         methods = ladder(self.method)
         found = proven_radii(
             graph,
@@ -139,7 +143,7 @@ class Bounds(Certifier):
         )
         return [self._proof(one, threat) for one in found]
 
-    def _proof(self, found: ProvenRadius, threat: ThreatModel) -> Proof:
+    def _proof(self, found: ProvenRadius, threat: Threat) -> Proof:
         evidence = BoundEvidence(
             bound_method=found.method,
             input_box=threat.input_box,
@@ -165,7 +169,7 @@ def bound(
     x: Any,
     y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: Threat,
     method: str = "crown",
     claim: Claim = "exact",
     decide: bool = False,

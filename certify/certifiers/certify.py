@@ -7,7 +7,7 @@ from typing import Any
 
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel, need_threat
+from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
@@ -22,7 +22,7 @@ def certify(
     x: Any,
     y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: Threat,
     certifier: Certifier | str,
     index: Sequence[int] | None = None,
     progress: bool | Observer = False,
@@ -59,7 +59,7 @@ def certify(
             'certify.Bounds("crown")'
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
-    batch = Batch.of(x, y, clf.num_classes, index)
+    batch, certifier = Batch.of(x, y, clf.num_classes, index), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)

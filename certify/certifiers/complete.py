@@ -24,7 +24,7 @@ from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.example import Example
 from certify.core.rounding import round_down, round_up
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.values import number, one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -92,13 +92,17 @@ class Complete(Certifier):
         """Each input may take up to its time limit."""
         return 1
 
+    def fitted(self, threat: Threat) -> Complete:
+        """Counted radii are decided, not bracketed."""
+        return replace(self, decide=True, gap=None) if threat.counted else self
+
     def settings(self) -> dict[str, Any]:
         """What a certificate depends on, the time limit included."""
         search = {} if self.gap is None else {"gap": self.gap, "reach": REACH}
         asked = {"claim": self.claim, "timeout": self.timeout, "decide": self.decide, "seed": self.seed}
         return {"method": self.method, "dtype": "float64", **asked, **search}
 
-    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape) -> str:
         """What is searched, how long, and what is claimed."""
         bracket = "" if self.gap is None else f"radii to {self.gap:g} relative up to {REACH:g} x the largest declared"
         subject = {"exact": "exact real arithmetic", "float32": "every float32 execution and exact real arithmetic"}
@@ -108,7 +112,7 @@ class Complete(Certifier):
             f"the claim is about the network in {subject[self.claim]}"
         )
 
-    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+    def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
 
         Raises:
@@ -116,12 +120,12 @@ class Complete(Certifier):
             ModelError, UnsupportedOperator: each says what works instead.
         """
         shape = tuple(x.shape[1:])
-        threat.scale_of(shape)
+        threat.check_inputs(x.cpu().numpy())
         if classifier.device.type != "cpu":
             raise ModelError("complete verification runs on the CPU: load the model with device cpu")
         claimable(graph_of(classifier, shape), self.claim, classifier.device)
 
-    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+    def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input, as soon as it is decided."""
         graph = graph_of(classifier, batch.shape)
         for row in range(len(batch)):
@@ -129,9 +133,7 @@ class Complete(Certifier):
             [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
             yield certificate if certificate.evidence else replace(certificate, evidence=self._at(part, certificate))
 
-    def _prove(
-        self, classifier: Classifier, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor
-    ) -> list[Proof]:
+    def _prove(self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
         question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
         deadline, how = Deadline(self.timeout), {"workers": self.workers, "seed": self.seed}
         try:
@@ -143,7 +145,7 @@ class Complete(Certifier):
             ends = Ends(question, reason=str(problem))
         return [self._proof(ends, threat, late=deadline.passed)]
 
-    def _proof(self, ends: Ends, threat: ThreatModel, *, late: bool) -> Proof:
+    def _proof(self, ends: Ends, threat: Threat, *, late: bool) -> Proof:
         least, short = threat.radii[0], self._short(ends, threat, late=late)
         evidence = CompleteEvidence(
             claim=self.claim,
@@ -167,7 +169,7 @@ class Complete(Certifier):
             return Proof(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
         return Proof(None, evidence, ends.work, short)
 
-    def _short(self, ends: Ends, threat: ThreatModel, *, late: bool) -> str:
+    def _short(self, ends: Ends, threat: Threat, *, late: bool) -> str:
         """Why the ends are not as near as asked; empty where they are."""
         if self.gap is None:
             least = -1.0 if ends.certified is None else ends.certified

@@ -17,7 +17,7 @@ from certify.bounds.output import network_graph
 from certify.certifiers.outcome import settle
 from certify.core.certificate import Certificate, Evidence
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import ModelError
@@ -108,7 +108,7 @@ def _contents(classifier: Classifier) -> dict[str, str]:
 
 
 def certificates(
-    classifier: Classifier, graph: Graph, batch: Batch, threat: ThreatModel, method: str, prove: Prove
+    classifier: Classifier, graph: Graph, batch: Batch, threat: Threat, method: str, prove: Prove
 ) -> list[Certificate]:
     """One certificate an input. An input whose class is not its label is settled without a proof.
 

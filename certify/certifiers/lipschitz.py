@@ -22,7 +22,8 @@ from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import need_ball
 from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -80,45 +81,51 @@ class Lipschitz(Certifier):
         """The only one."""
         return "l2"
 
+    @classmethod
+    def proves(cls, norm: str) -> bool:
+        """Euclidean balls alone."""
+        return norm == "l2"
+
     def settings(self) -> dict[str, Any]:
         """The method and its arithmetic, and for how long."""
         limit = {} if self.timeout is None else {"timeout": self.timeout}
         return {"method": self.method, "dtype": "float64", **limit}
 
-    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape) -> str:
         """The method, the arithmetic, and what the claim is about."""
         return (
             "margins over products of layer norms, each norm proven, float64 with rounding errors subtracted; "
             "the claim is about the network in exact real arithmetic"
         )
 
-    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+    def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse other norms, classifiers that wrap a function, and operators without a constant.
 
         Raises:
             BadInput, ModelError, UnsupportedOperator: each says what works instead.
         """
+        threat = need_ball(threat, self.method)
         if threat.norm != "l2":
             raise BadInput(f"lipschitz certifies l2 only, got {threat.norm}: use crown or ibp, which bound any norm")
         if threat.scale is not None:
             raise BadInput("lipschitz certifies balls whose features count alike: use crown for a scaled norm")
         check_lipschitz(graph_of(classifier, tuple(x.shape[1:])))
 
-    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+    def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape)
         for begin in range(0, len(batch), self.rows):
             part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(self, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
         try:
             return _proven(graph, threat, x, classes, NEVER if self.timeout is None else Deadline(self.timeout))
         except OutOfTime as problem:
             return [Proof(None, None, 1, str(problem))] * len(x)
 
 
-def _proven(graph: Graph, threat: ThreatModel, x: Tensor, classes: Tensor, deadline: Deadline) -> list[Proof]:
+def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: Deadline) -> list[Proof]:
     with torch.no_grad():
         constants = _constants.get(graph)
         if constants is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from certify.core.rounding import brief, round_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 
 __all__ = ["settle"]
 
 
-def settle(radius: float | None, threat: ThreatModel, otherwise: Verdict) -> tuple[Verdict, float | None, str]:
+def settle(radius: float | None, threat: Threat, otherwise: Verdict) -> tuple[Verdict, float | None, str]:
     """Verdict, radius and reason for a proven radius (None: nothing proven, and ``otherwise`` says why).
 
     Certified means certified *for this threat model*: the radius reaches the smallest declared one. Declare 0 to keep

@@ -10,7 +10,7 @@ from typing import Any
 from certify.certifiers.certify import certify
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
@@ -27,7 +27,7 @@ def smooth(
     x: Any,
     y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: Threat,
     sigma: float | None = None,
     n: int = 100_000,
     n0: int = 100,

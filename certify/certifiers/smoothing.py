@@ -19,7 +19,8 @@ from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.rounding import round_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import need_ball
 from certify.core.values import one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -139,6 +140,11 @@ class Smoothing(Certifier):
         """The smoothed classifier."""
         return Smoothed(classifier, self.law())
 
+    @classmethod
+    def proves(cls, norm: str) -> bool:
+        """Norms in which some noise has a theorem."""
+        return any(norm in law(1.0).norms for law in NOISES.values())
+
     def settings(self) -> dict[str, Any]:
         """All settings that results with labels depend on: not the batch size, and n0 only where draws select."""
         settings = {"method": self.method, **asdict(self), "selection": self.chosen_by(())}
@@ -159,12 +165,14 @@ class Smoothing(Certifier):
             raise BadInput("selection='label' needs labels: give y, or use selection='draws'")
         return cast(ChosenBy, self.selection)
 
-    def theorem(self, threat: ThreatModel, shape: Shape) -> Theorem:
+    def theorem(self, threat: Threat, shape: Shape) -> Theorem:
         """The radius theorem for inputs of this shape.
 
         Raises:
-            BadInput: for a threat model with a per-feature scale: noise that treats all features alike proves no more.
+            BadInput: for a threat that is no ball, or has a per-feature scale: noise that treats all features alike
+                proves no more.
         """
+        threat = need_ball(threat, "smoothing")
         if threat.scale is not None:
             raise BadInput(
                 "smoothing proves balls in which all features count alike, the threat model has a per-feature scale: "
@@ -172,7 +180,7 @@ class Smoothing(Certifier):
             )
         return Theorem(self.law(), threat.norm, math.prod(shape))
 
-    def describe(self, threat: ThreatModel, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape) -> str:
         """The settings, and the largest radius they can certify."""
         theorem = self.theorem(threat, shape)
         cap = largest_radius(theorem, self.plan().looks_for(theorem, threat.radii[0]), self.shares)
@@ -182,7 +190,7 @@ class Smoothing(Certifier):
             f"largest certifiable radius {round_down(cap or 0.0)}; the claim is about the SMOOTHED model"
         )
 
-    def check(self, classifier: Classifier, threat: ThreatModel, x: Tensor) -> None:
+    def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse a norm without a theorem, inputs the noise is not for, radii that n samples cannot certify.
 
         Raises:
@@ -191,7 +199,7 @@ class Smoothing(Certifier):
             DataError: for inputs off the grid of grid noise.
         """
         theorem = self.theorem(threat, tuple(x.shape[1:]))
-        theorem.noise.check_norm(threat.norm)
+        theorem.noise.check_norm(theorem.norm)
         theorem.noise.check_inputs(x, classifier.input_box)
         self.plan().check(theorem, threat, self.shares)
         self.check_batches(classifier, x)
@@ -206,11 +214,11 @@ class Smoothing(Certifier):
         with torch.inference_mode():
             check_size(classifier.scores, x, size)
 
-    def shortfall(self, threat: ThreatModel, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape) -> str:
         """Which declared radii no input can be certified at, and why; empty for none."""
         return self.plan().shortfall(self.theorem(threat, shape), threat, self.shares)
 
-    def certify(self, classifier: Classifier, batch: Batch, threat: ThreatModel) -> Iterator[Certificate]:
+    def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input; abstentions and shortfalls are certificates without a radius."""
         theorem, chosen_by = self.theorem(threat, batch.shape), self.chosen_by(batch.labels)
         looks = self.plan().looks_for(theorem, threat.radii[0])
@@ -250,7 +258,7 @@ class Smoothing(Certifier):
                     reason=reason,
                 )
 
-    def _settled(self, result: SmoothedRadius, threat: ThreatModel) -> tuple[Verdict, float | None, str]:
+    def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:
         """Verdict, radius and reason; who stopped early says so."""
         verdict, radius, reason = settle(result.radius, threat, Verdict.ABSTAIN)
         if radius is None and result.looks[-1].n < self.n:

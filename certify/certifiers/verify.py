@@ -9,7 +9,7 @@ from certify.certifiers.certify import certify
 from certify.certifiers.complete import Complete
 from certify.core.certificate import Certificate
 from certify.core.evidence import Claim
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer
 
@@ -21,7 +21,7 @@ def verify(
     x: Any,
     y: Any = None,
     *,
-    threat: ThreatModel,
+    threat: Threat,
     timeout: float = 60.0,
     gap: float | None = None,
     claim: Claim = "exact",

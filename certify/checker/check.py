@@ -40,7 +40,7 @@ def check(certificate: Certificate | Sequence[Certificate], clf: Classifier | No
             inputs than certificates.
 
     >>> from certify.certifiers.smooth import smooth
-    >>> from certify.core.threat import ThreatModel
+    >>> from certify.core.threats.lp import ThreatModel
     >>> from certify.models.classifier import Classifier
     >>> clf = Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
     >>> threat = ThreatModel("l2", (0.0, 0.25))

@@ -17,7 +17,8 @@ from certify.checker.checked import Checked, judged, subject_of
 from certify.checker.margins import AGREE, differing, largest_score
 from certify.core.certificate import Certificate, LipschitzEvidence
 from certify.core.rounding import brief
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import ThreatModel
 
 __all__ = ["ORDER", "quotient_claims"]
 
@@ -35,7 +36,7 @@ def quotient_claims(
         UnsupportedOperator: for an operator without a constant.
     """
     subject, threat = subject_of(certificate), certificate.threat
-    if threat.norm != "l2" or threat.scale is not None:
+    if not isinstance(threat, ThreatModel) or threat.norm != "l2" or threat.scale is not None:
         return [judged(subject, "radius", f"Lipschitz constants in l2 prove nothing about {threat.measure}")]
     constants = _constants(graph)
     rows = margin_rows(torch.tensor([kept], device=x.device), math.prod(graph.output.shape), torch.float64, x.device)
@@ -60,7 +61,7 @@ def _constants(graph: Graph) -> Constants:
     return lipschitz_constants(graph.to(torch.float64))
 
 
-def _within(quotient: float, threat: ThreatModel, features: int) -> float:
+def _within(quotient: float, threat: Threat, features: int) -> float:
     """What a quotient proves: no more than the diameter of the box, 0 for NaN, and a number for constant scores."""
     if math.isnan(quotient):
         return 0.0

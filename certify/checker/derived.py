@@ -52,7 +52,7 @@ def _failure(certificate: Certificate) -> Checked:
 def statement(certificates: Sequence[Certificate]) -> str:
     """What confirmed claims prove, and what they do not, in a sentence or two."""
     alpha = brief_up(max((one.alpha for one in certificates if one.alpha is not None), default=0.0))
-    threats = " and ".join(sorted({f"{one.threat.measure} ball" for one in certificates}))
+    threats = " and ".join(sorted({one.threat.noun for one in certificates}))
     said = {derivation.statement: None for one in certificates if (derivation := derivation_of(one)) is not None}
     if any(map(needs_network, certificates)):
         said[PROOFS] = None

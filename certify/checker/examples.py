@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.outcome import CONTRADICTION
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
-from certify.core.norms import distance_up
 from certify.core.rounding import brief, brief_up
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["example_claims", "executed_claims"]
@@ -32,7 +31,7 @@ def example_claims(
     certificates: Sequence[Certificate],
     classifier: Classifier,
     x: Tensor,
-    threat: ThreatModel,
+    threat: Threat,
     *,
     seed: int = 0,
 ) -> list[Checked]:
@@ -82,7 +81,7 @@ def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> 
     return [class_claim(subject, named, classifier, x), judged(subject, "example", wrong)]
 
 
-def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: ThreatModel) -> list[Checked]:
+def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: Threat) -> list[Checked]:
     """Place, distance, radius and class of the example of a finding known to be about this input and this model."""
     if finding.x_adv is None:
         return []
@@ -91,7 +90,7 @@ def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat:
     return [*_stated(finding, x, threat), *_execute(finding, finding.x_adv, classifier, x, 0).claims]
 
 
-def _misplaced(finding: Finding, x: Tensor, threat: ThreatModel) -> str:
+def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
     """Why the example is no input that the adversary may choose, in words; empty if it is one."""
     example = finding.x_adv
     assert example is not None
@@ -107,11 +106,12 @@ def _misplaced(finding: Finding, x: Tensor, threat: ThreatModel) -> str:
     return ""
 
 
-def _stated(finding: Finding, x: Tensor, threat: ThreatModel) -> list[Checked]:
+def _stated(finding: Finding, x: Tensor, threat: Threat) -> list[Checked]:
     """Threat model, distance and radius, as a finding states them."""
     subject, radius, stated = subject_of(finding), finding.radius or 0.0, finding.distance or 0.0
-    about = {"norm": finding.norm, "radii": finding.radii, "scale": finding.settings.get("scale")}
-    asked = {"norm": threat.norm, "radii": threat.radii, "scale": threat.scale_digest}
+    named = {name: finding.settings.get(name) for name in ("scale", "threat")}
+    about: dict[str, Any] = {"norm": finding.norm, "radii": finding.radii, **named}
+    asked = {"norm": threat.norm, "radii": threat.radii, **dict.fromkeys(named), **threat.named}
     other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
     differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
     distance = _distance(finding, x, threat)
@@ -126,9 +126,9 @@ def _stated(finding: Finding, x: Tensor, threat: ThreatModel) -> list[Checked]:
     ]
 
 
-def _distance(finding: Finding, x: Tensor, threat: ThreatModel) -> float:
+def _distance(finding: Finding, x: Tensor, threat: Threat) -> float:
     assert finding.x_adv is not None
-    return distance_up(x.numpy(), finding.x_adv, threat.norm, threat.scale_of(x.shape))
+    return threat.distance(x.numpy(), finding.x_adv)
 
 
 def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifier, x: Tensor, seed: int) -> Execution:

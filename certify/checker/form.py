@@ -16,13 +16,14 @@ from certify.checker.derivations.base import DERIVATIONS
 from certify.core.certificate import Certificate
 from certify.core.evidence import evidence_from
 from certify.core.finding import Finding
+from certify.core.norms import NORMS, Norm
 from certify.core.reported import Reported
 from certify.core.schema import Count, Probability, Real
+from certify.core.threats.base import THREATS
+from certify.core.values import one_of
 from certify.errors import BadInput
 
 __all__ = ["misformed", "unchecked", "unchecked_of"]
-
-Norm = Literal["l1", "l2", "linf"]
 
 
 class _Fields(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,7 +44,7 @@ class _Certificate(_Fields):
     verdict: str
     radius: Real | None
     radius_hex: str | None
-    norm: Norm
+    norm: str
     guarantee: str
     alpha: Probability | None
     method: str
@@ -60,7 +61,7 @@ class _Finding(_Fields):
     input_digest: str
     label: Count
     prediction: Count | None
-    norm: Norm
+    norm: str
     radii: list[Real]
     attack: str
     settings: dict[str, Any]
@@ -106,6 +107,8 @@ def misformed(record: Certificate | Finding | Reported, text: str | None = None)
         form = _FORMS[type(record)](json.dumps(record.to_dict()) if text is None else text)
         if isinstance(form, _Certificate) and form.evidence is not None:
             evidence_from(form.evidence)
+        if isinstance(form, _Certificate | _Finding):
+            one_of("norm", form.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
     except (msgspec.MsgspecError, BadInput, KeyError, TypeError, ValueError) as problem:
         return str(problem)
     if isinstance(record, Certificate):

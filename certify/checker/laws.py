@@ -16,7 +16,7 @@ import numpy as np
 from flint import arb
 
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 
 __all__ = ["LAWS", "Law"]
 
@@ -44,11 +44,11 @@ class Law:
     slack: Callable[[int], arb] = _nothing
     off: Callable[[float], arb] = _nothing
 
-    def silence(self, threat: ThreatModel) -> str:
+    def silence(self, threat: Threat) -> str:
         """Why the theorem says nothing about the balls of a threat model, in words; empty where it does."""
         if threat.norm not in self.norms:
             return f"its noise has no theorem in {threat.norm}"
-        if threat.scale is not None:
+        if threat.named:
             return "its theorem is about balls in which all features count alike, and the threat model has a scale"
         return ""
 

@@ -11,7 +11,7 @@ from certify.checker.derivations.base import DERIVATIONS, Difference
 from certify.core.certificate import Certificate
 from certify.core.evidence import kinds_of
 from certify.core.finding import Finding
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat, threat_from
 
 __all__ = ["settings_claims"]
 
@@ -25,7 +25,7 @@ def settings_claims(
         certificates, findings: the records of one run.
         settings: those of its manifest.
     """
-    threat = ThreatModel.from_dict(settings["threat"])
+    threat = threat_from(settings["threat"])
     certifiers = {one["method"]: one for one in settings["certifiers"]}
     shared = _shared(certificates)
     claims = _apart("manifest", _of_seeds(settings))
@@ -63,7 +63,7 @@ def _brief(value: object) -> str:
 
 def _of_certificate(
     certificate: Certificate,
-    threat: ThreatModel,
+    threat: Threat,
     certifier: Mapping[str, Any] | None,
     settings: Mapping[str, Any],
     shared: Mapping[str, Mapping[str, object]],
@@ -101,13 +101,11 @@ def _shared(certificates: Iterable[Certificate]) -> dict[str, dict[str, object]]
     }
 
 
-def _of_finding(finding: Finding, threat: ThreatModel, settings: Mapping[str, Any]) -> Iterator[Difference]:
+def _of_finding(finding: Finding, threat: Threat, settings: Mapping[str, Any]) -> Iterator[Difference]:
     yield "model digest", finding.model_digest, settings["model"]["digest"]
     yield "norm", finding.norm, threat.norm
     yield "radii", finding.radii, threat.radii
     yield "seed", finding.seed, settings["seed"]
-    asked = dict(settings["attack"] or {"attack": "none"})
+    asked = {**(settings["attack"] or {"attack": "none"}), **threat.named}
     yield "attack", finding.attack, asked.pop("attack")
-    if threat.scale_digest is not None:
-        asked["scale"] = threat.scale_digest
     yield "attack settings", dict(finding.settings), asked

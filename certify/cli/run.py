@@ -50,6 +50,14 @@ def run(
     radii: Annotated[
         str | None, typer.Option(help="declared radii in input units, ascending: 0,0.25,0.5 or 2/255,8/255")
     ] = None,
+    threat: Annotated[
+        str | None,
+        typer.Option(help="lp (default): a ball of a norm; features or categories: as many change as a radius says"),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value for the threat or the certifier, such as groups=0:3,3:8"),
+    ] = None,
     scale: Annotated[
         str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
     ] = None,
@@ -126,6 +134,8 @@ def run(
         "certifier": certifier,
         "norm": norm,
         "radii": radii,
+        "threat": threat,
+        "option": pairs("option", option or []) or None,
         "scale": scale,
         "units": units,
         "sigma": sigma,

@@ -1,7 +1,9 @@
-"""``certify supports``: what a driver of verification tools asks before it hands out work."""
+"""``certify supports``: who knows which threat, and what drivers of verification tools ask for."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,20 +11,43 @@ import typer
 from certify.cli.app import ExitCode, app
 from certify.errors import BadInput
 from certify.registry import nearest
+from certify.report.columns import aligned
 
 __all__ = ["supports"]
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def supports(
-    capability: Annotated[str, typer.Argument(help="such as --onnx-operators; a wrong one lists all")],
+    capability: Annotated[
+        str, typer.Argument(help="--threats: who proves and attacks which; or such as --onnx-operators")
+    ],
 ) -> int:
-    """What certify verify can decide, a line each, as VNN-LIB 2.0 lets solvers be asked."""
+    """Who knows which threat; and what certify verify can decide, as VNN-LIB 2.0 lets solvers be asked."""
     from certify.complete.capabilities import CAPABILITIES
 
+    known = {"threats": _threats, **CAPABILITIES}
     name = capability.removeprefix("--")
-    if name not in CAPABILITIES:
-        known = ", ".join(f"--{each}" for each in CAPABILITIES)
-        raise BadInput(f"unknown capability {capability!r}{nearest(name, list(CAPABILITIES))} known: {known}")
-    typer.echo("\n".join(CAPABILITIES[name]()))
+    if name not in known:
+        listed = ", ".join(f"--{each}" for each in known)
+        raise BadInput(f"unknown capability {capability!r}{nearest(name, list(known))} known: {listed}")
+    typer.echo("\n".join(known[name]()))
     return ExitCode.DONE
+
+
+def _threats() -> Sequence[str]:
+    """A line for each norm, and for each threat that is no ball: who proves it, who moves in it."""
+    from certify.attacks.base import ATTACKS
+    from certify.certifiers.base import CERTIFIERS
+    from certify.core.norms import NORMS
+    from certify.core.threats.base import THREATS
+
+    threats = [*NORMS, *(name for name in THREATS if name != "lp")]
+    proven = {name: [one for one in threats if _made(made).proves(one)] for name, made in CERTIFIERS.items()}  # type: ignore[attr-defined]
+    attacked = {name: getattr(_made(made), "norms", threats) for name, made in ATTACKS.items()}
+    cells = [["yes" if one in known else "-" for known in (*proven.values(), *attacked.values())] for one in threats]
+    lines = [[one, *line] for one, line in zip(threats, cells, strict=True)]
+    return aligned([["threat", *proven, *attacked], *lines])
+
+
+def _made(factory: object) -> object:
+    return factory.func if isinstance(factory, functools.partial) else factory

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from certify.attacks.ball import project
+from certify.attacks.moves import moves_of
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import margin_rows
-from certify.bounds.region import Region, ball
+from certify.bounds.region import Region, region_of
 from certify.complete.problem import Goals, Problem, Witness
 from certify.core.evidence import Claim
-from certify.core.norms import distance_up
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["Question", "changes_class", "goals_within"]
@@ -41,7 +40,7 @@ class Question:
     graph: Graph
     x: Tensor
     kept: int
-    threat: ThreatModel
+    threat: Threat
     claim: Claim
 
     def within(self, radius: float) -> Problem:
@@ -73,7 +72,7 @@ class Question:
 
     def distance(self, found: Witness) -> float:
         """How far an example is from the input, rounded up."""
-        return distance_up(self.x.numpy(), found.x, self.threat.norm, self.threat.scale_of(self.x.shape))
+        return self.threat.distance(self.x.numpy(), found.x)
 
     def _changed(self, points: Tensor) -> Tensor:
         labels = self.classifier.predict(points).cpu()
@@ -90,26 +89,20 @@ class Question:
         outside = [i for i, one in enumerate(points.numpy()) if not threat.contains(center, one, radius)]
         if not outside:
             return points
-        scale = threat.scale_of(self.x.shape)
         some = points[outside].nan_to_num()
-        around = self.x.expand_as(some)
-        weight = None if scale is None else torch.from_numpy(scale)
-        moved = project(around, some, radius, threat.norm, threat.input_box, weight)
+        moved = moves_of(threat).project(self.x.expand_as(some), some, radius)
         return points.index_copy(0, torch.tensor(outside), moved)
 
 
-def goals_within(graph: Graph, x: Tensor, kept: int, threat: ThreatModel, radius: float) -> tuple[Region, Goals]:
+def goals_within(graph: Graph, x: Tensor, kept: int, threat: Threat, radius: float) -> tuple[Region, Goals]:
     """The ball of ``radius`` around one input, rounded outward, and a clause for each other class: to stay below."""
-    exact, scale = torch.float64, threat.scale_of(x.shape)
+    exact = torch.float64
     C = margin_rows(torch.tensor([kept]), math.prod(graph.output.shape), exact, x.device).unsqueeze(2)
-    features = None if scale is None else torch.from_numpy(scale)
-    region = ball(x[None].to(exact), torch.tensor([radius], dtype=exact), threat.norm, threat.input_box, features)
+    region = region_of(threat, x[None].to(exact), torch.tensor([radius], dtype=exact))
     return region, Goals(C, None, C.new_zeros(C.shape[:3]))
 
 
-def changes_class(
-    classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: ThreatModel, radius: float
-) -> bool:
+def changes_class(classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: Threat, radius: float) -> bool:
     """Whether an example is in ball and box around an input, and has a class of its own when executed alone.
 
     Distances are rounded up, and scores with NaN or infinity are no class.

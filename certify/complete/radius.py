@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -164,7 +164,7 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
 def _hint(question: Question, deadline: Deadline) -> float:
     """A radius that one bound proves, most probably; 0 where it proves none in time."""
     kept, largest = torch.tensor([question.kept]), question.threat.largest
-    threat = replace(question.threat, radii=(0.0, largest) if largest > 0 else (0.0,))
+    threat = question.threat.at((0.0, largest) if largest > 0 else (0.0,))
     x = question.x[None]
     [found] = proven_radii(question.graph, x, kept, threat, HINT, claim=question.claim, deadline=deadline)
     return found.radius or 0.0

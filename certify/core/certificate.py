@@ -18,10 +18,9 @@ from certify.core.evidence import (
 )
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
-from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_down, to_hex
 from certify.core.shown import VIEWS
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat, threat_from
 from certify.core.values import plain
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
@@ -70,7 +69,7 @@ class Certificate:
     prediction: int | None
     verdict: Verdict
     radius: float | None
-    threat: ThreatModel
+    threat: Threat
     guarantee: Guarantee
     method: str
     evidence: Evidence | None
@@ -115,8 +114,8 @@ class Certificate:
         return None if self.evidence is None else self.evidence.finding(self)
 
     @property
-    def norm(self) -> Norm:
-        """The norm of the radius."""
+    def norm(self) -> str:
+        """The norm of the radius, or the name of the threat that it counts."""
         return self.threat.norm
 
     @property
@@ -178,7 +177,7 @@ class Certificate:
                 prediction=fields["prediction"],
                 verdict=Verdict(fields["verdict"]),
                 radius=from_hex(fields["radius_hex"]),
-                threat=ThreatModel.from_dict(fields["threat"]),
+                threat=threat_from(fields["threat"]),
                 guarantee=Guarantee(fields["guarantee"], fields["alpha"]),
                 method=fields["method"],
                 model_digest=fields["model_digest"],

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from certify.core.example import Example
 from certify.core.guarantee import Guarantee
-from certify.core.norms import Norm
 from certify.core.rounding import from_hex, round_up, to_hex
 from certify.core.shown import VIEWS
 from certify.errors import BadInput
@@ -30,7 +29,7 @@ class Finding:
         index, input_digest, label: the attacked input, as in :class:`~certify.core.certificate.Certificate`.
         prediction: the class returned at the input itself, or None for NaN scores. Where it is not the label, the
             input is its own adversarial example at distance 0.
-        norm: the norm of the distance.
+        norm: the norm of the distance, or the name of the threat that it counts.
         radii: the declared radii that were tried, ascending.
         attack: registered name of the attack.
         settings: steps, step size, restarts and whatever else the attack was run with.
@@ -48,7 +47,7 @@ class Finding:
     input_digest: str
     label: int
     prediction: int | None
-    norm: Norm
+    norm: str
     radii: tuple[float, ...]
     attack: str
     settings: Mapping[str, Any]

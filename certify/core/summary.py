@@ -18,7 +18,7 @@ from certify.core.norms import Norm
 from certify.core.reported import ReportedAttack
 from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.sandwich import Sandwich
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.registry import Registry
 
 __all__ = ["FORMATS", "PLOTS", "Contradiction", "Converted", "Row", "Summary"]
@@ -131,7 +131,7 @@ class Summary:
         parts: the laws, bounds, searches and statistics behind the table, as ``family:member``: what is to be cited.
     """
 
-    threat: ThreatModel
+    threat: Threat
     n: int
     clean: float
     rows: tuple[Row, ...]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from certify.core.rounding import brief_up
 from certify.core.run import Run
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat, threat_from
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Case, Condition
 from certify.gate.outcome import Outcome, Result
@@ -183,10 +183,10 @@ def _check_folder(policy: Policy, path: Path | str) -> None:
     shard, of = settings["shard"]
     if of > 1:
         raise BadInput(f"{path} is shard {shard} of {of}, a part of a run: certify merge joins them all")
-    _check_threat(policy, path, ThreatModel.from_dict(settings["threat"]))
+    _check_threat(policy, path, threat_from(settings["threat"]))
 
 
-def _check_threat(policy: Policy, run: Path | str, threat: ThreatModel) -> None:
+def _check_threat(policy: Policy, run: Path | str, threat: Threat) -> None:
     if difference := policy.threat.difference(threat):
         raise BadInput(f"{policy.name} does not fit {run}: {difference}; name another run or another policy")
 

@@ -11,29 +11,30 @@ from typing import Any, Final
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
-from certify.core.norms import check_norm
-from certify.core.threat import ThreatModel, check_box
-from certify.core.values import number
+from certify.core.norms import NORMS
+from certify.core.threats.base import THREATS, Threat, check_box
+from certify.core.values import number, one_of
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Condition
 from certify.registry import make, nearest
 from certify.stats.simultaneous import share
 
-__all__ = ["Policy", "Threat", "read_policy"]
+__all__ = ["About", "Policy", "read_policy"]
 
 _SHORTEST: Final = 8
 """Hexadecimal digits of a scale's SHA-256 that a policy has to state at least."""
 
 
 @dataclass(frozen=True, slots=True)
-class Threat:
+class About:
     """What the policy's radii are measured in. What is left out is not compared; the norm and a scale always are.
 
     Args:
-        norm: ``"l1"``, ``"l2"`` or ``"linf"``.
+        norm: ``"l1"``, ``"l2"`` or ``"linf"``; or the name of another threat, such as ``"features"``.
         input_box: (lower, upper) bound of every feature.
         units: the inputs' units, in the words of the run.
-        scale: SHA-256 of the per-feature scale, or how it begins; None for radii without one.
+        scale: SHA-256 of the per-feature scale, or of another threat's groups of features, or how it begins; None for
+            radii without one.
     """
 
     norm: str
@@ -42,20 +43,22 @@ class Threat:
     scale: str | None = None
 
     def __post_init__(self) -> None:
-        check_norm(self.norm)
+        one_of("norm", self.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
         object.__setattr__(self, "input_box", check_box(self.input_box))
         if self.units is not None and not isinstance(self.units, str):
             raise BadInput(f"units must be text, got {self.units!r}")
         if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _SHORTEST):
             raise BadInput(f"scale must be the SHA-256 of one, at least {_SHORTEST} digits of it, got {self.scale!r}")
 
-    def difference(self, run: ThreatModel) -> str:
+    def difference(self, run: Threat) -> str:
         """In what a run's threat model is another one, in words; empty if it is not."""
         if run.norm != self.norm:
             return f"it is about {self.norm}, the run about {run.norm}"
-        if not (run.scale_digest or "").startswith(self.scale or "") or (run.scale is None) != (self.scale is None):
-            has = "none" if run.scale_digest is None else f"{run.scale_digest[:_SHORTEST]}.."
-            return f"its per-feature scale is {self.scale or 'none'}, the run's {has}"
+        named = next(iter(run.named.values()), None)
+        if not (named or "").startswith(self.scale or "") or (named is None) != (self.scale is None):
+            has = "none" if named is None else f"{named[:_SHORTEST]}.."
+            what = "per-feature scale" if self.norm in NORMS else "SHA-256 of groups (scale)"
+            return f"its {what} is {self.scale or 'none'}, the run's {has}"
         if self.input_box is not None and run.input_box != self.input_box:
             return f"its input box is {_box(self.input_box)}, the run's {_box(run.input_box)}"
         if self.units is not None and run.units != self.units:
@@ -79,7 +82,7 @@ class Policy:
     0.0249999...
     """
 
-    threat: Threat
+    threat: About
     require: tuple[Condition, ...]
     confidence: float = 0.95
     digest: str = field(default="", compare=False)
@@ -137,7 +140,7 @@ class Policy:
         try:
             conditions = tuple(_condition(place, clause) for place, clause in enumerate(clauses, 1))
             confidence = number("confidence", given.get("confidence", 0.95))
-            return cls(Threat(**threat), conditions, confidence, digest, name)
+            return cls(About(**threat), conditions, confidence, digest, name)
         except BadInput as problem:
             raise BadInput(f"{name}: {problem}") from problem
 

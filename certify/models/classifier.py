@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from certify.core.threat import check_box
+from certify.core.threats.base import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 from certify.models.estimator import Estimator, is_estimator

@@ -182,12 +182,8 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
 
 def _difference(one: Summary, other: Summary) -> str:
     """What keeps two runs from standing in one table, in words; empty if nothing does."""
-    if (one.threat.measure, one.threat.units, one.threat.input_box, one.threat.scale_digest) != (
-        other.threat.measure,
-        other.threat.units,
-        other.threat.input_box,
-        other.threat.scale_digest,
-    ):
+    ours, theirs = ((t.measure, t.units, t.input_box, dict(t.named)) for t in (one.threat, other.threat))
+    if ours != theirs:
         scales = " with another scale" if _threat(one) == _threat(other) else ""
         return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"
     values = one.contents == other.contents or not (one.contents and other.contents)  # a published log holds none

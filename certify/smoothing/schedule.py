@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from certify.core.rounding import brief, round_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.values import number, one_of, whole
 from certify.errors import BadInput
 from certify.smoothing.theorem import Theorem
@@ -131,7 +131,7 @@ class Schedule:
         q = theorem.most_missed(smallest)
         return geometric_looks(self.n, alpha, q) if q else Looks((self.n,), (alpha,))
 
-    def check(self, theorem: Theorem, threat: ThreatModel, shares: Shares = WHOLE) -> None:
+    def check(self, theorem: Theorem, threat: Threat, shares: Shares = WHOLE) -> None:
         """Refuse radii that n samples cannot certify; of a fixed n, where none can be.
 
         Raises:
@@ -142,7 +142,7 @@ class Schedule:
         if said and not (self.kind == "fixed" and cap is not None and cap >= threat.radii[0]):
             raise BadInput(said)
 
-    def shortfall(self, theorem: Theorem, threat: ThreatModel, shares: Shares = WHOLE) -> str:
+    def shortfall(self, theorem: Theorem, threat: Threat, shares: Shares = WHOLE) -> str:
         """What n samples cannot certify of the declared radii, and what to do; empty if they can certify all."""
         cap = largest_radius(theorem, self.looks_for(theorem, threat.radii[0]), shares)
         if cap is not None and cap >= threat.largest:
@@ -155,7 +155,7 @@ class Schedule:
             f"radius {brief(threat.largest)} is declared: {way_out}, or declare smaller radii"
         )
 
-    def _samples_for(self, theorem: Theorem, threat: ThreatModel, shares: Shares) -> int | None:
+    def _samples_for(self, theorem: Theorem, threat: Threat, shares: Shares) -> int | None:
         """The fewest samples that can certify the largest declared radius; None if even a billion cannot."""
 
         if self.looks is not None:

@@ -6,7 +6,7 @@ from certify.core.certificate import Certificate, PublishedEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.reported import Reported
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.store.log_rows import ABSTAIN
 from certify.store.logs import AttackLog, CertificationLog
@@ -15,7 +15,7 @@ __all__ = ["certificates_of_log", "reported_of_log"]
 
 
 def certificates_of_log(
-    log: CertificationLog, threat: ThreatModel, *, sigma: float, n: int, alpha: float, inferred: bool
+    log: CertificationLog, threat: Threat, *, sigma: float, n: int, alpha: float, inferred: bool
 ) -> list[Certificate]:
     """One certificate a row: certified with the printed radius, or abstained where no class is named.
 

@@ -14,7 +14,7 @@ import msgspec
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import strictly_from_json
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
@@ -177,7 +177,6 @@ class _Data(msgspec.Struct):
 
 
 class _Threat(msgspec.Struct):
-    norm: str
     radii: list[float]
     input_box: tuple[float, float] | None
     units: str
@@ -206,7 +205,7 @@ class _Settings(msgspec.Struct):
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     try:
         msgspec.convert(settings, _Settings)
-        ThreatModel.from_dict(settings["threat"])
+        threat_from(settings["threat"])
     except (BadInput, LookupError, TypeError, ValueError) as problem:
         raise StoreError(f"{file} lacks what a run needs ({problem}); restore it, or run again") from problem
 

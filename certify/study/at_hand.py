@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat, threat_from
 from certify.errors import CertifyError, one_line
 from certify.named import is_named
 
@@ -65,7 +65,7 @@ def at_hand(
     specs = specs if isinstance(specs, Mapping) else {}
     recorded = {what: str(specs.get(what, settings[what]["name"])) for what in ("data", "model")}
     dataset, no_data = _loaded("data", data, recorded["data"], _load_data)
-    threat = ThreatModel.from_dict(settings["threat"])
+    threat = threat_from(settings["threat"])
 
     def load(spec: str) -> Classifier:
         inside = {name: specs[name] for name in ("mean", "std") if name in specs}
@@ -107,7 +107,7 @@ def _load_data(spec: str) -> Dataset:
 
 
 def _load_model(
-    spec: str, dataset: Dataset | None, threat: ThreatModel, device: str, inside: Mapping[str, Any]
+    spec: str, dataset: Dataset | None, threat: Threat, device: str, inside: Mapping[str, Any]
 ) -> Classifier:
     import torch
 

@@ -14,7 +14,7 @@ from certify.checker.outcome import Outcome
 from certify.checker.sample import data_claims, sample_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.study.at_hand import AtHand, at_hand
@@ -111,7 +111,7 @@ class _Executed:
         """
         from certify.checker.networks import box_fault
 
-        recorded, dataset = ThreatModel.from_dict(self.settings["threat"]).input_box, self.there.dataset
+        recorded, dataset = threat_from(self.settings["threat"]).input_box, self.there.dataset
         if self.there.classifier is None or dataset is None:
             return []
         said, box = box_fault(recorded, self.there.classifier.input_box), dataset.input_box
@@ -177,7 +177,7 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
     from certify.checker.replay import chosen, derived_seed, replay_claims
 
     seed = derived_seed(records.certificates) if seed is None else seed
-    threat = ThreatModel.from_dict(records.settings["threat"])
+    threat = threat_from(records.settings["threat"])
     by_input: dict[int, list[Certificate]] = {}
     with progress.stage("deriving from the network", len(records.certificates)) as advance:
         for certificate in records.certificates:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from certify.core.norms import Norm
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.loaders import load_data
 from certify.models.loaders import load_model
 from certify.progress.observer import Observer

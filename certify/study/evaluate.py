@@ -6,14 +6,14 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
-from certify.core.norms import check_norm
 from certify.core.scale import read_scale
-from certify.core.threat import UNITS, ThreatModel, need_threat
+from certify.core.threats.base import THREATS, UNITS, Threat, need_threat
 from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.given import arrays_of
@@ -34,9 +34,9 @@ __all__ = ["build", "evaluate", "study_from"]
 def build(
     classifier: Classifier,
     dataset: Dataset,
-    threat: ThreatModel,
+    threat: Threat,
     *,
-    certifiers: Sequence[str],
+    certifiers: Sequence[str | Certifier],
     attack: str | None,
     attack_option: Mapping[str, Any],
     seed: int | None,
@@ -57,14 +57,14 @@ def build(
             classifier.digest,
             dataset.digest,
             threat.to_dict() | {"units": UNITS},
-            [certifier.settings() for certifier in _certifiers(certifiers, options, seed=0)],
+            [certifier.settings() for certifier in _certifiers(certifiers, options, seed=0, threat=threat)],
             None if chosen is None else [chosen.name, chosen.settings()],
         ]
         seed = int.from_bytes(
             hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=4).digest(), "little"
         )
     seed = whole("seed", seed)
-    built = _certifiers(certifiers, options, seed)
+    built = _certifiers(certifiers, options, seed, threat)
     targets = [certifier.target(classifier) for certifier in built]
     if any(target.settings() != targets[0].settings() for target in targets):
         raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")
@@ -81,30 +81,45 @@ def build(
     )
 
 
-def _certifiers(names: Sequence[str], options: Mapping[str, Any], seed: int) -> tuple[Certifier, ...]:
+def _certifiers(
+    names: Sequence[str | Certifier], options: Mapping[str, Any], seed: int, threat: Threat | None = None
+) -> tuple[Certifier, ...]:
     """The certifiers, each with those options that it has, and with the study's seed if it draws anything.
 
+    What is a certifier already keeps its settings, but a study draws everything from one seed. With a threat, all are
+    as they go about that.
+
     Raises:
-        BadInput: for an option that none of them has, or one that is missing.
+        BadInput: for an option that none of them has, or one that is missing; for something that names no certifier.
     """
     if not isinstance(options.get("noise"), str | None):
         noise, sigma = name_and_sigma(options["noise"], options.get("sigma"))
         options = {**options, "noise": noise, "sigma": sigma}
-    has = {name: inspect.signature(CERTIFIERS[name]).parameters.keys() for name in names}
+    named = [name for name in names if not isinstance(name, Certifier)]
+    has = {name: inspect.signature(CERTIFIERS[name]).parameters.keys() for name in named}
     unknown = {option: value for option, value in options.items() if not any(option in known for known in has.values())}
+    if unknown and not named:
+        raise BadInput(f"a certifier that is made already takes no options, got {', '.join(unknown)}: set them there")
     settings = {**options, "seed": seed}
-    return tuple(
-        make(CERTIFIERS, name, {**{key: settings[key] for key in settings if key in has[name]}, **unknown})
+    made = [
+        _seeded(name, seed)
+        if isinstance(name, Certifier)
+        else make(CERTIFIERS, name, {**{key: settings[key] for key in settings if key in has[name]}, **unknown})
         for name in names
-    )
+    ]
+    return tuple(made if threat is None else [one.fitted(threat) for one in made])
+
+
+def _seeded(certifier: Certifier, seed: int) -> Certifier:
+    return replace(certifier, seed=seed) if hasattr(certifier, "seed") else certifier  # type: ignore[type-var]
 
 
 def evaluate(
     clf: Classifier,
     data: Any,
     *,
-    threat: ThreatModel,
-    certifier: str | Sequence[str] = "smoothing",
+    threat: Threat,
+    certifier: str | Certifier | Sequence[str | Certifier] = "smoothing",
     attack: str | None = None,
     attack_option: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
@@ -120,7 +135,8 @@ def evaluate(
         data: (x, y); a DataLoader or Dataset of torch; a DataFrame with a column ``label``, or (DataFrame, column); see
             :func:`~certify.data.given.arrays_of`. Or a :class:`~certify.data.dataset.Dataset`.
         threat: norm and declared radii.
-        certifier: a registered name, or several deterministic ones.
+        certifier: such as ``certify.Smoothing(sigma=0.25)``, or a registered name; or several deterministic ones.
+            Whatever seed one was made with, it draws from the study's.
         attack: a registered attack, or None. Where smoothing certifies, the smoothed classifier is attacked.
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
@@ -149,7 +165,7 @@ def evaluate(
     else:
         x, y = arrays_of(data)
         dataset = Dataset("given inputs", x, y, clf.num_classes, clf.input_box)
-    names = [certifier] if isinstance(certifier, str) else list(certifier)
+    names = [certifier] if isinstance(certifier, str | Certifier) else list(certifier)
     study = build(
         clf,
         dataset,
@@ -170,9 +186,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     Raises:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
-    norm = settings.norm or _certifiers(settings.certifier, settings.options, seed=0)[0].default_norm
-    scale = None if settings.scale is None else read_scale(settings.scale)
-    threat = ThreatModel(check_norm(norm), settings.radii, units=settings.units, scale=scale)
+    threat, options = _threat(settings)
     dataset = load_data(settings.data)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
@@ -193,7 +207,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         attack=settings.attack,
         attack_option=settings.attack_option,
         seed=settings.seed,
-        options=settings.options,
+        options=options,
         shard=settings.shard_of,
         context={
             "command": list(command),
@@ -203,3 +217,25 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
             **({} if settings.label is None else {"label": settings.label}),
         },
     )
+
+
+def _threat(settings: Settings) -> tuple[Threat, Mapping[str, Any]]:
+    """The threat that was asked for, and what is left of the options for the certifiers.
+
+    Raises:
+        BadInput: for a threat that is not known, or settings that it does not have.
+    """
+    known = inspect.signature(THREATS[settings.threat]).parameters
+    mine = {name: value for name, value in settings.option.items() if name in known}
+    rest = {name: value for name, value in settings.option.items() if name not in known}
+    if twice := sorted(set(rest) & set(settings.options)):
+        raise BadInput(f"{', '.join(twice)} is given as an option and as a flag of its own: give it once")
+    options = {**settings.options, **rest}
+    given = {"radii": settings.radii, "units": settings.units, **mine}
+    if settings.threat == "lp":
+        norm = settings.norm or mine.get("norm") or _certifiers(settings.certifier, options, seed=0)[0].default_norm
+        scale = settings.scale or mine.get("scale")
+        given |= {"norm": norm, "scale": None if scale is None else read_scale(scale)}
+    elif settings.norm is not None or settings.scale is not None:
+        raise BadInput(f"norm and scale are about balls, the threat is {settings.threat}: leave them out")
+    return make(THREATS, settings.threat, given), options  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from certify.checker.settings import settings_claims
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.reported import Reported
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import threat_from
 from certify.errors import StoreError, one_line
 from certify.progress.observer import Observer, watching
 from certify.store.run_folder import RunFolder
@@ -72,7 +72,7 @@ def held_records(path: Path | str) -> Held:
     stored = [read_rows(rows, kind, digest) for rows, kind in zip(tables, kinds, strict=True)]
     claims = [judged("records", "database", damage), *(claim for one in stored for claim in one.claims)]
     with _manifest_of(path):
-        head = {**head_of(settings), "threat": str(ThreatModel.from_dict(settings["threat"]))}
+        head = {**head_of(settings), "threat": str(threat_from(settings["threat"]))}
     certificates, findings, reported = (one.records for one in stored)
     return Held(Path(path), settings, context, certificates, findings, reported, claims, head)
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from certify.core.norms import check_norm
 from certify.core.rounding import brief, round_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, DataError
 from certify.stats.binomial import check_alpha
 from certify.stats.ladder import (
@@ -113,7 +114,7 @@ def import_logs(
     return Imported(Path(out), len(log), samples, level, inferred, warnings)
 
 
-def cautions(log: CertificationLog, attacks: Iterable[tuple[AttackLog, float]], threat: ThreatModel) -> Iterable[str]:
+def cautions(log: CertificationLog, attacks: Iterable[tuple[AttackLog, float]], threat: Threat) -> Iterable[str]:
     """What a reader of these logs should know before using a number of theirs, one line each."""
     if log.repeats:
         yield f"{log.repeats} rows repeat an earlier one and are left out"
@@ -213,7 +214,7 @@ def _check_ladder(
 
 def _manifest(
     log: CertificationLog,
-    threat: ThreatModel,
+    threat: Threat,
     certifier: Mapping[str, object],
     attacks: Sequence[tuple[AttackLog, float]],
 ) -> Manifest:

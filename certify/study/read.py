@@ -16,7 +16,7 @@ from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.core.summary import Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.store.difference import Record, contrary
 from certify.store.run_folder import STORE, Manifest, RunFolder
@@ -108,7 +108,7 @@ def _manifest_fault(settings: Mapping[str, Any], certificates: CertificateColumn
     others = [one.model_digest for one in kinds if one.model_digest != asked]
     if others:
         return f"it names model {asked[:12]}, records are about {others[0][:12]}"
-    if any(one.threat != ThreatModel.from_dict(settings["threat"]) for one in kinds):
+    if any(one.threat != threat_from(settings["threat"]) for one in kinds):
         return "its threat model is another one"
     if settings["shard"] == [0, 1] and settings["inputs"] != data["inputs"]:
         return f"a run that is no shard is about all of its {data['inputs']:,} inputs, not {settings['inputs']:,}"

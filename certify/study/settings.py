@@ -11,7 +11,6 @@ from typing import Any, Final
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
 from certify.core.legible import legible_line
-from certify.core.threat import UNITS
 from certify.core.values import number, whole
 from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
@@ -50,10 +49,12 @@ class Settings:
     mean: Statistic | None = None
     std: Statistic | None = None
     certifier: tuple[str, ...] = ("smoothing",)
+    threat: str = "lp"
     norm: str | None = None
     radii: Radii = ()
     scale: str | None = None
-    units: str = UNITS
+    units: str | None = None
+    option: Mapping[str, Any] = field(default_factory=dict)
     sigma: float | None = None
     n: int | None = None
     n0: int | None = None

@@ -18,7 +18,7 @@ from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
@@ -54,7 +54,7 @@ class Study:
 
     classifier: Classifier
     dataset: Dataset
-    threat: ThreatModel
+    threat: Threat
     certifiers: tuple[Certifier, ...]
     attack: Attack | None
     target: Target | None
@@ -81,7 +81,7 @@ class Study:
                 f"label {int(self.dataset.y.max())} is out of range; "
                 f"the model's classes are 0 to {self.classifier.num_classes - 1}"
             )
-        self.threat.scale_of(self.dataset.x.shape[1:])
+        self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
         for certifier in self.certifiers:
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))

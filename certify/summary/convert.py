@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from certify.core.norms import check_norm, convert_radius
 from certify.core.summary import Converted, Summary
+from certify.core.threats.lp import need_ball
 from certify.errors import BadInput
 
 __all__ = ["converted"]
@@ -19,11 +20,11 @@ def converted(summary: Summary, to: str) -> Summary:
             input has.
     """
     norm, dimensions = check_norm(to), summary.dimensions
-    if summary.threat.scale is not None:
+    threat = need_ball(summary.threat, "a conversion between norms")
+    if threat.scale is not None:
         raise BadInput("radii in a scaled norm have no single radius in another norm: certify in that one")
     if dimensions is None:
         raise BadInput("these records do not say how many features an input has; only smoothing runs can be converted")
-    threat = summary.threat
     return replace(
         summary,
         converted=tuple(

@@ -188,7 +188,7 @@ def _contradictions(
                 and findings.label[example] == certificates.prediction[place]
                 and same_model(kind, other)
                 and other.norm == kind.norm
-                and other.settings.get("scale") == kind.threat.scale_digest
+                and kind.threat.named_by(other.settings)
                 and _inside_box(kind, findings.fetch(example))
             ):
                 radius, distance = float(certificates.radius[place]), float(findings.distance[example])

@@ -75,9 +75,10 @@ def _other_threat(one: Run, other: Run) -> str:
     ours, theirs = one.summary.threat, other.summary.threat
     if ours.norm != theirs.norm:
         return f"the norm is {ours.norm} and {theirs.norm}"
-    if ours.scale != theirs.scale:
-        digests = (None if digest is None else digest[:8] for digest in (ours.scale_digest, theirs.scale_digest))
-        return "the per-feature scale is {} and {}".format(*("none" if one is None else one for one in digests))
+    if ours.named != theirs.named:
+        digests = (next((digest[:8] for digest in threat.named.values()), "none") for threat in (ours, theirs))
+        what = "per-feature scale is" if "scale" in {**ours.named, **theirs.named} else "groups of features are"
+        return "the {} {} and {}".format(what, *digests)
     if ours.units != theirs.units:
         return f"radii are in {ours.units!r} and {theirs.units!r}"
     if ours.input_box != theirs.input_box:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.reported import Reported, ReportedAttack
 from certify.core.summary import Contradiction, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
@@ -151,7 +150,7 @@ def _searched(kinds: Sequence[Certificate]) -> NDArray[np.bool_]:
 
 
 def _rows(
-    threat: ThreatModel,
+    threat: Threat,
     joined: Joined,
     copies: Copies,
     guarantee: Guarantee,
@@ -198,7 +197,7 @@ def _check_sizes(n: int, expected: int | None, of: int | None) -> None:
 
 def _common_threat(
     certificates: CertificateColumns, attacks: Sequence[Finding], radii: Sequence[float] | None
-) -> ThreatModel:
+) -> Threat:
     threat = certificates.kinds[0].threat
     for kind in certificates.kinds:
         if kind.threat != threat:
@@ -214,11 +213,11 @@ def _common_threat(
     for attack in attacks:
         if attack.norm != threat.norm:
             raise BadInput(f"the attack is in {attack.norm}, the certificates in {threat.norm}; they cannot be joined")
-        if attack.settings.get("scale") != threat.scale_digest:
-            raise BadInput("attack and certificates have different per-feature scales; they cannot be joined")
+        if not threat.named_by(attack.settings):
+            raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")
     if radii is None:
         return threat
-    asked = replace(threat, radii=cast("tuple[float, ...]", radii))  # which says what is wrong with others
+    asked = threat.at(radii)  # which says what is wrong with others
     if asked.radii[0] < threat.radii[0]:
         raise BadInput(
             f"radius {asked.radii[0]:g} is below the smallest declared radius {threat.radii[0]:g}; "
@@ -242,14 +241,14 @@ def _sha256(lines: Iterable[str]) -> str:
 
 
 def _reported(
-    joined: Joined, method: str, reported: Sequence[Reported], threat: ThreatModel
+    joined: Joined, method: str, reported: Sequence[Reported], threat: Threat
 ) -> tuple[tuple[ReportedAttack, ...], list[Contradiction]]:
     """Each attack log beside the certificates, and a contradiction for every impossible pair."""
     if not reported:
         return (), []
     if reported[0].norm != threat.norm:
         raise BadInput(f"{reported[0].source} is in {reported[0].norm}, the certificates in {threat.norm}")
-    if threat.scale is not None:
+    if threat.named:
         raise BadInput(f"{reported[0].source} knows no per-feature scale, the certificates have one")
     certified = {one.index: (one.label, one.certified) for one in joined.sandwich}
     logs = tuple(beside(rows, certified) for rows in by_log(reported))

@@ -11,7 +11,7 @@ from certify.core.columns import CertificateColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief_up, percent_down
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.summary.join import FAILED, same_model
 
 __all__ = ["head_of_table", "percent", "statement"]
@@ -34,7 +34,7 @@ def subject(kinds: Sequence[Certificate]) -> str:
 
 
 def statement(
-    threat: ThreatModel,
+    threat: Threat,
     n: int,
     guarantee: Guarantee,
     methods: Sequence[str],
@@ -45,8 +45,8 @@ def statement(
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
-            f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.measure} "
-            f"change up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
+            f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.change} "
+            f"up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
             f"about {subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
     promise = (
@@ -66,7 +66,7 @@ def statement(
 def head_of_table(
     certificates: CertificateColumns,
     first: Certificate,
-    threat: ThreatModel,
+    threat: Threat,
     n: int,
     methods: Sequence[str],
     given: Mapping[str, str],

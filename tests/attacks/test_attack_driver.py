@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-import certify.attacks.run
+import certify.attacks.moves
 from certify.attacks.base import ATTACKS
 from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
 from certify.certifiers.attack import attack
 from certify.core.finding import Finding
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
 from certify.errors import DataError
 from certify.models.classifier import Classifier
@@ -85,7 +85,7 @@ def test_a_point_outside_is_projected_and_counts_where_it_still_fools(linear):
 
 
 def test_a_point_that_leaves_ball_or_box_is_rejected_even_if_projection_were_wrong(linear, monkeypatch):
-    monkeypatch.setattr(certify.attacks.run, "project", lambda x, z, *where: z)
+    monkeypatch.setattr(certify.attacks.moves, "project", lambda x, z, *where: z)
     clf = linear(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0.7, -0.7]), (0.0, 1.0))
     batch = Batch.of([[0.3, 0.5]], [0], num_classes=2)
     for outside in (torch.tensor([[0.9, 0.5]]), torch.tensor([[0.71, 1.01]])):

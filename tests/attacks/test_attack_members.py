@@ -14,7 +14,7 @@ import torch
 from certify.attacks.base import ATTACKS
 from certify.certifiers.attack import attack
 from certify.core.norms import NORMS
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, CertifyError, MissingExtra, ModelError
 from certify.models.classifier import Classifier
 from certify.registry import make

@@ -11,7 +11,7 @@ from scipy import stats
 
 from certify.attacks.smoothed import Smoothed, label_loses
 from certify.certifiers.attack import attack
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from certify.attacks.ball import project, random_point, steepest
 from certify.core.norms import DUAL, NORMS
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 
 ORD = {"l1": 1, "l2": 2, "linf": np.inf}
 

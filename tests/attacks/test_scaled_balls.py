@@ -16,7 +16,7 @@ from certify.certifiers.attack import attack
 from certify.certifiers.bounds import bound
 from certify.certifiers.smooth import smooth
 from certify.core.norms import DUAL, NORMS
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.study.evaluate import study_from
@@ -50,7 +50,7 @@ def test_attacks_succeed_without_moving_what_is_immutable(image_clf, images, nor
         exact = np.linalg.norm((step / np.where(scale == 0, 1, scale)).ravel(), ord=ORD[norm])
         assert exact * (1 - 1e-14) <= found.distance <= found.radius
         assert threat.contains(x[found.index].numpy(), found.x_adv, found.radius)
-        assert found.settings["scale"] == threat.scale_digest
+        assert found.settings["scale"] == threat.named["scale"]
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -78,7 +78,7 @@ def test_an_attack_that_ignores_the_scale_invents_nothing(image_clf, images, mon
     x, y = images
     threat = ThreatModel("linf", (0.4,), (-1.0, 1.0), scale=half_masked())
     monkeypatch.setattr(Problem, "project", lambda self, z, rows: z)
-    monkeypatch.setattr(Problem, "steepest", lambda self, gradient: gradient.sign() * 100)
+    monkeypatch.setattr(Problem, "climb", lambda self, z, gradient, share, rows: z + gradient.sign() * 100)
     for found in attack(image_clf, x, y, threat=threat)[:-1]:
         assert not found.succeeded or threat.contains(x[found.index].numpy(), found.x_adv)
 

@@ -18,7 +18,7 @@ from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier

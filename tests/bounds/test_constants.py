@@ -18,7 +18,7 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.output import output_bounds
 from certify.bounds.rules.base import ONNX
 from certify.certifiers.lipschitz import Lipschitz
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier

@@ -15,7 +15,7 @@ from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.output import output_bounds
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import ModelError, UnsupportedOperator
 from certify.models.classifier import Classifier
 

@@ -17,7 +17,7 @@ from certify.bounds.radii.radius import largest_tried, proven_radii
 from certify.bounds.region import ball
 from certify.core.norms import DUAL
 from certify.core.specification import Specification
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 
 ROOTS = torch.as_tensor(seeded_generator("roots").uniform(0.02, 0.9, 200))

@@ -15,7 +15,7 @@ from certify.bounds.radii.margins import MarginBounds
 from certify.bounds.radii.recheck import rechecked_margins
 from certify.certifiers.bounds import bound
 from certify.core.evidence import BoundEvidence, evidence_from
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 

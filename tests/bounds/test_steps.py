@@ -20,7 +20,7 @@ from certify.bounds.rules.step import Step
 from certify.bounds.tensors import Interval
 from certify.certifiers.attack import attack
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier

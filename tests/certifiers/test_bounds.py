@@ -12,7 +12,7 @@ from certify.bounds.rules.relu import ReLU
 from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import Bounds, bound
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, DataError, ModelError, UnsupportedOperator
 from certify.models.classifier import Classifier

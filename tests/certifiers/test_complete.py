@@ -21,7 +21,7 @@ from certify.certifiers.verify import verify
 from certify.complete import radius as radius_module
 from certify.complete.answer import Answer
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput, ModelError, UnsupportedOperator

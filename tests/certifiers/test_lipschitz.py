@@ -13,7 +13,7 @@ from torch import nn
 from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import Certificate, LipschitzEvidence
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import BadInput, ModelError

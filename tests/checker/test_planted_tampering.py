@@ -17,7 +17,7 @@ from adversary.forgeries import INPUTS, RUNS, edit, everywhere, make_runs, store
 
 from certify.checker.checked import Checked, Standing
 from certify.core.example import Example
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.store.run_folder import Manifest
 from certify.study.checking import check_run
 

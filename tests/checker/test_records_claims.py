@@ -18,7 +18,7 @@ from certify.checker.schedules import schedule_fault
 from certify.checker.settings import settings_claims
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset, input_digest
 from certify.errors import BadInput, StoreError

@@ -15,7 +15,7 @@ from certify.checker.derivations.smoothing import RIVAL_SHARE, smoothing_claims
 from certify.checker.laws import LAWS
 from certify.core.certificate import Certificate, Look
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.models.classifier import Classifier
 from certify.smoothing import certify as certifying

@@ -13,7 +13,7 @@ import torch
 
 from certify.core.norms import NORMS
 from certify.core.scale import read_scale
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
@@ -57,7 +57,7 @@ def test_records_give_the_scale_back_and_share_it(size):
     text = json.dumps(threat.to_dict())
     first, second = (ThreatModel.from_dict(json.loads(text)) for _ in range(2))
     assert first == second == threat
-    assert first.scale_digest == threat.scale_digest
+    assert first.named == threat.named
     assert (first.scale is second.scale) == (size > 64)
 
 

@@ -18,7 +18,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.norms import NORMS, distance_up
 from certify.core.rounding import round_down, round_up
 from certify.core.specification import Specification
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 

@@ -11,7 +11,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.stats.population import population_lower
 from certify.stats.simultaneous import false_certificates
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from certify.core.sandwich import VERDICTS
 from certify.core.summary import Contradiction
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Case

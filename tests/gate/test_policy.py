@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS
-from certify.gate.policy import Policy, Threat, read_policy
+from certify.gate.policy import About, Policy, read_policy
 
 ROOT = Path(__file__).parents[2]
 CLAUSE = {"kind": "certified_accuracy", "radius": 0.25, "at_least": 0.6}
@@ -108,15 +108,15 @@ def test_each_statement_pays_once_and_counts_pay_nothing():
 def test_the_threat_model_is_held_against_the_run():
     run = ThreatModel("l2", (0.1,), (0.0, 1.0), "pixels in [0, 1]")
     scaled = ThreatModel("l2", (0.1,), (0.0, 1.0), scale=(1.0, 0.0))
-    assert Threat("l2").difference(run) == ""
-    assert Threat("l2", [0, 1], "pixels in [0, 1]").difference(run) == ""
-    assert Threat("linf").difference(run) == "it is about linf, the run about l2"
-    assert "input box is [0, 255], the run's [0, 1]" in Threat("l2", (0, 255)).difference(run)
-    assert "'millivolts'" in Threat("l2", units="millivolts").difference(run)
-    assert "per-feature scale is none" in Threat("l2").difference(scaled)
-    assert "the run's none" in Threat("l2", scale="0" * 8).difference(run)
-    assert "per-feature scale" in Threat("l2", scale="0" * 8).difference(scaled)
-    assert Threat("l2", scale=scaled.scale_digest[:8]).difference(scaled) == ""
+    assert About("l2").difference(run) == ""
+    assert About("l2", [0, 1], "pixels in [0, 1]").difference(run) == ""
+    assert About("linf").difference(run) == "it is about linf, the run about l2"
+    assert "input box is [0, 255], the run's [0, 1]" in About("l2", (0, 255)).difference(run)
+    assert "'millivolts'" in About("l2", units="millivolts").difference(run)
+    assert "per-feature scale is none" in About("l2").difference(scaled)
+    assert "the run's none" in About("l2", scale="0" * 8).difference(run)
+    assert "per-feature scale" in About("l2", scale="0" * 8).difference(scaled)
+    assert About("l2", scale=scaled.named["scale"][:8]).difference(scaled) == ""
 
 
 def test_files_that_hold_no_policy_are_refused(tmp_path):

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from certify.bounds.output import output_bounds
 from certify.certifiers.smooth import smooth
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, CertifyError, ModelError, UnsupportedOperator
 from certify.models.loaders import load_model
 

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from certify.certifiers.attack import attack
 from certify.certifiers.smooth import smooth
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, CertifyError, ModelError
 from certify.models.classifier import Classifier

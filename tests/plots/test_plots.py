@@ -13,7 +13,7 @@ from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 
 Figure = pytest.importorskip("matplotlib.figure", reason="matplotlib comes with certify[plot]").Figure

@@ -13,7 +13,7 @@ import pytest
 
 from certify.cli import main
 from certify.core.summary import Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import DataError
 from certify.store.log_records import certificates_of_log, reported_of_log
 from certify.store.logs import CertificationLog, read_attack_log, read_certification_log

@@ -16,7 +16,7 @@ from certify.core.reported import ReportedAttack
 from certify.core.rounding import percent_down, percent_up
 from certify.core.sandwich import VERDICTS, Sandwich
 from certify.core.summary import FORMATS, PLOTS, Contradiction, Converted, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 
 matplotlib.use("agg")

@@ -11,7 +11,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.report.blocks import Block, blocks_html, blocks_text
 from certify.report.side_by_side import side_by_side

@@ -13,7 +13,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import FORMATS, Contradiction, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.report.coloured import headline
 from certify.report.terminal import print_runs
 from certify.summary.groups import grouped

@@ -17,7 +17,7 @@ from torch import nn
 from certify.certifiers.smooth import smooth
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, DataError, ModelError
 from certify.models.classifier import Classifier

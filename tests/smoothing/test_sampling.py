@@ -15,7 +15,7 @@ from certify.certifiers.attack import attack
 from certify.certifiers.smooth import predict, smooth
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Look
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.noise.gaussian import Gaussian

@@ -13,7 +13,7 @@ from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
 from certify.certifiers.attack import attack
 from certify.core.norms import DUAL, NORMS
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier
 from certify.registry import make

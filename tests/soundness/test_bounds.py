@@ -17,7 +17,7 @@ from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region, ball
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 from certify.models.classifier import Classifier
 

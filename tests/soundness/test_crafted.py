@@ -16,7 +16,7 @@ from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import seeded_generator
 from certify.models.classifier import Classifier

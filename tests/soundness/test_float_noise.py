@@ -16,7 +16,7 @@ from torch import Tensor
 from certify.certifiers.smooth import smooth
 from certify.core.certificate import Certificate
 from certify.core.norms import distance_up
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.models.classifier import Classifier
 from certify.smoothing.noise.base import NOISES
 from certify.smoothing.sampler import Ballot, Sampler

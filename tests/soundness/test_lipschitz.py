@@ -13,7 +13,7 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.lipschitz import lipschitz_constants
 from certify.bounds.spectral import spectral_norm
 from certify.certifiers.lipschitz import Lipschitz
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
 from certify.data.dataset import seeded_generator
 from certify.errors import ModelError

@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 from certify.certifiers.smooth import smooth
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.models.classifier import Classifier
 from certify.stats.binomial import clopper_pearson_upper
 

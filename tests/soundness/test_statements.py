@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from certify.core.certificate import BoundEvidence, Certificate, Look, SmoothingEvidence
 from certify.core.guarantee import Guarantee
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset
 from certify.stats.population import finite_population_lower

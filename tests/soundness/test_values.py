@@ -11,7 +11,7 @@ from torch import nn
 from certify.bounds.methods import METHODS
 from certify.bounds.output import ball_bounds, output_bounds
 from certify.certifiers.bounds import bound
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import seeded_generator
 from certify.models.classifier import Classifier

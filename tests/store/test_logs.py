@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from certify.core.printed import Printing
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import DataError
 from certify.store.log_records import certificates_of_log, reported_of_log

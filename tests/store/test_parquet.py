@@ -19,7 +19,7 @@ from certify.certifiers.smooth import smooth
 from certify.cli import main
 from certify.core.certificate import Certificate
 from certify.core.reported import Reported
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.store import export
 from certify.store.export import EXPORTS
 from certify.store.run_folder import Manifest, RunFolder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.models.classifier import Classifier
 from certify.study.chance import near_chance
 from certify.study.evaluate import evaluate

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.written import decimal, numbers
 from certify.errors import BadInput
 from certify.study.settings import Settings, amount, read_toml, sweep

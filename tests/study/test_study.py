@@ -16,7 +16,7 @@ from torch import nn
 
 from certify.certifiers.base import Certifier
 from certify.core.certificate import Certificate
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset
 from certify.errors import BadInput, DataError, StoreError, UnsupportedOperator

@@ -16,7 +16,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction, Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, IncompleteRun
 from certify.stats.paired import PairedCounts, exact_test
 from certify.summary.comparison import compare

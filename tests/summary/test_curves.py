@@ -12,7 +12,7 @@ from certify.core.evidence import BoundEvidence
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.summary import Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 from certify.stats.population import population_curve_lower

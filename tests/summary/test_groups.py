@@ -12,7 +12,7 @@ import pytest
 from certify.core.guarantee import Guarantee
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Row, Summary
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, DataError, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share

@@ -11,7 +11,7 @@ from certify.certifiers.smooth import smooth
 from certify.core.certificate import BoundEvidence, Certificate, Look, PublishedEvidence, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import convert_radius
-from certify.core.threat import ThreatModel
+from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 from certify.stats.population import finite_population_lower, population_lower

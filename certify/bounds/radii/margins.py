@@ -14,12 +14,13 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.memory import samples_within
 from certify.bounds.methods import METHODS, bounds_of_rows
-from certify.bounds.region import ORDER, Region, ball
+from certify.bounds.region import ORDER, Region, region_of
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 from certify.core.norms import DUAL
 from certify.core.specification import Specification
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import need_ball
 from certify.errors import ModelError
 
 __all__ = ["MarginBounds", "claimable", "margin_rows"]
@@ -34,7 +35,6 @@ class MarginBounds:
         x: inputs (B, ...) of that dtype.
         C: rows (B, classes - 1, classes) whose products with the scores are the margins.
         threat: norm, input box and scale of the balls.
-        scale: the threat model's scale in the shape of one input, float64, or None.
         max_memory: bytes to stay within, about; None for half of what is free.
         deadline: when to give up.
     """
@@ -42,8 +42,7 @@ class MarginBounds:
     graph: Graph
     x: Tensor
     C: Tensor
-    threat: ThreatModel
-    scale: Tensor | None
+    threat: Threat
     max_memory: int | None = None
     deadline: Deadline = NEVER
 
@@ -53,15 +52,13 @@ class MarginBounds:
         graph: Graph,
         x: Tensor,
         classes: Tensor,
-        threat: ThreatModel,
+        threat: Threat,
         max_memory: int | None = None,
         deadline: Deadline = NEVER,
     ) -> MarginBounds:
         """The margins of the classes (B,) that should stay on top."""
         C = margin_rows(classes, math.prod(graph.output.shape), graph.dtype, x.device)
-        scale = threat.scale_of(x.shape[1:])
-        features = None if scale is None else torch.from_numpy(scale).to(x.device)
-        return cls(graph, x.to(graph.dtype), C, threat, features, max_memory, deadline)
+        return cls(graph, x.to(graph.dtype), C, threat, max_memory, deadline)
 
     def rows(self, method: str, chosen: Tensor, radius: Tensor, claim: Claim | None) -> RowBounds:
         """Lower bounds (n, classes - 1) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each.
@@ -76,7 +73,7 @@ class MarginBounds:
 
     def region(self, chosen: Tensor, radius: Tensor) -> Region:
         """The balls of ``radius`` (n,) around the inputs ``chosen`` (n,), inside the input box."""
-        return ball(self.x[chosen], radius.to(self.x), self.threat.norm, self.threat.input_box, self.scale)
+        return region_of(self.threat, self.x[chosen], radius)
 
     def at_zero(self) -> tuple[Tensor, Tensor]:
         """The margins at the inputs themselves, (B, rows), and what each loses per unit of radius at small radii.
@@ -92,6 +89,8 @@ class MarginBounds:
         return torch.cat(margins), torch.cat(slopes)
 
     def _at_zero(self, inputs: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+        threat = need_ball(self.threat, "a search between declared radii")
+        scale = threat.scale_of(inputs.shape[1:])
         with torch.enable_grad():
             x = inputs.clone().requires_grad_()
             margins = (C @ flat(self.graph.forward(x), 1).unsqueeze(2)).squeeze(2)
@@ -100,13 +99,13 @@ class MarginBounds:
         for total in totals:
             self.deadline.check()
             gradient = flat(_slope(total, x), 1)
-            if self.threat.input_box is not None:
+            if threat.input_box is not None:
                 # A feature at an end of the input box moves one way only.
-                lower, upper = (flat(inputs, 1) != end for end in self.threat.input_box)
+                lower, upper = (flat(inputs, 1) != end for end in threat.input_box)
                 gradient = torch.where(gradient > 0, gradient * lower, gradient * upper)
-            if self.scale is not None:
-                gradient = gradient * self.scale.flatten()
-            slopes.append(torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[self.threat.norm]], dim=1))
+            if scale is not None:
+                gradient = gradient * torch.from_numpy(scale).to(gradient).flatten()
+            slopes.append(torch.linalg.vector_norm(gradient, ord=ORDER[DUAL[threat.norm]], dim=1))
         return margins.detach().double(), torch.stack(slopes, dim=1).double()
 
 

@@ -20,7 +20,8 @@ from certify.bounds.radii.ladder import decide
 from certify.bounds.radii.margins import MarginBounds
 from certify.bounds.region import ORDER
 from certify.core.evidence import Claim
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import ThreatModel
 
 __all__ = ["REACH", "TOLERANCE", "ProvenRadius", "largest_tried", "proven_radii"]
 
@@ -70,7 +71,7 @@ class ProvenRadius:
         return self.at_zero + self.searched + self.claimed
 
 
-def largest_tried(threat: ThreatModel, features: int) -> float:
+def largest_tried(threat: Threat, features: int) -> float:
     """The cap of the search: 4 times the largest declared radius, or the diameter of the input box if that is less.
 
     Without a box, and with nothing declared but 0, it is 1 in input units. With a scale, features that cannot move add
@@ -79,6 +80,8 @@ def largest_tried(threat: ThreatModel, features: int) -> float:
     >>> largest_tried(ThreatModel("linf", (0.0, 0.1), (0.0, 1.0)), features=9)
     0.4
     """
+    if not isinstance(threat, ThreatModel):
+        return threat.largest
     wanted = REACH * threat.largest if threat.largest > 0 else math.inf
     if threat.input_box is not None:
         scale = np.ones(features) if threat.scale is None else np.array(threat.scale)
@@ -91,7 +94,7 @@ def proven_radii(
     graph: Graph,
     x: Tensor,
     classes: Tensor,
-    threat: ThreatModel,
+    threat: Threat,
     methods: str | Sequence[str],
     *,
     claim: Claim = "exact",

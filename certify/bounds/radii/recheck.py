@@ -13,7 +13,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
 from certify.bounds.radii.margins import MarginBounds, claimable
 from certify.core.evidence import BoundEvidence
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 
 __all__ = ["rechecked_margins"]
@@ -23,7 +23,7 @@ def rechecked_margins(
     graph: Graph,
     x: Tensor,
     kept: int,
-    threat: ThreatModel,
+    threat: Threat,
     radius: float,
     evidence: BoundEvidence,
     *,

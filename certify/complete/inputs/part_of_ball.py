@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.bounds.region import ORDER, Ball, Region
+from certify.bounds.region import ORDER, Ball, Reach, Region
 from certify.bounds.rounding import smallest, up
 from certify.bounds.tensors import flat
 
@@ -31,6 +31,8 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
     box, ball = region.box, region.ball
     if ball is None:
         return region, torch.zeros(len(box.lower), dtype=torch.bool, device=box.lower.device)
+    if isinstance(ball, Reach):
+        return region, ball.misses(box)
     holds = flat((box.lower <= ball.center) & (ball.center <= box.upper), 1).all(1)
     middle, half = box.lower / 2 + box.upper / 2, up((box.upper - box.lower) / 2)
     # Whatever the length loses where it is too small for a float, the ball is not too small for the box.

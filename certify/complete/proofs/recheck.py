@@ -15,7 +15,7 @@ from certify.complete.problem import Problem
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import unpacked
 from certify.core.evidence import CompleteEvidence
-from certify.core.threat import ThreatModel
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 
@@ -26,7 +26,7 @@ def rechecked(
     graph: Graph,
     x: Tensor,
     kept: int,
-    threat: ThreatModel,
+    threat: Threat,
     radius: float,
     evidence: CompleteEvidence,
     *,
@@ -61,7 +61,7 @@ def rechecked(
     return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())
 
 
-def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: ThreatModel, evidence: CompleteEvidence) -> bool:
+def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: Threat, evidence: CompleteEvidence) -> bool:
     """Whether the example in some evidence lies as near to one input as stated, and the classifier changes its class.
 
     Args:
@@ -72,12 +72,9 @@ def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: ThreatModel
         evidence: what the certificate came with.
 
     Raises:
-        BadInput: for an example of another shape, or that cannot be read.
+        BadInput: for an example of another shape.
     """
     if evidence.example is None or evidence.falsified is None:
         return False
-    try:
-        example = evidence.example.values
-    except (TypeError, ValueError) as problem:
-        raise BadInput("the example of this evidence cannot be read: it was cut or changed") from problem
-    return changes_class(classifier, x, torch.from_numpy(example).float(), kept, threat, evidence.falsified)
+    example = torch.from_numpy(evidence.example.values).float()
+    return changes_class(classifier, x, example, kept, threat, evidence.falsified)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from certify.attacks.ball import project, steepest
 from certify.bounds.graph import Graph
+from certify.bounds.region import Ball, Reach
 from certify.bounds.rules.base import Affine
-from certify.bounds.tensors import flat
+from certify.bounds.tensors import Interval, flat
 from certify.complete.problem import Goals, Problem, Witness
 
 __all__ = ["ENTRIES", "Ground"]
@@ -98,7 +99,10 @@ class Ground:
     def inside(self, x: Tensor, region: Tensor) -> Tensor:
         """Points (B, inputs) moved into their regions (B,)."""
         ball = self.problem.region.ball
-        if ball is not None:
+        if isinstance(ball, Reach):
+            box = Interval(self.lower[region], self.upper[region])
+            x = ball.rows(region).to(x.dtype).inside(x, box)
+        elif ball is not None:
             scale = None if ball.scale is None else ball.scale.flatten()
             center, radius = flat(ball.center[region], 1), ball.radius[region].unsqueeze(1)
             x = project(center, x, radius, ball.norm, None, scale)
@@ -107,7 +111,7 @@ class Ground:
     def steepest(self, slope: Tensor, region: Tensor) -> Tensor:
         """Steps (B, inputs) across regions along which a function grows fastest, of slopes (B, inputs) per width."""
         width, ball = self.upper[region] - self.lower[region], self.problem.region.ball
-        if ball is None:
+        if not isinstance(ball, Ball):
             return slope.sign() * width
         scale = None if ball.scale is None else ball.scale.flatten()
         slope = torch.where(width > 0, slope / width, 0.0)

@@ -55,10 +55,10 @@ class BoundEvidence(Evidence):
     def by(self, certificate: Certificate) -> bool:
         """The evidence names the method itself, and ``auto`` is each of them.
 
-        Where nothing is proven it may be that of interval arithmetic, which every method asks first.
+        Where nothing is proven beyond the input itself it may be interval arithmetic, which every method asks first.
         """
-        nothing = certificate.radius is None and self.bound_method == "ibp"
-        return (nothing or certificate.method in ("auto", self.bound_method)) and Evidence.by(self, certificate)
+        first = not certificate.radius and self.bound_method == "ibp"
+        return (first or certificate.method in ("auto", self.bound_method)) and Evidence.by(self, certificate)
 
     def fault(self, certificate: Certificate) -> str:
         """Margins that are not positive prove nothing."""

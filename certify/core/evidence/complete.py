@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.evidence.claim import CLAIMS, Claim
@@ -84,9 +84,7 @@ class CompleteEvidence(Evidence):
         if label is None:
             return None
         distance, declared = self.falsified, certificate.threat.radii
-        settings: dict[str, Any] = {"claim": self.claim, "timeout": self.timeout, "gap": self.gap}
-        if certificate.threat.scale is not None:
-            settings["scale"] = certificate.threat.scale_digest
+        asked = {"claim": self.claim, "timeout": self.timeout, "gap": self.gap}
         return Finding(
             index=certificate.index,
             input_digest=certificate.input_digest,
@@ -95,7 +93,7 @@ class CompleteEvidence(Evidence):
             norm=certificate.norm,
             radii=declared,
             attack=certificate.method,
-            settings=settings,
+            settings={**asked, **certificate.threat.named},
             seed=self.seed,
             radius=None if distance is None else next((r for r in declared if r >= distance), distance),
             distance=distance,

@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from certify.core.norms import Norm
 from certify.core.rounding import brief, percent_down, percent_up
 from certify.core.run import Run
-from certify.core.scale import scale_in_words
 from certify.core.summary import Row, Summary
 
 __all__ = ["MEANINGS", "Headline", "headline", "limits", "threat_in_words"]
-
-_MAY: Final[dict[Norm, str]] = {
-    "linf": "change every feature, each by at most the radius",
-    "l2": "change all features at once, together by at most the radius in Euclidean length",
-    "l1": "change any features, by at most the radius in total",
-}
 
 MEANINGS: Final = {
     "radius": "how far the adversary may move an input, in the norm and units of the threat model",
@@ -76,7 +68,7 @@ def headline(run: Run) -> Headline:
 
 
 def _sentence(summary: Summary, row: Row) -> str:
-    change = f"every {summary.threat.measure} change of at most {brief(row.radius)} ({summary.threat.units})"
+    change = f"every {summary.threat.change} of at most {brief(row.radius)} ({summary.threat.units})"
     begin = "Not to be relied on until its contradictions are explained: " if summary.contradictions else ""
     begin += "" if summary.complete else "so far, in an unfinished run: "
     if summary.guarantee.alpha is None:
@@ -110,11 +102,10 @@ def threat_in_words(summary: Summary) -> str:
     box = "to any real values"
     if threat.input_box is not None:
         box = f"as long as every feature stays in [{threat.input_box[0]:g}, {threat.input_box[1]:g}]"
-    scaled = "" if threat.scale is None else f", in multiples of a {scale_in_words(threat.scale)}"
     radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
     return (
-        f"An adversary who sees everything may {_MAY[threat.norm]} ({threat.norm}{scaled}), {box}. Radii are in "
-        f"{threat.units}; the declared ones are {radii}."
+        f"An adversary who sees everything may {threat.may}, {box}. Radii are in {threat.units}; "
+        f"the declared ones are {radii}."
     )
 
 

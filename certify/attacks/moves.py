@@ -1,0 +1,103 @@
+"""How attacks move in a threat: back into it, a step along a gradient, to a random point of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from certify.attacks.ball import project, random_point, steepest
+from certify.core.threats.base import Threat
+from certify.core.threats.lp import ThreatModel
+
+__all__ = ["Moves", "moves_of"]
+
+
+class Moves(Protocol):
+    """Points (B, ...) about inputs (B, ...). All may be loose: whatever counts is measured and executed again."""
+
+    def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
+        """Points of the threat near to ``z``, as float32."""
+
+    def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
+        """A step from ``z`` along which a loss grows, a share of the radius long, brought into the threat."""
+
+    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+        """A random point of the threat about one input (1, ...)."""
+
+
+def moves_of(threat: Threat) -> Moves:
+    """The moves of a threat: balls have fast ones of their own, others say how by themselves.
+
+    >>> from certify.core.threats.features import Features
+    >>> moves = moves_of(Features((1,), input_box=(0.0, 1.0)))
+    >>> moves.project(torch.zeros(1, 3), torch.tensor([[0.5, 2.0, 0.1]]), 1)
+    tensor([[0., 1., 0.]])
+    """
+    return _InBall(threat) if isinstance(threat, ThreatModel) else _Stated(threat)
+
+
+@dataclass(frozen=True, slots=True)
+class _InBall:
+    threat: ThreatModel
+    scales: dict[torch.Size, Tensor | None] = field(default_factory=dict, repr=False)
+
+    def _scale(self, x: Tensor) -> Tensor | None:
+        if x.shape[1:] not in self.scales:
+            scale = self.threat.scale_of(x.shape[1:])
+            self.scales[x.shape[1:]] = None if scale is None else torch.from_numpy(scale).to(x.device)
+        return self.scales[x.shape[1:]]
+
+    def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
+        return project(x, z, radius, self.threat.norm, self.threat.input_box, self._scale(x))
+
+    def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
+        if (box := self.threat.input_box) is not None:
+            # A coordinate at the edge of the box cannot go further; spend the step on the others.
+            blocked = ((z <= box[0]) & (gradient < 0)) | ((z >= box[1]) & (gradient > 0))
+            gradient = gradient.masked_fill(blocked, 0.0)
+        step = share * radius * steepest(gradient, self.threat.norm, self._scale(x))
+        return self.project(x, z + step, radius)
+
+    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+        step, scale = random_point(x.shape[1:], self.threat.norm, generator)[None].to(x.device), self._scale(x)
+        return self.project(x, x + radius * (step if scale is None else step * scale), radius)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    threat: Threat
+
+    def _given(self, x: Tensor, radius: float | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Flat inputs, radii, and the ends of the box, in float64; ends that no float32 number reaches lie inside."""
+        flat = x.double().flatten(1)
+        low, high = self.threat.input_box or (-math.inf, math.inf)
+        radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
+        return flat, radii, flat.new_full(flat.shape, low), flat.new_full(flat.shape, high)
+
+    def _point(self, x: Tensor, found: Tensor) -> Tensor:
+        """Float32 points; what did not move is x bit for bit, and rounding leads out of no box."""
+        point = found.float()
+        if (box := self.threat.input_box) is not None:
+            low, high = (point.new_tensor(end) for end in box)
+            low = torch.where(low.double() < box[0], low.nextafter(high), low)
+            high = torch.where(high.double() > box[1], high.nextafter(low), high)
+            point = point.clamp(low, high)
+        return torch.where(found == x.double().flatten(1), x.flatten(1), point).reshape(x.shape)
+
+    def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
+        flat, radii, low, high = self._given(x, radius)
+        return self._point(x, self.threat.project(flat, z.to(flat).flatten(1), radii, low, high))
+
+    def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
+        flat, radii, low, high = self._given(x, radius)
+        slope = gradient.to(flat).flatten(1).nan_to_num(0.0, 0.0, 0.0)
+        found = self.threat.climb(flat, z.to(flat).flatten(1), slope, share, radii, low, high)
+        return self._point(x, found)
+
+    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+        flat, radii, low, high = (one.cpu() for one in self._given(x, radius))
+        return self._point(x, self.threat.random(flat, radii, low, high, generator).to(x.device))

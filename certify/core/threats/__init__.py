@@ -1,0 +1,1 @@
+"""What the adversary may do: one file a threat."""

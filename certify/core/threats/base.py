@@ -1,0 +1,278 @@
+"""What every threat says of itself, and the registry of threats."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.rounding import brief
+from certify.core.written import radii_of
+from certify.errors import BadInput
+from certify.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["THREATS", "UNITS", "Threat", "check_box", "need_threat", "threat_from"]
+
+UNITS: Final = "input units"
+"""What radii are in where nobody says more."""
+
+
+_NAMES: Final = ("scale", "threat")
+"""Settings of findings that name a threat."""
+
+
+def check_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the box as two floats, lower below upper, or None for no box."""
+    if box is None:
+        return None
+    try:
+        lower, upper = (float(edge) for edge in box)
+    except (TypeError, ValueError) as problem:
+        raise BadInput(f"an input box is two numbers (lower, upper), got {box!r}") from problem
+    if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+        raise BadInput(f"input box {box} is not an interval; give finite (lower, upper) with lower < upper")
+    return lower, upper
+
+
+class Threat(ABC):
+    """An adversary who replaces an input by another one, at most a radius away, inside the input box.
+
+    A member is a frozen dataclass in a file of its own, registered in :data:`THREATS` under its ``kind``. It says what
+    a radius counts, which inputs lie within one, how records and flags spell it, and how sentences name it. Whoever
+    proves or attacks asks it what is written below under "For proofs" and "For attacks"; balls of the three norms have
+    faster forms of their own beside the engines.
+
+    Args:
+        radii: the declared radii, ascending and not negative: the ones the summary reports. Each is a number, or text:
+            ``"8/255"`` declares the float just above that fraction, see :func:`~certify.core.written.radius_of`.
+        input_box: (lower, upper) bound of every feature, or None for all real inputs.
+        units: what a radius counts, in words, for the head of every table.
+
+    Raises:
+        BadInput: for no radii, negative, non-finite or unsorted ones, or an empty box.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """The registered name, which flags and records keep."""
+
+    counted: ClassVar[bool] = False
+    """Whether radii are whole numbers: none lies between, so the declared ones are decided and nothing is searched."""
+
+    norm: str
+    """The name under which records keep what radii are measured in: a norm, or the threat's own name."""
+
+    radii: tuple[float, ...]
+    input_box: tuple[float, float] | None
+    units: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_box", check_box(self.input_box))
+        radii = radii_of("radii", self.radii)
+        if not radii:
+            raise BadInput("no radii declared; give at least one, for example 0,0.25,0.5")
+        for radius in radii:
+            if not (math.isfinite(radius) and radius >= 0):
+                raise BadInput(f"radius {radius} is not a finite number >= 0")
+            if self.counted and not radius.is_integer():
+                raise BadInput(f"radius {radius} is no whole number: it counts {self.measure}")
+        for before, after in itertools.pairwise(radii):
+            if not before < after:
+                raise BadInput(f"radii must ascend without repeats, but {after} follows {before}")
+        object.__setattr__(self, "radii", radii)
+
+    @property
+    def largest(self) -> float:
+        """The largest declared radius."""
+        return self.radii[-1]
+
+    @property
+    def measure(self) -> str:
+        """What a radius is measured in, as tables and sentences say it."""
+        return self.norm
+
+    @property
+    def noun(self) -> str:
+        """What holds the inputs within a radius, in words."""
+        return self.measure
+
+    @property
+    def change(self) -> str:
+        """What happens to an input, to go on after "under every"."""
+        return f"change of {self.measure}"
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """What two threats must share for their radii to be compared."""
+
+    @property
+    @abstractmethod
+    def may(self) -> str:
+        """What the adversary may do, to go on after "An adversary who sees everything may"."""
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """SHA-256 of what a finding does not spell out, under the name by which its settings keep it."""
+        return {}
+
+    def named_by(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the settings of a finding name this threat and no other of its norm."""
+        return {name: settings[name] for name in _NAMES if name in settings} == dict(self.named)
+
+    @abstractmethod
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse inputs of a shape (without a batch axis) that the threat says nothing about.
+
+        Raises:
+            BadInput: naming what does not fit.
+        """
+
+    def check_inputs(self, x: NDArray[np.floating]) -> None:
+        """Refuse inputs (B, ...) that are none of those the threat is about.
+
+        Raises:
+            BadInput: naming what does not fit.
+        """
+        self.check_shape(x.shape[1:])
+
+    @abstractmethod
+    def distance(self, x: NDArray[np.floating], x_adv: NDArray[np.floating]) -> float:
+        """The least radius that reaches from ``x`` to ``x_adv`` (both without a batch axis), rounded up; else infinite.
+
+        The input box plays no part.
+
+        Raises:
+            BadInput: for inputs of two shapes, or of one that the threat says nothing about.
+        """
+
+    def contains(self, x: NDArray[np.floating], x_adv: NDArray[np.floating], radius: float | None = None) -> bool:
+        """Whether ``x_adv`` lies within ``radius`` (default: the largest declared) of ``x`` and inside the box.
+
+        Both are single inputs. Distances are rounded up, so True is never a rounding error.
+
+        Raises:
+            BadInput: as :meth:`distance`.
+        """
+        if not np.isfinite(x_adv).all():
+            return False
+        if self.input_box is not None:
+            lower, upper = self.input_box
+            exact = x_adv.astype(np.float64)  # comparing in float32 would round the edges of the box
+            if bool((exact < lower).any()) or bool((exact > upper).any()):
+                return False
+        return self.distance(x, x_adv) <= (self.largest if radius is None else radius)
+
+    def within(self, input_box: tuple[float, float] | None) -> Self:
+        """The same threat with the classifier's input box, where it states none of its own.
+
+        Raises:
+            BadInput: if both state a box and the two differ.
+        """
+        box = check_box(input_box)
+        if self.input_box is None or self.input_box == box:
+            return replace(self, input_box=box)  # type: ignore[type-var]
+        raise BadInput(f"the threat model's input box {self.input_box} is not the classifier's {box}; state it once")
+
+    def at(self, radii: Any) -> Self:
+        """The same threat with other declared radii.
+
+        Raises:
+            BadInput: as for the threat itself.
+        """
+        return replace(self, radii=radii)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, from which :func:`threat_from` makes the threat again."""
+        box = None if self.input_box is None else list(self.input_box)
+        return {"threat": self.kind, "radii": list(self.radii), "input_box": box, "units": self.units}
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The member with the values of :meth:`to_dict`."""
+
+    def __str__(self) -> str:
+        box = "no input box" if self.input_box is None else f"inputs in [{self.input_box[0]:g}, {self.input_box[1]:g}]"
+        radii = ", ".join(brief(radius) for radius in self.radii)
+        return f"{self.noun}, declared radii {radii} ({self.units}), {box}"
+
+    # For proofs. Inputs are flat, x (b, n), with radii (b,) and the ends (b, n) of a box: the input box, or a part of
+    # it that a search cut out. Torch itself is not imported here: what is needed of it are methods of tensors.
+
+    def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends (b, n) of boxes that hold every input within the radius of x, inside the given ones."""
+        raise NotImplementedError
+
+    def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The exact minimum (b, r) of rows A (b, r, n) over the inputs within the radius of x and inside the boxes.
+
+        What is added up are, for each feature, products of its entry of a row and values inside its box, so that
+        whoever asks knows how far rounding may have moved the sum. Where :meth:`misses` is true, it may be anything.
+        """
+        raise NotImplementedError
+
+    def misses(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Which boxes (b,) hold no input within the radius of x, for certain."""
+        raise NotImplementedError
+
+    # For attacks, of the same shapes; all may be loose, because examples are measured and executed again.
+
+    def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Inputs within the radius of x and inside the box, near to points z (b, n)."""
+        raise NotImplementedError
+
+    def climb(
+        self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: Tensor, lower: Tensor, upper: Tensor
+    ) -> Tensor:
+        """Inputs one step from z (b, n) along which a loss with this gradient (b, n) grows; a share of the way."""
+        raise NotImplementedError
+
+    def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
+        """A random input within the radius of x (1, n)."""
+        raise NotImplementedError
+
+
+THREATS: Registry[type[Threat]] = Registry("threat", package="certify.core.threats")
+
+
+def threat_from(fields: Mapping[str, Any]) -> Threat:
+    """The threat with the values of :meth:`Threat.to_dict`, after a trip through JSON.
+
+    Raises:
+        BadInput: for an unknown kind.
+        KeyError, TypeError, ValueError: for a missing value, or one of another type.
+
+    >>> threat_from({"norm": "l2", "radii": [0.5], "input_box": None, "units": "pixels"}).measure
+    'l2'
+    """
+    return THREATS[fields.get("threat", "lp")].from_dict(fields)
+
+
+def need_threat(threat: object) -> Threat:
+    """Return what is a threat already.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> need_threat(("l2", 0.5))
+    Traceback (most recent call last):
+    ...
+    certify.errors.BadInput: expected a certify.ThreatModel, got a tuple; make one: ThreatModel("l2", (0.0, 0.25))
+    """
+    if isinstance(threat, Threat):
+        return threat
+    raise BadInput(
+        f'expected a certify.ThreatModel, got a {type(threat).__name__}; make one: ThreatModel("l2", (0.0, 0.25))'
+    )

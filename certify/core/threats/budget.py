@@ -1,0 +1,224 @@
+"""Threats that count changed positions, each of which may take any of its values: what those members share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from abc import abstractmethod
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.threats.base import Threat
+from certify.core.values import whole
+from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["Budget", "Groups", "groups_of"]
+
+Groups = tuple[tuple[int, ...], ...]
+"""The positions: for each, the features that belong to it, counted in the flattened input from 0."""
+
+
+def groups_of(name: str, value: Any) -> Groups:
+    """Groups of features from lists of numbers, or from text: ``"0:3,5,7+9"`` is (0, 1, 2), (5,) and (7, 9).
+
+    Raises:
+        BadInput: for anything else, empty groups, negative numbers, and groups that share a feature.
+
+    >>> groups_of("groups", "0:3,5,7+9")
+    ((0, 1, 2), (5,), (7, 9))
+    """
+    try:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        found = tuple(tuple(_group(name, part)) for part in parts)
+    except (TypeError, ValueError) as problem:
+        raise BadInput(
+            f"{name} must be groups of features, such as 0:3,5,7+9 or [[0, 1], [2]], got {value!r}"
+        ) from problem
+    if not found or not all(found):
+        raise BadInput(f"{name} must be groups of one feature or more, got {value!r}")
+    every = [feature for group in found for feature in group]
+    if min(every) < 0:
+        raise BadInput(f"{name} number the features of an input from 0, got {min(every)}")
+    if len(set(every)) != len(every):
+        twice = next(one for one in every if every.count(one) > 1)
+        raise BadInput(f"{name} overlap: feature {twice} is in two of them, or twice in one")
+    return found
+
+
+def _group(name: str, part: Any) -> Iterable[int]:
+    if isinstance(part, str):
+        begin, colon, end = part.partition(":")
+        return range(int(begin), int(end)) if colon else [int(one) for one in part.split("+")]
+    return [whole(name, one) for one in ([part] if isinstance(part, int | np.integer) else part)]
+
+
+class Budget(Threat):
+    """At most so many positions change as the radius says, each to any of the values that the member allows.
+
+    The minimum of a linear function is exact: what each position can gain is known by itself, and the largest gains are
+    taken. A part of the input box that a search cut out forces a change where it does not hold the input's own value.
+    """
+
+    __slots__ = ()
+    counted: ClassVar[bool] = True
+    groups: Groups | None
+
+    @property
+    def norm(self) -> str:  # type: ignore[override]
+        """The member's own name: there is no norm."""
+        return self.kind
+
+    @property
+    def key(self) -> Hashable:
+        """All but the input box."""
+        return self.kind, self.radii, self.groups
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The positions, where they are not the features themselves."""
+        if self.groups is None:
+            return {}
+        return {"threat": hashlib.sha256(json.dumps([self.kind, self.groups]).encode()).hexdigest()}
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse groups beyond the features, and more changes than there are positions."""
+        features = math.prod(shape)
+        if self.groups is not None and (last := max(map(max, self.groups))) >= features:
+            raise BadInput(f"groups name feature {last}, an input of shape {tuple(shape)} has {features}, from 0")
+        if self.largest > (positions := self._count(features)):
+            raise BadInput(f"radius {self.largest:g} is more than the {positions} positions that can change")
+
+    def distance(self, x: NDArray[np.floating], x_adv: NDArray[np.floating]) -> float:
+        """How many positions changed; infinite where anything else did, or to no value of the position."""
+        if x.shape != x_adv.shape:
+            raise BadInput(f"cannot measure a distance between shapes {x.shape} and {x_adv.shape}")
+        self.check_shape(x.shape)
+        moved, owner = x.ravel() != x_adv.ravel(), self._owners(x.size)
+        if np.isnan(x).any() or np.isnan(x_adv).any() or moved[owner < 0].any():
+            return math.inf
+        changed = np.unique(owner[moved])
+        return float(len(changed)) if self._allowed(x_adv.ravel(), changed) else math.inf
+
+    def _allowed(self, x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
+        """Whether the values (n,) of the positions that changed are among those that they may take."""
+        return True
+
+    def _count(self, features: int) -> int:
+        return features if self.groups is None else len(self.groups)
+
+    def _owners(self, features: int) -> NDArray[np.int_]:
+        """The position of each feature, -1 for none."""
+        if self.groups is None:
+            return np.arange(features)
+        owner = np.full(features, -1)
+        for place, group in enumerate(self.groups):
+            owner[list(group)] = place
+        return owner
+
+    def _places(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The features (m,) that belong to positions, and the position (m,) of each."""
+        owner = self._owners(x.shape[-1])
+        [owned] = np.nonzero(owner >= 0)
+        like = x.detach().double()
+        return like.new_tensor(owned).long(), like.new_tensor(owner[owned]).long()
+
+    def _sums(self, values: Tensor) -> Tensor:
+        """Values (..., n) of features added up over each position, (..., positions)."""
+        owned, place = self._places(values)
+        sums = values.new_zeros(*values.shape[:-1], self._count(values.shape[-1]))
+        return sums.index_add(-1, place, values[..., owned])
+
+    def _spread(self, chosen: Tensor, features: int) -> Tensor:
+        """What is true of positions (b, positions), said of their features (b, n)."""
+        owned, place = self._places(chosen.new_zeros(1, features))
+        spread = chosen.new_zeros(len(chosen), features)
+        spread[:, owned] = chosen[:, place]
+        return spread
+
+    @staticmethod
+    def _first(scores: Tensor, radius: Tensor) -> Tensor:
+        """Which positions (b, positions) have the highest positive scores, as many as the radius (b,) says."""
+        rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        return (rank < radius.reshape(-1, 1)) & (scores > 0)
+
+    @abstractmethod
+    def _least(self, A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The minimum (b, r, positions) of rows A (b, r, n) over the values of each position inside boxes (b, n).
+
+        Infinite where no value is inside.
+        """
+
+    @abstractmethod
+    def _values(self, z: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Values (b, n) that positions may take, near to z (b, n)."""
+
+    @abstractmethod
+    def _highest(self, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The values (b, n) of positions at which a linear function is greatest."""
+
+    def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The box of each feature that may change, x itself elsewhere and for a radius below 1."""
+        free = (
+            self._spread((radius >= 1).reshape(-1, 1).expand(-1, self._count(x.shape[1])).to(x.dtype), x.shape[1]) > 0
+        )
+        return x.where(~free, lower.expand_as(x)), x.where(~free, upper.expand_as(x))
+
+    def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """What stays, less the largest gains (derived from the independence of positions)."""
+        own = x.unsqueeze(1)
+        at, least = self._sums(A * own), self._least(A, lower, upper)
+        stays, left = self._stays(x, radius, lower, upper)
+        gains = (at - least).clamp(min=0).where(stays.unsqueeze(1), least.new_zeros(1))
+        first = gains.sort(dim=2, descending=True).values.cumsum(dim=2)
+        place = (left - 1).clamp(min=0, max=first.shape[2] - 1).reshape(-1, 1, 1).expand(-1, first.shape[1], 1)
+        gained = first.gather(2, place).squeeze(2).where(left.reshape(-1, 1) > 0, first.new_zeros(1))
+        fixed = (A * own).sum(dim=2) - at.sum(dim=2)
+        return at.where(stays.unsqueeze(1), least).sum(dim=2) + fixed - gained
+
+    def misses(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Where more positions have to change than may, or one that cannot, or one to no value of its own."""
+        inside = (lower <= x) & (x <= upper)
+        movable = self._spread(x.new_ones(len(x), self._count(x.shape[1])), x.shape[1]) > 0
+        stays, left = self._stays(x, radius, lower, upper)
+        possible = self._least(x.new_zeros(len(x), 1, x.shape[1]), lower, upper).squeeze(1).isfinite()
+        return (left < 0) | ~(inside | movable).all(dim=1) | ~(stays | possible).all(dim=1)
+
+    def _stays(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Which positions (b, positions) may keep their own value in a box, and how many changes (b,) are left."""
+        outside = ~((lower <= x) & (x <= upper))
+        stays = self._sums(outside.to(x.dtype)) == 0
+        return stays, radius.floor().long() - (~stays).sum(dim=1)
+
+    def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Of the positions that moved, those that moved the most."""
+        values = self._values(z, lower, upper)
+        sizes = self._sums((z - x).abs() * (values != x).to(x.dtype))
+        return self._taken(x, values, self._first(sizes, radius))
+
+    def climb(
+        self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: Tensor, lower: Tensor, upper: Tensor
+    ) -> Tensor:
+        """The positions that gain the most if the loss were linear, each at its best value."""
+        best = self._highest(gradient, lower, upper)
+        gains = self._sums(gradient * (best - x))
+        fresh = self._spread((self._sums((z != x).to(x.dtype)) == 0).to(x.dtype), x.shape[1]) > 0
+        step = self._values((z + share * (best - z)).where(~fresh, best), lower, upper)
+        return self._taken(x, step, self._first(gains, radius))
+
+    def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
+        """Any positions, and any of their values."""
+        drawn = x.new_empty(1, x.shape[1] + self._count(x.shape[1])).uniform_(generator=generator)
+        share, scores = drawn[:, : x.shape[1]], drawn[:, x.shape[1] :]
+        values = self._values(lower + share * (upper - lower), lower, upper)
+        return self._taken(x, values, self._first(scores + 1, radius))
+
+    def _taken(self, x: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
+        return values.where(self._spread(chosen.to(x.dtype), x.shape[1]) > 0, x)
