@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
+    from certify.core.properties.never import Never as Never
+    from certify.core.properties.superclass import Superclass as Superclass
+    from certify.core.properties.top_class import TopClass as TopClass
+    from certify.core.properties.top_k import TopK as TopK
     from certify.core.run import Run as Run
     from certify.core.specification import Specification as Specification
     from certify.core.summary import Summary as Summary
@@ -95,6 +99,10 @@ _HOME = {
     "Lipschitz": "certify.certifiers.lipschitz",
     "LipschitzEvidence": "certify.core.certificate",
     "PGD": "certify.attacks.pgd",
+    "TopK": "certify.core.properties.top_k",
+    "TopClass": "certify.core.properties.top_class",
+    "Superclass": "certify.core.properties.superclass",
+    "Never": "certify.core.properties.never",
     "Run": "certify.core.run",
     "Smoothing": "certify.certifiers.smoothing",
     "SmoothingEvidence": "certify.core.certificate",
@@ -150,12 +158,16 @@ __all__ = [
     "LinearBounds",
     "Lipschitz",
     "LipschitzEvidence",
+    "Never",
     "Run",
     "Smoothing",
     "SmoothingEvidence",
     "Specification",
     "Summary",
+    "Superclass",
     "ThreatModel",
+    "TopClass",
+    "TopK",
     "Uniform",
     "Verdict",
     "__version__",

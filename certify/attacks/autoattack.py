@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Problem, Target
+from certify.attacks.base import ATTACKS, Problem, Target, need_top_class
 from certify.core.norms import NORMS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
@@ -98,6 +98,7 @@ class AutoAttack:
         if importlib.util.find_spec("pyautoattack") is None:
             raise MissingExtra("pyautoattack", "autoattack", "AutoAttack")
         threat = need_ball(threat, self.name)
+        need_top_class(self.name, target)
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
         if threat.scale is not None:

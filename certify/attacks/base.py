@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from certify.attacks.moves import Moves, moves_of
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.data.generators import keyed_generator
-from certify.errors import ModelError
+from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.registry import Registry
 
-__all__ = ["ATTACKS", "Attack", "Examination", "OfClassifier", "Problem", "Target", "need_gradients"]
+__all__ = ["ATTACKS", "Attack", "Examination", "OfClassifier", "Problem", "Target", "need_gradients", "need_top_class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Target(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 of the model."""
+
+    @property
+    def keeps(self) -> Property:
+        """What an example breaks: the top class, or another property, whose answers are the classes then."""
 
     @property
     def num_classes(self) -> int:
@@ -86,6 +91,11 @@ class OfClassifier:
 
     __slots__ = ()
     classifier: Classifier
+
+    @property
+    def keeps(self) -> Property:
+        """What an example breaks."""
+        return self.classifier.keeps
 
     @property
     def digest(self) -> str:
@@ -197,6 +207,16 @@ def need_gradients(attack: str, target: Target) -> None:
             f"{attack} needs gradients, and a plain function has none: use hopskipjump, which asks for classes alone, "
             "or wrap an nn.Module"
         )
+
+
+def need_top_class(attack: str, target: Target) -> None:
+    """Refuse a target that is asked for a property which is no vote.
+
+    Raises:
+        BadInput: naming the attacks that know it.
+    """
+    if not target.keeps.votes:
+        raise BadInput(f"{attack} looks for another top class, and {target.keeps.kind} is not about that: use pgd")
 
 
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks")

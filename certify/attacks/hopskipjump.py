@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Problem, Target
+from certify.attacks.base import ATTACKS, Problem, Target, need_top_class
 from certify.core.norms import NORMS, distance_up
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
@@ -75,6 +75,7 @@ class HopSkipJump:
             MissingExtra: without the Adversarial Robustness Toolbox.
         """
         need_ball(threat, self.name)
+        need_top_class(self.name, target)
         if importlib.util.find_spec("art") is None:
             raise MissingExtra("adversarial-robustness-toolbox", "blackbox", "the attack hopskipjump")
 

@@ -101,8 +101,8 @@ class PGD:
             z = z.detach().requires_grad_(ascending)
             with torch.set_grad_enabled(ascending):
                 scores = problem.scores(z, rows, f"{restart}:{step}")
-                loss = LOSSES[self.loss](scores, labels).sum()
-            found = margin(scores.detach(), labels)
+                loss = self._loss(problem, scores, labels).sum()
+            found = problem.target.keeps.margin(scores.detach(), labels)
             better = found > best_margin[rows]
             best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better].to(best_margin)
             alive = torch.ones_like(better)
@@ -114,6 +114,11 @@ class PGD:
             else:
                 return rows[alive]
         return rows
+
+    def _loss(self, problem: Problem, scores: Tensor, labels: Tensor) -> Tensor:
+        """The loss (B,); of properties that know no probability of their answer, the margin."""
+        keeps = problem.target.keeps
+        return LOSSES[self.loss](scores, labels) if keeps.votes else keeps.margin(scores, labels)
 
     def _step(self, problem: Problem, rows: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
         return problem.climb(z, gradient, self.step_scale / self.steps, rows)

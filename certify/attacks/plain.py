@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from certify.attacks.base import Examination, OfClassifier
@@ -33,11 +34,11 @@ class Plain(OfClassifier):
         return {}
 
     def scores(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """The classifier's scores; the keys play no part."""
+        """The classifier's scores, or those of what it is asked to keep; the keys play no part."""
         return self.classifier.scores(x)
 
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
         """The classifier's class at ``x``, in a batch of one: the same whichever inputs are attacked beside it."""
-        prediction = int(self.classifier.predict(x[None])[0])
+        prediction = int(self.classifier.answers(x[None], torch.tensor([label]))[0])
         valid = prediction != INVALID
         return Examination(prediction if valid else None, valid and prediction != label, None, 1)

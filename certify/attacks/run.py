@@ -109,7 +109,7 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
             if examination.refuted:
                 successes[row] = _Success(radius, candidate.numpy().copy(), examination)
     seconds = time.perf_counter() - started
-    settings = {**attack.settings(), **target.settings(), **threat.named}
+    settings = {**attack.settings(), **target.settings(), **threat.named, **target.keeps.named}
     findings = []
     for row in range(len(part)):
         success = successes.get(row)

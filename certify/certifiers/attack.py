@@ -10,8 +10,10 @@ from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.core.finding import Finding
+from certify.core.properties.base import Property, need_property, wanted
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
-from certify.data.batch import Batch
+from certify.data.batch import Batch, as_labels
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
@@ -26,6 +28,7 @@ def attack(
     y: Any,
     *,
     threat: Threat,
+    property: Property | None = None,
     attack: str = "pgd",
     seed: int = 0,
     noise: str | NoiseLaw | None = None,
@@ -47,6 +50,7 @@ def attack(
         x: inputs (B, ...), in the units of the threat model.
         y: labels (B,).
         threat: norm, declared radii and input box.
+        property: what an example breaks, such as ``certify.TopK(3)``; None for the top class.
         attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` needs no gradients.
         seed: master seed.
         noise, sigma: attack the classifier smoothed with this noise instead of the classifier itself: a law, or a name
@@ -71,7 +75,11 @@ def attack(
     (0.2, 1)
     """
     chosen = make(ATTACKS, attack, settings)
-    batch = Batch.of(x, y, need_classifier(clf).num_classes, index)
+    keeps = need_property(property)
+    clf = need_classifier(clf).keeping(keeps)
+    if keeps != TOP_CLASS:
+        y = wanted(keeps, as_labels(y, len(x), clf.base.num_classes))
+    batch = Batch.of(x, y, clf.num_classes, index)
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     law = None if noise is None else law_of(noise, sigma)

@@ -12,6 +12,7 @@ from certify.attacks.base import Target
 from certify.attacks.plain import Plain
 from certify.core.certificate import Certificate
 from certify.core.norms import Norm
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier
@@ -58,6 +59,13 @@ class Certifier(ABC):
     def fitted(self, threat: Threat) -> Self:
         """The certifier as it goes about a threat: where radii are counted, nothing lies between declared ones."""
         return self
+
+    def check_property(self, keeps: Property) -> None:
+        """Refuse a property that this certifier cannot prove.
+
+        Raises:
+            BadInput: naming those that can.
+        """
 
     @property
     def default_norm(self) -> Norm:

@@ -24,6 +24,7 @@ from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.core.values import one_of
 from certify.data.batch import Batch
@@ -125,10 +126,13 @@ class Bounds(Certifier):
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape, self.max_memory)
         for begin in range(0, len(batch), self.rows):
-            part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
+            part, prove = (
+                batch.rows(slice(begin, begin + self.rows)),
+                partial(self._prove, graph, threat, classifier.keeps),
+            )
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(self, graph: Graph, threat: Threat, keeps: Property, x: Tensor, classes: Tensor) -> list[Proof]:
         methods = ladder(self.method)
         found = proven_radii(
             graph,
@@ -140,6 +144,7 @@ class Bounds(Certifier):
             search=not self.decide,
             max_memory=self.max_memory,
             deadline=NEVER if self.timeout is None else Deadline(self.timeout),
+            property=keeps,
         )
         return [self._proof(one, threat) for one in found]
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.certificate import Certificate
+from certify.core.properties.base import Property, need_property, wanted
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
-from certify.data.batch import Batch
+from certify.data.batch import Batch, as_labels
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
@@ -23,6 +25,7 @@ def certify(
     y: Any = None,
     *,
     threat: Threat,
+    property: Property | None = None,
     certifier: Certifier | str,
     index: Sequence[int] | None = None,
     progress: bool | Observer = False,
@@ -34,6 +37,7 @@ def certify(
         x: inputs (B, ...), tensor or array, in input units.
         y: labels (B,), or None where they are unknown.
         threat: norm and declared radii.
+        property: what has to stay true, such as ``certify.TopK(3)``; None for the top class.
         certifier: such as ``certify.Smoothing(sigma=0.25)``, ``certify.Bounds("crown")``, ``certify.Complete()`` or
             ``certify.Lipschitz()``; or the name of one that needs no settings.
         index: positions of the inputs in their data set; 0..B-1 if not given.
@@ -59,6 +63,12 @@ def certify(
             'certify.Bounds("crown")'
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
+    keeps = need_property(property)
+    clf = clf.keeping(keeps)
+    certifier.check_property(keeps)
+    if y is not None and keeps != TOP_CLASS:
+        labels = as_labels(y, len(x), clf.base.num_classes)
+        y = wanted(keeps, labels)
     batch, certifier = Batch.of(x, y, clf.num_classes, index), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)

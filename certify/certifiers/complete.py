@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from certify.bounded.memory import NoRoom
@@ -154,7 +155,7 @@ class Complete(Certifier):
             proof="" if ends.proof is None else packed(ends.proof),
             falsified=None if ends.example is None else ends.falsified,
             example=None if ends.example is None else Example.of(ends.example.x),
-            adversarial_prediction=None if ends.example is None else int(ends.example.y.argmax()),
+            adversarial_prediction=None if ends.example is None else _answer(ends),
             solver=ends.solver,
             subproblems=ends.subproblems,
             timeout=self.timeout,
@@ -204,3 +205,10 @@ class Complete(Certifier):
             seed=self.seed,
             reason=certificate.reason,
         )
+
+
+def _answer(ends: Ends) -> int:
+    """What the property says of the example."""
+    assert ends.example is not None
+    scores, kept = torch.from_numpy(ends.example.y)[None], torch.tensor([ends.question.kept])
+    return int(ends.question.classifier.keeps.answer(scores, kept)[0])

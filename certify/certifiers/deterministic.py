@@ -53,7 +53,7 @@ class Proof:
 
 
 Prove = Callable[[Tensor, Tensor], Sequence[Proof]]
-"""Inputs (B, ...) and the class of each that should stay on top, (B,) int64, to one proof each."""
+"""Inputs (B, ...) and the answer of each that should be kept, (B,) int64, to one proof each."""
 
 
 def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | None = None) -> Graph:
@@ -63,6 +63,7 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | N
         ModelError, UnsupportedOperator: for a classifier that wraps a function, or an operator without a rule; for a
             module that was changed since it was imported.
     """
+    classifier = classifier.base
     known = _graphs.setdefault(classifier, {})
     if shape not in known:
         if classifier.module is not None and weights_digest(classifier.module) != classifier.weights:
@@ -117,10 +118,12 @@ def certificates(
     """
     begin = time.perf_counter()
     scores = _same_scores(classifier, graph, batch)
-    classes = torch.where(torch.isfinite(scores).all(dim=1), scores.argmax(dim=1), INVALID).cpu()
+    labels = None if batch.labels is None else torch.tensor(batch.labels)
+    found_there = classifier.keeps.answer(scores, None if labels is None else labels.to(scores.device))
+    classes = torch.where(torch.isfinite(scores).all(dim=1), found_there, INVALID).cpu()
     wanted = classes >= 0
-    if batch.labels is not None:
-        wanted &= classes == torch.tensor(batch.labels)
+    if labels is not None:
+        wanted &= classes == labels
     proofs: dict[int, Proof] = {}
     [rows] = wanted.nonzero(as_tuple=True)
     if len(rows) > 0:
@@ -154,6 +157,7 @@ def certificates(
                 seconds=seconds * passes[row],
                 forward_passes=passes[row],
                 reason=reason,
+                keeps=classifier.keeps,
             )
         )
     return found
@@ -167,7 +171,7 @@ def _same_scores(classifier: Classifier, graph: Graph, batch: Batch) -> Tensor:
     """
     x = batch.x.to(classifier.device, graph.dtype)
     with torch.no_grad():
-        scores = classifier.scores(batch.x)
+        scores = classifier.base.scores(batch.x)
     told = torch.isfinite(scores).all(dim=1)  # of others nothing will be claimed
     answers = scores[told].reshape(-1, *graph.output.shape)
     if bool(told.any()) and not agrees(graph, x[told], lambda rows: [answers[rows]], scores.dtype):

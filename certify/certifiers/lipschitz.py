@@ -22,6 +22,8 @@ from certify.certifiers.deterministic import Proof, certificates, graph_of
 from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
 from certify.data.batch import Batch
@@ -80,6 +82,11 @@ class Lipschitz(Certifier):
     def default_norm(self) -> Norm:
         """The only one."""
         return "l2"
+
+    def check_property(self, keeps: Property) -> None:
+        """The top class alone."""
+        if keeps != TOP_CLASS:
+            raise BadInput(f"lipschitz proves that the top class stays, not {keeps.kind}: use crown, ibp or complete")
 
     @classmethod
     def proves(cls, norm: str) -> bool:

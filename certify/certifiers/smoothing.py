@@ -18,6 +18,7 @@ from certify.certifiers.outcome import settle
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
+from certify.core.properties.base import Property
 from certify.core.rounding import round_down
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
@@ -140,6 +141,14 @@ class Smoothing(Certifier):
         """The smoothed classifier."""
         return Smoothed(classifier, self.law())
 
+    def check_property(self, keeps: Property) -> None:
+        """Properties whose answers are votes."""
+        if not keeps.votes:
+            raise BadInput(
+                f"smoothing counts votes for answers, and {keeps.kind} is about one class among several: use crown, "
+                "ibp or complete"
+            )
+
     @classmethod
     def proves(cls, norm: str) -> bool:
         """Norms in which some noise has a theorem."""
@@ -256,6 +265,7 @@ class Smoothing(Certifier):
                     seconds=seconds * result.samples,
                     forward_passes=result.samples,
                     reason=reason,
+                    keeps=classifier.keeps,
                 )
 
     def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:

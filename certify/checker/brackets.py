@@ -10,6 +10,7 @@ from certify.bounds.graph import Graph
 from certify.checker.checked import Checked, judged, subject_of
 from certify.complete.proofs.recheck import rechecked
 from certify.core.certificate import Certificate, CompleteEvidence
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, brief_up
 
 __all__ = ["bracket_claim", "proof_claims"]
@@ -24,9 +25,10 @@ def proof_claims(
         BadInput: for a proof of another network.
         ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
     """
-    shown = rechecked(graph, x, kept, certificate.threat, radius, evidence)
+    shown = rechecked(graph, x, kept, certificate.threat, radius, evidence, property=certificate.keeps)
     within = f"within {certificate.threat.measure} {brief_up(radius)}"
-    said = "" if shown else f"the proof does not show that class {kept} is constant {within}"
+    claim = f"class {kept} is constant" if certificate.keeps == TOP_CLASS else f"inputs {certificate.keeps}"
+    said = "" if shown else f"the proof does not show that {claim} {within}"
     return [judged(subject_of(certificate), "radius", said)]
 
 

@@ -16,6 +16,7 @@ from certify.bounds.radii.radius import largest_tried
 from certify.checker.checked import Checked, judged, subject_of
 from certify.checker.margins import AGREE, differing, largest_score
 from certify.core.certificate import Certificate, LipschitzEvidence
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
@@ -38,6 +39,8 @@ def quotient_claims(
     subject, threat = subject_of(certificate), certificate.threat
     if not isinstance(threat, ThreatModel) or threat.norm != "l2" or threat.scale is not None:
         return [judged(subject, "radius", f"Lipschitz constants in l2 prove nothing about {threat.measure}")]
+    if certificate.keeps != TOP_CLASS:
+        return [judged(subject, "radius", f"Lipschitz constants say nothing of: {certificate.keeps}")]
     constants = _constants(graph)
     rows = margin_rows(torch.tensor([kept], device=x.device), math.prod(graph.output.shape), torch.float64, x.device)
     found = lipschitz_radii(constants, x[None], rows)

@@ -68,7 +68,7 @@ def example_claims(
         for one in certificates
         if (said := _contradiction(one, finding, x, executed))
     ]
-    return [*identity, *_stated(finding, x, threat), *executed.claims, *against]
+    return [*identity, *_stated(finding, x, threat, classifier), *executed.claims, *against]
 
 
 def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> list[Checked]:
@@ -87,7 +87,7 @@ def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat:
         return []
     if wrong := _misplaced(finding, x, threat):
         return [judged(subject_of(finding), "example", wrong)]
-    return [*_stated(finding, x, threat), *_execute(finding, finding.x_adv, classifier, x, 0).claims]
+    return [*_stated(finding, x, threat, classifier), *_execute(finding, finding.x_adv, classifier, x, 0).claims]
 
 
 def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
@@ -106,12 +106,18 @@ def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
     return ""
 
 
-def _stated(finding: Finding, x: Tensor, threat: Threat) -> list[Checked]:
+def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier) -> list[Checked]:
     """Threat model, distance and radius, as a finding states them."""
     subject, radius, stated = subject_of(finding), finding.radius or 0.0, finding.distance or 0.0
-    named = {name: finding.settings.get(name) for name in ("scale", "threat")}
+    named = {name: finding.settings.get(name) for name in ("scale", "threat", "property")}
     about: dict[str, Any] = {"norm": finding.norm, "radii": finding.radii, **named}
-    asked = {"norm": threat.norm, "radii": threat.radii, **dict.fromkeys(named), **threat.named}
+    asked = {
+        "norm": threat.norm,
+        "radii": threat.radii,
+        **dict.fromkeys(named),
+        **threat.named,
+        **classifier.keeps.named,
+    }
     other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
     differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
     distance = _distance(finding, x, threat)
@@ -136,7 +142,7 @@ def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifi
     example, subject, named = torch.from_numpy(x_adv).float(), subject_of(finding), finding.adversarial_prediction
     if "noise" in finding.settings:
         return examined(finding, classifier, x, example, seed)
-    returned, wrong = int(classifier.predict(example[None])[0]), ""
+    returned, wrong = int(classifier.answers(example[None], torch.tensor([finding.label]))[0]), ""
     if returned == INVALID:
         wrong = "the model returns NaN or infinity there, which is no class"
     elif returned == finding.label:
@@ -154,6 +160,8 @@ def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, execut
     smoothed = (None if evidence is None else evidence.smoothed) or (None, None)
     certified = (certificate.input_digest, certificate.model_digest, *smoothed)
     attacked = (finding.input_digest, finding.model_digest, settings.get("noise"), settings.get("sigma"))
+    if certificate.keeps.named_by(settings) is False:
+        return ""
     if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):
         return ""
     distance = _distance(finding, x, threat)

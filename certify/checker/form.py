@@ -54,6 +54,7 @@ class _Certificate(_Fields):
     seconds: Real
     forward_passes: Count
     reason: str
+    property: dict[str, Any] | None = None
 
 
 class _Finding(_Fields):

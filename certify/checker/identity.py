@@ -46,8 +46,9 @@ def class_claim(subject: str, prediction: int | None, classifier: Classifier, x:
     """
     with torch.inference_mode():
         scores = classifier.scores(x[None])
-    returned = int(classifier.predict(x[None])[0])
     named = INVALID if prediction is None else prediction
+    about = None if named == INVALID or named >= classifier.num_classes else torch.tensor([named])
+    returned = int(classifier.answers(x[None], about)[0])
     if returned == named:
         return judged(subject, "prediction", "")
     said = f"the record says {_class(named)}, the model returns {_class(returned)}"

@@ -12,6 +12,8 @@ from certify.bounds.graph import Graph
 from certify.bounds.radii.recheck import rechecked_margins
 from certify.checker.checked import Checked, judged, subject_of
 from certify.core.certificate import BoundEvidence, Certificate
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief_up
 
 __all__ = ["AGREE", "differing", "largest_score", "margin_claims"]
@@ -32,22 +34,31 @@ def margin_claims(
     """
     subject, threat = subject_of(certificate), certificate.threat
     box = f"the margins were bounded in {evidence.input_box}, the threat model says {threat.input_box}"
-    derived = rechecked_margins(graph, x, kept, threat, radius, evidence)
+    keeps = certificate.keeps
+    derived = rechecked_margins(graph, x, kept, threat, radius, evidence, property=keeps)
     allowed = AGREE * largest_score(graph, x)
     return [
         judged(subject, "input box", "" if evidence.input_box == threat.input_box else box),
-        judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed)),
-        judged(subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}")),
+        judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed, keeps)),
+        judged(subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}", keeps)),
     ]
 
 
-def differing(what: str, kept: int, recorded: Sequence[float], derived: Sequence[float], allowed: float) -> str:
+def differing(
+    what: str,
+    kept: int,
+    recorded: Sequence[float],
+    derived: Sequence[float],
+    allowed: float,
+    keeps: Property = TOP_CLASS,
+) -> str:
     """The first of some recorded numbers, one for each other class, that is not the one derived again, in words."""
     if len(recorded) != len(derived):
         return f"the record has {len(recorded)} {what}s, this network has {len(derived)}"
     for row, (said, found) in enumerate(zip(recorded, derived, strict=True)):
         if not (said == found or abs(said - found) <= allowed):
-            return f"the {what} over class {_other(kept, row)} is {found:.9g} derived again, {said:.9g} in the record"
+            over = f"over class {_other(kept, row)}" if keeps == TOP_CLASS else f"number {row}"
+            return f"the {what} {over} is {found:.9g} derived again, {said:.9g} in the record"
     return ""
 
 
@@ -56,11 +67,13 @@ def largest_score(graph: Graph, x: Tensor) -> float:
     return float(graph.to(torch.float64).forward(x[None].double()).abs().max())
 
 
-def _not_positive(margins: Sequence[float], kept: int, where: str) -> str:
+def _not_positive(margins: Sequence[float], kept: int, where: str, keeps: Property) -> str:
     """The first margin that is not shown to be positive, in words: NaN is not."""
     weak = next((row for row, margin in enumerate(margins) if not margin > 0), None)
     if weak is None:
         return ""
+    if keeps != TOP_CLASS:
+        return f"{where}, it is not proven to {keeps}: margin {margins[weak]:.3g}"
     return f"{where}, class {kept} is not proven to stay above class {_other(kept, weak)}: margin {margins[weak]:.3g}"
 
 

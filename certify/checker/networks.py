@@ -45,6 +45,10 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     subject, identity = subject_of(certificate), identity_claims(certificate, classifier, x)
     if not confirmed(identity):
         return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
+    try:
+        classifier = classifier.keeping(certificate.keeps)
+    except BadInput as problem:
+        return [*identity, judged(subject, "property", str(problem))]
     derivation = derivation_of(certificate)
     identity.append(judged(subject, "input box", box_fault(certificate.threat.input_box, classifier.input_box, x)))
     if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:

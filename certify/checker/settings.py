@@ -11,6 +11,7 @@ from certify.checker.derivations.base import DERIVATIONS, Difference
 from certify.core.certificate import Certificate
 from certify.core.evidence import kinds_of
 from certify.core.finding import Finding
+from certify.core.properties.base import property_from
 from certify.core.threats.base import Threat, threat_from
 
 __all__ = ["settings_claims"]
@@ -69,6 +70,7 @@ def _of_certificate(
     shared: Mapping[str, Mapping[str, object]],
 ) -> Iterator[Difference]:
     yield "threat model", certificate.threat, threat
+    yield "property", certificate.keeps, property_from(settings.get("property"))
     yield "model digest", certificate.model_digest, settings["model"]["digest"]
     if certifier is None:
         yield "method", certificate.method, " or ".join(one["method"] for one in settings["certifiers"])
@@ -106,6 +108,10 @@ def _of_finding(finding: Finding, threat: Threat, settings: Mapping[str, Any]) -
     yield "norm", finding.norm, threat.norm
     yield "radii", finding.radii, threat.radii
     yield "seed", finding.seed, settings["seed"]
-    asked = {**(settings["attack"] or {"attack": "none"}), **threat.named}
+    asked = {
+        **(settings["attack"] or {"attack": "none"}),
+        **threat.named,
+        **property_from(settings.get("property")).named,
+    }
     yield "attack", finding.attack, asked.pop("attack")
     yield "attack settings", dict(finding.settings), asked

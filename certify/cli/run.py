@@ -54,9 +54,13 @@ def run(
         str | None,
         typer.Option(help="lp (default): a ball of a norm; features or categories: as many change as a radius says"),
     ] = None,
+    property: Annotated[
+        str | None,
+        typer.Option(help="what has to stay true: top-class (default), top-k, never, superclass"),
+    ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="name=value for the threat or the certifier, such as groups=0:3,3:8"),
+        typer.Option(help="name=value for the threat, the property or the certifier, such as groups=0:3,3:8 or k=3"),
     ] = None,
     scale: Annotated[
         str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
@@ -135,6 +139,7 @@ def run(
         "norm": norm,
         "radii": radii,
         "threat": threat,
+        "property": property,
         "option": pairs("option", option or []) or None,
         "scale": scale,
         "units": units,

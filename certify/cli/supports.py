@@ -39,6 +39,7 @@ def _threats() -> Sequence[str]:
     from certify.attacks.base import ATTACKS
     from certify.certifiers.base import CERTIFIERS
     from certify.core.norms import NORMS
+    from certify.core.properties.base import PROPERTIES
     from certify.core.threats.base import THREATS
 
     threats = [*NORMS, *(name for name in THREATS if name != "lp")]
@@ -46,7 +47,14 @@ def _threats() -> Sequence[str]:
     attacked = {name: getattr(_made(made), "norms", threats) for name, made in ATTACKS.items()}
     cells = [["yes" if one in known else "-" for known in (*proven.values(), *attacked.values())] for one in threats]
     lines = [[one, *line] for one, line in zip(threats, cells, strict=True)]
-    return aligned([["threat", *proven, *attacked], *lines])
+    voted = [name for name, one in PROPERTIES.items() if one.votes]
+    return [
+        *aligned([["threat", *proven, *attacked], *lines]),
+        "",
+        f"Properties ({', '.join(PROPERTIES)}) are proven by all of these certifiers, but for two: smoothing proves "
+        f"{', '.join(voted)}, and lipschitz top-class.",
+        "The attacks autoattack and hopskipjump search those that smoothing proves, all others every property.",
+    ]
 
 
 def _made(factory: object) -> object:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from certify.attacks.moves import moves_of
 from certify.bounds.graph import Graph
-from certify.bounds.radii.margins import margin_rows
 from certify.bounds.region import Region, region_of
 from certify.complete.problem import Goals, Problem, Witness
 from certify.core.evidence import Claim
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.models.classifier import INVALID, Classifier
 
@@ -45,7 +46,7 @@ class Question:
 
     def within(self, radius: float) -> Problem:
         """The problem of one radius."""
-        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius)
+        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.keeps)
         return Problem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
@@ -75,13 +76,14 @@ class Question:
         return self.threat.distance(self.x.numpy(), found.x)
 
     def _changed(self, points: Tensor) -> Tensor:
-        labels = self.classifier.predict(points).cpu()
+        kept = torch.full((len(points),), self.kept)
+        labels = self.classifier.answers(points, kept).cpu()
         return (labels != self.kept) & (labels != INVALID)
 
     def _executed(self, x: Tensor, radius: float) -> Witness | None:
         if not changes_class(self.classifier, self.x, x, self.kept, self.threat, radius):
             return None
-        return Witness(x.numpy(), self.classifier.scores(x[None])[0].detach().cpu().numpy())
+        return Witness(x.numpy(), self.classifier.base.scores(x[None])[0].detach().cpu().numpy())
 
     def _inside(self, points: Tensor, radius: float) -> Tensor:
         """Points as they are where they lie in ball and box, which projections only approach from inside."""
@@ -94,12 +96,14 @@ class Question:
         return points.index_copy(0, torch.tensor(outside), moved)
 
 
-def goals_within(graph: Graph, x: Tensor, kept: int, threat: Threat, radius: float) -> tuple[Region, Goals]:
-    """The ball of ``radius`` around one input, rounded outward, and a clause for each other class: to stay below."""
+def goals_within(
+    graph: Graph, x: Tensor, kept: int, threat: Threat, radius: float, property: Property = TOP_CLASS
+) -> tuple[Region, Goals]:
+    """What a threat reaches within ``radius`` of one input, rounded outward, and the clauses of a property there."""
     exact = torch.float64
-    C = margin_rows(torch.tensor([kept]), math.prod(graph.output.shape), exact, x.device).unsqueeze(2)
+    C, d = (torch.tensor(part)[None].to(x.device) for part in property.clauses(kept, math.prod(graph.output.shape)))
     region = region_of(threat, x[None].to(exact), torch.tensor([radius], dtype=exact))
-    return region, Goals(C, None, C.new_zeros(C.shape[:3]))
+    return region, Goals(C, None, d)
 
 
 def changes_class(classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: Threat, radius: float) -> bool:
@@ -108,4 +112,4 @@ def changes_class(classifier: Classifier, x: Tensor, example: Tensor, kept: int,
     Distances are rounded up, and scores with NaN or infinity are no class.
     """
     inside = threat.contains(x.numpy(), example.numpy(), radius)
-    return inside and int(classifier.predict(example[None])[0]) not in (kept, INVALID)
+    return inside and int(classifier.answers(example[None], torch.tensor([kept]))[0]) not in (kept, INVALID)

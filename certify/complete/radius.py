@@ -166,7 +166,16 @@ def _hint(question: Question, deadline: Deadline) -> float:
     kept, largest = torch.tensor([question.kept]), question.threat.largest
     threat = question.threat.at((0.0, largest) if largest > 0 else (0.0,))
     x = question.x[None]
-    [found] = proven_radii(question.graph, x, kept, threat, HINT, claim=question.claim, deadline=deadline)
+    [found] = proven_radii(
+        question.graph,
+        x,
+        kept,
+        threat,
+        HINT,
+        claim=question.claim,
+        deadline=deadline,
+        property=question.classifier.keeps,
+    )
     return found.radius or 0.0
 
 

@@ -18,6 +18,8 @@ from certify.core.evidence import (
 )
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
+from certify.core.properties.base import Property, property_from
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import from_hex, round_down, to_hex
 from certify.core.shown import VIEWS
 from certify.core.threats.base import Threat, threat_from
@@ -57,6 +59,7 @@ class Certificate:
         seconds: time spent on this input.
         forward_passes: samples sent through the model for this input.
         reason: why, in words, where the verdict's own sentence does not say enough.
+        keeps: the property that is claimed; label and prediction are its answers, which for the top class are classes.
 
     Raises:
         BadInput: if verdict, radius, guarantee or evidence contradict each other, or the radius is NaN, infinite or
@@ -77,6 +80,7 @@ class Certificate:
     seconds: float = field(default=0.0, compare=False)
     forward_passes: int = 0
     reason: str = ""
+    keeps: Property = TOP_CLASS
 
     def __post_init__(self) -> None:
         for name, value in (("index", self.index), ("label", self.label), ("prediction", self.prediction)):
@@ -107,6 +111,12 @@ class Certificate:
             raise BadInput(f"{made}, got a {self.guarantee.kind} one")
         if fault := evidence.fault(self):
             raise BadInput(fault)
+
+    @property
+    def _kept(self) -> str:
+        if self.keeps == TOP_CLASS:
+            return f"class {self.prediction} constant"
+        return f"proven to {self.keeps} (answer {self.prediction})"
 
     @property
     def finding(self) -> Finding | None:
@@ -157,6 +167,7 @@ class Certificate:
             "seconds": self.seconds,
             "forward_passes": self.forward_passes,
             "reason": self.reason,
+            **({} if self.keeps == TOP_CLASS else {"property": self.keeps.to_dict()}),
         }
 
     @classmethod
@@ -185,6 +196,7 @@ class Certificate:
                 seconds=fields["seconds"],
                 forward_passes=fields["forward_passes"],
                 reason=fields["reason"],
+                keeps=property_from(fields.get("property")),
             )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
             raise BadInput(f"not a certificate record: {type(problem).__name__} {problem}") from problem
@@ -193,10 +205,7 @@ class Certificate:
         named = f"input {self.index}: {self.verdict}"
         if self.radius is None:
             return f"{named} ({self.reason or self.verdict.sentence})"
-        return (
-            f"{named}, class {self.prediction} constant within {self.threat.measure} {round_down(self.radius)}; "
-            f"{self.guarantee}"
-        )
+        return f"{named}, {self._kept} within {self.threat.measure} {round_down(self.radius)}; {self.guarantee}"
 
     def to_frame(self) -> Any:
         """All fields but threat model and evidence, as a pandas DataFrame of one line; ``concat`` joins several."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.digests import data_digest
+from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
 __all__ = ["Dataset", "as_positions", "input_digest", "seeded_generator", "to_float32"]
@@ -152,6 +153,21 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 over the position, label and digest of every input."""
         return data_digest(zip(self.positions, self.y.tolist(), map(input_digest, self.x), strict=True))
+
+    def wanted(self, keeps: Property, classes: int) -> Dataset:
+        """The same inputs with the answers that a property wants of them in place of their classes.
+
+        Raises:
+            BadInput: for a property that does not fit so many classes.
+        """
+        answers = keeps.answers(classes)
+        y = np.array([keeps.wanted(label) for label in self.y.tolist()], dtype=np.int64)
+        if answers == self.num_classes and np.array_equal(y, self.y):
+            return self
+        made = Dataset(self.name, self.x, y, answers, self.input_box, self.index)
+        object.__setattr__(made, "drawn_from", self.drawn_from)
+        object.__setattr__(made, "drawn_seed", self.drawn_seed)
+        return made
 
     def subset(self, limit: int | None, seed: int) -> Dataset:
         """A seeded random subset of ``limit`` inputs, in ascending position; everything if ``limit`` is None or larger.

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
@@ -141,6 +143,7 @@ class Classifier:
             if said:
                 said = [digest or function_digest(model), *said]
                 digest = hashlib.sha256(" ".join(said).encode()).hexdigest()
+        self.keeps: Property = TOP_CLASS
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
@@ -239,6 +242,33 @@ class Classifier:
             scores = self.scores(x, scratch=scratch)
             return torch.where(torch.isfinite(scores).all(dim=1), scores.argmax(dim=1), INVALID)
 
+    @property
+    def base(self) -> Classifier:
+        """The classifier itself, whatever is asked of it."""
+        return self
+
+    def answers(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """What the classifier's property says of a batch, (B,) int64: the class, unless it keeps something else.
+
+        Args:
+            x: inputs (B, ...).
+            kept: the answers (B,) that these points should have, for properties that are about one of them.
+        """
+        return self.predict(x)
+
+    def keeping(self, property: Property) -> Classifier:
+        """The same model, of which a property is asked instead of the top class: its answers are the classes then.
+
+        Raises:
+            BadInput: for a property that does not fit the classes.
+
+        >>> from certify.core.properties.never import Never
+        >>> clf = Classifier(lambda x: x, num_classes=3).keeping(Never(2))
+        >>> clf.num_classes, clf.predict(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.3, 0.2]]))
+        (2, tensor([1, 0]))
+        """
+        return self if property == self.keeps else _Keeping(self.base, property)
+
     def check(self, x: Tensor) -> None:
         """Refuse early: data outside the box, an output of the wrong shape, an output that changes between two calls.
 
@@ -282,6 +312,28 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"Classifier({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
+
+
+class _Keeping(Classifier):
+    """A classifier whose scores and predictions are those of a property's answers."""
+
+    def __init__(self, classifier: Classifier, property: Property) -> None:
+        self.__dict__.update(vars(classifier))
+        self._base, self.keeps = classifier, property
+        self.num_classes = property.answers(classifier.num_classes)
+
+    @property
+    def base(self) -> Classifier:
+        return self._base
+
+    def scores(self, x: Tensor, *, scratch: bool = False) -> Tensor:
+        return self.keeps.scores(self.base.scores(x, scratch=scratch))
+
+    def answers(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        with torch.inference_mode():
+            scores = self.base.scores(x)
+            found = self.keeps.answer(scores, None if kept is None else kept.to(scores.device))
+            return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
 
 
 def _scores_of(model: Any, output: str | int | None, threshold: float | None) -> Any:

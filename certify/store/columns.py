@@ -76,6 +76,7 @@ class _Certificate(msgspec.Struct, gc=False):
     seconds: float
     forward_passes: int
     evidence: _Evidence | None
+    property: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Finding(msgspec.Struct, gc=False):
@@ -144,7 +145,19 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
         seconds.append(one.seconds)
         passes.append(one.forward_passes)
         subject = None if evidence is None else evidence.subject()
-        kind.append(kinds.place((one.method, bytes(one.threat), one.guarantee, one.alpha, one.model_digest, subject)))
+        kind.append(
+            kinds.place(
+                (
+                    one.method,
+                    bytes(one.threat),
+                    bytes(one.property),
+                    one.guarantee,
+                    one.alpha,
+                    one.model_digest,
+                    subject,
+                )
+            )
+        )
 
     def fetch(row: int) -> Certificate:
         return whole(numbers[row], index[row])

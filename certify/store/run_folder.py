@@ -14,6 +14,7 @@ import msgspec
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import strictly_from_json
+from certify.core.properties.base import property_from
 from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
@@ -206,6 +207,7 @@ def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     try:
         msgspec.convert(settings, _Settings)
         threat_from(settings["threat"])
+        property_from(settings.get("property"))
     except (BadInput, LookupError, TypeError, ValueError) as problem:
         raise StoreError(f"{file} lacks what a run needs ({problem}); restore it, or run again") from problem
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from certify.core.properties.base import property_from
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, threat_from
 from certify.errors import CertifyError, one_line
 from certify.named import is_named
@@ -72,6 +74,11 @@ def at_hand(
         return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
 
     classifier, no_model = _loaded("model", model, recorded["model"], load)
+    keeps = property_from(settings.get("property"))
+    if classifier is not None and keeps != TOP_CLASS:
+        if dataset is not None:
+            dataset = dataset.wanted(keeps, classifier.num_classes)
+        classifier = classifier.keeping(keeps)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
     return AtHand(classifier, dataset, rows, no_model, no_data)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
+from certify.core.properties.base import PROPERTIES, Property, need_property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.scale import read_scale
 from certify.core.threats.base import THREATS, UNITS, Threat, need_threat
 from certify.core.values import whole
@@ -41,6 +43,7 @@ def build(
     attack_option: Mapping[str, Any],
     seed: int | None,
     options: Mapping[str, Any],
+    keeps: Property = TOP_CLASS,
     shard: tuple[int, int] = (0, 1),
     context: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -49,6 +52,7 @@ def build(
     ``seed`` None derives the seed from model, data and whatever else results depend on, so nobody can shop for one.
     What units are called is no such thing.
     """
+    classifier, dataset = classifier.keeping(keeps), dataset.wanted(keeps, classifier.num_classes)
     if attack_option and (attack is None or attack == "none"):
         raise BadInput("attack options are given, but no attack: name one, for example pgd")
     chosen = None if attack is None or attack == "none" else make(ATTACKS, attack, attack_option)
@@ -59,6 +63,7 @@ def build(
             threat.to_dict() | {"units": UNITS},
             [certifier.settings() for certifier in _certifiers(certifiers, options, seed=0, threat=threat)],
             None if chosen is None else [chosen.name, chosen.settings()],
+            *([] if keeps == TOP_CLASS else [keeps.to_dict()]),
         ]
         seed = int.from_bytes(
             hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=4).digest(), "little"
@@ -119,6 +124,7 @@ def evaluate(
     data: Any,
     *,
     threat: Threat,
+    property: Property | None = None,
     certifier: str | Certifier | Sequence[str | Certifier] = "smoothing",
     attack: str | None = None,
     attack_option: Mapping[str, Any] | None = None,
@@ -135,6 +141,7 @@ def evaluate(
         data: (x, y); a DataLoader or Dataset of torch; a DataFrame with a column ``label``, or (DataFrame, column); see
             :func:`~certify.data.given.arrays_of`. Or a :class:`~certify.data.dataset.Dataset`.
         threat: norm and declared radii.
+        property: what has to stay true, such as ``certify.TopK(3)``; None for the top class.
         certifier: such as ``certify.Smoothing(sigma=0.25)``, or a registered name; or several deterministic ones.
             Whatever seed one was made with, it draws from the study's.
         attack: a registered attack, or None. Where smoothing certifies, the smoothed classifier is attacked.
@@ -175,6 +182,7 @@ def evaluate(
         attack_option=attack_option or {},
         seed=seed,
         options=options,
+        keeps=need_property(property),
         context={} if label is None else {"label": label_of("label", label)},
     )
     return study.run(out, progress)
@@ -186,7 +194,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     Raises:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
-    threat, options = _threat(settings)
+    threat, keeps, options = _asked(settings)
     dataset = load_data(settings.data)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
@@ -208,6 +216,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         attack_option=settings.attack_option,
         seed=settings.seed,
         options=options,
+        keeps=keeps,
         shard=settings.shard_of,
         context={
             "command": list(command),
@@ -219,23 +228,37 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     )
 
 
-def _threat(settings: Settings) -> tuple[Threat, Mapping[str, Any]]:
-    """The threat that was asked for, and what is left of the options for the certifiers.
+def _asked(settings: Settings) -> tuple[Threat, Property, Mapping[str, Any]]:
+    """The threat and the property that were asked for, and what is left of the options for the certifiers.
 
     Raises:
-        BadInput: for a threat that is not known, or settings that it does not have.
+        BadInput: for one that is not known, or settings that it does not have.
     """
-    known = inspect.signature(THREATS[settings.threat]).parameters
-    mine = {name: value for name, value in settings.option.items() if name in known}
-    rest = {name: value for name, value in settings.option.items() if name not in known}
+    known = {
+        settings.threat: inspect.signature(THREATS[settings.threat]).parameters,
+        settings.property_: inspect.signature(PROPERTIES[settings.property_]).parameters,
+    }
+    both = set.intersection(*(set(names) for names in known.values())) & set(settings.option)
+    if both:
+        raise BadInput(
+            f"{settings.threat} and {settings.property_} both have {', '.join(both)}: write a study in Python"
+        )
+    mine = {
+        member: {name: value for name, value in settings.option.items() if name in names}
+        for member, names in known.items()
+    }
+    rest = {
+        name: value for name, value in settings.option.items() if not any(name in names for names in known.values())
+    }
     if twice := sorted(set(rest) & set(settings.options)):
         raise BadInput(f"{', '.join(twice)} is given as an option and as a flag of its own: give it once")
     options = {**settings.options, **rest}
-    given = {"radii": settings.radii, "units": settings.units, **mine}
+    given = {"radii": settings.radii, "units": settings.units, **mine[settings.threat]}
     if settings.threat == "lp":
-        norm = settings.norm or mine.get("norm") or _certifiers(settings.certifier, options, seed=0)[0].default_norm
-        scale = settings.scale or mine.get("scale")
+        norm = settings.norm or given.get("norm") or _certifiers(settings.certifier, options, seed=0)[0].default_norm
+        scale = settings.scale or given.get("scale")
         given |= {"norm": norm, "scale": None if scale is None else read_scale(scale)}
     elif settings.norm is not None or settings.scale is not None:
         raise BadInput(f"norm and scale are about balls, the threat is {settings.threat}: leave them out")
-    return make(THREATS, settings.threat, given), options  # type: ignore[arg-type]
+    threat = make(THREATS, settings.threat, given)  # type: ignore[arg-type]
+    return threat, make(PROPERTIES, settings.property_, mine[settings.property_]), options  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ class Settings:
     std: Statistic | None = None
     certifier: tuple[str, ...] = ("smoothing",)
     threat: str = "lp"
+    property_: str = "top-class"  # without the underscore it would hide the decorator
     norm: str | None = None
     radii: Radii = ()
     scale: str | None = None
@@ -89,7 +90,7 @@ class Settings:
                 or a value of the wrong kind.
         """
         _check_spelling(given)
-        known = {one.name: one for one in fields(cls)}
+        known = {one.name.rstrip("_"): one for one in fields(cls)}
         values: dict[str, Any] = {}
         for key, value in given.items():
             name = key.replace("-", "_")
@@ -97,7 +98,7 @@ class Settings:
                 options = [option.replace("_", "-") for option in known]
                 raise BadInput(f"unknown setting {key!r}{nearest(key, options)} known: {', '.join(options)}")
             if value is not None:
-                values[name] = _KINDS.get(str(known[name].type), _text)(key, value)
+                values[known[name].name] = _KINDS.get(str(known[name].type), _text)(key, value)
         for name, example in (("model", "a folder that `certify train` wrote"), ("data", "digits")):
             if name not in values:
                 raise BadInput(f"no {name} given: name one with --{name}, for example {example}")
@@ -113,7 +114,7 @@ class Settings:
     @property
     def given(self) -> dict[str, Any]:
         """What was set to anything but its default, by the flags' names: flags and study file together."""
-        values = ((one.name.replace("_", "-"), getattr(self, one.name), one) for one in fields(self))
+        values = ((one.name.rstrip("_").replace("_", "-"), getattr(self, one.name), one) for one in fields(self))
         return {name: value for name, value, one in values if value not in (one.default, {}) and name != "shard"}
 
     @property

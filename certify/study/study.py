@@ -17,6 +17,7 @@ from certify.certifiers.base import Certifier
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, percent_down
 from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
@@ -84,6 +85,7 @@ class Study:
         self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
         for certifier in self.certifiers:
+            certifier.check_property(self.classifier.keeps)
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))
         if self.attack is not None and self.target is not None:
             self.attack.check(self.target, self.threat)
@@ -106,6 +108,7 @@ class Study:
                     "drawn_seed": self.dataset.drawn_seed,
                 },
                 "threat": self.threat.to_dict(),
+                **({} if self.classifier.keeps == TOP_CLASS else {"property": self.classifier.keeps.to_dict()}),
                 "certifiers": [certifier.settings() for certifier in self.certifiers],
                 "attack": None
                 if self.attack is None or self.target is None
@@ -133,6 +136,7 @@ class Study:
             f"model {head['model']}{self._normalized()}  sha256 {self.classifier.digest[:12]}   "
             f"data {head['data']}, n={self.expected}",
             f"threat {self.threat}",
+            *([] if self.classifier.keeps == TOP_CLASS else [f"property: {self.classifier.keeps}"]),
             "   ".join(certifier.describe(self.threat, self.dataset.x.shape[1:]) for certifier in self.certifiers),
         ]
         return "\n".join(lines)
@@ -240,6 +244,7 @@ class Study:
                     evidence=None,
                     model_digest=self.classifier.digest,
                     reason=one_line(problem),
+                    keeps=self.classifier.keeps,
                 )
                 for row in range(len(batch))
             ]

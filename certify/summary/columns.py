@@ -26,7 +26,7 @@ def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColum
     kind = np.empty(len(certificates), dtype=np.int64)
     for row, one in enumerate(certificates):
         subject = None if one.evidence is None else one.evidence.subject
-        key = (one.method, one.threat, one.guarantee, one.model_digest, subject)
+        key = (one.method, one.threat, one.keeps, one.guarantee, one.model_digest, subject)
         place = kinds.setdefault(key, len(first))
         if place == len(first):
             first.append(one)

@@ -202,6 +202,10 @@ def _common_threat(
     for kind in certificates.kinds:
         if kind.threat != threat:
             raise BadInput(f"the certificates are about different threat models: {threat}; and {kind.threat}")
+        if kind.keeps != certificates.kinds[0].keeps:
+            raise BadInput(
+                f"the certificates keep different properties: {certificates.kinds[0].keeps}; and {kind.keeps}"
+            )
     unlabelled = np.flatnonzero(certificates.label == NO_CLASS)
     if unlabelled.size:
         raise BadInput(f"input {certificates.index[unlabelled[0]]} has no label; accuracy needs labels")
@@ -213,6 +217,8 @@ def _common_threat(
     for attack in attacks:
         if attack.norm != threat.norm:
             raise BadInput(f"the attack is in {attack.norm}, the certificates in {threat.norm}; they cannot be joined")
+        if not certificates.kinds[0].keeps.named_by(attack.settings):
+            raise BadInput("attack and certificates are about different properties; they cannot be joined")
         if not threat.named_by(attack.settings):
             raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")
     if radii is None:

@@ -10,6 +10,7 @@ from certify.core.certificate import Certificate, Evidence
 from certify.core.columns import CertificateColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief_up, percent_down
 from certify.core.threats.base import Threat
 from certify.summary.join import FAILED, same_model
@@ -45,7 +46,7 @@ def statement(
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
-            f"Each certified input is proven ({' or '.join(methods)}) to keep its class under every {threat.change} "
+            f"Each certified input is proven ({' or '.join(methods)}) to {first.keeps} under every {threat.change} "
             f"up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
             f"about {subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
@@ -88,6 +89,7 @@ def head_of_table(
         "model": f"{given.get('model', 'model')}  {'log ' * published}sha256 {digest}",
         "data": f"{given.get('data', 'given inputs')}, n={n:,}",
         "threat": str(first.threat),
+        **({} if first.keeps == TOP_CLASS else {"property": f"each input has to {first.keeps}"}),
     }
     if threat.radii != first.threat.radii:
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)

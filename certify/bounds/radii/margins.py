@@ -18,12 +18,13 @@ from certify.bounds.region import ORDER, Region, region_of
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 from certify.core.norms import DUAL
-from certify.core.specification import Specification
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
 from certify.errors import ModelError
 
-__all__ = ["MarginBounds", "claimable", "margin_rows"]
+__all__ = ["MarginBounds", "claimable", "margin_rows", "property_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,8 @@ class MarginBounds:
     Args:
         graph: the network, in the dtype that bounds are computed in.
         x: inputs (B, ...) of that dtype.
-        C: rows (B, classes - 1, classes) whose products with the scores are the margins.
+        C, d: rows (B, rows, classes) and offsets (B, rows) of the property, from which its margins follow.
+        property: what has to be kept.
         threat: norm, input box and scale of the balls.
         max_memory: bytes to stay within, about; None for half of what is free.
         deadline: when to give up.
@@ -42,7 +44,9 @@ class MarginBounds:
     graph: Graph
     x: Tensor
     C: Tensor
+    d: Tensor
     threat: Threat
+    property: Property = TOP_CLASS
     max_memory: int | None = None
     deadline: Deadline = NEVER
 
@@ -55,21 +59,32 @@ class MarginBounds:
         threat: Threat,
         max_memory: int | None = None,
         deadline: Deadline = NEVER,
+        property: Property = TOP_CLASS,
     ) -> MarginBounds:
-        """The margins of the classes (B,) that should stay on top."""
-        C = margin_rows(classes, math.prod(graph.output.shape), graph.dtype, x.device)
-        return cls(graph, x.to(graph.dtype), C, threat, max_memory, deadline)
+        """The margins of the answers (B,) that should be kept."""
+        C, d = property_rows(property, classes, math.prod(graph.output.shape), graph.dtype, x.device)
+        return cls(graph, x.to(graph.dtype), C, d, threat, property, max_memory, deadline)
 
     def rows(self, method: str, chosen: Tensor, radius: Tensor, claim: Claim | None) -> RowBounds:
-        """Lower bounds (n, classes - 1) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each.
+        """Lower bounds (n, margins) of the margins of the inputs ``chosen`` (n,) within ``radius`` (n,) of each.
 
         Raises:
             NoRoom, OutOfTime: where memory or time do not suffice.
         """
         region, C = self.region(chosen, radius), self.C[chosen]
-        return bounds_of_rows(
+        found = bounds_of_rows(
             method, self.graph, region, C, claim=claim, max_memory=self.max_memory, deadline=self.deadline
         )
+        slack = found.slack.amax(dim=1, keepdim=True)
+        lower = self.margins(found.lower, chosen)
+        return found if lower is found.lower else RowBounds(lower, slack.expand(lower.shape), found.hints)
+
+    def margins(self, lower: Tensor, chosen: Tensor | slice) -> Tensor:
+        """The margins (n, margins) of the inputs ``chosen`` from lower bounds (n, rows) of their rows."""
+        if self.property == TOP_CLASS:
+            return lower
+        # A sum of two floats is positive only where the exact one is.
+        return self.property.margins(lower + self.d[chosen], self.C.shape[2])
 
     def region(self, chosen: Tensor, radius: Tensor) -> Region:
         """The balls of ``radius`` (n,) around the inputs ``chosen`` (n,), inside the input box."""
@@ -85,8 +100,10 @@ class MarginBounds:
         """
         at_once = samples_within(self.graph, self.max_memory)
         parts = [self._at_zero(x, C) for x, C in zip(self.x.split(at_once), self.C.split(at_once), strict=True)]
-        margins, slopes = zip(*parts, strict=True)
-        return torch.cat(margins), torch.cat(slopes)
+        rows, slopes = (torch.cat(part) for part in zip(*parts, strict=True))
+        margins = self.margins(rows, slice(None))
+        # Of rows that are taken together, none loses more than the steepest.
+        return margins, slopes if margins is rows else slopes.amax(dim=1, keepdim=True).expand(margins.shape)
 
     def _at_zero(self, inputs: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
         threat = need_ball(self.threat, "a search between declared radii")
@@ -122,9 +139,17 @@ def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.d
     >>> margin_rows(torch.tensor([1]), 3, torch.float32, torch.device("cpu")).tolist()
     [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
     """
-    distinct, which = classes.unique(return_inverse=True)
-    rows = np.stack([Specification.top_class(k, count).rows for k in distinct.tolist()])
-    return torch.from_numpy(rows).to(device=device, dtype=dtype)[which]
+    return property_rows(TOP_CLASS, classes, count, dtype, device)[0]
+
+
+def property_rows(
+    property: Property, kept: Tensor, count: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The rows (B, rows, count) and offsets (B, rows) of a property for answers (B,) about ``count`` scores."""
+    distinct, which = kept.unique(return_inverse=True)
+    rows = zip(*(property.rows(k, count) for k in distinct.tolist()), strict=True)
+    C, d = (torch.from_numpy(np.stack(part)).to(device=device, dtype=dtype)[which] for part in rows)
+    return C, d
 
 
 def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:

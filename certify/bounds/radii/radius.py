@@ -20,6 +20,8 @@ from certify.bounds.radii.ladder import decide
 from certify.bounds.radii.margins import MarginBounds
 from certify.bounds.region import ORDER
 from certify.core.evidence import Claim
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
@@ -101,6 +103,7 @@ def proven_radii(
     search: bool = True,
     max_memory: int | None = None,
     deadline: Deadline = NEVER,
+    property: Property = TOP_CLASS,
 ) -> list[ProvenRadius]:
     """Certify the classes of a batch of inputs, each as far as the methods carry.
 
@@ -120,6 +123,7 @@ def proven_radii(
         claim: what is proven: the network in exact real arithmetic, or every float32 execution of it as well.
         search: False to decide the declared radii only, by bisection.
         max_memory: bytes to stay within, about; None for half of what is free.
+        property: what has to be kept; ``classes`` are its answers.
         deadline: when to stop. What was proven until then is proven; with one, declared radii are decided first.
 
     >>> from certify.bounds.importers.torch_import import import_module
@@ -133,9 +137,10 @@ def proven_radii(
     """
     ladder = (methods,) if isinstance(methods, str) else tuple(methods)
     proof, guide = (
-        MarginBounds.of(graph.to(t), x, classes, threat, max_memory, deadline) for t in (torch.float64, torch.float32)
+        MarginBounds.of(graph.to(t), x, classes, threat, max_memory, deadline, property)
+        for t in (torch.float64, torch.float32)
     )
-    ledger = _Ledger(proof.C, threat.radii[0])
+    ledger = _Ledger(proof.margins(proof.C[:, :, 0], slice(None)), threat.radii[0])
     try:
         _find(ledger, proof, guide, ladder, claim, search=search)
     except (NoRoom, OutOfTime) as problem:
@@ -158,7 +163,7 @@ def _find(
         ledger.record(rows, method, chosen, radius)
         return rows.lower
 
-    at_zero = proof.C.new_full(proof.C.shape[:2], -torch.inf)
+    at_zero = ledger.lower.clone()
     # At a single point interval arithmetic is exact up to rounding.
     for method in dict.fromkeys(("ibp", *ladder)):
         [open_] = (~(at_zero.amin(dim=1) > 0)).nonzero(as_tuple=True)
@@ -203,16 +208,16 @@ def _find(
 class _Ledger:
     """For each input, the margins at the largest radius proven so far, or else at the smallest declared one."""
 
-    def __init__(self, C: Tensor, least: float) -> None:
+    def __init__(self, like: Tensor, least: float) -> None:
         self.least = least
-        self.methods = ["ibp"] * len(C)  # which is asked first
-        self.hints: list[tuple[Hint, ...]] = [()] * len(C)
-        self.proven = C.new_full((len(C),), -1.0)
-        self.lower = C.new_full(C.shape[:2], -torch.inf)
-        self.slack = C.new_zeros(C.shape[:2])
-        self.searched, self.claimed, self.at_zero = torch.zeros(3, len(C), dtype=torch.long, device=C.device)
-        self.failed = C.new_full((len(C),), torch.inf)
-        self.hopeless = torch.zeros(len(C), dtype=torch.bool, device=C.device)
+        self.methods = ["ibp"] * len(like)  # which is asked first
+        self.hints: list[tuple[Hint, ...]] = [()] * len(like)
+        self.proven = like.new_full((len(like),), -1.0)
+        self.lower = torch.full_like(like, -torch.inf)
+        self.slack = torch.zeros_like(like)
+        self.searched, self.claimed, self.at_zero = torch.zeros(3, len(like), dtype=torch.long, device=like.device)
+        self.failed = like.new_full((len(like),), torch.inf)
+        self.hopeless = torch.zeros(len(like), dtype=torch.bool, device=like.device)
         self.given_up = ""
 
     def record(self, rows: RowBounds, method: str, chosen: Tensor, radius: Tensor) -> None:

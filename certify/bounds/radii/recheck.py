@@ -13,6 +13,8 @@ from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
 from certify.bounds.radii.margins import MarginBounds, claimable
 from certify.core.evidence import BoundEvidence
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 
@@ -28,6 +30,7 @@ def rechecked_margins(
     evidence: BoundEvidence,
     *,
     deadline: Deadline = NEVER,
+    property: Property = TOP_CLASS,
 ) -> tuple[float, ...]:
     """Lower bounds of the margins of class ``kept`` over every other one within ``radius`` of one input.
 
@@ -41,6 +44,7 @@ def rechecked_margins(
         threat: norm, input box and scale.
         radius: in the units of the inputs, finite and not below 0.
         evidence: what the certificate came with.
+        property: what has to be kept; ``kept`` is its answer.
         deadline: when to give up.
 
     Raises:
@@ -64,7 +68,7 @@ def rechecked_margins(
     # The radius is taken as it is: a float64 ball, rounded outward.
     exact = graph.to(torch.float64)
     classes = torch.tensor([kept], device=x.device)
-    margins = MarginBounds.of(exact, x.unsqueeze(0), classes, threat, deadline=deadline)
+    margins = MarginBounds.of(exact, x.unsqueeze(0), classes, threat, deadline=deadline, property=property)
     first, reach = torch.zeros(1, dtype=torch.long), torch.tensor([radius], dtype=torch.float64, device=x.device)
     with torch.no_grad():
         if not evidence.slopes:
@@ -73,7 +77,8 @@ def rechecked_margins(
             hints = unpacked(evidence.slopes)
             try:
                 region = margins.region(first, reach)
-                lower = prove(exact, region, margins.C, hints, claim=evidence.claim, deadline=deadline).lower
+                found = prove(exact, region, margins.C, hints, claim=evidence.claim, deadline=deadline).lower
+                lower = margins.margins(found, first)
             except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as problem:
                 raise BadInput("the slopes of this evidence belong to another network") from problem
     return tuple(lower[0].tolist())

@@ -15,6 +15,8 @@ from certify.complete.problem import Problem
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import unpacked
 from certify.core.evidence import CompleteEvidence
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -31,6 +33,7 @@ def rechecked(
     evidence: CompleteEvidence,
     *,
     deadline: Deadline = NEVER,
+    property: Property = TOP_CLASS,
 ) -> bool:
     """Whether the proof in some evidence shows that class ``kept`` is constant within ``radius`` of one input.
 
@@ -45,6 +48,7 @@ def rechecked(
         radius: in the units of the inputs, finite and not below 0.
         evidence: what the certificate came with.
         deadline: when to give up.
+        property: what has to be kept; ``kept`` is its answer.
 
     Raises:
         OutOfTime: once the deadline passed.
@@ -56,7 +60,7 @@ def rechecked(
     claimable(graph, evidence.claim, x.device)
     if not evidence.proof:
         return False
-    region, goals = goals_within(graph, x, kept, threat, radius)
+    region, goals = goals_within(graph, x, kept, threat, radius, property)
     problem = Problem(graph, region, goals, evidence.claim, lambda points: None)
     return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())
 

@@ -1,0 +1,1 @@
+"""What has to stay true about a model's outputs: one file a property."""

@@ -1,0 +1,159 @@
+"""What every property says of itself, and the registry of properties."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.core.schema import read
+from certify.errors import BadInput
+from certify.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PROPERTIES", "Clauses", "Property", "Rows", "need_property", "property_from", "wanted"]
+
+Clauses = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Rows C (clauses, rows, classes) and offsets d (clauses, rows): the property holds where of every clause one row is
+positive, ``C y + d > 0`` for the scores y."""
+
+Rows = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The same (rows, classes) and (rows,), one after the other."""
+
+_NAME: Final = "property"
+
+
+class Property(ABC):
+    """What must stay true about the scores of an input: that a class stays on top, or less than that.
+
+    A property turns the scores at a point into an *answer*, a whole number from 0, and a claim is that the answer stays
+    the one at the input. For the top class the answer is that class. A member is a frozen dataclass of plain values in
+    a file of its own, registered in :data:`PROPERTIES` under its ``kind``. Scores are tensors (B, classes); torch
+    itself is not imported here, because methods of tensors are all it takes.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """The registered name, which flags and records keep."""
+
+    votes: ClassVar[bool] = True
+    """Whether the answer follows from the scores alone, so that it can be voted on under noise."""
+
+    @property
+    @abstractmethod
+    def keeps(self) -> str:
+        """What an input does, to go on after "is proven to": ``"keep its class"``."""
+
+    def answers(self, classes: int) -> int:
+        """How many answers there are for so many classes.
+
+        Raises:
+            BadInput: for a property that does not fit them.
+        """
+        return classes
+
+    def wanted(self, label: int) -> int:
+        """The answer that is right for an input of a class."""
+        return label
+
+    def scores(self, scores: Tensor) -> Tensor:
+        """Scores (B, answers), of which the largest is the answer's."""
+        return scores
+
+    def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        """The answers (B,) at scores (B, classes).
+
+        Args:
+            scores: finite.
+            kept: answers (B,) that points near to others should have, for properties that are about one of them.
+        """
+        return self.scores(scores).argmax(dim=1)
+
+    def margin(self, scores: Tensor, kept: Tensor) -> Tensor:
+        """How far answers (B,) are from being kept, at scores (B, answers): positive where they are not."""
+        others = scores.scatter(1, kept[:, None], float("-inf")).amax(dim=1)
+        return others - scores.gather(1, kept[:, None]).squeeze(1)
+
+    @abstractmethod
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """What the scores have to satisfy for an answer to be kept; of one shape for every answer.
+
+        A clause with fewer rows than others is filled up with rows that are 0, and fewer clauses with ones that are 1.
+        """
+
+    def rows(self, kept: int, classes: int) -> Rows:
+        """The rows that bounds are taken of, from which :meth:`margins` follow."""
+        C, d = self.clauses(kept, classes)
+        return C.reshape(-1, classes), d.reshape(-1)
+
+    def margins(self, lower: Tensor, classes: int) -> Tensor:
+        """From lower bounds (n, rows) of the rows, numbers (n, m) that are all positive where it is proven."""
+        return lower.reshape(len(lower), *self.clauses(0, classes)[1].shape).amax(dim=2)
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """SHA-256 of the property, under the name by which findings keep it; nothing for the top class."""
+        return {_NAME: hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()}
+
+    def named_by(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the settings of a finding name this property."""
+        return {name: settings[name] for name in (_NAME,) if name in settings} == dict(self.named)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, from which :func:`property_from` makes the property again."""
+        return {_NAME: self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+    def __str__(self) -> str:
+        return self.keeps
+
+
+PROPERTIES: Registry[type[Property]] = Registry("property", package="certify.core.properties")
+
+
+def property_from(fields: Mapping[str, Any] | None) -> Property:
+    """The property with the values of :meth:`Property.to_dict`, after a trip through JSON; the top class for None.
+
+    Raises:
+        BadInput: for an unknown kind, or values that it cannot have.
+    """
+    from certify.core.properties.top_class import TOP_CLASS
+
+    if fields is None:
+        return TOP_CLASS
+    if not isinstance(fields, Mapping) or _NAME not in fields:
+        raise BadInput(f"a property is a table with its name, got {fields!r:.60}")
+    return read(PROPERTIES[fields[_NAME]], {name: value for name, value in fields.items() if name != _NAME})
+
+
+def need_property(given: object) -> Property:
+    """Return what is a property already, or the top class for None.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> need_property("top-k")
+    Traceback (most recent call last):
+    ...
+    certify.errors.BadInput: expected a property, got a str; make one: certify.TopK(3), certify.Never(2)
+    """
+    from certify.core.properties.top_class import TOP_CLASS
+
+    if given is None:
+        return TOP_CLASS
+    if isinstance(given, Property):
+        return given
+    raise BadInput(f"expected a property, got a {type(given).__name__}; make one: certify.TopK(3), certify.Never(2)")
+
+
+def wanted(property: Property, labels: Sequence[int] | None) -> Sequence[int] | None:
+    """The right answers for labels, None for none."""
+    return None if labels is None else [property.wanted(label) for label in labels]

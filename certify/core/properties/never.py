@@ -1,0 +1,71 @@
+"""Some class is never the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from certify.core.properties.base import PROPERTIES, Clauses, Property
+from certify.core.values import whole
+from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Never"]
+
+
+@PROPERTIES.register("never")
+@dataclass(frozen=True, slots=True)
+class Never(Property):
+    """An input is not taken for one class, whichever other it is taken for: never "no cancer", never "admit".
+
+    The answer, and with it the prediction of certificates, is 0 where another class is on top, and 1 where it is that
+    class; 0 is right for every input.
+
+    Args:
+        of: the class.
+
+    Raises:
+        BadInput: for what is no class.
+    """
+
+    kind: ClassVar[str] = "never"
+
+    of: int
+
+    def __post_init__(self) -> None:
+        if whole("of", self.of) < 0:
+            raise BadInput(f"classes are numbered from 0, got {self.of}")
+
+    @property
+    def keeps(self) -> str:
+        """It is not that class."""
+        return f"never become class {self.of}"
+
+    def answers(self, classes: int) -> int:
+        """Two: any other class, or this one."""
+        if self.of >= classes:
+            raise BadInput(f"class {self.of} is none of 0 to {classes - 1}")
+        return 2
+
+    def wanted(self, label: int) -> int:
+        """Another class."""
+        return 0
+
+    def scores(self, scores: Tensor) -> Tensor:
+        """The highest of the other classes, and the class's own."""
+        answers = scores.new_empty(len(scores), 2)
+        answers[:, 0] = scores[:, [one for one in range(scores.shape[1]) if one != self.of]].amax(dim=1)
+        answers[:, 1] = scores[:, self.of]
+        return answers
+
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """One of the other classes is above; of an input that is that class already, nothing holds."""
+        rows = np.zeros((1, classes - 1, classes))
+        if kept == 0:
+            rows[0] = -np.delete(0.0 - np.eye(classes), self.of, axis=0)
+            rows[0, :, self.of] = -1.0
+        return rows, np.zeros(rows.shape[:2])

@@ -1,0 +1,45 @@
+"""The class with the highest score stays it: the property of most papers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from certify.core.properties.base import PROPERTIES, Clauses, Property
+from certify.core.specification import Specification
+
+__all__ = ["TOP_CLASS", "TopClass"]
+
+
+@PROPERTIES.register("top-class")
+@dataclass(frozen=True, slots=True)
+class TopClass(Property):
+    """The class of an input scores above every other class.
+
+    >>> TopClass().clauses(1, classes=3)[0][:, 0]
+    array([[-1.,  1.,  0.],
+           [ 0.,  1., -1.]])
+    """
+
+    kind: ClassVar[str] = "top-class"
+
+    @property
+    def keeps(self) -> str:
+        """The class is kept."""
+        return "keep its class"
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Nothing: what is not named is about the top class."""
+        return {}
+
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """A clause for each other class."""
+        rows = Specification.top_class(kept, classes).rows[:, None]
+        return np.asarray(rows), np.zeros(rows.shape[:2])
+
+
+TOP_CLASS: Final = TopClass()

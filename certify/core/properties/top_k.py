@@ -1,0 +1,89 @@
+"""A class stays among the k with the highest scores."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+
+from certify.core.properties.base import PROPERTIES, Clauses, Property, Rows
+from certify.core.specification import Specification
+from certify.core.values import whole
+from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["TopK"]
+
+MOST: Final = 10_000
+"""Clauses for complete verification: one for each set of k rivals that could all be above the class."""
+
+
+@PROPERTIES.register("top-k")
+@dataclass(frozen=True, slots=True)
+class TopK(Property):
+    """The class of an input, its label where there is one, stays among the k with the highest scores.
+
+    Bounds need only one row for each other class: the class stays among the k if all but k - 1 of them are below it.
+    Complete verification refutes every set of k others that could all be above.
+
+    Args:
+        k: at least 1; fewer than the classes.
+
+    Raises:
+        BadInput: for a k that is no whole number of at least 1.
+    """
+
+    kind: ClassVar[str] = "top-k"
+    votes: ClassVar[bool] = False
+
+    k: int = 3
+
+    def __post_init__(self) -> None:
+        if whole("k", self.k) < 1:
+            raise BadInput(f"k must be at least 1, got {self.k}")
+
+    @property
+    def keeps(self) -> str:
+        """The class is among the k."""
+        return f"keep its class among the top {self.k}"
+
+    def answers(self, classes: int) -> int:
+        """A class each; more than k."""
+        if self.k >= classes:
+            raise BadInput(f"every class is among the top {self.k} of {classes}: make k smaller")
+        return classes
+
+    def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        """The kept class where it is among the k, else the top one."""
+        top = scores.argmax(dim=1)
+        return top if kept is None else kept.where(self.margin(scores, kept) <= 0, top)
+
+    def margin(self, scores: Tensor, kept: Tensor) -> Tensor:
+        """The k-th of the others less the class itself."""
+        others = scores.scatter(1, kept[:, None], float("-inf"))
+        return others.topk(self.k, dim=1).values[:, -1] - scores.gather(1, kept[:, None]).squeeze(1)
+
+    def rows(self, kept: int, classes: int) -> Rows:
+        """The class less each other one."""
+        rows = Specification.top_class(kept, classes).rows
+        return np.asarray(rows), np.zeros(len(rows))
+
+    def margins(self, lower: Tensor, classes: int) -> Tensor:
+        """The k-th smallest."""
+        return lower.sort(dim=1).values[:, self.k - 1 : self.k]
+
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """Of every k others, one is below."""
+        if (sets := math.comb(classes - 1, self.k)) > MOST:
+            raise BadInput(
+                f"{sets:,} sets of {self.k} among {classes - 1} other classes are too many for complete verification: "
+                "use bounds, for example crown"
+            )
+        rows, _ = self.rows(kept, classes)
+        found = rows[np.array(list(itertools.combinations(range(classes - 1), self.k)))]
+        return found, np.zeros(found.shape[:2])

@@ -1,0 +1,120 @@
+"""What every property has to answer: records, answers and clauses that agree, held against enumeration."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from certify.bounds.radii.margins import property_rows
+from certify.core.properties.base import PROPERTIES, property_from
+from certify.core.properties.never import Never
+from certify.core.properties.superclass import Superclass
+from certify.core.properties.top_class import TopClass
+from certify.core.properties.top_k import TopK
+from certify.errors import BadInput
+
+CLASSES = 5
+
+EXAMPLES = {
+    "top-class": [TopClass()],
+    "top-k": [TopK(1), TopK(2), TopK(4)],
+    "never": [Never(0), Never(3)],
+    "superclass": [Superclass("0:2,2:5"), Superclass(((4,), (1, 3), (0, 2)))],
+}
+EVERY = [one for name in PROPERTIES for one in EXAMPLES[name]]
+
+
+def scores(count=400):
+    """Scores of many orders, without ties."""
+    return torch.randn(count, CLASSES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def kept_at(one, y, kept):
+    """Whether an answer is kept, said once more and in other words."""
+    if isinstance(one, TopK):
+        return bool((y > y[kept]).sum() < one.k)
+    top = int(y.argmax())
+    if isinstance(one, Never):
+        return (top == one.of) == (kept == 1)
+    return top in one.groups[kept] if isinstance(one, Superclass) else top == kept
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_records_make_the_same_property_again(one):
+    again = property_from(json.loads(json.dumps(one.to_dict())))
+    assert again == one
+    assert again.named == one.named
+    assert again.named_by({"steps": 3, **one.named})
+    assert one == TopClass() or not TopClass().named_by(one.named)
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_answers_margins_clauses_and_rows_agree(one):
+    y = scores()
+    for kept in range(one.answers(CLASSES)):
+        if isinstance(one, Never) and kept == 1:
+            continue  # nothing holds of what must not be
+        holds = torch.tensor([kept_at(one, row, kept) for row in y])
+        asked = torch.full((len(y),), kept)
+        assert torch.equal(one.answer(y, asked) == kept, holds)
+        assert torch.equal(one.margin(one.scores(y), asked) < 0, holds)
+        C, d = one.clauses(kept, CLASSES)
+        clauses = (torch.einsum("mwo,bo->bmw", torch.tensor(C), y) + torch.tensor(d) > 0).any(dim=2).all(dim=1)
+        assert torch.equal(clauses, holds)
+        rows, offsets = property_rows(one, asked, CLASSES, torch.float64, y.device)
+        margins = one.margins((rows @ y.unsqueeze(2)).squeeze(2) + offsets, CLASSES)
+        assert torch.equal((margins > 0).all(dim=1), holds)
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
+    for label in range(CLASSES):
+        y = torch.eye(CLASSES)[label][None] + 0.01 * scores(1).float()
+        answer = int(one.answer(y, torch.tensor([one.wanted(label)]))[0])
+        assert answer == (1 if isinstance(one, Never) and label == one.of else one.wanted(label))
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
+    y, kept = scores(), torch.zeros(400, dtype=torch.long)
+    rows, offsets = property_rows(one, kept, CLASSES, torch.float64, y.device)
+    exact = (rows @ y.unsqueeze(2)).squeeze(2) + offsets
+    lower = exact - torch.rand(exact.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    proven = (one.margins(lower, CLASSES) > 0).all(dim=1)
+    assert 0 < int(proven.sum()) < len(y)
+    assert all(kept_at(one, row, 0) for row in y[proven])
+    nothing = one.margins(torch.full_like(exact, torch.nan), CLASSES)
+    assert not bool((nothing > 0).all(dim=1).any())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: TopK(0), "at least 1"),
+        (lambda: TopK(1.5), "whole number"),
+        (lambda: TopK(5).answers(5), "every class is among the top 5"),
+        (lambda: TopK(10).clauses(0, 50), "too many for complete verification"),
+        (lambda: Never(5).answers(5), "none of 0 to 4"),
+        (lambda: Never(-1), "numbered from 0"),
+        (lambda: Superclass("0:3,2:5"), "overlap: feature 2"),
+        (lambda: Superclass("0:3"), "two groups of classes or more"),
+        (lambda: Superclass("0:3,3:4").answers(5), "each of 0 to 4 once"),
+        (lambda: property_from({"property": "top-k", "k": "3"}), "int"),
+        (lambda: property_from({"property": "top-k", "k": 3, "l": 1}), "no field 'l'"),
+        (lambda: property_from({"k": 3}), "a table with its name"),
+        (lambda: PROPERTIES["top"], "did you mean 'top-k'"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_clear_line(make, said):
+    with pytest.raises(BadInput, match=said) as problem:
+        make()
+    assert "\n" not in str(problem.value)
+
+
+def test_clauses_have_one_shape_for_every_answer():
+    for one in EVERY:
+        shapes = {np.shape(one.clauses(kept, CLASSES)[1]) for kept in range(one.answers(CLASSES))}
+        assert len(shapes) == 1

@@ -1,0 +1,154 @@
+"""Whole studies of other properties than the top class: proven, voted on, attacked, checked, gated, and forged."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import certify
+from certify.core.properties.base import PROPERTIES
+from certify.errors import BadInput
+from certify.study.evaluate import study_from
+from certify.study.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = nn.Sequential(nn.Linear(5, 24), nn.ReLU(), nn.Linear(24, 6)).eval()
+    return certify.Classifier(network, num_classes=6, input_box=(0.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def data(classifier):
+    """Inputs and the classes that they are given, one of them another."""
+    x = np.random.default_rng(0).random((8, 5), np.float32)
+    y = classifier.predict(torch.from_numpy(x)).numpy()
+    y[0] = (y[0] + 1) % 6
+    return x, y
+
+
+def properties(y):
+    """One of each kind, of which something holds."""
+    return {
+        "top-class": certify.TopClass(),
+        "top-k": certify.TopK(2),
+        "never": certify.Never(int(y[1] + 1) % 6),
+        "superclass": certify.Superclass("0:3,3:6"),
+    }
+
+
+THREAT = certify.ThreatModel("linf", (0.0, 0.02, 0.05, 0.1, 0.2))
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data):
+    (x, y), one = data, properties(data[1])[name]
+    radii = {}
+    for certifier in (certify.Bounds("crown", decide=True), certify.Complete(timeout=30.0)):
+        made = certify.certify(classifier, x, y, threat=THREAT, property=one, certifier=certifier)
+        radii[certifier.method] = [-1.0 if item.radius is None else item.radius for item in made]
+        assert all(item.keeps == one for item in made)
+        assert all(certify.check(item, classifier, x[item.index]) for item in made)
+    assert all(a <= b for a, b in zip(radii["crown"], radii["complete"], strict=True))
+    assert max(radii["crown"]) > 0
+    ends = [item.evidence.falsified for item in made]
+    assert all(end is None or end > radius for end, radius in zip(ends, radii["complete"], strict=True))
+    broken = [item.radius for item in certify.attack(classifier, x, y, threat=THREAT, property=one)]
+    assert all(far is None or far > radius for far, radius in zip(broken, radii["complete"], strict=True))
+    points = torch.rand(2000, 5, generator=torch.Generator().manual_seed(0))
+    for item, input_ in zip(made, x, strict=True):
+        if item.radius is not None:
+            near = (torch.from_numpy(input_) + item.radius * (2 * points - 1)).clamp(0, 1)
+            kept = torch.full((len(near),), item.prediction)
+            assert torch.equal(classifier.keeping(one).answers(near, kept), kept)
+
+
+def test_weaker_properties_reach_further(classifier, data):
+    x, _ = data
+    radii = [
+        [item.radius or 0.0 for item in certify.bound(classifier, x, threat=THREAT)],
+        *(
+            [
+                item.radius or 0.0
+                for item in certify.certify(classifier, x, threat=THREAT, property=certify.TopK(k), certifier="crown")
+            ]
+            for k in (1, 2, 3)
+        ),
+    ]
+    assert radii[0] == pytest.approx(radii[1], rel=2e-3)
+    for one, two in itertools.pairwise(radii[1:]):
+        assert all(a <= b * 1.002 for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("name", ["never", "superclass"])
+def test_votes_are_for_answers(name, classifier, data):
+    (x, y), one = data, properties(data[1])[name]
+    threat = certify.ThreatModel("l2", (0.0, 0.05))
+    certifier = certify.Smoothing(sigma=0.1, n=2000)
+    made = certify.certify(classifier, x, y, threat=threat, property=one, certifier=certifier)
+    plain = certify.certify(classifier, x, y, threat=threat, certifier=certifier)
+    assert sum(item.radius or 0.0 for item in made) > sum(item.radius or 0.0 for item in plain)
+    assert all(certify.check(item, classifier, x[item.index]) for item in made)
+    answers = range(classifier.keeping(one).num_classes)
+    assert all(set(look.counts) <= set(answers) for item in made for look in item.evidence.looks)
+
+
+@pytest.mark.parametrize("name", ["top-k", "never", "superclass"])
+def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path):
+    (x, y), one = data, properties(data[1])[name]
+    result = certify.evaluate(
+        classifier, (x, y), threat=THREAT, property=one, certifier="crown", attack="pgd", out=tmp_path / "run"
+    )
+    assert f"each input has to {one.keeps}" in result.summary.table()
+    assert f"to {one.keeps} under every linf change" in result.summary.statement
+    assert result.summary.rows[1].certified > 0
+    assert result.summary.contradictions == ()
+    assert not certify.check_run(tmp_path / "run").refuted
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[threat]\nnorm = "linf"\n[[require]]\nkind = "no_contradiction"\n')
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
+
+
+def test_claims_of_one_property_prove_no_other(classifier, data):
+    x, y = data
+    weak = certify.certify(classifier, x, y, threat=THREAT, property=certify.TopK(2), certifier=certify.Bounds("crown"))
+    strong = certify.certify(classifier, x, y, threat=THREAT, certifier=certify.Bounds("crown"))
+    with pytest.raises(BadInput, match="different properties"):
+        certify.summarize([*weak, *strong])
+    refuted = 0
+    for one, other in zip(weak, strong, strict=True):
+        if one.radius is not None and one.radius > 1.01 * (other.radius or 0.0):
+            refuted += 1
+            assert not certify.check(dataclasses.replace(one, keeps=certify.TopClass()), classifier, x[one.index])
+            assert not certify.check(dataclasses.replace(one, keeps=certify.TopK(1)), classifier, x[one.index])
+    assert refuted > 0
+    found = certify.attack(classifier, x, y, threat=THREAT)
+    with pytest.raises(BadInput, match="different properties"):
+        certify.summarize(weak, found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"property": "top-k", "option": {"k": 20}}, "every class is among the top 20"),
+        ({"property": "top-k", "option": {"j": 2}}, "has no setting 'j'"),
+        ({"property": "top"}, "did you mean 'top-k'"),
+        ({"property": "never"}, "needs of"),
+        ({"property": "superclass", "option": {"groups": "0:5,4:10"}}, "overlap"),
+        ({"property": "top-k", "certifier": "smoothing", "sigma": 0.5}, "counts votes"),
+        ({"property": "never", "option": {"of": 3}, "certifier": "lipschitz", "norm": "l2"}, "not never"),
+        ({"property": "top-k", "attack": "autoattack"}, "another top class"),
+        ({"property": "superclass", "threat": "features", "option": {"groups": "0:5,5:10"}}, "both have groups"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_work(settings, said):
+    given = {"model": "tests.study.test_threats:network", "data": "digits", "radii": "0,1", "certifier": "crown"}
+    with pytest.raises(BadInput, match=said):
+        study_from(Settings.of({**given, "limit": 3, **settings}))
