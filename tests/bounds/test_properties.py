@@ -99,7 +99,7 @@ def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
         (lambda: TopK(10).clauses(0, 50), "too many for complete verification"),
         (lambda: Never(5).answers(5), "none of 0 to 4"),
         (lambda: Never(-1), "numbered from 0"),
-        (lambda: Superclass("0:3,2:5"), "overlap: feature 2"),
+        (lambda: Superclass("0:3,2:5"), "overlap: number 2"),
         (lambda: Superclass("0:3"), "two groups of classes or more"),
         (lambda: Superclass("0:3,3:4").answers(5), "each of 0 to 4 once"),
         (lambda: property_from({"property": "top-k", "k": "3"}), "int"),

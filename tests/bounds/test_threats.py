@@ -137,8 +137,10 @@ def test_parts_of_the_box_are_bounded_and_missed_truly(threat):
     ("make", "said"),
     [
         (lambda: Features((0.5,)), "no whole number"),
-        (lambda: Features((1,), groups="0:3,2:4"), "overlap: feature 2"),
+        (lambda: Features((1,), groups="0:3,2:4"), "overlap: number 2"),
         (lambda: Features((1,), groups="0:0"), "one feature or more"),
+        (lambda: Features((1,), groups="0:99999999999999"), "from 0 to 16777215"),
+        (lambda: Features((1,), groups=[list(range(200_000)), [199_999]]), "overlap: number 199999"),
         (lambda: Features((1,), groups="a"), "groups of features, such as"),
         (lambda: Features((1,)).check_shape((4,)), "there is none: declare one"),
         (lambda: Features((5,), input_box=(0, 1)).check_shape((4,)), "more than the 4 positions"),
@@ -162,3 +164,10 @@ def test_changes_elsewhere_or_to_no_category_are_out_of_reach():
     assert threat.distance(x, np.array([0.5, 0.5, 0, 1, 0.3])) == np.inf
     assert Features((1,), groups="0:2", input_box=(0, 1)).distance(x, x + np.eye(5)[4]) == np.inf
     assert threat.distance(x, np.full(5, np.nan)) == np.inf
+
+
+@pytest.mark.parametrize("groups", ["0:99999999999", [["0:9"]], [0, 1], {"0": [1]}, [[0.5]]])
+def test_records_hold_groups_as_lists_of_numbers(groups):
+    fields = {"threat": "features", "radii": [1.0], "input_box": [0.0, 1.0], "units": "", "groups": groups}
+    with pytest.raises((TypeError, BadInput)):
+        threat_from(fields)

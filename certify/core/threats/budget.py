@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,25 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Budget", "Groups", "groups_of"]
+__all__ = ["Budget", "Groups", "groups_of", "recorded_groups"]
 
 Groups = tuple[tuple[int, ...], ...]
 """The positions: for each, the features that belong to it, counted in the flattened input from 0."""
+
+
+MOST: Final = 2**24
+"""No input has more features, so that a group written as a range takes no more memory than one of them."""
+
+
+def recorded_groups(value: Any) -> Any:
+    """Groups as records hold them: lists, no text that could stand for any number of features.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if not (isinstance(value, list) and all(isinstance(group, list) for group in value)):
+        raise TypeError("groups are lists of lists of numbers")
+    return value
 
 
 def groups_of(name: str, value: Any) -> Groups:
@@ -44,19 +60,19 @@ def groups_of(name: str, value: Any) -> Groups:
         ) from problem
     if not found or not all(found):
         raise BadInput(f"{name} must be groups of one feature or more, got {value!r}")
-    every = [feature for group in found for feature in group]
-    if min(every) < 0:
-        raise BadInput(f"{name} number the features of an input from 0, got {min(every)}")
-    if len(set(every)) != len(every):
-        twice = next(one for one in every if every.count(one) > 1)
-        raise BadInput(f"{name} overlap: feature {twice} is in two of them, or twice in one")
+    counts = Counter(feature for group in found for feature in group)
+    if not 0 <= min(counts) <= max(counts) < MOST:
+        raise BadInput(f"{name} number what they group from 0 to {MOST - 1}, got {min(counts)} to {max(counts)}")
+    [(twice, often)] = counts.most_common(1)
+    if often > 1:
+        raise BadInput(f"{name} overlap: number {twice} is in two of them, or twice in one")
     return found
 
 
 def _group(name: str, part: Any) -> Iterable[int]:
     if isinstance(part, str):
         begin, colon, end = part.partition(":")
-        return range(int(begin), int(end)) if colon else [int(one) for one in part.split("+")]
+        return range(int(begin), min(int(end), MOST + 1)) if colon else [int(one) for one in part.split("+")]
     return [whole(name, one) for one in ([part] if isinstance(part, int | np.integer) else part)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.threats.base import THREATS, Threat
-from certify.core.threats.budget import Budget, Groups, groups_of
+from certify.core.threats.budget import Budget, Groups, groups_of, recorded_groups
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -89,7 +89,12 @@ class Categories(Budget):
     def from_dict(cls, fields: Mapping[str, Any]) -> Categories:
         """Inverse of :meth:`to_dict`."""
         box = fields["input_box"]
-        return cls(tuple(fields["radii"]), fields["groups"], None if box is None else (box[0], box[1]), fields["units"])
+        return cls(
+            radii=tuple(fields["radii"]),
+            groups=recorded_groups(fields["groups"]),
+            input_box=None if box is None else (box[0], box[1]),
+            units=fields["units"],
+        )
 
     def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Between 0 and 1 where categories may change."""

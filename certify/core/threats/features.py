@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from certify.core.threats.base import THREATS, Threat
-from certify.core.threats.budget import Budget, Groups, groups_of
+from certify.core.threats.budget import Budget, Groups, groups_of, recorded_groups
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -71,9 +71,12 @@ class Features(Budget):
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Features:
         """Inverse of :meth:`to_dict`."""
-        box = fields["input_box"]
+        box, groups = fields["input_box"], fields.get("groups")
         return cls(
-            tuple(fields["radii"]), fields.get("groups"), None if box is None else (box[0], box[1]), fields["units"]
+            radii=tuple(fields["radii"]),
+            groups=None if groups is None else recorded_groups(groups),
+            input_box=None if box is None else (box[0], box[1]),
+            units=fields["units"],
         )
 
     def _least(self, A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
