@@ -69,6 +69,7 @@ def attack(
     >>> import torch
     >>> layer = torch.nn.Linear(2, 2, bias=False).eval()
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> from certify import ThreatModel
     >>> threat = ThreatModel(norm="linf", radii=(0.05, 0.2))
     >>> [found] = attack(Classifier(layer, num_classes=2), [[0.6, 0.4]], [0], threat=threat)
     >>> found.radius, found.adversarial_prediction

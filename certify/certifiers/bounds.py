@@ -213,6 +213,7 @@ def bound(
 
     >>> import torch
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
+    >>> from certify import ThreatModel
     >>> threat = ThreatModel(norm="linf", radii=(0.0, 0.01))
     >>> [certificate] = bound(clf, [[0.9, 0.1]], threat=threat)
     >>> print(certificate.guarantee)

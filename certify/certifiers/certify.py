@@ -50,6 +50,7 @@ def certify(
     >>> import torch
     >>> from certify.certifiers.bounds import Bounds
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
+    >>> from certify import ThreatModel
     >>> threat = ThreatModel(norm="linf", radii=(0.0, 0.01))
     >>> [certificate] = certify(clf, [[0.9, 0.1]], threat=threat, certifier=Bounds("crown"))
     >>> certificate.method

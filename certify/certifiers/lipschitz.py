@@ -57,6 +57,7 @@ class Lipschitz(Certifier):
 
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
     >>> batch = Batch.of([[0.9, 0.1]], None, 2)
+    >>> from certify import ThreatModel
     >>> [certificate] = Lipschitz().certify(clf, batch, ThreatModel("l2", (0.0,)))
     >>> certificate.radius == certificate.evidence.radius > 0
     True

@@ -15,6 +15,7 @@ def settle(radius: float | None, threat: Threat, otherwise: Verdict) -> tuple[Ve
     Certified means certified *for this threat model*: the radius reaches the smallest declared one. Declare 0 to keep
     every proven radius. What falls short is unknown, not certified with a smaller radius that nobody asked about.
 
+    >>> from certify import ThreatModel
     >>> settle(0.1, ThreatModel("l2", (0.25, 0.5)), Verdict.ABSTAIN)[0]
     <Verdict.UNKNOWN: 'unknown'>
     """

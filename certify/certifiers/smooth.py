@@ -66,6 +66,7 @@ def smooth(
         DataError, ModelError: for inputs or models that cannot be certified.
 
     >>> clf = Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
+    >>> from certify import ThreatModel
     >>> threat = ThreatModel(norm="l2", radii=(0.0, 0.25))
     >>> [certificate] = smooth(clf, [[0.9] * 16], [1], threat=threat, sigma=0.5)
     >>> certificate.holds_at(0.25), certificate.forward_passes < 1000

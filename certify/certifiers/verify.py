@@ -62,6 +62,7 @@ def verify(
     >>> import torch
     >>> layer = torch.nn.Linear(2, 2, bias=False).eval()
     >>> _ = layer.weight.data.copy_(torch.eye(2))
+    >>> from certify import ThreatModel
     >>> clf, threat = Classifier(layer, num_classes=2), ThreatModel("linf", (0.2,))
     >>> safe, broken = verify(clf, [[0.75, 0.25], [0.5, 0.25]], threat=threat)
     >>> print(safe)

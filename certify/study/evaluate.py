@@ -103,7 +103,7 @@ def _certifiers(
     named = [name for name in names if not isinstance(name, Certifier)]
     has = {name: inspect.signature(CERTIFIERS[name]).parameters.keys() for name in named}
     unknown = {option: value for option, value in options.items() if not any(option in known for known in has.values())}
-    if unknown and not named:
+    if unknown and names and not named:
         raise BadInput(f"a certifier that is made already takes no options, got {', '.join(unknown)}: set them there")
     settings = {**options, "seed": seed}
     made = [
@@ -162,6 +162,7 @@ def evaluate(
     >>> import torch
     >>> from certify.models.classifier import Classifier
     >>> clf = Classifier(torch.nn.Linear(2, 2).eval(), num_classes=2)
+    >>> from certify import ThreatModel
     >>> threat = ThreatModel("linf", (0.0, 0.1))
     >>> evaluate(clf, ([[0.9, 0.1], [0.2, 0.8]], [0, 1]), threat=threat, certifier="crown").summary.n
     2

@@ -58,6 +58,7 @@ def rechecked_margins(
     >>> _ = network.weight.copy_(torch.eye(2))
     >>> graph, x = import_module(network, torch.zeros(1, 2)), torch.tensor([1.0, 0.5])
     >>> evidence = BoundEvidence("crown", None, (0.1,), "float64", 0.0, 1)
+    >>> from certify import ThreatModel
     >>> [margin] = rechecked_margins(graph, x, 0, ThreatModel("linf", (0.2,)), 0.2, evidence)
     >>> 0.0999 < margin < 0.1
     True
