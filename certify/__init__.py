@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from certify.core.properties.superclass import Superclass as Superclass
     from certify.core.properties.top_class import TopClass as TopClass
     from certify.core.properties.top_k import TopK as TopK
+    from certify.core.properties.within import Within as Within
     from certify.core.run import Run as Run
     from certify.core.specification import Specification as Specification
     from certify.core.summary import Summary as Summary
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from certify.gate.policy import read_policy as read_policy
     from certify.models.classifier import Classifier as Classifier
     from certify.models.loaders import load_model as load_model
+    from certify.models.regressor import Regressor as Regressor
     from certify.process import tune_process as tune_process
     from certify.smoothing.noise.gaussian import Gaussian as Gaussian
     from certify.smoothing.noise.gaussian_grid import GaussianGrid as GaussianGrid
@@ -103,6 +105,7 @@ _HOME = {
     "TopClass": "certify.core.properties.top_class",
     "Superclass": "certify.core.properties.superclass",
     "Never": "certify.core.properties.never",
+    "Regressor": "certify.models.regressor",
     "Run": "certify.core.run",
     "Smoothing": "certify.certifiers.smoothing",
     "SmoothingEvidence": "certify.core.certificate",
@@ -111,6 +114,7 @@ _HOME = {
     "ThreatModel": "certify.core.threats.lp",
     "Uniform": "certify.smoothing.noise.uniform",
     "Verdict": "certify.core.verdict",
+    "Within": "certify.core.properties.within",
     "attack": "certify.certifiers.attack",
     "ball_bounds": "certify.bounds.output",
     "bound": "certify.certifiers.bounds",
@@ -159,6 +163,7 @@ __all__ = [
     "Lipschitz",
     "LipschitzEvidence",
     "Never",
+    "Regressor",
     "Run",
     "Smoothing",
     "SmoothingEvidence",
@@ -170,6 +175,7 @@ __all__ = [
     "TopK",
     "Uniform",
     "Verdict",
+    "Within",
     "__version__",
     "attack",
     "ball_bounds",

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.attacks.base import Attack, Examination, Problem, Target
+from certify.attacks.plain import Plain
 from certify.core.finding import Finding
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
-from certify.errors import DataError
+from certify.errors import BadInput, DataError
 
-__all__ = ["run_attack"]
+__all__ = ["attacked", "run_attack"]
 
 _SAMPLES: Final = 512
 """Samples held at once by a gradient step: inputs times noise draws. It bounds memory and changes no finding."""
@@ -65,6 +66,27 @@ def run_attack(
     for part in parts:
         findings += (made := _attack_part(target, part, threat, attack, seed))
         tell(made)
+    return findings
+
+
+def attacked(
+    target: Target,
+    batch: Batch,
+    threat: Threat,
+    attack: Attack,
+    seed: int,
+    tell: Callable[[list[Finding]], None] = lambda findings: None,
+) -> list[Finding]:
+    """As :func:`run_attack`; one input after the other where each has a property of its own."""
+    if not target.keeps.per_input:
+        return run_attack(target, batch, threat, attack, seed, tell)
+    assert batch.targets is not None
+    if not isinstance(target, Plain):
+        raise BadInput(f"a smoothed model is not asked for {target.keeps.kind}: attack the model itself")
+    findings = []
+    for row, number in enumerate(batch.targets):
+        one = Plain(target.classifier.keeping(target.keeps.at(number)))
+        findings += run_attack(one, batch.rows(slice(row, row + 1)), threat, attack, seed, tell)
     return findings
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from certify.attacks.base import ATTACKS, Target
 from certify.attacks.plain import Plain
-from certify.attacks.run import run_attack
+from certify.attacks.run import attacked
 from certify.attacks.smoothed import NoiseLaw, Smoothed
+from certify.certifiers.certify import targets_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property, wanted
 from certify.core.properties.top_class import TOP_CLASS
@@ -78,12 +79,16 @@ def attack(
     chosen = make(ATTACKS, attack, settings)
     keeps = need_property(property)
     clf = need_classifier(clf).keeping(keeps)
-    if keeps != TOP_CLASS:
+    targets = None
+    if keeps.per_input:
+        targets = targets_of(clf, x, y)
+        y = [0] * len(targets)
+    elif keeps != TOP_CLASS:
         y = wanted(keeps, as_labels(y, len(x), clf.base.num_classes))
-    batch = Batch.of(x, y, clf.num_classes, index)
+    batch = Batch.of(x, y, clf.num_classes, index, targets)
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     law = None if noise is None else law_of(noise, sigma)
     target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
-        return run_attack(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))
+        return attacked(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+import torch
 
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.certificate import Certificate
 from certify.core.properties.base import Property, need_property, wanted
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
-from certify.data.batch import Batch, as_labels
-from certify.errors import BadInput
+from certify.data.batch import Batch, as_inputs, as_labels
+from certify.errors import BadInput, DataError
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 
-__all__ = ["certify"]
+__all__ = ["certified", "certify", "targets_of"]
 
 
 def certify(
@@ -65,12 +68,15 @@ def certify(
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
     keeps = need_property(property)
-    clf = clf.keeping(keeps)
+    clf, targets = clf.keeping(keeps), None
     certifier.check_property(keeps)
-    if y is not None and keeps != TOP_CLASS:
+    if keeps.per_input:
+        targets = targets_of(clf, x, y)
+        y = None if y is None else [0] * len(targets)
+    elif y is not None and keeps != TOP_CLASS:
         labels = as_labels(y, len(x), clf.base.num_classes)
         y = wanted(keeps, labels)
-    batch, certifier = Batch.of(x, y, clf.num_classes, index), certifier.fitted(threat)
+    batch, certifier = Batch.of(x, y, clf.num_classes, index, targets), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)
@@ -78,7 +84,33 @@ def certify(
         watcher.warn(f"{said}; no certificate reaches it")
     made = []
     with watcher.stage(f"certifying ({certifier.method})", len(batch)) as advance:
-        for certificate in certifier.certify(clf, batch, threat):
+        for certificate in certified(certifier, clf, batch, threat):
             made.append(certificate)
             advance(1, "")
     return made
+
+
+def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
+    """Certificates of a batch; one input after the other where each has a property of its own."""
+    if not clf.keeps.per_input:
+        yield from certifier.certify(clf, batch, threat)
+        return
+    assert batch.targets is not None
+    for row, target in enumerate(batch.targets):
+        yield from certifier.certify(clf.keeping(clf.keeps.at(target)), batch.rows(slice(row, row + 1)), threat)
+
+
+def targets_of(clf: Classifier, x: Any, y: Any) -> list[float]:
+    """The true values of inputs, or where there are none what the model itself returns.
+
+    Raises:
+        DataError: for values that are no finite numbers, or not one for each input.
+    """
+    inputs = as_inputs(x)
+    if y is None:
+        with torch.no_grad():
+            return clf.base.scores(inputs)[:, 0].double().tolist()
+    values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+    if values.shape != (len(inputs),) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
+        raise DataError(f"true values must be {len(inputs)} finite numbers, got {values.dtype} of shape {values.shape}")
+    return values.astype(np.float64).tolist()

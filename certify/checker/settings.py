@@ -70,7 +70,7 @@ def _of_certificate(
     shared: Mapping[str, Mapping[str, object]],
 ) -> Iterator[Difference]:
     yield "threat model", certificate.threat, threat
-    yield "property", certificate.keeps, property_from(settings.get("property"))
+    yield "property", certificate.keeps.family, property_from(settings.get("property"))
     yield "model digest", certificate.model_digest, settings["model"]["digest"]
     if certifier is None:
         yield "method", certificate.method, " or ".join(one["method"] for one in settings["certifiers"])

@@ -28,6 +28,7 @@ class Batch:
     labels: tuple[int, ...] | None
     index: tuple[int, ...]
     digests: tuple[str, ...]
+    targets: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -38,8 +39,17 @@ class Batch:
         return tuple(self.x.shape[1:])
 
     @classmethod
-    def of(cls, x: Any, y: Any, num_classes: int, index: Sequence[int] | None = None) -> Batch:
+    def of(
+        cls,
+        x: Any,
+        y: Any,
+        num_classes: int,
+        index: Sequence[int] | None = None,
+        targets: Sequence[float] | None = None,
+    ) -> Batch:
         """Check arrays or tensors and give each input its identity; ``index`` defaults to 0..B-1.
+
+        ``targets`` are the numbers that inputs of a regression have in place of classes.
 
         Raises:
             DataError: for shapes that do not fit, NaN, labels out of range, or positions that repeat.
@@ -47,12 +57,14 @@ class Batch:
         inputs = as_inputs(x)
         labels = as_labels(y, len(inputs), num_classes)
         positions = tuple(as_positions(index, len(inputs)).tolist())
-        return cls(inputs, labels, positions, tuple(input_digest(one) for one in inputs.numpy()))
+        digests = tuple(input_digest(one) for one in inputs.numpy())
+        return cls(inputs, labels, positions, digests, None if targets is None else tuple(map(float, targets)))
 
     def rows(self, chosen: slice) -> Batch:
         """The batch of a slice of the inputs."""
         labels = None if self.labels is None else self.labels[chosen]
-        return Batch(self.x[chosen], labels, self.index[chosen], self.digests[chosen])
+        targets = None if self.targets is None else self.targets[chosen]
+        return Batch(self.x[chosen], labels, self.index[chosen], self.digests[chosen], targets)
 
 
 def as_inputs(x: Any) -> Tensor:

@@ -85,10 +85,11 @@ class Dataset:
     Args:
         name: what reports call it.
         x: the inputs.
-        y: the labels.
+        y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`.
         num_classes: number of classes; the largest label plus one if not given.
         input_box: declared bounds of every feature.
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
+        targets: the true values of a regression, float64; the labels are then 0. None for classes.
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
             data, however their ``index`` was chosen. It cannot be given: whoever chose the inputs is not believed.
         drawn_seed: the seed of that draw, by which anybody can make it again; None as above.
@@ -108,6 +109,7 @@ class Dataset:
     num_classes: int
     input_box: tuple[float, float] | None = (0.0, 1.0)
     index: NDArray[np.int64] | None = None
+    targets: NDArray[np.float64] | None = None
     drawn_from: int | None = field(default=None, init=False)
     drawn_seed: int | None = field(default=None, init=False)
 
@@ -116,6 +118,12 @@ class Dataset:
         raw = np.asarray(self.y)
         if x.ndim < 2 or x.size == 0:
             raise DataError(f"{self.name}: inputs must have shape (n, ...) and not be empty, got {x.shape}")
+        if raw.shape == (len(x),) and np.issubdtype(raw.dtype, np.floating):
+            if not np.isfinite(raw).all():
+                raise DataError(f"{self.name}: a true value is NaN or infinite; clean the data")
+            object.__setattr__(self, "targets", raw.astype(np.float64))
+            object.__setattr__(self, "num_classes", 1)
+            raw = np.zeros(len(x), dtype=np.int64)
         if raw.shape != (len(x),) or not np.issubdtype(raw.dtype, np.integer):
             raise DataError(f"{self.name}: labels must be {len(x)} integers, got {raw.dtype} of shape {raw.shape}")
         bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
@@ -164,7 +172,7 @@ class Dataset:
         y = np.array([keeps.wanted(label) for label in self.y.tolist()], dtype=np.int64)
         if answers == self.num_classes and np.array_equal(y, self.y):
             return self
-        made = Dataset(self.name, self.x, y, answers, self.input_box, self.index)
+        made = Dataset(self.name, self.x, y, answers, self.input_box, self.index, self.targets)
         object.__setattr__(made, "drawn_from", self.drawn_from)
         object.__setattr__(made, "drawn_seed", self.drawn_seed)
         return made
@@ -181,7 +189,8 @@ class Dataset:
             return self
         chosen = np.sort(seeded_generator(seed, "subset").permutation(len(self))[:limit])
         index = np.asarray(self.index)[chosen]
-        drawn = Dataset(self.name, self.x[chosen], self.y[chosen], self.num_classes, self.input_box, index)
+        targets = None if self.targets is None else self.targets[chosen]
+        drawn = Dataset(self.name, self.x[chosen], self.y[chosen], self.num_classes, self.input_box, index, targets)
         object.__setattr__(drawn, "drawn_from", len(self))
         object.__setattr__(drawn, "drawn_seed", seed)
         return drawn

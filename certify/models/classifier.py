@@ -94,6 +94,9 @@ class Classifier:
     torch.Size([2, 3])
     """
 
+    fewest = 2
+    """Classes that there are at least."""
+
     def __init__(
         self,
         model: nn.Module | Callable[[Tensor], Any] | Any,
@@ -116,10 +119,10 @@ class Classifier:
             num_classes = len(model.classes)
         if not callable(model):
             raise ModelError(f"a model is an nn.Module or a function of a batch, not {type(model).__name__}")
-        if not isinstance(num_classes, int) or num_classes < 2:
+        if not isinstance(num_classes, int) or num_classes < self.fewest:
             raise BadInput(
                 f"num_classes must be at least 2, got {num_classes}; a model that returns one number for each input "
-                "has 2 classes and a threshold"
+                "has 2 classes and a threshold, or is a certify.Regressor"
             )
         if threshold is not None and num_classes != 2:
             raise BadInput(f"a threshold makes two classes, got num_classes={num_classes}")
@@ -328,6 +331,9 @@ class _Keeping(Classifier):
 
     def scores(self, x: Tensor, *, scratch: bool = False) -> Tensor:
         return self.keeps.scores(self.base.scores(x, scratch=scratch))
+
+    def check(self, x: Tensor) -> None:
+        self.base.check(x)
 
     def answers(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         with torch.inference_mode():

@@ -10,6 +10,7 @@ from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.models.estimator import is_estimator
 from certify.models.normalization import Statistic, normalization
+from certify.models.regressor import Regressor
 from certify.models.weights import load_weights
 from certify.named import call_named
 
@@ -50,4 +51,6 @@ def load_named(
         raise BadInput(f"how many classes does {function} have? give num_classes, or return a certify.Classifier")
     if weights:
         load_weights(model, Path(weights))
+    if num_classes == 1:
+        return Regressor(model.eval(), input_box, mean=mean, std=std, device=device, name=function)
     return Classifier(model.eval(), num_classes, input_box, mean=mean, std=std, device=device, name=function)

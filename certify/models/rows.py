@@ -135,6 +135,8 @@ def _arrangements(count: int) -> Iterator[list[list[int]]]:
 
 
 def _alike(scores: Tensor, again: Tensor) -> bool:
+    if scores.shape[1] == 1:  # a number has its distance from 0
+        scores, again = (torch.cat([one, torch.zeros_like(one)], dim=1) for one in (scores, again))
     finite = torch.isfinite(scores)
     if not torch.equal(torch.where(finite, 0.0, scores).nan_to_num(), torch.where(finite, 0.0, again).nan_to_num()):
         return False

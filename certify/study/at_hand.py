@@ -45,6 +45,14 @@ class AtHand:
         """What is missing; empty where both are there."""
         return "; ".join(filter(None, (self.no_model, self.no_data)))
 
+    def asked(self, position: int) -> Classifier:
+        """The classifier, asked for the property of the input at a position."""
+        assert self.classifier is not None
+        keeps, row = self.classifier.keeps, self.rows.get(position)
+        if not keeps.per_input or row is None or self.dataset is None or self.dataset.targets is None:
+            return self.classifier
+        return self.classifier.keeping(keeps.at(float(self.dataset.targets[row])))
+
     def input(self, position: int) -> Tensor | None:
         """The input (...) at a position of the data set, or None where there is none."""
         import torch

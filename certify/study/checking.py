@@ -189,7 +189,7 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
         for finding in records.findings:
             x, about = there.input(finding.index), by_input.get(finding.index, [])
             if x is not None:
-                claims += example_claims(finding, about, there.classifier, x, threat, seed=seed)
+                claims += example_claims(finding, about, there.asked(finding.index), x, threat, seed=seed)
             advance(1, "")
     again = chosen(records.certificates, replay, seed)
     with progress.stage("drawing noise again", len(again)) as advance:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.properties.base import PROPERTIES, Property, need_property
@@ -172,6 +174,7 @@ def evaluate(
         dataset = data
     else:
         x, y = arrays_of(data)
+        y = np.asarray(y, dtype=np.float64) if clf.num_classes == 1 else y
         dataset = Dataset("given inputs", x, y, clf.num_classes, clf.input_box)
     names = [certifier] if isinstance(certifier, str | Certifier) else list(certifier)
     study = build(

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from certify.attacks.base import Attack, Target
-from certify.attacks.run import run_attack
+from certify.attacks.run import attacked
 from certify.certifiers.base import Certifier
+from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
@@ -81,6 +82,11 @@ class Study:
             raise DataError(
                 f"label {int(self.dataset.y.max())} is out of range; "
                 f"the model's classes are 0 to {self.classifier.num_classes - 1}"
+            )
+        if self.classifier.keeps.per_input != (self.dataset.targets is not None):
+            raise BadInput(
+                f"{self.classifier.keeps.kind} does not fit these data: true values of a regression go with a "
+                "certify.Regressor and the property within, classes with a certify.Classifier"
             )
         self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
@@ -165,7 +171,9 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, out: Path | None) -> Result:
         progress.announce(self.announcement())
-        if said := near_chance(self.classifier, self.dataset.x, self.dataset.y):
+        if not self.classifier.keeps.per_input and (
+            said := near_chance(self.classifier, self.dataset.x, self.dataset.y)
+        ):
             progress.warn(said)
         for certifier in self.certifiers:
             shape = self.dataset.x.shape[1:]
@@ -197,7 +205,8 @@ class Study:
 
     def _batch(self, rows: range) -> Batch:
         data, chosen = self.dataset, slice(rows.start, rows.stop)
-        return Batch.of(data.x[chosen], data.y[chosen], self.classifier.num_classes, data.positions[chosen])
+        targets = None if data.targets is None else data.targets[chosen].tolist()
+        return Batch.of(data.x[chosen], data.y[chosen], self.classifier.num_classes, data.positions[chosen], targets)
 
     def _pending(self, size: int, done: set[int]) -> list[range]:
         return [
@@ -228,7 +237,7 @@ class Study:
     def _guarded(self, certifier: Certifier, batch: Batch) -> list[Certificate]:
         """The certificates of a batch; a computation that fails is recorded as failed, not as undecided."""
         try:
-            return list(certifier.certify(self.classifier, batch, self.threat))
+            return list(certified(certifier, self.classifier, batch, self.threat))
         except (ArithmeticError, MemoryError, RuntimeError) as problem:
             return [
                 Certificate(
@@ -254,7 +263,7 @@ class Study:
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
             for rows in self._pending(self._lot, done):
-                findings = run_attack(target, self._batch(rows), self.threat, attack, self.seed)
+                findings = attacked(target, self._batch(rows), self.threat, attack, self.seed)
                 records.add(findings)
                 for finding in findings:
                     progress.detail(str(finding))

@@ -202,7 +202,7 @@ def _common_threat(
     for kind in certificates.kinds:
         if kind.threat != threat:
             raise BadInput(f"the certificates are about different threat models: {threat}; and {kind.threat}")
-        if kind.keeps != certificates.kinds[0].keeps:
+        if kind.keeps.family != certificates.kinds[0].keeps.family:
             raise BadInput(
                 f"the certificates keep different properties: {certificates.kinds[0].keeps}; and {kind.keeps}"
             )

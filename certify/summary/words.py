@@ -46,9 +46,9 @@ def statement(
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
-            f"Each certified input is proven ({' or '.join(methods)}) to {first.keeps} under every {threat.change} "
-            f"up to its radius inside the input box, with certainty: no sampling is involved, the proof is "
-            f"about {subject(kinds)}, and the fractions are of these {n:,} inputs."
+            f"Each certified input is proven ({' or '.join(methods)}) to {first.keeps.family} under every "
+            f"{threat.change} up to its radius inside the input box, with certainty: no sampling is involved, the "
+            f"proof is about {subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
     promise = (
         f"with probability at least {percent(1 - delta)} over the sampling noise, the SMOOTHED model, not the base "
@@ -89,7 +89,7 @@ def head_of_table(
         "model": f"{given.get('model', 'model')}  {'log ' * published}sha256 {digest}",
         "data": f"{given.get('data', 'given inputs')}, n={n:,}",
         "threat": str(first.threat),
-        **({} if first.keeps == TOP_CLASS else {"property": f"each input has to {first.keeps}"}),
+        **({} if first.keeps == TOP_CLASS else {"property": f"each input has to {first.keeps.family}"}),
     }
     if threat.radii != first.threat.radii:
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)
@@ -116,7 +116,9 @@ def head_of_table(
 
 
 def _attack(finding: Finding) -> str:
-    settings = ", ".join(f"{name}={value}" for name, value in finding.settings.items() if value is not None)
+    hidden = ("property", "threat")  # digests of what the table names above
+    told = {name: value for name, value in finding.settings.items() if value is not None and name not in hidden}
+    settings = ", ".join(f"{name}={value}" for name, value in told.items())
     return f"{finding.attack} ({settings})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,26 +15,36 @@ from certify.core.properties.never import Never
 from certify.core.properties.superclass import Superclass
 from certify.core.properties.top_class import TopClass
 from certify.core.properties.top_k import TopK
+from certify.core.properties.within import Within
 from certify.errors import BadInput
 
 CLASSES = 5
+
+
+def outputs(one):
+    """How many numbers the model of a property returns."""
+    return 1 if isinstance(one, Within) else CLASSES
+
 
 EXAMPLES = {
     "top-class": [TopClass()],
     "top-k": [TopK(1), TopK(2), TopK(4)],
     "never": [Never(0), Never(3)],
+    "within": [Within(0.8, 0.1), Within(1.5, -0.3)],
     "superclass": [Superclass("0:2,2:5"), Superclass(((4,), (1, 3), (0, 2)))],
 }
 EVERY = [one for name in PROPERTIES for one in EXAMPLES[name]]
 
 
-def scores(count=400):
+def scores(count=400, classes=CLASSES):
     """Scores of many orders, without ties."""
-    return torch.randn(count, CLASSES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(count, classes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def kept_at(one, y, kept):
     """Whether an answer is kept, said once more and in other words."""
+    if isinstance(one, Within):
+        return (abs(float(y[0]) - one.around) <= one.tolerance) == (kept == 0)
     if isinstance(one, TopK):
         return bool((y > y[kept]).sum() < one.k)
     top = int(y.argmax())
@@ -53,23 +64,24 @@ def test_records_make_the_same_property_again(one):
 
 @pytest.mark.parametrize("one", EVERY, ids=str)
 def test_answers_margins_clauses_and_rows_agree(one):
-    y = scores()
-    for kept in range(one.answers(CLASSES)):
-        if isinstance(one, Never) and kept == 1:
+    classes = outputs(one)
+    y = scores(classes=classes)
+    for kept in range(one.answers(classes)):
+        if isinstance(one, Never | Within) and kept == 1:
             continue  # nothing holds of what must not be
         holds = torch.tensor([kept_at(one, row, kept) for row in y])
         asked = torch.full((len(y),), kept)
         assert torch.equal(one.answer(y, asked) == kept, holds)
         assert torch.equal(one.margin(one.scores(y), asked) < 0, holds)
-        C, d = one.clauses(kept, CLASSES)
+        C, d = one.clauses(kept, classes)
         clauses = (torch.einsum("mwo,bo->bmw", torch.tensor(C), y) + torch.tensor(d) > 0).any(dim=2).all(dim=1)
         assert torch.equal(clauses, holds)
-        rows, offsets = property_rows(one, asked, CLASSES, torch.float64, y.device)
-        margins = one.margins((rows @ y.unsqueeze(2)).squeeze(2) + offsets, CLASSES)
+        rows, offsets = property_rows(one, asked, classes, torch.float64, y.device)
+        margins = one.margins((rows @ y.unsqueeze(2)).squeeze(2) + offsets, classes)
         assert torch.equal((margins > 0).all(dim=1), holds)
 
 
-@pytest.mark.parametrize("one", EVERY, ids=str)
+@pytest.mark.parametrize("one", [one for one in EVERY if not one.per_input], ids=str)
 def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
     for label in range(CLASSES):
         y = torch.eye(CLASSES)[label][None] + 0.01 * scores(1).float()
@@ -79,14 +91,15 @@ def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
 
 @pytest.mark.parametrize("one", EVERY, ids=str)
 def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
-    y, kept = scores(), torch.zeros(400, dtype=torch.long)
-    rows, offsets = property_rows(one, kept, CLASSES, torch.float64, y.device)
+    classes = outputs(one)
+    y, kept = scores(classes=classes), torch.zeros(400, dtype=torch.long)
+    rows, offsets = property_rows(one, kept, classes, torch.float64, y.device)
     exact = (rows @ y.unsqueeze(2)).squeeze(2) + offsets
     lower = exact - torch.rand(exact.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    proven = (one.margins(lower, CLASSES) > 0).all(dim=1)
+    proven = (one.margins(lower, classes) > 0).all(dim=1)
     assert 0 < int(proven.sum()) < len(y)
     assert all(kept_at(one, row, 0) for row in y[proven])
-    nothing = one.margins(torch.full_like(exact, torch.nan), CLASSES)
+    nothing = one.margins(torch.full_like(exact, torch.nan), classes)
     assert not bool((nothing > 0).all(dim=1).any())
 
 
@@ -99,6 +112,10 @@ def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
         (lambda: TopK(10).clauses(0, 50), "too many for complete verification"),
         (lambda: Never(5).answers(5), "none of 0 to 4"),
         (lambda: Never(-1), "numbered from 0"),
+        (lambda: Within(0.0), "above 0"),
+        (lambda: Within(1.0, float("nan")), "finite number"),
+        (lambda: Within(1.0).answers(3), "certify.Regressor"),
+        (lambda: Within(1.0).clauses(0, 1), "a target for each input"),
         (lambda: Superclass("0:3,2:5"), "overlap: number 2"),
         (lambda: Superclass("0:3"), "two groups of classes or more"),
         (lambda: Superclass("0:3,3:4").answers(5), "each of 0 to 4 once"),
@@ -116,5 +133,15 @@ def test_what_cannot_be_meant_is_one_clear_line(make, said):
 
 def test_clauses_have_one_shape_for_every_answer():
     for one in EVERY:
-        shapes = {np.shape(one.clauses(kept, CLASSES)[1]) for kept in range(one.answers(CLASSES))}
+        classes = outputs(one)
+        shapes = {np.shape(one.clauses(kept, classes)[1]) for kept in range(one.answers(classes))}
         assert len(shapes) == 1
+
+
+def test_the_ends_of_a_tolerance_are_no_easier_than_they_are_written():
+    one = Within(0.1, 0.3)
+    _, d = one.clauses(0, 1)
+    low, high = -d[0, 0], d[1, 0]
+    assert Fraction(float(low)) >= Fraction(0.3) - Fraction(0.1)
+    assert Fraction(float(high)) <= Fraction(0.3) + Fraction(0.1)
+    assert high - low == pytest.approx(0.2)

@@ -8,9 +8,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_diabetes
 from torch import nn
 
 import certify
+from certify.checker.sample import data_claims
 from certify.core.properties.base import PROPERTIES
 from certify.errors import BadInput
 from certify.study.evaluate import study_from
@@ -47,7 +49,7 @@ def properties(y):
 THREAT = certify.ThreatModel("linf", (0.0, 0.02, 0.05, 0.1, 0.2))
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.parametrize("name", [name for name in PROPERTIES if name != "within"])
 def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data):
     (x, y), one = data, properties(data[1])[name]
     radii = {}
@@ -152,3 +154,81 @@ def test_what_does_not_fit_is_said_before_any_work(settings, said):
     given = {"model": "tests.study.test_threats:network", "data": "digits", "radii": "0,1", "certifier": "crown"}
     with pytest.raises(BadInput, match=said):
         study_from(Settings.of({**given, "limit": 3, **settings}))
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    """Ten numbers of patients in [0, 1], and how their disease went on, with a model of it."""
+    x, y = load_diabetes(return_X_y=True)
+    x = ((x - x.min(0)) / (x.max(0) - x.min(0))).astype(np.float32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(10, 12), nn.ReLU(), nn.Linear(12, 1))
+        optimizer = torch.optim.Adam(network.parameters(), lr=2e-2)
+        for _ in range(200):
+            optimizer.zero_grad()
+            (((network(torch.from_numpy(x))[:, 0] - torch.from_numpy(y)) / 50) ** 2).mean().backward()
+            optimizer.step()
+    return certify.Regressor(network.eval()), x[:8], y[:8]
+
+
+@pytest.mark.parametrize("threat", [certify.ThreatModel("linf", (0.0, 0.01, 0.05)), certify.Features((0, 1))], ids=str)
+def test_a_regression_is_certified_attacked_checked_and_gated(threat, diabetes, tmp_path):
+    model, x, y = diabetes
+    result = certify.evaluate(
+        model,
+        (x, y),
+        threat=threat,
+        property=certify.Within(60.0),
+        attack="pgd",
+        out=tmp_path / "run",
+        certifier=[certify.Bounds("crown"), certify.Complete(timeout=20.0)],
+    )
+    errors = np.abs(model.scores(torch.from_numpy(x))[:, 0].detach().numpy() - y)
+    assert result.summary.clean == np.mean(errors <= 60)
+    assert result.summary.contradictions == ()
+    assert "stay within 60 of its target" in result.summary.table()
+    for one in result.certificates:
+        assert one.keeps == certify.Within(60.0, float(y[one.index]))
+        assert certify.check(one, model, x[one.index])
+        if one.radius:
+            assert one.radius <= (one.finding.distance if one.finding and one.finding.succeeded else np.inf)
+    assert any(one.radius for one in result.certificates)
+    assert not certify.check_run(tmp_path / "run").refuted
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[threat]\nnorm = "{threat.norm}"\n[[require]]\nkind = "no_contradiction"\n')
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
+
+
+def test_outputs_stay_within_what_was_certified(diabetes):
+    model, x, _ = diabetes
+    threat = certify.ThreatModel("linf", (0.0, 0.02))
+    points = torch.rand(2000, 10, generator=torch.Generator().manual_seed(0))
+    for one in certify.certify(model, x, threat=threat, property=certify.Within(10.0), certifier="crown"):
+        assert one.radius > 0
+        near = (torch.from_numpy(x[one.index]) + one.radius * (2 * points - 1)).clamp(0, 1)
+        assert float((model.scores(near)[:, 0] - one.keeps.target).abs().max()) <= 10.0
+        moved = dataclasses.replace(one, keeps=certify.Within(10.0, one.keeps.target + 9.0))
+        assert not certify.check(moved, model, x[one.index])
+
+
+def test_another_true_value_is_refuted_beside_the_data(diabetes, tmp_path):
+    model, x, y = diabetes
+    threat, keeps = certify.ThreatModel("linf", (0.0,)), certify.Within(60.0)
+    [record] = certify.certify(model, x[:1], y[:1], threat=threat, property=keeps, certifier="crown")
+    data = certify.Dataset("some", x[:1], y[:1] + 1.0, num_classes=1)
+    said = [str(one) for one in data_claims([record], data, {0: 0})]
+    assert any("the data say" in one for one in said)
+
+
+def test_classes_and_numbers_do_not_mix(diabetes, classifier):
+    model, x, y = diabetes
+    threat = certify.ThreatModel("linf", (0.0,))
+    with pytest.raises(BadInput, match="certify.Regressor"):
+        certify.evaluate(model, (x, y), threat=threat, certifier="crown")
+    with pytest.raises(BadInput, match="certify.Regressor"):
+        certify.certify(classifier, x[:, :5], threat=threat, property=certify.Within(1.0), certifier="crown")
+    with pytest.raises(BadInput, match="counts votes"):
+        certify.certify(model, x, threat=threat, property=certify.Within(1.0), certifier=certify.Smoothing(sigma=0.1))
+    with pytest.raises(certify.CertifyError, match="finite numbers"):
+        certify.certify(model, x, y * np.nan, threat=threat, property=certify.Within(1.0), certifier="crown")

@@ -48,10 +48,27 @@ class Property(ABC):
     votes: ClassVar[bool] = True
     """Whether the answer follows from the scores alone, so that it can be voted on under noise."""
 
+    per_input: ClassVar[bool] = False
+    """Whether it is another one for each input: about a number that belongs to the input."""
+
     @property
     @abstractmethod
     def keeps(self) -> str:
         """What an input does, to go on after "is proven to": ``"keep its class"``."""
+
+    @property
+    def target(self) -> float | None:
+        """The number of the input that it is about, where it is about one."""
+        return None
+
+    @property
+    def family(self) -> Property:
+        """What the properties of all inputs of a run are members of: itself, unless it is about one input."""
+        return self
+
+    def at(self, target: float) -> Property:
+        """The property about an input with a number of its own."""
+        return self
 
     def answers(self, classes: int) -> int:
         """How many answers there are for so many classes.

@@ -1,0 +1,127 @@
+"""A number stays within a tolerance of the true one, or of the model's own: regression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from certify.core.properties.base import PROPERTIES, Clauses, Property
+from certify.core.values import number
+from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Within"]
+
+
+@PROPERTIES.register("within")
+@dataclass(frozen=True, slots=True)
+class Within(Property):
+    """The output of a model of one number stays within a tolerance of a target.
+
+    The target of an input is its true value; without true values it is what the model itself returns there. The answer
+    is 0 inside the tolerance and 1 outside; 0 is right for every input, so that the certified accuracy is the share of
+    inputs that are predicted well enough whatever the adversary does.
+
+    Args:
+        tolerance: the largest error that is accepted, above 0, in the units of the output.
+        around: the target, where it is about one input; certificates keep it.
+
+    Raises:
+        BadInput: for a tolerance that is not finite and above 0, or a target that is not finite.
+
+    >>> Within(5.0).at(152.0).clauses(0, classes=1)[1].ravel()
+    array([-147.,  157.])
+    """
+
+    kind: ClassVar[str] = "within"
+    votes: ClassVar[bool] = False
+    per_input: ClassVar[bool] = True
+
+    tolerance: float
+    around: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tolerance", number("tolerance", self.tolerance))
+        if not 0 < self.tolerance < math.inf:
+            raise BadInput(f"the tolerance must be finite and above 0, got {self.tolerance:g}")
+        if self.around is not None:
+            object.__setattr__(self, "around", number("around", self.around))
+            if not math.isfinite(self.around):
+                raise BadInput(f"a target is a finite number, got {self.around}")
+
+    @property
+    def keeps(self) -> str:
+        """The number is close enough."""
+        where = "its target" if self.around is None else f"{self.around:g}"
+        return f"stay within {self.tolerance:g} of {where}"
+
+    @property
+    def target(self) -> float | None:
+        """Around what."""
+        return self.around
+
+    @property
+    def family(self) -> Within:
+        """The same about every input."""
+        return replace(self, around=None)
+
+    def at(self, target: float) -> Within:
+        """About an input with this target."""
+        return replace(self, around=float(target))
+
+    def answers(self, classes: int) -> int:
+        """Inside or outside."""
+        if classes != 1:
+            raise BadInput(f"within is about a model of one number, this one has {classes} classes: certify.Regressor")
+        return 2
+
+    def wanted(self, label: int) -> int:
+        """Inside."""
+        return 0
+
+    def scores(self, scores: Tensor) -> Tensor:
+        """What is left of the tolerance (B, 2), and 0: of floats, so what is outside here is outside."""
+        left = self.tolerance - (scores[:, 0].double() - self._around).abs()
+        answers = left.new_zeros(len(left), 2)
+        answers[:, 0] = left
+        return answers
+
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """Above the lower end and below the upper one, each rounded to what is harder to prove."""
+        C, d = np.zeros((2, 1, 1)), np.zeros((2, 1))
+        if kept == 0:
+            low = Fraction(self._around) - Fraction(self.tolerance)
+            high = Fraction(self._around) + Fraction(self.tolerance)
+            C[:, 0, 0] = 1.0, -1.0
+            d[:, 0] = -_inside(low, 1), _inside(high, -1)
+        return C, d
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The tolerance: the target is another one for each input."""
+        return Property.named.fget(self.family)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def _around(self) -> float:
+        if self.around is None:
+            raise BadInput("within is about a target for each input: Within(tolerance).at(target)")
+        return self.around
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; the target where there is one."""
+        around = {} if self.around is None else {"around": self.around}
+        return {"property": self.kind, "tolerance": self.tolerance, **around}
+
+
+def _inside(end: Fraction, sign: int) -> float:
+    """The nearest float that is not outside an exact end: above it for the lower end, below it for the upper one."""
+    found = float(end)
+    outside = Fraction(found) < end if sign > 0 else Fraction(found) > end
+    return math.nextafter(found, sign * math.inf) if outside else found
