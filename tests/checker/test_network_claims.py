@@ -166,7 +166,7 @@ def test_margins_are_the_recorded_ones_to_the_last_digits():
 
 def test_margins_that_are_no_numbers_are_not_confirmed(monkeypatch):
     made = bound("crown")
-    monkeypatch.setattr("certify.checker.margins.rechecked_margins", lambda *_: (float("nan"), 1.0))
+    monkeypatch.setattr("certify.checker.margins.rechecked_margins", lambda *_, **__: (float("nan"), 1.0))
     found = refuted(made)
     assert "margin nan" in found["radius"]
     assert "margins" in found
@@ -276,7 +276,7 @@ def test_what_the_rules_cannot_do_here_stays_open(monkeypatch):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"), "can't allocate"),
     ):
 
-        def refuse(*_, problem=problem):
+        def refuse(*_, problem=problem, **__):
             raise problem
 
         monkeypatch.setattr("certify.checker.margins.rechecked_margins", refuse)

@@ -105,8 +105,14 @@ def threat_in_words(summary: Summary) -> str:
     radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
     return (
         f"An adversary who sees everything may {threat.may}, {box}. Radii are in {threat.units}; "
-        f"the declared ones are {radii}."
+        f"the declared ones are {radii}.{_property(summary)}"
     )
+
+
+def _property(summary: Summary) -> str:
+    """What being right means, where it is not the top class."""
+    said = summary.head.get("property", "")
+    return f" What has to stay true: {said}." if said else ""
 
 
 def limits(summary: Summary) -> list[str]:
