@@ -1,7 +1,8 @@
 """Families of interchangeable parts: noises, operator rules, attacks, report formats, data loaders.
 
 A family is one package; a member is one file in it. Nothing else has to be edited to add one: the registry imports
-every module of its package the first time somebody looks inside.
+every module of its package the first time somebody looks inside. So it does with plug-ins: modules that an installed
+package names in the entry-point group ``certify.plugins``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,22 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from certify.errors import BadInput
+from certify.errors import BadInput, one_line
 
-__all__ = ["Registry", "make", "nearest"]
+__all__ = ["PLUGINS", "Registry", "make", "nearest"]
 
 V = TypeVar("V")
+
+PLUGINS = "certify.plugins"
+"""The entry-point group in which packages name modules that register members."""
+
+_waiting = [PLUGINS]
 
 _NUMBERS = {
     f"{kind}{optional}": words
@@ -77,7 +86,29 @@ class Registry(Mapping[str, V]):
             package = importlib.import_module(name)
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
                 importlib.import_module(f"{package.__name__}.{module.name}")
+        _load_plugins()
         return self._members
+
+    @contextmanager
+    def scoped(self) -> Iterator[dict[str, V]]:
+        """The members as a dictionary that may be changed; what was there before is there again afterwards.
+
+        For tests, and for pages whose examples register members.
+
+        >>> greetings = Registry("greeting")
+        >>> with greetings.scoped() as members:
+        ...     members["hello"] = print
+        ...     "hello" in greetings
+        True
+        >>> "hello" in greetings
+        False
+        """
+        before = dict(self._loaded())
+        try:
+            yield self._members
+        finally:
+            self._members.clear()
+            self._members.update(before)
 
     def __getitem__(self, name: str) -> V:
         members = self._loaded()
@@ -96,6 +127,20 @@ class Registry(Mapping[str, V]):
 
     def __len__(self) -> int:
         return len(self._loaded())
+
+
+def _load_plugins() -> None:
+    """Import what installed packages name; one that fails is named in a warning, and the rest works."""
+    while _waiting:
+        for plugin in entry_points(group=_waiting.pop()):
+            try:
+                plugin.load()
+            except Exception as problem:  # somebody else's code may raise anything
+                package = plugin.dist.name if plugin.dist is not None else "a package"
+                warnings.warn(
+                    f"plug-in {plugin.name!r} of {package} could not be loaded ({one_line(problem)}); all else works",
+                    stacklevel=2,
+                )
 
 
 def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, Any]) -> V:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -44,3 +45,10 @@ def halves() -> Classifier:
 def l2() -> ThreatModel:
     """Declared radii 0, 0.25 and 0.5 in l2."""
     return ThreatModel("l2", (0.0, 0.25, 0.5))
+
+
+@pytest.fixture
+def scoped():
+    """The members of a family as a dictionary, to change until the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda family: stack.enter_context(family.scoped())

@@ -12,7 +12,9 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -25,6 +27,18 @@ from certify.process import began
 __all__ = ["main"]
 
 
+def _in_one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as people read it: where it comes from in the code is for those who write code."""
+    typer.echo(f"certify: {str(message).splitlines()[0]}", err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one line on standard error.
 
@@ -34,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     caller = Caller(began() if alone else time.monotonic(), alone)
     if alone:
         outlast_readers()
+        warnings.showwarning = _in_one_line
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     command = next((argument for argument in arguments if not argument.startswith("-")), "")

@@ -232,7 +232,7 @@ def test_deciding_agrees_with_the_search(mlp, points, method):
         assert near.claimed <= 3
 
 
-def test_cheap_methods_spare_the_dear_ones(mlp, points, monkeypatch):
+def test_cheap_methods_spare_the_dear_ones(mlp, points, scoped):
     calls = {"ibp": [], "crown": []}
     for name, seen in calls.items():
 
@@ -240,7 +240,7 @@ def test_cheap_methods_spare_the_dear_ones(mlp, points, monkeypatch):
             seen.append((len(C), claim))
             return bound(graph, region, C, claim=claim, deadline=deadline)
 
-        monkeypatch.setitem(METHODS._members, name, counted)
+        scoped(METHODS)[name] = counted
     x = points("few", 64, 4)
     radii = (0.005, 0.02, 0.05)
     graph, classes, threat = import_module(mlp, x), mlp(x).argmax(1), ThreatModel("linf", radii)

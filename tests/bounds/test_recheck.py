@@ -109,7 +109,7 @@ def test_planes_of_another_layout_are_refused(shape):
         rechecked_margins(graph, x, 0, threat, 0.6, evidence(*shape))
 
 
-def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch):
+def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch, scoped):
     x = points("memory", 37, 4).double()
     sizes = []
     crown = METHODS["crown"]
@@ -118,7 +118,7 @@ def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch):
         sizes.append(len(C))
         return crown(graph, region, C, **settings)
 
-    monkeypatch.setattr(METHODS, "_members", {**METHODS, "crown": counting})
+    scoped(METHODS)["crown"] = counting
     whole = output_bounds(mlp, x - 0.1, x + 0.1)
     assert sizes == [37]
     parts = output_bounds(mlp, x - 0.1, x + 0.1, max_memory=2**15)

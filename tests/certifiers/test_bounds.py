@@ -98,14 +98,14 @@ def test_settings_that_mean_nothing_are_refused(settings, words):
         Bounds(**settings)
 
 
-def test_memory_decides_how_many_at_a_time_and_no_result(halves, monkeypatch):
+def test_memory_decides_how_many_at_a_time_and_no_result(halves, scoped):
     asked, crown = [], METHODS["crown"]
 
     def counting(graph, region, C, **claim):
         asked.append(len(C))
         return crown(graph, region, C, **claim)
 
-    monkeypatch.setattr(METHODS, "_members", {**METHODS, "crown": counting})
+    scoped(METHODS)["crown"] = counting
     x, threat = torch.linspace(0, 1, 20).reshape(10, 2).flip(1), ThreatModel("linf", (0.0, 0.1))
     whole = bound(halves, x, threat=threat)
     assert max(asked) == 10

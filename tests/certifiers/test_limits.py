@@ -93,11 +93,11 @@ def test_bounds_stop_at_the_first_look_after_their_limit(clf, clock, monkeypatch
     assert radii[0] == 0 < radii[1] <= radius(whole) * 1.001
 
 
-def test_what_a_cheaper_method_proved_stays(clf, monkeypatch):
+def test_what_a_cheaper_method_proved_stays(clf, scoped):
     def never(*arguments, **settings):
         raise OutOfTime("the time limit of 1 s was used up")
 
-    monkeypatch.setattr(METHODS, "_members", {**METHODS, "crown": never})
+    scoped(METHODS)["crown"] = never
     [one] = certify.bound(clf, X, threat=LINF, method="auto", timeout=LONG)
     [cheap] = certify.bound(clf, X, threat=LINF, method="ibp", decide=True)
     assert one.radius == cheap.radius == LINF.radii[0]
