@@ -18,6 +18,7 @@ from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.rounding import brief, brief_up
 from certify.core.threats.base import Threat
+from certify.errors import BadInput
 from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["example_claims", "executed_claims"]
@@ -60,6 +61,10 @@ def example_claims(
         return [*identity, *(_without(finding, classifier, x, seed) if confirmed(identity) else [])]
     if not confirmed(identity):
         return [*identity, Checked(subject, "example", Standing.OPEN, "it is about another input or another model")]
+    try:
+        threat.check_inputs(x[None].numpy())
+    except BadInput as problem:
+        return [*identity, judged(subject, "threat model", str(problem))]
     if wrong := _misplaced(finding, x, threat):
         return [*identity, judged(subject, "example", wrong)]
     executed = _execute(finding, finding.x_adv, classifier, x, seed)
@@ -78,7 +83,7 @@ def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> 
         return [class_on_noise(finding, classifier, x, seed)]
     own = f"class {named} is not the label, so that the input is its own example, and the record has none"
     wrong = "" if named in (finding.label, None) else own
-    return [class_claim(subject, named, classifier, x), judged(subject, "example", wrong)]
+    return [class_claim(subject, named, classifier, x, finding.label), judged(subject, "example", wrong)]
 
 
 def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: Threat) -> list[Checked]:
@@ -109,7 +114,7 @@ def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
 def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier) -> list[Checked]:
     """Threat model, distance and radius, as a finding states them."""
     subject, radius, stated = subject_of(finding), finding.radius or 0.0, finding.distance or 0.0
-    named = {name: finding.settings.get(name) for name in ("scale", "threat", "property")}
+    named = {name: finding.settings.get(name) for name in ("scale", "threat", "property", "target")}
     about: dict[str, Any] = {"norm": finding.norm, "radii": finding.radii, **named}
     asked = {
         "norm": threat.norm,
@@ -149,7 +154,7 @@ def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifi
         wrong = f"the model returns the label, class {returned}, there"
     elif returned != named:
         wrong = f"the model returns class {returned} there, the record says {named}"
-    claims = [class_claim(subject, finding.prediction, classifier, x), judged(subject, "example", wrong)]
+    claims = [class_claim(subject, finding.prediction, classifier, x, finding.label), judged(subject, "example", wrong)]
     return Execution(claims, lambda one: returned not in (one, INVALID))
 
 

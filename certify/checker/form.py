@@ -110,7 +110,7 @@ def misformed(record: Certificate | Finding | Reported, text: str | None = None)
             evidence_from(form.evidence)
         if isinstance(form, _Certificate | _Finding):
             one_of("norm", form.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
-    except (msgspec.MsgspecError, BadInput, KeyError, TypeError, ValueError) as problem:
+    except (msgspec.MsgspecError, BadInput, KeyError, RecursionError, TypeError, ValueError) as problem:
         return str(problem)
     if isinstance(record, Certificate):
         return _of_another(record)

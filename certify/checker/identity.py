@@ -39,15 +39,18 @@ def _differs(what: str, recorded: str, here: str) -> str:
     return f"the record is about {what} {recorded[:12] or '(none)'}, this {what} is {here[:12]}"
 
 
-def class_claim(subject: str, prediction: int | None, classifier: Classifier, x: Tensor) -> Checked:
+def class_claim(
+    subject: str, prediction: int | None, classifier: Classifier, x: Tensor, label: int | None = None
+) -> Checked:
     """Whether the classifier, executed on ``x`` alone, returns the class that a record names (None: no class).
 
-    Open where the two classes tie within float32 rounding: a batch of another size may have decided it otherwise.
+    With a label, properties that are about one class are about that one. Open where the two classes tie within float32
+    rounding: a batch of another size may have decided it otherwise.
     """
     with torch.inference_mode():
         scores = classifier.scores(x[None])
     named = INVALID if prediction is None else prediction
-    about = None if named == INVALID or named >= classifier.num_classes else torch.tensor([named])
+    about = None if label is None or not 0 <= label < classifier.num_classes else torch.tensor([label])
     returned = int(classifier.answers(x[None], about)[0])
     if returned == named:
         return judged(subject, "prediction", "")

@@ -47,15 +47,18 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
         return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
     try:
         classifier = classifier.keeping(certificate.keeps)
+        certificate.threat.check_inputs(x[None].numpy())
     except BadInput as problem:
-        return [*identity, judged(subject, "property", str(problem))]
+        return [*identity, judged(subject, "threat model", str(problem))]
+    if wrong := _of_no_kind(certificate):
+        return [*identity, judged(subject, "radius", wrong)]
     derivation = derivation_of(certificate)
     identity.append(judged(subject, "input box", box_fault(certificate.threat.input_box, classifier.input_box, x)))
     if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:
         if derivation is None or certificate.verdict.failed:
             return identity
         return identity + derivation.of_model(certificate, classifier, x)
-    claims = [*identity, class_claim(subject, certificate.prediction, classifier, x)]
+    claims = [*identity, class_claim(subject, certificate.prediction, classifier, x, certificate.label)]
     if certificate.verdict is Verdict.FALSIFIED:
         claims.append(_falsified(certificate))
     if derivation is None:
@@ -66,6 +69,14 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if certificate.prediction not in range(classifier.num_classes):
         return [*claims, judged(subject, "radius", f"class {certificate.prediction} is none of the model's")]
     return claims + _derived(derive, subject, classifier, x)
+
+
+def _of_no_kind(certificate: Certificate) -> str:
+    """Why a claim is none that its threat or its property could be about, in words."""
+    radius, keeps = certificate.radius, certificate.keeps
+    if radius is not None and certificate.threat.counted and not radius.is_integer():
+        return f"radius {radius} is no whole number, and counts {certificate.threat.measure}"
+    return "its property is about no input: it has no target" if keeps.per_input and keeps.target is None else ""
 
 
 def box_fault(recorded: tuple[float, float] | None, own: tuple[float, float] | None, x: Tensor | None = None) -> str:

@@ -192,7 +192,7 @@ def _data_digest(
         if _is_shard(settings):
             said = f"these are the records of shard {settings['shard'][0]}/{settings['shard'][1]}: merge all shards"
         return Checked(subject, claim, Standing.OPEN, said)
-    rows = [(one.index, -1 if one.label is None else one.label, one.input_digest) for one in records]
+    rows = [(one.index, -1 if one.label is None else one.label, one.about) for one in records]
     if (found := data_digest(rows)) == pinned:
         return Checked(subject, claim, Standing.CONFIRMED)
     said = f"labels and input digests give {found[:12]}, the run is about {pinned[:12]}: one of them was changed"
@@ -206,7 +206,7 @@ def _disagreements(records: Sequence[Certificate | Finding]) -> list[Checked]:
         by_input.setdefault(record.index, []).append(record)
     of: dict[str, Callable[[Certificate | Finding], object]] = {
         "label": lambda record: record.label,
-        "input digest": lambda record: record.input_digest,
+        "input digest": lambda record: record.about,
     }
     claims = []
     for index, several in sorted(by_input.items()):

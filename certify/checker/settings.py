@@ -108,10 +108,8 @@ def _of_finding(finding: Finding, threat: Threat, settings: Mapping[str, Any]) -
     yield "norm", finding.norm, threat.norm
     yield "radii", finding.radii, threat.radii
     yield "seed", finding.seed, settings["seed"]
-    asked = {
-        **(settings["attack"] or {"attack": "none"}),
-        **threat.named,
-        **property_from(settings.get("property")).named,
-    }
+    keeps = property_from(settings.get("property"))
+    asked = {**(settings["attack"] or {"attack": "none"}), **threat.named, **keeps.named}
     yield "attack", finding.attack, asked.pop("attack")
-    yield "attack settings", dict(finding.settings), asked
+    target = {"target": finding.settings["target"]} if keeps.per_input and "target" in finding.settings else {}
+    yield "attack settings", dict(finding.settings), {**asked, **target}

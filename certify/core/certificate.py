@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from certify.core.digests import about
 from certify.core.evidence import (
     BoundEvidence,
     CompleteEvidence,
@@ -113,6 +114,11 @@ class Certificate:
             raise BadInput(fault)
 
     @property
+    def about(self) -> str:
+        """What tells the input from others: its digest, and its target in a regression."""
+        return about(self.input_digest, self.keeps.target)
+
+    @property
     def _kept(self) -> str:
         if self.keeps == TOP_CLASS:
             return f"class {self.prediction} constant"
@@ -198,7 +204,7 @@ class Certificate:
                 reason=fields["reason"],
                 keeps=property_from(fields.get("property")),
             )
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as problem:
             raise BadInput(f"not a certificate record: {type(problem).__name__} {problem}") from problem
 
     def __str__(self) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-__all__ = ["data_digest"]
+__all__ = ["about", "data_digest"]
+
+
+def about(input_digest: str, target: float | None) -> str:
+    """What tells an input from others: the digest of its values, and the number that belongs to it, if one does.
+
+    >>> about("ab", None), about("ab", 0.5)
+    ('ab', 'ab:0x1.0000000000000p-1')
+    """
+    return input_digest if target is None else f"{input_digest}:{target.hex()}"
 
 
 def data_digest(rows: Iterable[tuple[int, int, str]]) -> str:

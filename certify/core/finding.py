@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.digests import about
 from certify.core.example import Example
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import from_hex, round_up, to_hex
@@ -70,6 +71,12 @@ class Finding:
             raise BadInput("a finding has a radius, a distance and an example, or none of the three")
         if self.distance is not None and self.radius is not None and not 0 <= self.distance <= self.radius:
             raise BadInput(f"distance {self.distance} lies outside the attacked radius {self.radius}")
+
+    @property
+    def about(self) -> str:
+        """What tells the input from others: its digest, and its target in a regression."""
+        target = self.settings.get("target")
+        return about(self.input_digest, float(target) if isinstance(target, Real) else None)
 
     @property
     def succeeded(self) -> bool:

@@ -15,6 +15,8 @@ import numpy as np
 from certify.core.groups import Groups
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.reported import ReportedAttack
 from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.sandwich import Sandwich
@@ -155,6 +157,7 @@ class Summary:
     declared: tuple[float, ...] = ()
     misjudged: int | None = None
     parts: tuple[str, ...] = ()
+    keeps: Property = TOP_CLASS
 
     def certified_at(self, radius: float) -> float:
         """Fraction of all inputs predicted correctly and certified at any radius, declared or not."""

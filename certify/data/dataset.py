@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.core.digests import data_digest
+from certify.core.digests import about, data_digest
 from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
@@ -160,7 +160,9 @@ class Dataset:
     @property
     def digest(self) -> str:
         """SHA-256 over the position, label and digest of every input."""
-        return data_digest(zip(self.positions, self.y.tolist(), map(input_digest, self.x), strict=True))
+        targets = [None] * len(self) if self.targets is None else self.targets.tolist()
+        inputs = [about(input_digest(x), target) for x, target in zip(self.x, targets, strict=True)]
+        return data_digest(zip(self.positions, self.y.tolist(), inputs, strict=True))
 
     def wanted(self, keeps: Property, classes: int) -> Dataset:
         """The same inputs with the answers that a property wants of them in place of their classes.

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from certify.core.properties.base import Property, property_from
 from certify.core.rounding import brief_up
 from certify.core.run import Run
 from certify.core.threats.base import Threat, threat_from
@@ -146,7 +147,7 @@ def judge(policy: Policy, case: Case, first: Sequence[Outcome] = ()) -> Judgemen
     Raises:
         BadInput: as :func:`judge_run`.
     """
-    _check_threat(policy, case.run.name, case.run.summary.threat)
+    _check_threat(policy, case.run.name, case.run.summary.threat, case.run.summary.keeps)
     summary = case.run.summary
     if case.baseline is not None and summary.complete:
         check_comparable(case.baseline, case.run)
@@ -183,11 +184,11 @@ def _check_folder(policy: Policy, path: Path | str) -> None:
     shard, of = settings["shard"]
     if of > 1:
         raise BadInput(f"{path} is shard {shard} of {of}, a part of a run: certify merge joins them all")
-    _check_threat(policy, path, threat_from(settings["threat"]))
+    _check_threat(policy, path, threat_from(settings["threat"]), property_from(settings.get("property")))
 
 
-def _check_threat(policy: Policy, run: Path | str, threat: Threat) -> None:
-    if difference := policy.threat.difference(threat):
+def _check_threat(policy: Policy, run: Path | str, threat: Threat, keeps: Property) -> None:
+    if difference := policy.threat.difference(threat, keeps):
         raise BadInput(f"{policy.name} does not fit {run}: {difference}; name another run or another policy")
 
 

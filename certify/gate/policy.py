@@ -12,6 +12,8 @@ from typing import Any, Final
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
 from certify.core.norms import NORMS
+from certify.core.properties.base import Property, property_from
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import THREATS, Threat, check_box
 from certify.core.values import number, one_of
 from certify.errors import BadInput
@@ -35,12 +37,14 @@ class About:
         units: the inputs' units, in the words of the run.
         scale: SHA-256 of the per-feature scale, or of another threat's groups of features, or how it begins; None for
             radii without one.
+        keeps: the property that has to be certified; the top class where a policy names none.
     """
 
     norm: str
     input_box: tuple[float, float] | None = None
     units: str | None = None
     scale: str | None = None
+    keeps: Property = TOP_CLASS
 
     def __post_init__(self) -> None:
         one_of("norm", self.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
@@ -50,8 +54,10 @@ class About:
         if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _SHORTEST):
             raise BadInput(f"scale must be the SHA-256 of one, at least {_SHORTEST} digits of it, got {self.scale!r}")
 
-    def difference(self, run: Threat) -> str:
-        """In what a run's threat model is another one, in words; empty if it is not."""
+    def difference(self, run: Threat, keeps: Property) -> str:
+        """In what a run's threat model or property is another one, in words; empty if it is not."""
+        if keeps != self.keeps:
+            return f"it asks inputs to {self.keeps}, the run to {keeps} (state the property in [threat])"
         if run.norm != self.norm:
             return f"it is about {self.norm}, the run about {run.norm}"
         named = next(iter(run.named.values()), None)
@@ -131,7 +137,7 @@ class Policy:
         """
         _check_keys(given, ("confidence", "threat", "require"), name)
         threat = _table(given, "threat", f"{name}: state the [threat] that radii are about, at least its norm")
-        _check_keys(threat, ("norm", "input_box", "units", "scale"), f"{name}, threat")
+        _check_keys(threat, ("norm", "input_box", "units", "scale", "property"), f"{name}, threat")
         if "norm" not in threat:
             raise BadInput(f"{name}: threat states no norm; give l1, l2 or linf")
         clauses = given.get("require", [])
@@ -140,7 +146,7 @@ class Policy:
         try:
             conditions = tuple(_condition(place, clause) for place, clause in enumerate(clauses, 1))
             confidence = number("confidence", given.get("confidence", 0.95))
-            return cls(About(**threat), conditions, confidence, digest, name)
+            return cls(_about(threat), conditions, confidence, digest, name)
         except BadInput as problem:
             raise BadInput(f"{name}: {problem}") from problem
 
@@ -160,6 +166,13 @@ def read_policy(path: Path | str) -> Policy:
     except ValueError as problem:
         raise BadInput(f"{path} is not a valid TOML file: {problem}") from problem
     return Policy.of(given, name=str(path), digest=hashlib.sha256(content).hexdigest())
+
+
+def _about(threat: Mapping[str, Any]) -> About:
+    """The [threat] of a policy; its property is a name, or a table with the name and its settings."""
+    given = threat.get("property")
+    fields = {"property": given} if isinstance(given, str) else given
+    return About(**{key: value for key, value in threat.items() if key != "property"}, keeps=property_from(fields))
 
 
 def _condition(place: int, clause: Mapping[str, Any]) -> Condition:

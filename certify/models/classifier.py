@@ -270,6 +270,7 @@ class Classifier:
         >>> clf.num_classes, clf.predict(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.3, 0.2]]))
         (2, tensor([1, 0]))
         """
+        property.answers(self.base.num_classes)
         return self if property == self.keeps else _Keeping(self.base, property)
 
     def check(self, x: Tensor) -> None:

@@ -183,6 +183,8 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
 def _difference(one: Summary, other: Summary) -> str:
     """What keeps two runs from standing in one table, in words; empty if nothing does."""
     ours, theirs = ((t.measure, t.units, t.input_box, dict(t.named)) for t in (one.threat, other.threat))
+    if one.keeps != other.keeps:
+        return f"another property ({other.keeps} beside {one.keeps})"
     if ours != theirs:
         scales = " with another scale" if _threat(one) == _threat(other) else ""
         return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"

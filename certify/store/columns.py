@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.digests import about
 from certify.core.finding import Finding
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
@@ -91,6 +92,15 @@ class _Finding(msgspec.Struct, gc=False):
     model_digest: str
 
 
+def _number(table: msgspec.Raw, name: str) -> float | None:
+    """The target of an input in a table of JSON that is seldom there."""
+    text = bytes(table)
+    if name.encode() not in text:
+        return None
+    found = msgspec.json.decode(text).get(name)
+    return float(found) if isinstance(found, int | float) else None
+
+
 class _Kinds:
     """The place of each kind, by when the first of it appears."""
 
@@ -135,7 +145,7 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
         evidence = one.evidence
         numbers.append(number)
         index.append(one.index)
-        digest.append(one.input_digest)
+        digest.append(about(one.input_digest, _number(one.property, "around")))
         label.append(NO_CLASS if one.label is None else one.label)
         prediction.append(NO_CLASS if one.prediction is None else one.prediction)
         verdict.append(place)
@@ -193,7 +203,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
             raise _damaged(whole, number, position)
         numbers.append(number)
         index.append(one.index)
-        digest.append(one.input_digest)
+        digest.append(about(one.input_digest, _number(one.settings, "target")))
         label.append(one.label)
         distance.append(found)
         kind.append(kinds.place((one.attack, bytes(one.settings), one.norm, bytes(one.radii), one.model_digest)))

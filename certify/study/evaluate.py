@@ -238,6 +238,8 @@ def _asked(settings: Settings) -> tuple[Threat, Property, Mapping[str, Any]]:
     Raises:
         BadInput: for one that is not known, or settings that it does not have.
     """
+    if own := sorted({"radii", "units", "input_box", "around"} & set(settings.option)):
+        raise BadInput(f"{', '.join(own)} is no option: radii and units are flags of their own, the rest follows")
     known = {
         settings.threat: inspect.signature(THREATS[settings.threat]).parameters,
         settings.property_: inspect.signature(PROPERTIES[settings.property_]).parameters,

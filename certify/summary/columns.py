@@ -33,7 +33,7 @@ def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColum
         kind[row] = place
     return CertificateColumns(
         index=np.array([one.index for one in certificates], dtype=np.int64),
-        digest=[one.input_digest for one in certificates],
+        digest=[one.about for one in certificates],
         label=np.array([_class(one.label) for one in certificates], dtype=np.int64),
         prediction=np.array([_class(one.prediction) for one in certificates], dtype=np.int64),
         verdict=np.array([_PLACE[one.verdict] for one in certificates], dtype=np.int8),
@@ -62,7 +62,7 @@ def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
         kind[row] = place
     return FindingColumns(
         index=np.array([one.index for one in findings], dtype=np.int64),
-        digest=[one.input_digest for one in findings],
+        digest=[one.about for one in findings],
         label=np.array([one.label for one in findings], dtype=np.int64),
         distance=np.array([_number(one.distance) for one in findings], dtype=np.float64),
         kind=kind,

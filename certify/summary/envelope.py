@@ -94,8 +94,10 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
     if len(named) < 2:
         raise BadInput("an envelope is over several runs: name at least two")
     for (name, one), (other, two) in combinations(named, 2):
-        if one.threat.key != two.threat.key:
-            raise BadInput(f"{name} and {other} are about different norms or radii, or scales; name common --radii")
+        if (one.threat.key, one.keeps) != (two.threat.key, two.keeps):
+            raise BadInput(
+                f"{name} and {other} are about different norms or radii, scales or properties; name common --radii"
+            )
         if not _same_inputs(one, two):
             raise BadInput(
                 f"{name} ({one.n:,} inputs) and {other} ({two.n:,}) are about different inputs; an envelope is over "

@@ -128,6 +128,7 @@ def tabulate(
         guarantee=guarantee,
         statement=statement(threat, n, guarantee, methods, kinds, first, delta),
         sandwich=sandwich,
+        keeps=first.keeps.family,
         head=head_of_table(certificates, first, threat, n, methods, head or {}, attacks),
         methods=methods,
         expected=expected,
@@ -217,7 +218,7 @@ def _common_threat(
     for attack in attacks:
         if attack.norm != threat.norm:
             raise BadInput(f"the attack is in {attack.norm}, the certificates in {threat.norm}; they cannot be joined")
-        if not certificates.kinds[0].keeps.named_by(attack.settings):
+        if not certificates.kinds[0].keeps.family.named_by(attack.settings):
             raise BadInput("attack and certificates are about different properties; they cannot be joined")
         if not threat.named_by(attack.settings):
             raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")

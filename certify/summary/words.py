@@ -116,7 +116,7 @@ def head_of_table(
 
 
 def _attack(finding: Finding) -> str:
-    hidden = ("property", "threat")  # digests of what the table names above
+    hidden = ("property", "target", "threat")  # digests of what the table names above
     told = {name: value for name, value in finding.settings.items() if value is not None and name not in hidden}
     settings = ", ".join(f"{name}={value}" for name, value in told.items())
     return f"{finding.attack} ({settings})"

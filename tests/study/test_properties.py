@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -72,6 +73,12 @@ def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data)
             assert torch.equal(classifier.keeping(one).answers(near, kept), kept)
 
 
+def policy_about(norm, keeps):
+    """The text of a policy."""
+    fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in keeps.to_dict().items())
+    return f'[threat]\nnorm = "{norm}"\nproperty = {{ {fields} }}\n[[require]]\nkind = "no_contradiction"\n'
+
+
 def test_weaker_properties_reach_further(classifier, data):
     x, _ = data
     radii = [
@@ -114,7 +121,7 @@ def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path)
     assert result.summary.contradictions == ()
     assert not certify.check_run(tmp_path / "run").refuted
     policy = tmp_path / "policy.toml"
-    policy.write_text('[threat]\nnorm = "linf"\n[[require]]\nkind = "no_contradiction"\n')
+    policy.write_text(policy_about("linf", one))
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
@@ -196,7 +203,7 @@ def test_a_regression_is_certified_attacked_checked_and_gated(threat, diabetes, 
     assert any(one.radius for one in result.certificates)
     assert not certify.check_run(tmp_path / "run").refuted
     policy = tmp_path / "policy.toml"
-    policy.write_text(f'[threat]\nnorm = "{threat.norm}"\n[[require]]\nkind = "no_contradiction"\n')
+    policy.write_text(policy_about(threat.norm, certify.Within(60.0)))
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
@@ -224,7 +231,7 @@ def test_another_true_value_is_refuted_beside_the_data(diabetes, tmp_path):
 def test_classes_and_numbers_do_not_mix(diabetes, classifier):
     model, x, y = diabetes
     threat = certify.ThreatModel("linf", (0.0,))
-    with pytest.raises(BadInput, match="certify.Regressor"):
+    with pytest.raises(BadInput, match="certify.Within"):
         certify.evaluate(model, (x, y), threat=threat, certifier="crown")
     with pytest.raises(BadInput, match="certify.Regressor"):
         certify.certify(classifier, x[:, :5], threat=threat, property=certify.Within(1.0), certifier="crown")
@@ -232,3 +239,81 @@ def test_classes_and_numbers_do_not_mix(diabetes, classifier):
         certify.certify(model, x, threat=threat, property=certify.Within(1.0), certifier=certify.Smoothing(sigma=0.1))
     with pytest.raises(certify.CertifyError, match="finite numbers"):
         certify.certify(model, x, y * np.nan, threat=threat, property=certify.Within(1.0), certifier="crown")
+
+
+def test_runs_about_other_true_values_are_kept_apart(diabetes, tmp_path):
+    model, x, y = diabetes
+    given = {"threat": certify.ThreatModel("linf", (0.0, 0.01)), "property": certify.Within(60.0), "certifier": "crown"}
+    certify.evaluate(model, (x, y), **given, out=tmp_path / "run")
+    with pytest.raises(certify.CertifyError, match="settings"):
+        certify.evaluate(model, (x, y + 100), **given, out=tmp_path / "run", seed=0)
+    one, other = (
+        certify.certify(model, x, true, **{**given, "certifier": method})
+        for true, method in ((y, "ibp"), (y + 100, "crown"))
+    )
+    with pytest.raises(BadInput, match="different data"):
+        certify.summarize([*one, *other])
+    found = certify.attack(model, x, y + 19.0, threat=given["threat"], property=given["property"])
+    with pytest.raises(BadInput, match="different data"):
+        certify.summarize(one, found)
+
+
+def test_a_gate_and_a_comparison_are_about_one_property(classifier, data, tmp_path):
+    x, y = data
+    for name, keeps in (("top", None), ("weak", certify.TopK(3))):
+        certify.evaluate(classifier, (x, y), threat=THREAT, property=keeps, certifier="crown", out=tmp_path / name)
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[threat]\nnorm = "linf"\n[[require]]\nkind = "no_contradiction"\n')
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "top").passed
+    with pytest.raises(BadInput, match="among the top 3"):
+        certify.judge_run(certify.read_policy(policy), tmp_path / "weak")
+    policy.write_text(policy.read_text().replace("[[", 'property = { property = "top-k", k = 3 }\n[['))
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "weak").passed
+    with pytest.raises(BadInput, match="among the top 3"):
+        certify.judge_run(certify.read_policy(policy), tmp_path / "top")
+    with pytest.raises(BadInput, match="keep its class"):
+        certify.compare(certify.read_runs([tmp_path / "top", tmp_path / "weak"]))
+
+
+def test_an_input_that_is_right_is_not_confirmed_as_wrong(classifier, data):
+    x, _ = data
+    second = classifier.scores(torch.from_numpy(x)).argsort(dim=1)[:, -2].tolist()
+    for one in certify.certify(classifier, x, second, threat=THREAT, property=certify.TopK(2), certifier="crown"):
+        assert one.prediction == second[one.index]
+        top = int(classifier.predict(torch.from_numpy(x[one.index])[None])[0])
+        forged = dataclasses.replace(
+            one, prediction=top, verdict=certify.Verdict.FALSIFIED, radius=None, evidence=None, reason=""
+        )
+        assert not certify.check(forged, classifier, x[one.index])
+
+
+def test_records_of_a_property_that_fits_no_input_are_refuted(diabetes):
+    model, x, y = diabetes
+    threat = certify.ThreatModel("linf", (0.0, 0.01))
+    [one] = certify.certify(model, x[:1], y[:1], threat=threat, property=certify.Within(200.0), certifier="crown")
+    for damaged in ({"property": "within", "tolerance": 200.0}, {"property": "never", "of": 0}, None):
+        record = one.to_dict() | {"property": damaged}
+        assert not certify.check(certify.Certificate.from_dict(record), model, x[0])
+    for keeps in (None, certify.TopClass(), certify.Never(0)):
+        with pytest.raises(BadInput, match="certify.Within"):
+            certify.certify(model, x[:1], threat=threat, property=keeps, certifier="crown")
+    with pytest.raises(BadInput, match="leave around out"):
+        certify.certify(model, x[:1], threat=threat, property=certify.Within(1.0, 3.0), certifier="crown")
+
+
+def test_numbers_of_numpy_are_numbers(classifier, data):
+    x, y = data
+    keeps = certify.TopK(np.int64(2))
+    [one] = certify.certify(classifier, x[:1], y[:1], threat=THREAT, property=keeps, certifier="crown")
+    assert json.loads(json.dumps(one.to_dict()))["property"] == {"property": "top-k", "k": 2}
+    assert certify.check(one, classifier, x[0])
+
+
+def test_deep_records_are_refused():
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    for threat in ({"threat": "features", "groups": deep}, {"threat": "features", "units": deep}, {"units": 3}):
+        fields = {"norm": "l2", "radii": [1.0], "input_box": None, "units": "", **threat}
+        with pytest.raises(BadInput):
+            certify.Certificate.from_dict({"radius": None, "radius_hex": None, "evidence": None, "threat": fields})

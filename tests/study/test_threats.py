@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 from torch import nn
 
 import certify
+from certify.bounds.radii.recheck import rechecked_margins
+from certify.certifiers.deterministic import graph_of
 from certify.errors import BadInput
 from certify.study.settings import Settings
 
@@ -94,9 +98,10 @@ def test_a_run_is_checked_reported_and_gated(name, classifier, tmp_path):
         out=tmp_path / "run",
     )
     assert result.summary.threat.measure == name
-    assert f"every change of {name}" in result.summary.statement
+    assert "under every change of " in result.summary.statement
     run = certify.read_run(tmp_path / "run")
-    assert f"threat     {name}, declared radii 0, 1, 2 ({name} changed)" in run.summary.table()
+    assert f"threat     {name}" in run.summary.table()
+    assert f"declared radii 0, 1, 2 ({name} changed)" in run.summary.table()
     policy = tmp_path / "policy.toml"
     policy.write_text(f'[threat]\nnorm = "{name}"\n[[require]]\nkind = "no_contradiction"\n')
     if threat.named:
@@ -110,8 +115,6 @@ def test_a_run_is_checked_reported_and_gated(name, classifier, tmp_path):
 
 
 def test_a_radius_that_is_enlarged_is_refuted(classifier):
-    import dataclasses
-
     threat = THREATS["features"]
     x, y = data(threat, classifier)
     certificates = certify.certify(classifier, x, y, threat=threat, certifier=certify.Complete(timeout=30.0))
@@ -149,3 +152,46 @@ def test_what_does_not_fit_is_said_before_any_work(settings, said, tmp_path):
 def network():
     """Of digits."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+
+
+@pytest.mark.parametrize("name", THREATS)
+@pytest.mark.parametrize("radius", [1e19, 1e300, 3.0])
+def test_a_radius_that_no_whole_number_holds_proves_nothing(name, radius, classifier):
+    threat = THREATS[name]
+    x, y = data(threat, classifier)
+    graph = graph_of(classifier, (6,))
+    for certifier in (certify.Bounds("crown"), certify.Complete(timeout=30.0)):
+        for one in certify.certify(classifier, x, y, threat=threat, certifier=certifier):
+            if not (one.radius or 0.0) < 2:
+                continue
+            evidence = one.evidence
+            if isinstance(certifier, certify.Complete):
+                nothing = {"falsified": None, "example": None, "adversarial_prediction": None}
+                evidence = dataclasses.replace(evidence, certified=radius, **nothing)
+            else:
+                given = torch.from_numpy(x[one.index]), one.prediction, threat.within((0.0, 1.0)), radius
+                evidence = dataclasses.replace(evidence, margins=rechecked_margins(graph, *given, evidence))
+            with contextlib.suppress(BadInput):  # margins that are not positive are no evidence at all
+                forged = dataclasses.replace(one, radius=radius, evidence=evidence)
+                assert not certify.check(forged, classifier, x[one.index])
+
+
+@pytest.mark.parametrize("groups", [[[0], [999]], [[2**24 - 1]], None])
+def test_a_threat_that_does_not_fit_the_inputs_is_refuted(groups, classifier):
+    x, y = data(THREATS["features"], classifier)
+    for certifier in (certify.Bounds("crown"), certify.Complete(timeout=30.0)):
+        one = certify.certify(classifier, x[:1], y[:1], threat=THREATS["features"], certifier=certifier)[0]
+        record = one.to_dict()
+        if groups is None:
+            record["threat"]["input_box"] = None
+        else:
+            record["threat"] |= {"groups": groups, "radii": [0.0]}
+        assert not certify.check(certify.Certificate.from_dict(record), classifier, x[0])
+
+
+def test_groups_are_named_where_radii_are(classifier):
+    threat = certify.Features((0, 1), groups="0:2,2:4")
+    x, y = data(threat, classifier)
+    summary = certify.summarize(certify.certify(classifier, x, y, threat=threat, certifier="crown"))
+    assert "features in 2 groups of features (sha256 " in summary.table()
+    assert "under every change of 2 groups of features" in summary.statement

@@ -76,6 +76,8 @@ class Property(ABC):
         Raises:
             BadInput: for a property that does not fit them.
         """
+        if classes < 2:
+            raise BadInput(f"{self.kind} is about classes, and the model returns one number: ask for certify.Within")
         return classes
 
     def wanted(self, label: int) -> int:
@@ -117,7 +119,7 @@ class Property(ABC):
         return lower.reshape(len(lower), *self.clauses(0, classes)[1].shape).amax(dim=2)
 
     @property
-    def named(self) -> Mapping[str, str]:
+    def named(self) -> Mapping[str, Any]:
         """SHA-256 of the property, under the name by which findings keep it; nothing for the top class."""
         return {_NAME: hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()}
 
@@ -167,6 +169,8 @@ def need_property(given: object) -> Property:
     if given is None:
         return TOP_CLASS
     if isinstance(given, Property):
+        if given.target is not None:
+            raise BadInput(f"{given.kind} takes its target from each input: leave around out")
         return given
     raise BadInput(f"expected a property, got a {type(given).__name__}; make one: certify.TopK(3), certify.Never(2)")
 

@@ -37,7 +37,8 @@ class Never(Property):
     of: int
 
     def __post_init__(self) -> None:
-        if whole("of", self.of) < 0:
+        object.__setattr__(self, "of", whole("of", self.of))
+        if self.of < 0:
             raise BadInput(f"classes are numbered from 0, got {self.of}")
 
     @property
@@ -47,6 +48,7 @@ class Never(Property):
 
     def answers(self, classes: int) -> int:
         """Two: any other class, or this one."""
+        Property.answers(self, classes)
         if self.of >= classes:
             raise BadInput(f"class {self.of} is none of 0 to {classes - 1}")
         return 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class TopClass(Property):
         return "keep its class"
 
     @property
-    def named(self) -> Mapping[str, str]:
+    def named(self) -> Mapping[str, Any]:
         """Nothing: what is not named is about the top class."""
         return {}
 

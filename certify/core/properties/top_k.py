@@ -44,7 +44,8 @@ class TopK(Property):
     k: int = 3
 
     def __post_init__(self) -> None:
-        if whole("k", self.k) < 1:
+        object.__setattr__(self, "k", whole("k", self.k))
+        if self.k < 1:
             raise BadInput(f"k must be at least 1, got {self.k}")
 
     @property
@@ -54,6 +55,7 @@ class TopK(Property):
 
     def answers(self, classes: int) -> int:
         """A class each; more than k."""
+        Property.answers(self, classes)
         if self.k >= classes:
             raise BadInput(f"every class is among the top {self.k} of {classes}: make k smaller")
         return classes

@@ -104,9 +104,15 @@ class Within(Property):
         return C, d
 
     @property
-    def named(self) -> Mapping[str, str]:
-        """The tolerance: the target is another one for each input."""
-        return Property.named.fget(self.family)  # type: ignore[attr-defined,no-any-return]
+    def named(self) -> Mapping[str, Any]:
+        """The tolerance, and beside it the target of an input."""
+        digest = Property.named.fget(replace(self, around=None))  # type: ignore[attr-defined]
+        return digest if self.around is None else {**digest, "target": self.around}
+
+    def named_by(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the settings of a finding name this tolerance; and this target, where there is one."""
+        there = {name: settings[name] for name in ("property", "target") if name in settings}
+        return there == dict(self.named) or (self.around is None and there.get("property") == self.named["property"])
 
     @property
     def _around(self) -> float:

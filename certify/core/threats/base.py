@@ -35,6 +35,8 @@ def check_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
     """Return the box as two floats, lower below upper, or None for no box."""
     if box is None:
         return None
+    if isinstance(box, str):
+        raise BadInput(f"an input box is two numbers (lower, upper), got {box!r:.60}")
     try:
         lower, upper = (float(edge) for edge in box)
     except (TypeError, ValueError) as problem:
@@ -79,6 +81,8 @@ class Threat(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_box", check_box(self.input_box))
+        if not isinstance(self.units, str):
+            raise BadInput(f"units must be text, got {self.units!r:.60}")
         radii = radii_of("radii", self.radii)
         if not radii:
             raise BadInput("no radii declared; give at least one, for example 0,0.25,0.5")

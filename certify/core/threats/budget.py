@@ -52,14 +52,17 @@ def groups_of(name: str, value: Any) -> Groups:
     ((0, 1, 2), (5,), (7, 9))
     """
     try:
+        if not isinstance(value, str | int | list | tuple | np.ndarray):
+            raise TypeError(value)
+        value = str(value) if isinstance(value, int) else value
         parts = value.split(",") if isinstance(value, str) else list(value)
         found = tuple(tuple(_group(name, part)) for part in parts)
     except (TypeError, ValueError) as problem:
         raise BadInput(
-            f"{name} must be groups of features, such as 0:3,5,7+9 or [[0, 1], [2]], got {value!r}"
+            f"{name} must be groups of features, such as 0:3,5,7+9 or [[0, 1], [2]], got {value!r:.60}"
         ) from problem
     if not found or not all(found):
-        raise BadInput(f"{name} must be groups of one feature or more, got {value!r}")
+        raise BadInput(f"{name} must be groups of one feature or more, got {value!r:.60}")
     counts = Counter(feature for group in found for feature in group)
     if not 0 <= min(counts) <= max(counts) < MOST:
         raise BadInput(f"{name} number what they group from 0 to {MOST - 1}, got {min(counts)} to {max(counts)}")
@@ -72,7 +75,9 @@ def groups_of(name: str, value: Any) -> Groups:
 def _group(name: str, part: Any) -> Iterable[int]:
     if isinstance(part, str):
         begin, colon, end = part.partition(":")
-        return range(int(begin), min(int(end), MOST + 1)) if colon else [int(one) for one in part.split("+")]
+        if not part.isascii() or (colon and int(end) > MOST):
+            raise ValueError(part)
+        return range(int(begin), int(end)) if colon else [int(one) for one in part.split("+")]
     return [whole(name, one) for one in ([part] if isinstance(part, int | np.integer) else part)]
 
 
@@ -91,6 +96,21 @@ class Budget(Threat):
     def norm(self) -> str:  # type: ignore[override]
         """The member's own name: there is no norm."""
         return self.kind
+
+    @property
+    def noun(self) -> str:
+        """What is counted, with the positions by their digest where they are groups."""
+        named = next(iter(self.named.values()), "")
+        return f"{self.measure} in {self._positions} (sha256 {named[:8]})" if named else self.measure
+
+    @property
+    def change(self) -> str:
+        """A change of positions."""
+        return f"change of {self._positions}"
+
+    @property
+    def _positions(self) -> str:
+        return self.kind if self.groups is None else f"{len(self.groups)} groups of features"
 
     @property
     def key(self) -> Hashable:
@@ -211,7 +231,9 @@ class Budget(Threat):
         """Which positions (b, positions) may keep their own value in a box, and how many changes (b,) are left."""
         outside = ~((lower <= x) & (x <= upper))
         stays = self._sums(outside.to(x.dtype)) == 0
-        return stays, radius.floor().long() - (~stays).sum(dim=1)
+        # A radius beyond all positions is all of them: a float that no whole number holds must not wrap around.
+        most = radius.clamp(min=0, max=self._count(x.shape[1])).floor().long()
+        return stays, most - (~stays).sum(dim=1)
 
     def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """Of the positions that moved, those that moved the most."""

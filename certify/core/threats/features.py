@@ -28,7 +28,7 @@ class Features(Budget):
         groups: features that count as one, such as the channels of a pixel: lists of numbers, or text, see
             :func:`~certify.core.threats.budget.groups_of`. Features in no group never change. None for each by itself.
         input_box: (lower, upper) bound of every feature; without one, any value could be infinite.
-        units: what a radius counts, in words.
+        units: what a radius counts, in words; features or groups changed.
 
     Raises:
         BadInput: for radii that are no whole numbers, or groups that overlap.
@@ -44,11 +44,13 @@ class Features(Budget):
     radii: tuple[float, ...]
     groups: Groups | None = None
     input_box: tuple[float, float] | None = None
-    units: str = "features changed"
+    units: str = ""
 
     def __post_init__(self) -> None:
         if self.groups is not None:
             object.__setattr__(self, "groups", groups_of("groups", self.groups))
+        if self.units == "":
+            object.__setattr__(self, "units", f"{'features' if self.groups is None else 'groups'} changed")
         Threat.__post_init__(self)
 
     @property
