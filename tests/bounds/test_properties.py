@@ -117,6 +117,7 @@ def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
         (lambda: Within(1.0).answers(3), "certify.Regressor"),
         (lambda: Within(1.0).clauses(0, 1), "a target for each input"),
         (lambda: Superclass("0:3,2:5"), "overlap: number 2"),
+        (lambda: Superclass("0:3,3:5").wanted(7), "class 7 is in none"),
         (lambda: Superclass("0:3"), "two groups of classes or more"),
         (lambda: Superclass("0:3,3:4").answers(5), "each of 0 to 4 once"),
         (lambda: property_from({"property": "top-k", "k": "3"}), "int"),

@@ -53,7 +53,10 @@ class Superclass(Property):
 
     def wanted(self, label: int) -> int:
         """The label's group."""
-        return next(place for place, group in enumerate(self.groups) if label in group)
+        found = next((place for place, group in enumerate(self.groups) if label in group), None)
+        if found is None:
+            raise BadInput(f"class {label} is in none of the groups of classes")
+        return found
 
     def scores(self, scores: Tensor) -> Tensor:
         """The highest of each group."""
