@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from numbers import Real
 
-__all__ = ["about", "data_digest"]
+__all__ = ["about", "data_digest", "target_of"]
+
+
+def target_of(value: object) -> float | None:
+    """The target that a record holds, None for anything else than a number that a float holds.
+
+    >>> target_of(3), target_of("3"), target_of(10**400)
+    (3.0, None, None)
+    """
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
 
 
 def about(input_digest: str, target: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.core.digests import about
+from certify.core.digests import about, target_of
 from certify.core.example import Example
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import from_hex, round_up, to_hex
@@ -75,8 +75,7 @@ class Finding:
     @property
     def about(self) -> str:
         """What tells the input from others: its digest, and its target in a regression."""
-        target = self.settings.get("target")
-        return about(self.input_digest, float(target) if isinstance(target, Real) else None)
+        return about(self.input_digest, target_of(self.settings.get("target")))
 
     @property
     def succeeded(self) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
-from certify.core.digests import about
+from certify.core.digests import about, target_of
 from certify.core.finding import Finding
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
@@ -97,8 +97,7 @@ def _number(table: msgspec.Raw, name: str) -> float | None:
     text = bytes(table)
     if name.encode() not in text:
         return None
-    found = msgspec.json.decode(text).get(name)
-    return float(found) if isinstance(found, int | float) else None
+    return target_of(msgspec.json.decode(text).get(name))
 
 
 class _Kinds:

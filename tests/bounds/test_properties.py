@@ -114,6 +114,7 @@ def test_lower_bounds_prove_no_more_than_the_numbers_above_them(one):
         (lambda: Never(-1), "numbered from 0"),
         (lambda: Within(0.0), "above 0"),
         (lambda: Within(1.0, float("nan")), "finite number"),
+        (lambda: Within(1.5e308, 1.5e308), "range of floats"),
         (lambda: Within(1.0).answers(3), "certify.Regressor"),
         (lambda: Within(1.0).clauses(0, 1), "a target for each input"),
         (lambda: Superclass("0:3,2:5"), "overlap: number 2"),
@@ -146,3 +147,15 @@ def test_the_ends_of_a_tolerance_are_no_easier_than_they_are_written():
     assert Fraction(float(low)) >= Fraction(0.3) - Fraction(0.1)
     assert Fraction(float(high)) <= Fraction(0.3) + Fraction(0.1)
     assert high - low == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+@pytest.mark.parametrize("unknown", [float("nan"), float("-inf")])
+def test_rows_of_which_nothing_is_known_prove_no_more_than_rows_that_fail(one, unknown):
+    classes = outputs(one)
+    count = len(one.rows(0, classes)[1])
+    for known in range(2**count):
+        holds = torch.tensor([[bool(known >> row & 1) for row in range(count)]])
+        some = one.margins(torch.where(holds, 1.0, torch.full((1, count), unknown)), classes)
+        failing = one.margins(torch.where(holds, 1.0, -torch.ones(1, count)), classes)
+        assert not bool((some > 0).all()) or bool((failing > 0).all())

@@ -76,8 +76,8 @@ class TopK(Property):
         return np.asarray(rows), np.zeros(len(rows))
 
     def margins(self, lower: Tensor, classes: int) -> Tensor:
-        """The k-th smallest."""
-        return lower.sort(dim=1).values[:, self.k - 1 : self.k]
+        """The k-th smallest. NaN, of which nothing is known, counts as the smallest; sorting would put it last."""
+        return lower.nan_to_num(nan=float("-inf")).sort(dim=1).values[:, self.k - 1 : self.k]
 
     def clauses(self, kept: int, classes: int) -> Clauses:
         """Of every k others, one is below."""

@@ -55,6 +55,8 @@ class Within(Property):
             object.__setattr__(self, "around", number("around", self.around))
             if not math.isfinite(self.around):
                 raise BadInput(f"a target is a finite number, got {self.around}")
+            if not math.isfinite(abs(self.around) + self.tolerance):
+                raise BadInput(f"{self.around:g} and a tolerance of {self.tolerance:g} leave the range of floats")
 
     @property
     def keeps(self) -> str:
