@@ -17,7 +17,7 @@ from certify.attacks.plain import Plain
 from certify.core.finding import Finding
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
-from certify.errors import BadInput, DataError
+from certify.errors import DataError
 
 __all__ = ["attacked", "run_attack"]
 
@@ -81,8 +81,7 @@ def attacked(
     if not target.keeps.per_input:
         return run_attack(target, batch, threat, attack, seed, tell)
     assert batch.targets is not None
-    if not isinstance(target, Plain):
-        raise BadInput(f"a smoothed model is not asked for {target.keeps.kind}: attack the model itself")
+    assert isinstance(target, Plain)  # no other target is asked for such a property
     findings = []
     for row, number in enumerate(batch.targets):
         one = Plain(target.classifier.keeping(target.keeps.at(number)))

@@ -76,7 +76,8 @@ class Smoothed(OfClassifier):
             although the smoothed classifier returns the label there.
 
     Raises:
-        BadInput: unless draws and n are at least 1 and alpha lies strictly between 0 and 1.
+        BadInput: for a property whose answers cannot be voted on; unless draws and n are at least 1 and alpha lies
+            strictly between 0 and 1.
     """
 
     classifier: Classifier
@@ -88,6 +89,10 @@ class Smoothed(OfClassifier):
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        if not self.classifier.keeps.votes:
+            raise BadInput(
+                f"noise votes for answers, and {self.classifier.keeps.kind} has none: attack the model itself"
+            )
         if self.draws < 1 or self.n < 1:
             raise BadInput(f"draws and n must be at least 1, got draws={self.draws} and n={self.n}")
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from certify.attacks.base import ATTACKS, Target
 from certify.attacks.plain import Plain
 from certify.attacks.run import attacked
 from certify.attacks.smoothed import NoiseLaw, Smoothed
-from certify.certifiers.certify import targets_of
+from certify.certifiers.certify import batch_of
 from certify.core.finding import Finding
-from certify.core.properties.base import Property, need_property, wanted
-from certify.core.properties.top_class import TOP_CLASS
+from certify.core.properties.base import Property, need_property
 from certify.core.threats.base import Threat, need_threat
-from certify.data.batch import Batch, as_labels
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
@@ -77,15 +76,10 @@ def attack(
     (0.2, 1)
     """
     chosen = make(ATTACKS, attack, settings)
-    keeps = need_property(property)
-    clf = need_classifier(clf).keeping(keeps)
-    targets = None
-    if keeps.per_input:
-        targets = targets_of(clf, x, y)
-        y = [0] * len(targets)
-    elif keeps != TOP_CLASS:
-        y = wanted(keeps, as_labels(y, len(x), clf.base.num_classes))
-    batch = Batch.of(x, y, clf.num_classes, index, targets)
+    clf = need_classifier(clf).keeping(need_property(property))
+    batch = batch_of(clf, x, y, index)
+    if batch.labels is None and clf.keeps.per_input:
+        batch = replace(batch, labels=(0,) * len(batch))
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     law = None if noise is None else law_of(noise, sigma)

@@ -19,7 +19,7 @@ from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 
-__all__ = ["certified", "certify", "targets_of"]
+__all__ = ["batch_of", "certified", "certify"]
 
 
 def certify(
@@ -67,16 +67,9 @@ def certify(
             'certify.Bounds("crown")'
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
-    keeps = need_property(property)
-    clf, targets = clf.keeping(keeps), None
-    certifier.check_property(keeps)
-    if keeps.per_input:
-        targets = targets_of(clf, x, y)
-        y = None if y is None else [0] * len(targets)
-    elif y is not None and keeps != TOP_CLASS:
-        labels = as_labels(y, len(x), clf.base.num_classes)
-        y = wanted(keeps, labels)
-    batch, certifier = Batch.of(x, y, clf.num_classes, index, targets), certifier.fitted(threat)
+    clf = clf.keeping(need_property(property))
+    certifier.check_property(clf.keeps)
+    batch, certifier = batch_of(clf, x, y, index), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)
@@ -90,6 +83,19 @@ def certify(
     return made
 
 
+def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None) -> Batch:
+    """Inputs and labels as a batch about the property that a classifier is asked for: answers in place of classes.
+
+    Raises:
+        DataError: for inputs or labels that do not fit.
+    """
+    if clf.keeps.per_input:
+        targets = _targets(clf, x, y)
+        return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
+    labels = as_labels(y, len(x), clf.base.num_classes) if y is not None and clf.keeps != TOP_CLASS else y
+    return Batch.of(x, labels if labels is y else wanted(clf.keeps, labels), clf.num_classes, index)
+
+
 def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
     """Certificates of a batch; one input after the other where each has a property of its own."""
     if not clf.keeps.per_input:
@@ -100,7 +106,7 @@ def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threa
         yield from certifier.certify(clf.keeping(clf.keeps.at(target)), batch.rows(slice(row, row + 1)), threat)
 
 
-def targets_of(clf: Classifier, x: Any, y: Any) -> list[float]:
+def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:
     """The true values of inputs, or where there are none what the model itself returns.
 
     Raises:

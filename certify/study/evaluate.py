@@ -72,6 +72,8 @@ def build(
         )
     seed = whole("seed", seed)
     built = _certifiers(certifiers, options, seed, threat)
+    for certifier in built:
+        certifier.check_property(keeps)
     targets = [certifier.target(classifier) for certifier in built]
     if any(target.settings() != targets[0].settings() for target in targets):
         raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")

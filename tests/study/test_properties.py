@@ -301,6 +301,12 @@ def test_records_of_a_property_that_fits_no_input_are_refuted(diabetes):
         certify.certify(model, x[:1], threat=threat, property=certify.Within(1.0, 3.0), certifier="crown")
 
 
+def test_a_smoothed_model_is_not_attacked_for_what_has_no_votes(classifier, data):
+    x, y = data
+    with pytest.raises(BadInput, match="attack the model itself"):
+        certify.attack(classifier, x, y, threat=THREAT, property=certify.TopK(2), noise="gaussian", sigma=0.1)
+
+
 def test_numbers_of_numpy_are_numbers(classifier, data):
     x, y = data
     keeps = certify.TopK(np.int64(2))
