@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from certify.certifiers.bounds import bound as bound
     from certify.certifiers.certify import certify as certify
     from certify.certifiers.complete import Complete as Complete
+    from certify.certifiers.complete import verify as verify
     from certify.certifiers.lipschitz import Lipschitz as Lipschitz
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
     from certify.certifiers.smoothing import Smoothing as Smoothing
-    from certify.certifiers.verify import verify as verify
     from certify.checker.check import check as check
     from certify.core.certificate import BoundEvidence as BoundEvidence
     from certify.core.certificate import Certificate as Certificate
@@ -135,7 +135,7 @@ _HOME = {
     "smooth": "certify.certifiers.smooth",
     "summarize": "certify.summary.summarize",
     "tune_process": "certify.process",
-    "verify": "certify.certifiers.verify",
+    "verify": "certify.certifiers.complete",
 }
 
 __all__ = [

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckResult
 from certify.core.digests import data_digest
 from certify.core.threats.lp import ThreatModel
 from certify.store.run_folder import Manifest
@@ -271,7 +271,7 @@ def claims_something(table: str, record: Fields) -> bool:
     return table == "reported" or record["radius"] is not None
 
 
-def excused(found: Outcome, kind: str, name: str) -> bool:
+def excused(found: CheckResult, kind: str, name: str) -> bool:
     """Whether a check says of a field that nobody can derive it."""
     listed = [one.removeprefix("certificate.") for one in found.unchecked.get(kind, ())]
     if kind == "certificate":  # some of its fields are on trust beside one kind of evidence alone

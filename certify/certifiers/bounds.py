@@ -20,7 +20,7 @@ from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
-from certify.certifiers.deterministic import Proof, certificates, graph_of
+from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
@@ -132,7 +132,7 @@ class Bounds(Certifier):
             )
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: Threat, keeps: Property, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(self, graph: Graph, threat: Threat, keeps: Property, x: Tensor, classes: Tensor) -> list[ProofAttempt]:
         methods = ladder(self.method)
         found = proven_radii(
             graph,
@@ -148,7 +148,7 @@ class Bounds(Certifier):
         )
         return [self._proof(one, threat) for one in found]
 
-    def _proof(self, found: ProvenRadius, threat: Threat) -> Proof:
+    def _proof(self, found: ProvenRadius, threat: Threat) -> ProofAttempt:
         evidence = BoundEvidence(
             bound_method=found.method,
             input_box=threat.input_box,
@@ -162,7 +162,7 @@ class Bounds(Certifier):
         reason = "the margins at the input itself do not exceed their rounding errors" if found.hopeless else ""
         # Nothing was bounded in time, or nothing can be said of some margin: then there is no evidence of anything.
         told = evidence if all(map(math.isfinite, found.margins)) else None
-        return Proof(found.radius, told, found.evaluations, reason or found.given_up)
+        return ProofAttempt(found.radius, told, found.evaluations, reason or found.given_up)
 
 
 for _method in _NAMES:

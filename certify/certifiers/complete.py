@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,8 @@ from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
-from certify.certifiers.deterministic import Proof, certificates, graph_of
+from certify.certifiers.certify import certify
+from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
 from certify.complete.of_ball import Question
 from certify.complete.proofs.text import packed
 from certify.complete.radius import Ends, bracketed, decided
@@ -31,8 +32,9 @@ from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.progress.observer import Observer
 
-__all__ = ["GAP", "Complete"]
+__all__ = ["GAP", "Complete", "verify"]
 
 GAP = 0.01
 """The relative width of a bracket that is asked for by default."""
@@ -134,7 +136,9 @@ class Complete(Certifier):
             [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
             yield certificate if certificate.evidence else replace(certificate, evidence=self._at(part, certificate))
 
-    def _prove(self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(
+        self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor
+    ) -> list[ProofAttempt]:
         question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
         deadline, how = Deadline(self.timeout), {"workers": self.workers, "seed": self.seed}
         try:
@@ -146,7 +150,7 @@ class Complete(Certifier):
             ends = Ends(question, reason=str(problem))
         return [self._proof(ends, threat, late=deadline.passed)]
 
-    def _proof(self, ends: Ends, threat: Threat, *, late: bool) -> Proof:
+    def _proof(self, ends: Ends, threat: Threat, *, late: bool) -> ProofAttempt:
         least, short = threat.radii[0], self._short(ends, threat, late=late)
         evidence = CompleteEvidence(
             claim=self.claim,
@@ -164,11 +168,11 @@ class Complete(Certifier):
             reason=short,
         )
         if ends.certified is not None and ends.certified >= least:
-            return Proof(ends.certified, evidence, ends.work)
+            return ProofAttempt(ends.certified, evidence, ends.work)
         if ends.falsified <= least:
             reason = f"an example at distance {round_up(ends.falsified)}"
-            return Proof(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
-        return Proof(None, evidence, ends.work, short)
+            return ProofAttempt(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
+        return ProofAttempt(None, evidence, ends.work, short)
 
     def _short(self, ends: Ends, threat: Threat, *, late: bool) -> str:
         """Why the ends are not as near as asked; empty where they are."""
@@ -205,6 +209,67 @@ class Complete(Certifier):
             seed=self.seed,
             reason=certificate.reason,
         )
+
+
+def verify(
+    clf: Classifier,
+    x: Any,
+    y: Any = None,
+    *,
+    threat: Threat,
+    timeout: float = 60.0,
+    gap: float | None = None,
+    claim: Claim = "exact",
+    seed: int = 0,
+    workers: int = 1,
+    index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
+) -> list[Certificate]:
+    """Decide for each input whether its class is constant within the declared radii: a proof, an example, or neither.
+
+    Branch and bound and attacks run side by side until one of them succeeds or the time is over.
+
+    Args:
+        clf: the classifier of a module whose operators all have a rule, on the CPU.
+        x: inputs (B, ...), tensor or array, in input units.
+        y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
+        threat: norm and declared radii.
+        timeout: seconds for each input.
+        gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
+            times the largest declared one: a proof and an example that are at most so far apart, relatively.
+        claim: ``"exact"`` is about the network in exact real arithmetic; ``"float32"`` holds for every float32
+            execution as well. Examples are executed on the classifier itself.
+        seed: what the search for examples draws from.
+        workers: threads; no answer depends on it.
+        index: positions in the data set; 0..B-1 by default.
+        progress: True shows how far it is.
+
+    Returns:
+        One certificate an input: certified with the largest radius proven, falsified where an example lies within the
+        smallest declared radius, or unknown with a reason. ``evidence`` holds the proof and the nearest example, and
+        ``finding`` the example as an attack would report it.
+
+    Raises:
+        BadInput: for a threat, time limit, gap, claim, seed or number of workers that means nothing.
+        UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
+        DataError, ModelError: for inputs or models that cannot be certified.
+
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2, bias=False).eval()
+    >>> _ = layer.weight.data.copy_(torch.eye(2))
+    >>> from certify import ThreatModel
+    >>> clf, threat = Classifier(layer, num_classes=2), ThreatModel("linf", (0.2,))
+    >>> safe, broken = verify(clf, [[0.75, 0.25], [0.5, 0.25]], threat=threat)
+    >>> print(safe)
+    input 0: certified, class 0 constant within linf 0.2000; deterministic: a proof
+    >>> print(broken.verdict, 0.125 <= broken.finding.distance <= 0.2)
+    falsified True
+    >>> [true] = verify(clf, [[0.75, 0.25]], threat=threat, gap=0.001)
+    >>> 0.249 < true.radius < 0.25 <= true.evidence.falsified < 0.251
+    True
+    """
+    certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
+    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
 
 
 def _answer(ends: Ends) -> int:

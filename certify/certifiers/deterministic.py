@@ -14,7 +14,7 @@ from torch import Tensor
 from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.output import network_graph
-from certify.certifiers.outcome import settle
+from certify.certifiers.base import settle
 from certify.core.certificate import Certificate, Evidence
 from certify.core.guarantee import Guarantee
 from certify.core.threats.base import Threat
@@ -25,7 +25,7 @@ from certify.models.classifier import INVALID, Classifier
 from certify.models.digest import all_tensors, tensor_bytes, weights_digest
 from certify.models.overrides import FUNCTIONS, hooks
 
-__all__ = ["Proof", "Prove", "certificates", "graph_of"]
+__all__ = ["ProofAttempt", "Prove", "certificates", "graph_of"]
 
 _graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
 """Graphs already imported, each with what its module held at that time."""
@@ -34,7 +34,7 @@ CHANGED = "the network no longer computes what was imported: wrap the module in 
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ProofAttempt:
     """What was proven for one input.
 
     Args:
@@ -52,7 +52,7 @@ class Proof:
     otherwise: Verdict = Verdict.UNKNOWN
 
 
-Prove = Callable[[Tensor, Tensor], Sequence[Proof]]
+Prove = Callable[[Tensor, Tensor], Sequence[ProofAttempt]]
 """Inputs (B, ...) and the answer of each that should be kept, (B,) int64, to one proof each."""
 
 
@@ -124,7 +124,7 @@ def certificates(
     wanted = classes >= 0
     if labels is not None:
         wanted &= classes == labels
-    proofs: dict[int, Proof] = {}
+    proofs: dict[int, ProofAttempt] = {}
     [rows] = wanted.nonzero(as_tuple=True)
     if len(rows) > 0:
         x, stay = (tensor[rows].to(classifier.device) for tensor in (batch.x, classes))

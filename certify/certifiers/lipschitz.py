@@ -18,7 +18,7 @@ from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_const
 from certify.bounds.radii.margins import margin_rows
 from certify.bounds.radii.radius import largest_tried
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
-from certify.certifiers.deterministic import Proof, certificates, graph_of
+from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
 from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
@@ -126,14 +126,14 @@ class Lipschitz(Certifier):
             part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[Proof]:
+    def _prove(self, graph: Graph, threat: Threat, x: Tensor, classes: Tensor) -> list[ProofAttempt]:
         try:
             return _proven(graph, threat, x, classes, NEVER if self.timeout is None else Deadline(self.timeout))
         except OutOfTime as problem:
-            return [Proof(None, None, 1, str(problem))] * len(x)
+            return [ProofAttempt(None, None, 1, str(problem))] * len(x)
 
 
-def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: Deadline) -> list[Proof]:
+def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: Deadline) -> list[ProofAttempt]:
     with torch.no_grad():
         constants = _constants.get(graph)
         if constants is None:
@@ -156,9 +156,9 @@ def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: 
         )
         if math.isnan(radius):
             reason = "the margins at the input itself do not exceed their rounding errors"
-            proofs.append(Proof(None, evidence, 1, reason))
+            proofs.append(ProofAttempt(None, evidence, 1, reason))
         else:
             if radius > torch.finfo(torch.float32).max:  # the scores are constant: infinity is not a radius
                 radius = largest_tried(threat, math.prod(graph.shape))
-            proofs.append(Proof(min(radius, farthest), evidence, 1))
+            proofs.append(ProofAttempt(min(radius, farthest), evidence, 1))
     return proofs

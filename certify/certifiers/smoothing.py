@@ -13,8 +13,7 @@ from torch import Tensor
 
 from certify.attacks.base import Target
 from certify.attacks.smoothed import Smoothed
-from certify.certifiers.base import CERTIFIERS, Certifier, Shape
-from certify.certifiers.outcome import settle
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape, settle
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from certify.bounds.graph import Graph
-from certify.checker.checked import Checked, judged, subject_of
+from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.complete.proofs.recheck import rechecked
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.properties.top_class import TOP_CLASS
@@ -18,7 +18,7 @@ __all__ = ["bracket_claim", "proof_claims"]
 
 def proof_claims(
     certificate: Certificate, evidence: CompleteEvidence, kept: int, radius: float, graph: Graph, x: Tensor
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """Whether the proof, leaf by leaf, shows class ``kept`` constant within the lower end of a bracket.
 
     Raises:
@@ -32,7 +32,7 @@ def proof_claims(
     return [judged(subject_of(certificate), "radius", said)]
 
 
-def bracket_claim(certificate: Certificate, evidence: CompleteEvidence) -> Checked:
+def bracket_claim(certificate: Certificate, evidence: CompleteEvidence) -> CheckedClaim:
     """Whether the ends are in order, and as near to each other as the record says."""
     low, high, gap = evidence.certified, evidence.falsified, evidence.gap
     wrong = ""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derived import derived_claims, needs_network, statement
 from certify.checker.form import misformed, unchecked
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, subject_of
 from certify.core.certificate import Certificate
 from certify.errors import BadInput
 
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-def check(certificate: Certificate | Sequence[Certificate], clf: Classifier | None = None, x: Any = None) -> Outcome:
+def check(
+    certificate: Certificate | Sequence[Certificate], clf: Classifier | None = None, x: Any = None
+) -> CheckResult:
     """Derive every claim of certificates again; the result is true only if all of them are confirmed.
 
     A smoothing radius follows from the counts alone. A proof is about a network and an input: it needs both.
@@ -61,14 +62,14 @@ def check(certificate: Certificate | Sequence[Certificate], clf: Classifier | No
     if any(
         one.standing is Standing.REFUTED for one in claims
     ):  # nothing is derived from what is of another type than it should be
-        return Outcome(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
+        return CheckResult(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
     claims += derived_claims(certificates, whole=False)
     if clf is not None:
         claims += _with_classifier(certificates, clf, x)
-    return Outcome(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
+    return CheckResult(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
 
 
-def _with_classifier(certificates: Sequence[Certificate], clf: Classifier, x: Any) -> list[Checked]:
+def _with_classifier(certificates: Sequence[Certificate], clf: Classifier, x: Any) -> list[CheckedClaim]:
     from certify.checker.networks import network_claims
     from certify.models.classifier import need_classifier
 
@@ -94,7 +95,7 @@ def _inputs(certificates: Sequence[Certificate], x: Any) -> Tensor:
     return as_inputs(values)
 
 
-def _same_model(certificate: Certificate, digest: str) -> Checked:
+def _same_model(certificate: Certificate, digest: str) -> CheckedClaim:
     same = certificate.model_digest == digest
     said = f"the record is about model {certificate.model_digest[:12] or '(none)'}, this model is {digest[:12]}"
     return judged(subject_of(certificate), "model digest", "" if same else said)

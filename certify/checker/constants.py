@@ -13,8 +13,8 @@ from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, lipschitz_constants, lipschitz_radii
 from certify.bounds.radii.margins import margin_rows
 from certify.bounds.radii.radius import largest_tried
-from certify.checker.checked import Checked, judged, subject_of
 from certify.checker.margins import AGREE, differing, largest_score
+from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.core.certificate import Certificate, LipschitzEvidence
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief
@@ -30,7 +30,7 @@ ORDER: Final = 1e-12
 
 def quotient_claims(
     certificate: Certificate, evidence: LipschitzEvidence, kept: int, radius: float, graph: Graph, x: Tensor
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """Whether norms, constants and margins of class ``kept`` are the recorded ones, and the radius their quotient.
 
     Raises:

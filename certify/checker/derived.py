@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derivations.base import DERIVATIONS, PROOFS, derivation_of
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.rounding import brief_up
 
@@ -17,14 +17,14 @@ def needs_network(certificate: Certificate) -> bool:
     return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed
 
 
-def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -> list[Checked]:
+def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -> list[CheckedClaim]:
     """What follows from the certificates alone; nothing about those that need the network.
 
     Args:
         certificates: by any method.
         whole: whether the published ones among them are all lines of their logs.
     """
-    claims, of_kind = list[Checked](), dict[str, list[Certificate]]()
+    claims, of_kind = list[CheckedClaim](), dict[str, list[Certificate]]()
     for certificate in certificates:
         if certificate.verdict.failed:
             claims.append(_failure(certificate))
@@ -35,7 +35,7 @@ def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -
     return claims
 
 
-def _failure(certificate: Certificate) -> Checked:
+def _failure(certificate: Certificate) -> CheckedClaim:
     """A computation that failed left nothing behind, neither a class nor evidence nor samples."""
     subject, claim = subject_of(certificate), "failed computation"
     left = {
@@ -46,7 +46,7 @@ def _failure(certificate: Certificate) -> Checked:
     stated = [name for name, value in left.items() if value is not None]
     if stated:
         return judged(subject, claim, f"nothing was computed, yet it states {' and '.join(stated)}")
-    return Checked(subject, claim, Standing.OPEN, certificate.reason or certificate.verdict.sentence)
+    return left_open(subject, claim, certificate.reason or certificate.verdict.sentence)
 
 
 def statement(certificates: Sequence[Certificate]) -> str:

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.fresh import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
-from certify.checker.outcome import CONTRADICTION
+from certify.checker.result import CONTRADICTION, CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.rounding import brief, brief_up
@@ -35,7 +34,7 @@ def example_claims(
     threat: Threat,
     *,
     seed: int = 0,
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """What a finding says of its example, and whether that contradicts a certificate of the same input and model.
 
     A finding without an example names the class returned at the input itself, which is executed; of a plain classifier
@@ -60,7 +59,7 @@ def example_claims(
     if finding.x_adv is None:
         return [*identity, *(_without(finding, classifier, x, seed) if confirmed(identity) else [])]
     if not confirmed(identity):
-        return [*identity, Checked(subject, "example", Standing.OPEN, "it is about another input or another model")]
+        return [*identity, left_open(subject, "example", "it is about another input or another model")]
     try:
         threat.check_inputs(x[None].numpy())
     except BadInput as problem:
@@ -76,7 +75,7 @@ def example_claims(
     return [*identity, *_stated(finding, x, threat, classifier), *executed.claims, *against]
 
 
-def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> list[Checked]:
+def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> list[CheckedClaim]:
     """What a finding without an example says of the input itself."""
     subject, named = subject_of(finding), finding.prediction
     if "noise" in finding.settings:
@@ -86,7 +85,7 @@ def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> 
     return [class_claim(subject, named, classifier, x, finding.label), judged(subject, "example", wrong)]
 
 
-def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: Threat) -> list[Checked]:
+def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat: Threat) -> list[CheckedClaim]:
     """Place, distance, radius and class of the example of a finding known to be about this input and this model."""
     if finding.x_adv is None:
         return []
@@ -111,7 +110,7 @@ def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
     return ""
 
 
-def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier) -> list[Checked]:
+def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier) -> list[CheckedClaim]:
     """Threat model, distance and radius, as a finding states them."""
     subject, radius, stated = subject_of(finding), finding.radius or 0.0, finding.distance or 0.0
     named = {name: finding.settings.get(name) for name in ("scale", "threat", "property", "target")}

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from certify.attacks.smoothed import Smoothed, label_loses
-from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.finding import Finding
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -37,11 +37,11 @@ class Execution:
         loses: whether a class was shown not to be the one returned at the example.
     """
 
-    claims: list[Checked]
+    claims: list[CheckedClaim]
     loses: Callable[[int], bool]
 
 
-def class_on_noise(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> Checked:
+def class_on_noise(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> CheckedClaim:
     """Draw fresh noise at an input (...), and hold the votes against the class that a finding names there."""
     try:
         votes = _target(finding, classifier).votes(x, f"{_key(finding, seed)}:input")
@@ -96,7 +96,7 @@ def _target(finding: Finding, classifier: Classifier) -> Smoothed:
         raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem
 
 
-def _example(subject: str, votes: list[int], label: int, named: int, alpha: float) -> Checked:
+def _example(subject: str, votes: list[int], label: int, named: int, alpha: float) -> CheckedClaim:
     """Whether the label loses to the recorded class; refuted only where the opposite is shown."""
     top, said = max(range(len(votes)), key=votes.__getitem__), _loser(votes, named)
     if label_loses(votes, label, alpha):
@@ -104,7 +104,7 @@ def _example(subject: str, votes: list[int], label: int, named: int, alpha: floa
     if top == label and said:
         return judged(subject, "example", f"the label, class {label}, is returned there: {said}")
     few = f"{votes[label]:,} of {sum(votes):,} fresh votes there are for the label, class {label}: that does not decide"
-    return Checked(subject, "example", Standing.OPEN, few)
+    return left_open(subject, "example", few)
 
 
 def _loser(votes: list[int], named: int | None) -> str:

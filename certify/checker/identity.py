@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.result import CheckedClaim, Standing, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.data.dataset import input_digest
@@ -19,12 +19,12 @@ TIE: Final = 1e-5
 """Two scores this near, relative to the largest, may change places where the same sums are taken in another order."""
 
 
-def confirmed(claims: list[Checked]) -> bool:
+def confirmed(claims: list[CheckedClaim]) -> bool:
     """Whether every one of some claims was."""
     return all(one.standing is Standing.CONFIRMED for one in claims)
 
 
-def identity_claims(record: Certificate | Finding, classifier: Classifier, x: Tensor) -> list[Checked]:
+def identity_claims(record: Certificate | Finding, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
     """Whether a record is about this input ``x`` (...), and about this classifier."""
     subject, here = subject_of(record), input_digest(x.numpy())
     return [
@@ -41,7 +41,7 @@ def _differs(what: str, recorded: str, here: str) -> str:
 
 def class_claim(
     subject: str, prediction: int | None, classifier: Classifier, x: Tensor, label: int | None = None
-) -> Checked:
+) -> CheckedClaim:
     """Whether the classifier, executed on ``x`` alone, returns the class that a record names (None: no class).
 
     With a label, properties that are about one class are about that one. Open where the two classes tie within float32
@@ -58,7 +58,7 @@ def class_claim(
     if INVALID not in (returned, named) and named < classifier.num_classes:
         apart = scores[0, returned] - scores[0, named]
         if bool(apart <= TIE * scores.abs().max()):
-            return Checked(subject, "prediction", Standing.OPEN, f"{said}, and the two tie within rounding")
+            return left_open(subject, "prediction", f"{said}, and the two tie within rounding")
     return judged(subject, "prediction", said)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph
 from certify.bounds.radii.recheck import rechecked_margins
-from certify.checker.checked import Checked, judged, subject_of
+from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
@@ -25,7 +25,7 @@ another order. A radius that is changed by more moves the margins by more."""
 
 def margin_claims(
     certificate: Certificate, evidence: BoundEvidence, kept: int, radius: float, graph: Graph, x: Tensor
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """Whether the margins of class ``kept`` at a radius are the recorded ones, and positive.
 
     Raises:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from certify.bounded.memory import NoRoom
 from certify.certifiers.deterministic import graph_of
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derivations.base import Proof, derivation_of
 from certify.checker.identity import class_claim, confirmed, identity_claims
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.rounding import brief
 from certify.core.verdict import Verdict
@@ -19,7 +19,7 @@ from certify.models.classifier import Classifier
 __all__ = ["box_fault", "network_claims"]
 
 
-def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
     """What a certificate says of one input and one network.
 
     Every certificate names its input and its model by digest, and the input box is the model's own. Of a smoothed
@@ -44,7 +44,7 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     """
     subject, identity = subject_of(certificate), identity_claims(certificate, classifier, x)
     if not confirmed(identity):
-        return [*identity, Checked(subject, "radius", Standing.OPEN, "it is about another input or another model")]
+        return [*identity, left_open(subject, "radius", "it is about another input or another model")]
     try:
         classifier = classifier.keeping(certificate.keeps)
         certificate.threat.check_inputs(x[None].numpy())
@@ -95,24 +95,24 @@ def _box(box: tuple[float, float] | None) -> str:
     return "all real inputs" if box is None else f"inputs in [{box[0]!r}, {box[1]!r}]"
 
 
-def _derived(derive: Proof, subject: str, classifier: Classifier, x: Tensor) -> list[Checked]:
+def _derived(derive: Proof, subject: str, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
     """The claims of a derivation, or what stands in its way."""
     try:
         graph = graph_of(classifier, tuple(x.shape))
     except ModelError as problem:  # a function, or an operator without a rule
-        return [Checked(subject, "radius", Standing.OPEN, str(problem))]
+        return [left_open(subject, "radius", str(problem))]
     try:
         with torch.no_grad():
             return derive(graph, x.to(classifier.device))
     except (NoRoom, UnsupportedOperator) as problem:
-        return [Checked(subject, "radius", Standing.OPEN, str(problem))]
+        return [left_open(subject, "radius", str(problem))]
     except (BadInput, ModelError) as problem:
         return [judged(subject, "radius", str(problem))]
     except (MemoryError, RuntimeError) as problem:  # what torch raises where memory is short
-        return [Checked(subject, "radius", Standing.OPEN, one_line(problem))]
+        return [left_open(subject, "radius", one_line(problem))]
 
 
-def _falsified(certificate: Certificate) -> Checked:
+def _falsified(certificate: Certificate) -> CheckedClaim:
     """What a verdict of falsified rests on: another class than the label, or an example near enough."""
     found, least = certificate.finding, certificate.threat.radii[0]
     another = certificate.prediction is not None and certificate.label not in (None, certificate.prediction)

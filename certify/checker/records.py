@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from certify.bounded.texts import strictly_from_json
-from certify.checker.checked import Checked, Standing, judged
 from certify.checker.form import misformed
+from certify.checker.result import CheckedClaim, judged, left_open, refuted
 from certify.core.certificate import Certificate
 from certify.core.digests import data_digest
 from certify.core.finding import Finding
@@ -26,7 +26,7 @@ class Stored(NamedTuple):
     """What a table holds, and which of its rows are not what they say."""
 
     records: list[Any]
-    claims: list[Checked]
+    claims: list[CheckedClaim]
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> Stored:
@@ -47,18 +47,18 @@ def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> St
                 raise BadInput(fault)  # nothing is derived from what is of another type than it should be
             fault = _another_key(row, record, given)
         except (CertifyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
-            claims.append(Checked(subject, "record", Standing.REFUTED, _said(problem)))
+            claims.append(refuted(subject, "record", _said(problem)))
             continue
         records.append(record)
-        claims.append(Checked(subject, "record", Standing.REFUTED if fault else Standing.CONFIRMED, fault))
+        claims.append(judged(subject, "record", fault))
         if row.get("settings") != digest:
             others[subject] += 1
     if others and len(others) == len(records):
         said = f"all {len(records)} records were made under other settings than manifest.json states"
-        claims.append(Checked("manifest", "settings digest", Standing.REFUTED, said))
+        claims.append(refuted("manifest", "settings digest", said))
     elif others:
         said = "the record was made under other settings than manifest.json states"
-        claims += [Checked(subject, "settings digest", Standing.REFUTED, said) for subject in others]
+        claims += [refuted(subject, "settings digest", said) for subject in others]
     return Stored(records, claims)
 
 
@@ -99,7 +99,7 @@ def presence_claims(
     findings: Sequence[Finding],
     settings: Mapping[str, Any],
     positions: Sequence[int] | None = None,
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """Whether every input of a run is there exactly once for each method and the attack, and is the same everywhere.
 
     ``inputs`` for each method: none is missing, repeated or too many. Where some are missing because the run is not
@@ -118,18 +118,18 @@ def presence_claims(
         groups[f"{settings['attack']['attack']} (attack)"] = list(findings)
     present = {name: Counter(record.index for record in records) for name, records in groups.items()}
     known = _known(set().union(*present.values()), settings, positions)
-    claims: list[Checked] = []
+    claims: list[CheckedClaim] = []
     asked, whole = settings["inputs"], settings["data"]["inputs"]
     if asked != whole and not _is_shard(settings):
         said = f"a run that is no shard is about all of its {whole:,} inputs, not {asked:,}"
-        claims.append(Checked("manifest", "inputs", Standing.REFUTED, said))
+        claims.append(refuted("manifest", "inputs", said))
     number, of = settings["shard"]
     if not 0 <= number < of:
-        claims.append(Checked("manifest", "inputs", Standing.REFUTED, f"there is no shard {number} of {of}"))
+        claims.append(refuted("manifest", "inputs", f"there is no shard {number} of {of}"))
     for place, (name, counts) in enumerate(present.items()):
         begun = any(list(present.values())[place + 1 :])
         found = [*_repeated(name, counts), *_missing(name, counts, known, settings, begun=begun)]
-        claims += found or [Checked(f"records, {name}", "inputs", Standing.CONFIRMED)]
+        claims += found or [judged(f"records, {name}", "inputs", "")]
         claims.append(_data_digest(name, groups[name], settings, whole=not found))
     return claims + _disagreements([*certificates, *findings])
 
@@ -146,15 +146,15 @@ def _known(seen: set[int], settings: Mapping[str, Any], positions: Sequence[int]
     return range(settings["inputs"]) if whole else sorted(seen)
 
 
-def _repeated(name: str, counts: Counter[int]) -> Iterator[Checked]:
+def _repeated(name: str, counts: Counter[int]) -> Iterator[CheckedClaim]:
     for index, times in sorted(counts.items()):
         if times > 1:
-            yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, f"there are {times} records of it")
+            yield refuted(f"input {index}, {name}", "inputs", f"there are {times} records of it")
 
 
 def _missing(
     name: str, counts: Counter[int], known: Sequence[int], settings: Mapping[str, Any], *, begun: bool
-) -> Iterator[Checked]:
+) -> Iterator[CheckedClaim]:
     """Missing and surplus inputs. Methods run one after another, each in the order of ``known``, attacks last.
 
     Args:
@@ -163,22 +163,22 @@ def _missing(
     asked, there, place = settings["inputs"], len(counts), {index: place for place, index in enumerate(known)}
     last = max((place[index] for index in counts.keys() & place.keys()), default=-1)
     for index in sorted(counts.keys() - place.keys()):
-        yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, "it is none of the inputs of the run")
+        yield refuted(f"input {index}, {name}", "inputs", "it is none of the inputs of the run")
     if there > asked:
-        yield Checked(f"records, {name}", "inputs", Standing.REFUTED, f"{there} inputs, the run asks for {asked}")
+        yield refuted(f"records, {name}", "inputs", f"{there} inputs, the run asks for {asked}")
     missing = [index for index in known if index not in counts] if len(known) <= asked else []
     dropped = [index for index in missing if begun or place[index] < last]
     for index in dropped:
         said = "no record, though later ones were made: it was dropped, or unfinished shards were merged"
-        yield Checked(f"input {index}, {name}", "inputs", Standing.REFUTED, said)
+        yield refuted(f"input {index}, {name}", "inputs", said)
     if (rest := asked - there - len(dropped)) > 0:
         said = f"{rest} of {asked} inputs have no record: the run is unfinished, or the last ones were dropped"
-        yield Checked(f"records, {name}", "inputs", Standing.REFUTED if begun else Standing.OPEN, said)
+        yield (refuted if begun else left_open)(f"records, {name}", "inputs", said)
 
 
 def _data_digest(
     name: str, records: Sequence[Certificate | Finding], settings: Mapping[str, Any], *, whole: bool
-) -> Checked:
+) -> CheckedClaim:
     subject, claim, pinned = f"records, {name}", "data digest", str(settings["data"]["digest"])
     if pinned.startswith("published:"):
         said = ""
@@ -191,15 +191,15 @@ def _data_digest(
         said = "it is that of the whole run, and not every input is here once"
         if _is_shard(settings):
             said = f"these are the records of shard {settings['shard'][0]}/{settings['shard'][1]}: merge all shards"
-        return Checked(subject, claim, Standing.OPEN, said)
+        return left_open(subject, claim, said)
     rows = [(one.index, -1 if one.label is None else one.label, one.about) for one in records]
     if (found := data_digest(rows)) == pinned:
-        return Checked(subject, claim, Standing.CONFIRMED)
+        return judged(subject, claim, "")
     said = f"labels and input digests give {found[:12]}, the run is about {pinned[:12]}: one of them was changed"
-    return Checked(subject, claim, Standing.REFUTED, said)
+    return judged(subject, claim, said)
 
 
-def _disagreements(records: Sequence[Certificate | Finding]) -> list[Checked]:
+def _disagreements(records: Sequence[Certificate | Finding]) -> list[CheckedClaim]:
     """Records of one input that name two labels or digests; nobody can tell from them which one was changed."""
     by_input: dict[int, list[Certificate | Finding]] = {}
     for record in records:
@@ -214,5 +214,5 @@ def _disagreements(records: Sequence[Certificate | Finding]) -> list[Checked]:
             values = [value(record) for record in several]
             if len({*values}) > 1:
                 said = f"its records do not agree: {' and '.join(sorted({str(one)[:20] for one in values}))}"
-                claims.append(Checked(f"input {index}", claim, Standing.REFUTED, said))
+                claims.append(refuted(f"input {index}", claim, said))
     return claims

@@ -12,7 +12,7 @@ from typing import Final
 
 from torch import Tensor
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.checker.votes import Booth, Votes, votes_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import brief, brief_up
@@ -94,7 +94,7 @@ def _remaining(evidence: SmoothingEvidence) -> range:
 
 def replay_claims(
     certificate: Certificate, classifier: Classifier, x: Tensor, *, blocks: Sequence[int], level: float, seed: int
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """Whether noise drawn again gives the votes that a certificate was derived from.
 
     * The draws that selected the class, and those of the first look, where they are at most 10,000: from the recorded
@@ -140,7 +140,7 @@ def replay_claims(
     try:
         return [*replay.recorded(booth, blocks), replay.fresh(booth, seed)]
     except (MemoryError, RuntimeError) as problem:  # what torch raises where memory is short
-        return [Checked(subject, "votes", Standing.OPEN, one_line(problem))]
+        return [left_open(subject, "votes", one_line(problem))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class _Replay:
     evidence: SmoothingEvidence
     level: float
 
-    def recorded(self, booth: Booth, blocks: Sequence[int]) -> list[Checked]:
+    def recorded(self, booth: Booth, blocks: Sequence[int]) -> list[CheckedClaim]:
         """Draw the recorded noise again: exact counts, and blocks that fit in."""
         evidence, seed = self.evidence, self.evidence.seed
         if (evidence.generator, evidence.block_size) != (booth.generator, BLOCK):
@@ -160,7 +160,7 @@ class _Replay:
                 f"they were drawn by {evidence.generator} in blocks of {evidence.block_size}, "
                 f"this is {booth.generator} with blocks of {BLOCK}"
             )
-            return [Checked(self.subject, "votes", Standing.OPEN, said)]
+            return [left_open(self.subject, "votes", said)]
         claims, selection, first = [], evidence.selection, evidence.looks[0]
         if selection is not None and selection.n <= EXACT:
             votes = booth.votes(seed, "selection", [range(selection.n)])
@@ -178,7 +178,7 @@ class _Replay:
             claims.append(judged(self.subject, "votes for the class", self._too_few(pooled)))
         return claims
 
-    def fresh(self, booth: Booth, seed: int) -> Checked:
+    def fresh(self, booth: Booth, seed: int) -> CheckedClaim:
         """Draw noise that the recorded seed has no part in."""
         counts = booth.votes(seed, "check", [range(FRESH)]).counts
         rivals = {label: n for label, n in counts.items() if label != self.kept}
@@ -200,7 +200,7 @@ class _Replay:
             f"too few for a probability of at least {brief(p_lower)}"
         )
 
-    def _fitting(self, claim: str, votes: Votes, recorded: Counter[int], where: str = "") -> Checked:
+    def _fitting(self, claim: str, votes: Votes, recorded: Counter[int], where: str = "") -> CheckedClaim:
         """Whether votes are among the recorded ones; as many as were recorded have to be the very same."""
         subject, excess = self.subject + where, votes.counts - recorded
         if not excess:
@@ -211,7 +211,7 @@ class _Replay:
             f"{_name(label)}, the record has {recorded[label]:,} in {recorded.total():,}"
         )
         if excess.total() <= votes.close:
-            return Checked(subject, claim, Standing.OPEN, f"{said}; {votes.close} tie within rounding")
+            return left_open(subject, claim, f"{said}; {votes.close} tie within rounding")
         return judged(subject, claim, said)
 
     def _intervals(self, blocks: Sequence[int]) -> Iterator[tuple[Look | None, Look, list[range]]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.data.dataset import Dataset
@@ -23,7 +23,7 @@ class Sample:
         positions: of all of them in the data, in the order in which a run takes them; None where nobody can tell.
     """
 
-    claim: Checked
+    claim: CheckedClaim
     positions: Sequence[int] | None = None
 
 
@@ -53,15 +53,17 @@ def sample_of(data: Mapping[str, Any], dataset: Dataset | None, lacking: str) ->
     return Sample(_judged("" if drawn.digest == data["digest"] else wrong), drawn.positions)
 
 
-def _judged(wrong: str) -> Checked:
+def _judged(wrong: str) -> CheckedClaim:
     return judged("manifest", "sample", wrong)
 
 
-def _open(said: str) -> Checked:
-    return Checked("manifest", "sample", Standing.OPEN, said)
+def _open(said: str) -> CheckedClaim:
+    return left_open("manifest", "sample", said)
 
 
-def data_claims(records: Sequence[Certificate | Finding], dataset: Dataset, rows: Mapping[int, int]) -> list[Checked]:
+def data_claims(
+    records: Sequence[Certificate | Finding], dataset: Dataset, rows: Mapping[int, int]
+) -> list[CheckedClaim]:
     """Positions and labels against the data; the values of inputs are compared with each claim about them.
 
     Args:

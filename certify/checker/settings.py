@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from certify.checker.checked import Checked, Standing
 from certify.checker.derivations.base import DERIVATIONS, Difference
+from certify.checker.result import CheckedClaim, judged, refuted
 from certify.core.certificate import Certificate
 from certify.core.evidence import kinds_of
 from certify.core.finding import Finding
@@ -19,7 +19,7 @@ __all__ = ["settings_claims"]
 
 def settings_claims(
     certificates: Sequence[Certificate], findings: Sequence[Finding], settings: Mapping[str, Any]
-) -> list[Checked]:
+) -> list[CheckedClaim]:
     """One outcome a record: ``settings`` confirmed, or each setting that differs by its own name.
 
     Args:
@@ -45,13 +45,13 @@ def _of_seeds(settings: Mapping[str, Any]) -> Iterator[Difference]:
             yield f"seed of {one['method']}", one.get("seed"), settings["seed"]
 
 
-def _outcomes(subject: str, differences: Iterable[Difference]) -> list[Checked]:
-    return _apart(subject, differences) or [Checked(subject, "settings", Standing.CONFIRMED)]
+def _outcomes(subject: str, differences: Iterable[Difference]) -> list[CheckedClaim]:
+    return _apart(subject, differences) or [judged(subject, "settings", "")]
 
 
-def _apart(subject: str, differences: Iterable[Difference]) -> list[Checked]:
+def _apart(subject: str, differences: Iterable[Difference]) -> list[CheckedClaim]:
     return [
-        Checked(subject, name, Standing.REFUTED, f"the record says {_brief(found)}, the run {_brief(asked)}")
+        refuted(subject, name, f"the record says {_brief(found)}, the run {_brief(asked)}")
         for name, found, asked in differences
         if found != asked
     ]

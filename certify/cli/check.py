@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckResult
 from certify.cli.app import ExitCode, app
 from certify.cli.options import Quiet
 from certify.errors import BadInput
@@ -51,7 +51,7 @@ def check(
     return _exit_code(found)
 
 
-def _exit_code(found: Outcome) -> ExitCode:
+def _exit_code(found: CheckResult) -> ExitCode:
     """A contradiction, a false claim; then what somebody with model, data and all records could still derive."""
     if found.contradicted:
         return ExitCode.CONTRADICTION

@@ -6,8 +6,7 @@ import textwrap
 from collections import Counter
 from typing import Final
 
-from certify.checker.checked import Standing
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckResult, Standing
 from certify.core.legible import legible_line
 from certify.core.shown import VIEWS
 from certify.report.columns import WIDTH, aligned
@@ -19,12 +18,12 @@ SHOWN: Final = 20
 
 
 @VIEWS.register("outcome.text")
-def outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: CheckResult) -> str:
     """The whole outcome as plain text.
 
-    >>> from certify.checker.checked import Checked
-    >>> one = Checked("input 3, smoothing", "radius", Standing.REFUTED, "0.9 is above 0.5")
-    >>> print(outcome_text(Outcome((one,))))
+    >>> from certify.checker.result import judged
+    >>> one = judged("input 3, smoothing", "radius", "0.9 is above 0.5")
+    >>> print(outcome_text(CheckResult((one,))))
      claim  confirmed  refuted  not checked
     ------  ---------  -------  -----------
     radius          0        1            0
@@ -44,7 +43,7 @@ def _wrapped(text: str, indent: int = 2) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent)
 
 
-def _refuted(outcome: Outcome) -> list[str]:
+def _refuted(outcome: CheckResult) -> list[str]:
     lines = []
     for one in outcome.refuted[:SHOWN]:
         lines += _wrapped(f"refuted: {one.subject}: {one.claim}, {one.said}")
@@ -52,7 +51,7 @@ def _refuted(outcome: Outcome) -> list[str]:
     return lines + [f"and {more:,} more refuted; --format json names them all"] * (more > 0)
 
 
-def _open(outcome: Outcome) -> list[str]:
+def _open(outcome: CheckResult) -> list[str]:
     """What was not checked, by claim and reason; of reasons that differ from input to input, one stands for all."""
     reasons: dict[str, Counter[str]] = {}
     for one in outcome.open:
@@ -66,7 +65,7 @@ def _open(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _closing(outcome: Outcome) -> list[str]:
+def _closing(outcome: CheckResult) -> list[str]:
     total, refuted, left = len(outcome.claims), len(outcome.refuted), len(outcome.open)
     if refuted:
         verdict = f"{refuted:,} claim{'s' * (refuted > 1)} of {total:,} {'are' if refuted > 1 else 'is'} refuted."

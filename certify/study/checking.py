@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derivations.base import derivation_of
 from certify.checker.derived import needs_network, statement
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, left_open, refuted, subject_of
 from certify.checker.sample import data_claims, sample_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
@@ -32,7 +31,7 @@ def check_run(
     data: str | None = None,
     bundle: tuple[Path, Path] | None = None,
     progress: bool | Observer = False,
-) -> Outcome:
+) -> CheckResult:
     """Derive every claim of a run folder again.
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
@@ -69,10 +68,10 @@ def check_run(
         claims.append(sample.claim)
         executed = _Executed(held.certificates, held.findings, held.settings, held.context, there)
         claims += _at_hand(executed, replay, seed, progress)
-    return Outcome(tuple(claims), held.head, statement(held.certificates), held.unchecked)
+    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
 
-def _signed(bundle: Path, key: Path, run: Path) -> list[Checked]:
+def _signed(bundle: Path, key: Path, run: Path) -> list[CheckedClaim]:
     """The run folder against what was signed."""
     from certify.store.bundle import bundle_differences, verify_bundle
 
@@ -82,8 +81,8 @@ def _signed(bundle: Path, key: Path, run: Path) -> list[Checked]:
     except StoreError as problem:  # records that cannot be: nobody signed those
         differences = [f"records: {problem}"]
     named = (one.partition(": ") for one in differences)
-    refuted = [Checked(subject, "signed record", Standing.REFUTED, said) for subject, _, said in named]
-    return [Checked("bundle", "signature", Standing.CONFIRMED), *refuted]
+    changed = [refuted(subject, "signed record", said) for subject, _, said in named]
+    return [judged("bundle", "signature", ""), *changed]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +95,7 @@ class _Executed:
     context: Mapping[str, Any]
     there: AtHand
 
-    def same_model(self) -> list[Checked]:
+    def same_model(self) -> list[CheckedClaim]:
         """Whether the model at hand is the one in the manifest."""
         classifier, asked = self.there.classifier, self.settings["model"]["digest"]
         if classifier is None:
@@ -104,7 +103,7 @@ class _Executed:
         said = f"the manifest is about model {asked[:12]}, {classifier.name} is {classifier.digest[:12]}"
         return [judged("manifest", "model digest", "" if classifier.digest == asked else said)]
 
-    def same_box(self) -> list[Checked]:
+    def same_box(self) -> list[CheckedClaim]:
         """Whether the input box is the model's own, and leaves out nothing that the data at hand may be.
 
         A file without a box of its own takes the one in the manifest: then the data say.
@@ -119,19 +118,19 @@ class _Executed:
             said = f"the manifest is about inputs in {list(recorded)}, the data lie in {box and list(box)}"
         return [judged("manifest", "input box", said)]
 
-    def enough_classes(self) -> list[Checked]:
+    def enough_classes(self) -> list[CheckedClaim]:
         """Whether the manifest hides no class of the model: the worst group may be one without an input here."""
         classifier, said = self.there.classifier, self.context.get("num_classes")
         if classifier is None:
             return []
         if said is None:
             missing = "the manifest does not say how many classes there are"
-            return [Checked("manifest", "classes", Standing.OPEN, missing)]
+            return [left_open("manifest", "classes", missing)]
         wrong = f"the manifest says {said!r:.40}, {classifier.name} has {classifier.num_classes}"
         hidden = not (type(said) is int and said >= classifier.num_classes)
         return [judged("manifest", "classes", wrong if hidden else "")]
 
-    def unexecuted(self, why: str) -> list[Checked]:
+    def unexecuted(self, why: str) -> list[CheckedClaim]:
         """What stays open where model or data are missing, or the model is another one."""
         missing = []
         if self.there.classifier is None:
@@ -143,19 +142,18 @@ class _Executed:
         derivations = filter(None, map(derivation_of, self.certificates))
         needed = dict.fromkeys(claim for derivation in derivations for claim in derivation.with_model)
         missing += [("records", claim, why) for claim in needed]
-        claims = [Checked(subject, claim, Standing.OPEN, said) for subject, claim, said in missing]
+        claims = [left_open(subject, claim, said) for subject, claim, said in missing]
         claims += [
-            Checked(subject_of(one), "prediction" if one.radius is None else "radius", Standing.OPEN, why)
+            left_open(subject_of(one), "prediction" if one.radius is None else "radius", why)
             for one in self.certificates
             if needs_network(one)
         ]
         return claims + [
-            Checked(subject_of(one), "example" if one.succeeded else "prediction", Standing.OPEN, why)
-            for one in self.findings
+            left_open(subject_of(one), "example" if one.succeeded else "prediction", why) for one in self.findings
         ]
 
 
-def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observer) -> list[Checked]:
+def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observer) -> list[CheckedClaim]:
     """What model and data show, as far as they are there."""
     there = records.there
     same = records.same_model()
@@ -168,7 +166,7 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
         )
     if there.lacking or there.classifier is None:
         claims += records.unexecuted(there.lacking)
-        return claims + [Checked("replay", "votes", Standing.OPEN, there.lacking)] * bool(replay)
+        return claims + [left_open("replay", "votes", there.lacking)] * bool(replay)
     if same[0].standing is Standing.REFUTED:
         return claims + records.unexecuted("the model at hand is another one")
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derived import derived_claims, statement
 from certify.checker.form import unchecked
-from certify.checker.outcome import NO_PROMISE, Outcome
 from certify.checker.records import presence_claims, read_rows
+from certify.checker.result import NO_PROMISE, CheckedClaim, CheckResult, judged, left_open, subject_of
 from certify.checker.settings import settings_claims
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
@@ -47,7 +46,7 @@ class Held:
     certificates: Sequence[Certificate]
     findings: Sequence[Finding]
     reported: Sequence[Reported]
-    claims: Sequence[Checked]
+    claims: Sequence[CheckedClaim]
     head: Mapping[str, str]
 
     @property
@@ -77,7 +76,7 @@ def held_records(path: Path | str) -> Held:
     return Held(Path(path), settings, context, certificates, findings, reported, claims, head)
 
 
-def check_records(path: Path | str, progress: bool | Observer = False) -> Outcome:
+def check_records(path: Path | str, progress: bool | Observer = False) -> CheckResult:
     """Derive again what follows from a run folder alone: the arithmetic half of ``check_run``, without model or data.
 
     Raises:
@@ -85,10 +84,10 @@ def check_records(path: Path | str, progress: bool | Observer = False) -> Outcom
     """
     held = held_records(path)
     claims = record_claims(held, None, watching(progress))
-    return Outcome(tuple(claims), held.head, statement(held.certificates), held.unchecked)
+    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
 
-def record_claims(held: Held, positions: Sequence[int] | None, progress: Observer) -> list[Checked]:
+def record_claims(held: Held, positions: Sequence[int] | None, progress: Observer) -> list[CheckedClaim]:
     """What the records say of themselves, of each other and of their manifest; and what follows from their evidence.
 
     Args:
@@ -114,7 +113,7 @@ def _manifest_of(path: Path | str) -> Iterator[None]:
         raise StoreError(f"{path} has a manifest that lacks what a run needs ({one_line(problem)})") from problem
 
 
-def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list[Checked]:
+def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list[CheckedClaim]:
     """What follows from the certificates alone."""
     published = [one for one in certificates if one.evidence is not None and one.evidence.published]
     others = [one for one in certificates if one.evidence is None or not one.evidence.published]
@@ -127,18 +126,14 @@ def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list
     return claims
 
 
-def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[Checked]:
+def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[CheckedClaim]:
     """What nobody can derive again: that a search found nothing. Complete verification is one as well."""
     searches = [*findings, *(one.finding for one in certificates)]
     said = "that a search found no example cannot be derived from anything it left"
-    return [
-        Checked(subject_of(one), NO_PROMISE, Standing.OPEN, said)
-        for one in searches
-        if one is not None and not one.succeeded
-    ]
+    return [left_open(subject_of(one), NO_PROMISE, said) for one in searches if one is not None and not one.succeeded]
 
 
-def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[Checked]:
+def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[CheckedClaim]:
     """Rows of imported attack logs against the logs that the manifest names."""
     logs = [(one["name"], one["sha256"], one["radius"]) for one in settings.get("reported", [])]
     claims = []

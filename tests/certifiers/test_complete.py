@@ -16,8 +16,7 @@ from torch import nn
 import certify
 from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import bound
-from certify.certifiers.complete import Complete
-from certify.certifiers.verify import verify
+from certify.certifiers.complete import Complete, verify
 from certify.complete import radius as radius_module
 from certify.complete.answer import Answer
 from certify.core.certificate import Certificate

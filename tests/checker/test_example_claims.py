@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import certify
-from certify.checker.checked import Standing
 from certify.checker.examples import example_claims
+from certify.checker.result import Standing
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.norms import distance_up

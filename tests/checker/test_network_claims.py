@@ -14,8 +14,8 @@ from torch import nn
 import certify
 from certify.bounded.memory import NoRoom
 from certify.checker import networks
-from certify.checker.checked import Standing
 from certify.checker.networks import network_claims
+from certify.checker.result import Standing
 from certify.core.certificate import Certificate
 from certify.core.example import Example
 from certify.core.verdict import Verdict

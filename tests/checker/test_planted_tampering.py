@@ -15,7 +15,7 @@ import pytest
 import torch
 from adversary.forgeries import INPUTS, RUNS, edit, everywhere, make_runs, store
 
-from certify.checker.checked import Checked, Standing
+from certify.checker.result import CheckedClaim, Standing
 from certify.core.example import Example
 from certify.core.threats.lp import ThreatModel
 from certify.store.run_folder import Manifest
@@ -518,7 +518,7 @@ def test_what_is_not_at_hand_stays_open_and_says_what_to_do(made, run):
     assert "--model nets.small:build" in next(one.said for one in found.open if one.claim == "radius")
     data = f"npz:{made / 'data.npz'}"
     assert check_run(folder, model=str(made / "model"), data=data).complete
-    assert isinstance(found.open[0], Checked)
+    assert isinstance(found.open[0], CheckedClaim)
 
 
 def test_built_in_data_are_no_function_whatever_they_look_like(made, run, monkeypatch):
@@ -567,7 +567,7 @@ def test_smoothing_is_checked_without_torch(made):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from certify.checker.checked import Standing\n"
+        "from certify.checker.result import Standing\n"
         "from certify.study.checking import check_run\n"
         f"fixed, declared = (check_run(Path({str(made)!r}, name)) for name in ('fixed', 'declared'))\n"
         "assert not any((fixed.refuted, declared.refuted, fixed.complete, declared.complete))\n"

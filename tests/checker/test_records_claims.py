@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from certify.checker.checked import Standing
 from certify.checker.derivations.published import published_claims
-from certify.checker.outcome import UNDERIVABLE
 from certify.checker.records import presence_claims
+from certify.checker.result import UNDERIVABLE, Standing
 from certify.checker.schedules import schedule_fault
 from certify.checker.settings import settings_claims
 from certify.core.certificate import Certificate

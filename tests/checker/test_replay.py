@@ -12,8 +12,8 @@ import torch
 
 import certify
 from certify.certifiers.smoothing import Smoothing
-from certify.checker.checked import Standing
 from certify.checker.replay import FRESH, LEVEL, TESTS, chosen, derived_seed, replay_claims
+from certify.checker.result import Standing
 from certify.checker.votes import Booth
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.errors import BadInput

@@ -10,9 +10,9 @@ import torch
 from flint import arb
 
 from certify.certifiers.smooth import smooth
-from certify.checker.checked import Standing
 from certify.checker.derivations.smoothing import RIVAL_SHARE, smoothing_claims
 from certify.checker.laws import LAWS
+from certify.checker.result import Standing
 from certify.core.certificate import Certificate, Look
 from certify.core.guarantee import Guarantee
 from certify.core.threats.lp import ThreatModel

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from certify.bounds.output import network_graph
-from certify.certifiers.verify import verify
+from certify.certifiers.complete import verify
 from certify.complete.of_ball import Question
 from certify.complete.proofs.recheck import rechecked, reexecuted
 from certify.core.evidence import evidence_from

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from certify.checker.checked import Checked, Standing
-from certify.checker.outcome import Outcome
+from certify.checker.result import CheckResult, judged, left_open
 from certify.cli import main
 from certify.core.comparison import COMPARISON_FORMATS
 from certify.core.legible import legible, legible_line
@@ -62,9 +61,7 @@ def test_every_format_of_a_summary(evil, name):
 
 def test_every_format_of_runs(evil, tmp_path):
     together = side_by_side([evil, replace(evil, name="other")])
-    outcome = Outcome(
-        (Checked(EVIL, EVIL, Standing.REFUTED, EVIL), Checked(EVIL, EVIL, Standing.OPEN, EVIL)), {EVIL: EVIL}
-    )
+    outcome = CheckResult((judged(EVIL, EVIL, EVIL), left_open(EVIL, EVIL, EVIL)), {EVIL: EVIL})
     for text in (
         markdown([evil]),
         page([evil]),

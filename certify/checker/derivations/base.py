@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from certify.checker.checked import Checked
+from certify.checker.result import CheckedClaim
 from certify.core.certificate import Certificate
 from certify.registry import Registry
 
@@ -21,7 +21,7 @@ __all__ = ["DERIVATIONS", "PROOFS", "Derivation", "Difference", "Proof", "deriva
 Difference = tuple[str, object, object]
 """Name of a setting, what the record says, what the manifest says."""
 
-Proof: TypeAlias = "Callable[[Graph, Tensor], list[Checked]]"
+Proof: TypeAlias = "Callable[[Graph, Tensor], list[CheckedClaim]]"
 """A network's graph and an input (...), to what becomes of a claim."""
 
 PROOFS: Final = (
@@ -51,7 +51,7 @@ class Derivation:
     statement: ClassVar[str] = PROOFS
     """What a confirmed claim proves, and what it does not, with places for ``threats`` and ``alpha``."""
 
-    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[Checked]:
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[CheckedClaim]:
         """What follows from certificates of this kind alone, without model, data or torch.
 
         Args:
@@ -60,7 +60,7 @@ class Derivation:
         """
         return []
 
-    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """What follows from the classifier and the input ``x`` (...), besides the claim that :meth:`proof` derives."""
         return []
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from certify.checker.checked import Checked
 from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, Proof
+from certify.checker.result import CheckedClaim
 from certify.core.certificate import Certificate, CompleteEvidence
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class CompleteDerivation(Derivation):
     unchecked = ("solver", "subproblems", "reason", "certificate.forward_passes")
     drawn = True
 
-    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """The ends are in order, and the classifier returns another class at the example."""
         from certify.checker.brackets import bracket_claim
         from certify.checker.examples import executed_claims

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from certify.checker.checked import Checked, Standing
 from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
 from certify.checker.laws import LAWS
+from certify.checker.result import CheckedClaim, judged, left_open, refuted
 from certify.core.certificate import Certificate, PublishedEvidence
 from certify.core.printed import Printed, Printing
 from certify.core.rounding import round_down
@@ -23,7 +23,7 @@ STRAYS: Final = 0.1
 """The share of the largest radii that may miss the ladder before the ladder is doubted instead of the radii."""
 
 
-def published_claims(certificates: Sequence[Certificate], *, whole: bool = True) -> list[Checked]:
+def published_claims(certificates: Sequence[Certificate], *, whole: bool = True) -> list[CheckedClaim]:
     """What the records of a log's lines say about themselves and each other.
 
     ``printed``: the radius is the number that the log prints, and ``lowest`` the least that prints so.
@@ -47,8 +47,8 @@ def published_claims(certificates: Sequence[Certificate], *, whole: bool = True)
         if not fault and certificate.radius is not None and evidence.printed in strays:
             fault = f"{evidence.printed} is no rung of the ladder of radii that the others lie on"
         said = f"read from line {evidence.line} of {evidence.source}: a log holds no counts to derive it from"
-        claims.append(Checked(subject, "printed", Standing.REFUTED if printed else Standing.CONFIRMED, printed))
-        claims.append(Checked(subject, "published radius", Standing.REFUTED if fault else Standing.OPEN, fault or said))
+        claims.append(judged(subject, "printed", printed))
+        claims.append((refuted if fault else left_open)(subject, "published radius", fault or said))
     return claims
 
 
@@ -126,7 +126,7 @@ class PublishedDerivation(Derivation):
     drawn = True
     statement = "Published radii ({threats}) hold no evidence: that they do not contradict their log proves none."
 
-    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[Checked]:
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[CheckedClaim]:
         """All lines together: how many digits a log prints shows in all of it."""
         return published_claims(certificates, whole=whole)
 

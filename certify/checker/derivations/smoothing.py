@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 from flint import arb
 from scipy import special
 
-from certify.checker.checked import Checked, Standing, judged, subject_of
 from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
 from certify.checker.laws import LAWS, Law
+from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.checker.schedules import Schedule, schedule_fault, schedule_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import round_down
@@ -52,7 +52,7 @@ CLOSE: Final = 1e-9
 """How far a radius may lie below the derived one, in units of sigma."""
 
 
-def smoothing_claims(certificate: Certificate) -> list[Checked]:
+def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
     """Every claim of a certificate with smoothing evidence, from the certificate alone (Cohen et al. 2019).
 
     Args:
@@ -63,23 +63,21 @@ def smoothing_claims(certificate: Certificate) -> list[Checked]:
         ``verdict``. What needs the theorem of a law that is not known here is open.
     """
     evidence, subject = _smoothing(certificate), subject_of(certificate)
-
-    def outcome(claim: str, fault: str) -> Checked:
-        return Checked(subject, claim, Standing.REFUTED if fault else Standing.CONFIRMED, fault)
-
     q, rival, bound = _bound(evidence, _label(certificate, evidence))
     claims = [
-        outcome("alpha", _alpha(certificate, evidence)),
-        outcome("counts", _counts(certificate, evidence)),
-        outcome("confidence bound", bound),
+        judged(subject, "alpha", _alpha(certificate, evidence)),
+        judged(subject, "counts", _counts(certificate, evidence)),
+        judged(subject, "confidence bound", bound),
     ]
     law = LAWS.get(evidence.noise)
     if law is None:
         said = f"no theorem of {evidence.noise!r} noise is known here"
-        return claims + [Checked(subject, one, Standing.OPEN, said) for one in _OF_THE_LAW]
+        return claims + [left_open(subject, one, said) for one in _OF_THE_LAW]
     with working_precision(BITS):
         radius = _derived(law, evidence, q, rival)
-        return claims + [outcome(one, check(certificate, evidence, law, radius)) for one, check in _OF_THE_LAW.items()]
+        return claims + [
+            judged(subject, one, check(certificate, evidence, law, radius)) for one, check in _OF_THE_LAW.items()
+        ]
 
 
 def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
@@ -267,11 +265,11 @@ class SmoothingDerivation(Derivation):
         "from this model is taken on trust where no replay confirms it."
     )
 
-    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[Checked]:
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[CheckedClaim]:
         """Each radius from its own counts."""
         return [claim for one in certificates for claim in smoothing_claims(one)]
 
-    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[Checked]:
+    def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """The noise was drawn over all features of the input, and the votes are for classes that the model has."""
         evidence, subject = _smoothing(certificate), subject_of(certificate)
         looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]

@@ -1,17 +1,30 @@
-"""What a check found: every claim, counted and named."""
+"""What a check found: the standing of every claim, and of all of them together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from html import escape
 from typing import Any, Final
 
-from certify.checker.checked import Checked, Standing
+from certify.core.certificate import Certificate
+from certify.core.finding import Finding
 from certify.core.shown import VIEWS
 
-__all__ = ["CONTRADICTION", "NO_PROMISE", "UNDERIVABLE", "Outcome"]
+__all__ = [
+    "CONTRADICTION",
+    "NO_PROMISE",
+    "UNDERIVABLE",
+    "CheckResult",
+    "CheckedClaim",
+    "Standing",
+    "judged",
+    "left_open",
+    "refuted",
+    "subject_of",
+]
 
 NO_PROMISE: Final = "attack failed"
 """That a search found nothing can be derived by nobody, and promises nothing: it is counted and held against nobody."""
@@ -23,8 +36,64 @@ UNDERIVABLE: Final = frozenset({"published radius", "failed computation", NO_PRO
 """Claims that nobody can derive: a log holds no counts, and a computation or a search that failed left nothing."""
 
 
+class Standing(Enum):
+    """Three answers: what could not be derived again is neither confirmed nor refuted."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    OPEN = "not checked"
+
+
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckedClaim:
+    """One claim, and where it stands.
+
+    Args:
+        subject: what the claim is about: ``"input 17, smoothing"``, ``"manifest"``, ``"records"``.
+        claim: which one: ``"radius"``, ``"counts"``, ``"example"``, ``"label"``, ``"data digest"``, ...
+        standing: confirmed, refuted, or not checked.
+        said: why it is refuted or could not be checked, in words; empty where it is confirmed.
+    """
+
+    subject: str
+    claim: str
+    standing: Standing
+    said: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.claim} {self.standing.value}" + (f", {self.said}" if self.said else "")
+
+
+def subject_of(record: Certificate | Finding) -> str:
+    """How a report names what a claim is about: ``"input 17, smoothing"``."""
+    return f"input {record.index}, {record.method if isinstance(record, Certificate) else record.attack}"
+
+
+def judged(subject: str, claim: str, wrong: str) -> CheckedClaim:
+    """Refuted with the sentence that says what is wrong, confirmed where there is none.
+
+    >>> print(judged("input 17, crown", "radius", ""))
+    input 17, crown: radius confirmed
+    """
+    return refuted(subject, claim, wrong) if wrong else CheckedClaim(subject, claim, Standing.CONFIRMED)
+
+
+def refuted(subject: str, claim: str, why: str) -> CheckedClaim:
+    """A claim that is false, or not what its evidence shows, with the sentence that says why."""
+    return CheckedClaim(subject, claim, Standing.REFUTED, why)
+
+
+def left_open(subject: str, claim: str, why: str) -> CheckedClaim:
+    """A claim that could not be derived again, with the sentence that says why.
+
+    >>> print(left_open("input 17, crown", "radius", "the model is not at hand"))
+    input 17, crown: radius not checked, the model is not at hand
+    """
+    return CheckedClaim(subject, claim, Standing.OPEN, why)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
     """The standing of every claim of a run, or of some certificates. True only if all of them are confirmed.
 
     Args:
@@ -33,19 +102,19 @@ class Outcome:
         statement: what the confirmed claims prove, and what they do not.
         unchecked: fields of the manifest and of each kind of record that nobody can derive, by name.
 
-    >>> radius = Checked("input 3, ibp", "radius", Standing.CONFIRMED)
-    >>> label = Checked("input 3", "label", Standing.OPEN)
-    >>> bool(Outcome((radius,))), bool(Outcome((radius, label))), Outcome((radius, label)).complete
+    >>> radius = CheckedClaim("input 3, ibp", "radius", Standing.CONFIRMED)
+    >>> label = CheckedClaim("input 3", "label", Standing.OPEN)
+    >>> bool(CheckResult((radius,))), bool(CheckResult((radius, label))), CheckResult((radius, label)).complete
     (True, False, False)
     """
 
-    claims: tuple[Checked, ...] = field(repr=False)
+    claims: tuple[CheckedClaim, ...] = field(repr=False)
     head: Mapping[str, str] = field(default_factory=dict)
     statement: str = ""
     unchecked: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
-    def refuted(self) -> tuple[Checked, ...]:
+    def refuted(self) -> tuple[CheckedClaim, ...]:
         """The claims that are false, or not what their evidence shows."""
         return tuple(one for one in self.claims if one.standing is Standing.REFUTED)
 
@@ -55,7 +124,7 @@ class Outcome:
         return any(one.claim == CONTRADICTION for one in self.refuted)
 
     @property
-    def open(self) -> tuple[Checked, ...]:
+    def open(self) -> tuple[CheckedClaim, ...]:
         """The claims that could not be derived again."""
         return tuple(one for one in self.claims if one.standing is Standing.OPEN)
 
@@ -79,7 +148,7 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: counts of all claims; those that are not confirmed one by one."""
 
-        def told(claims: tuple[Checked, ...]) -> list[dict[str, str]]:
+        def told(claims: tuple[CheckedClaim, ...]) -> list[dict[str, str]]:
             return [{"subject": one.subject, "claim": one.claim, "said": one.said} for one in claims]
 
         return {
