@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from certify.checker.derived import derived_claims, needs_network, statement
+from certify.checker.derivations.base import derived_claims, needs_network, statement
 from certify.checker.form import misformed, unchecked
 from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, subject_of
 from certify.core.certificate import Certificate
@@ -59,13 +59,10 @@ def check(
     if any(map(needs_network, certificates)) and (clf is None or x is None):
         raise BadInput("a proof is about a network and an input: call certify.check(cert, clf, x)")
     claims = [judged(subject_of(one), "record", misformed(one)) for one in certificates]
-    if any(
-        one.standing is Standing.REFUTED for one in claims
-    ):  # nothing is derived from what is of another type than it should be
-        return CheckResult(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
-    claims += derived_claims(certificates, whole=False)
-    if clf is not None:
-        claims += _with_classifier(certificates, clf, x)
+    if all(one.standing is Standing.CONFIRMED for one in claims):  # nothing is derived from a record of the wrong form
+        claims += derived_claims(certificates, whole=False)
+        if clf is not None:
+            claims += _with_classifier(certificates, clf, x)
     return CheckResult(tuple(claims), statement=statement(certificates), unchecked=unchecked(certificates))
 
 

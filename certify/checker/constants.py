@@ -1,4 +1,4 @@
-"""Lipschitz constants and the radius that margins buy with them (Tsuzuku et al. 2018), computed again."""
+"""Lipschitz constants, and the radius that margins prove with them (Tsuzuku et al. 2018), computed again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, lipschitz_constants, lipschitz_radii
 from certify.bounds.radii.margins import margin_rows
 from certify.bounds.radii.radius import largest_tried
-from certify.checker.margins import AGREE, differing, largest_score
+from certify.checker.margins import AGREEMENT_RTOL, differing, largest_score
 from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.core.certificate import Certificate, LipschitzEvidence
 from certify.core.properties.top_class import TOP_CLASS
@@ -21,11 +21,10 @@ from certify.core.rounding import brief
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["ORDER", "quotient_claims"]
+__all__ = ["SUM_RTOL", "quotient_claims"]
 
-ORDER: Final = 1e-12
-"""How far, relatively, a constant may lie below the one computed again: its sums may have been taken in another order.
-"""
+SUM_RTOL: Final = 1e-12
+"""Relative amount by which a constant may lie below the one computed again, because sums were reordered."""
 
 
 def quotient_claims(
@@ -47,13 +46,15 @@ def quotient_claims(
     margins, slopes = found.margins[0].tolist(), found.constants[0].tolist()
     proven = _within(float(found.radius[0]), threat, x.numel())
     # Sums in another order differ by less than twice the rounding error that was subtracted.
-    most = ((found.margins + 2 * found.slack) / found.constants).amin() * (1 + ORDER)
-    holds = proven * (1 - AGREE) <= radius <= _within(float(most), threat, x.numel())
+    most = ((found.margins + 2 * found.slack) / found.constants).amin() * (1 + SUM_RTOL)
+    holds = proven * (1 - AGREEMENT_RTOL) <= radius <= _within(float(most), threat, x.numel())
     said = f"margins over constants prove {brief(proven)}, the record says {radius!r}"
-    allowed = AGREE * largest_score(graph, x)
+    allowed = AGREEMENT_RTOL * largest_score(graph, x)
     return [
         judged(subject, "layers", _differing_norms(evidence, constants)),
-        judged(subject, "constants", differing("constant", kept, evidence.constants, slopes, AGREE * max(slopes))),
+        judged(
+            subject, "constants", differing("constant", kept, evidence.constants, slopes, AGREEMENT_RTOL * max(slopes))
+        ),
         judged(subject, "margins", differing("margin", kept, evidence.margins, margins, allowed)),
         judged(subject, "radius", "" if holds else said),
     ]
@@ -65,7 +66,7 @@ def _constants(graph: Graph) -> Constants:
 
 
 def _within(quotient: float, threat: Threat, features: int) -> float:
-    """What a quotient proves: no more than the diameter of the box, 0 for NaN, and a number for constant scores."""
+    """The radius that a quotient proves: at most the diameter of the box, 0 for NaN, finite for constant scores."""
     if math.isnan(quotient):
         return 0.0
     if quotient > torch.finfo(torch.float32).max:
@@ -84,6 +85,6 @@ def _differing_norms(evidence: LipschitzEvidence, constants: Constants) -> str:
     computed["all outputs"], recorded["all outputs"] = ("", constants.output), ("", evidence.lipschitz)
     for name, (proof, norm) in computed.items():
         how, said = recorded[name]
-        if how != proof or not (said == norm or abs(said - norm) <= AGREE * norm):
+        if how != proof or not (said == norm or abs(said - norm) <= AGREEMENT_RTOL * norm):
             return f"the norm of {name} is {norm:.9g} computed again, {said:.9g} in the record"
     return ""

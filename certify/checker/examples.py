@@ -22,8 +22,8 @@ from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["example_claims", "executed_claims"]
 
-SAME: Final = 1e-12
-"""Relative difference of two float64 distances that were summed in another order."""
+DISTANCE_RTOL: Final = 1e-12
+"""Relative difference allowed between two float64 distances whose terms were summed in different orders."""
 
 
 def example_claims(
@@ -37,15 +37,17 @@ def example_claims(
 ) -> list[CheckedClaim]:
     """What a finding says of its example, and whether that contradicts a certificate of the same input and model.
 
-    A finding without an example names the class returned at the input itself, which is executed; of a plain classifier
-    it is the label, for an input that is misclassified is its own example. An example lies in the box,
-    at the stated distance (float64, rounded up), within the stated radius, which is a declared one; and it is executed.
-    A plain classifier must return the stated class there, and not the label. A smoothed one is examined on fresh noise,
-    at the recorded alpha, with the recorded number of samples (at most 10,000) and then with 16 times as many. It is
-    refuted only where they show that the label wins after all, and stays open where they decide nothing.
+    A finding without an example names the class that the model returns at the input itself, which is executed. For a
+    plain classifier that class must be the label, because a misclassified input is its own example.
 
-    A certificate is refuted, under its own name, if the example lies inside its radius and box and another class than
-    the certified one is returned there.
+    A finding with an example claims that the example lies in the input box, at the stated distance (float64, rounded
+    up), within the stated radius, and that this radius is a declared one. The example is executed: a plain classifier
+    must return the stated class there, and not the label. A smoothed classifier is examined on fresh noise, at the
+    recorded alpha, with the recorded number of samples (at most 10,000) and, where they do not decide, with 16 times
+    as many. The claim is refuted only where the samples show that the label wins after all; otherwise it stays open.
+
+    A certificate is refuted, under its own name, if the example lies inside its radius and box and the model returns
+    another class there than the certified one.
 
     Args:
         finding: the record. Complete certificates bring one of their own, :attr:`Certificate.finding`.
@@ -125,10 +127,10 @@ def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier)
     other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
     differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
     distance = _distance(finding, x, threat)
-    apart = not abs(distance - stated) <= SAME * stated  # an infinite one is none
+    apart = not abs(distance - stated) <= DISTANCE_RTOL * stated  # also true for an infinite distance
     said = f"it lies at {threat.measure} distance {brief_up(distance)}, the record says {brief_up(stated)}"
     declared = radius in threat.radii or radius == stated > threat.largest
-    outside = "" if distance <= radius * (1 + SAME) else f"the example lies outside of radius {radius}"
+    outside = "" if distance <= radius * (1 + DISTANCE_RTOL) else f"the example lies outside of radius {radius}"
     return [
         judged(subject, "threat model", "; ".join(differing)),
         judged(subject, "distance", said if apart else ""),

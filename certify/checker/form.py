@@ -1,7 +1,7 @@
-"""What the fields of a record may hold at all: types, ranges and words, whatever the record says besides.
+"""The form of a record: the types, ranges and words that its fields may hold.
 
-A count below zero, arithmetic in float16, or the name of another method is no evidence, even where nothing was derived
-from it. And what nobody can derive from anything is named by :func:`unchecked`, so that a check can say so.
+A negative count, arithmetic in float16, or the name of another method is no evidence, even where nothing was derived
+from it. :func:`unchecked` lists the fields that nobody can derive from anything, so that a check can say so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["misformed", "unchecked", "unchecked_of"]
 
 
 class _Fields(msgspec.Struct, forbid_unknown_fields=True):
-    """A table; what older records lack has a default."""
+    """The fields of a table. Fields that older records lack have a default."""
 
 
 class _Example(_Fields):
@@ -120,7 +120,7 @@ def misformed(record: Certificate | Finding | Reported, text: str | None = None)
 
 
 def _of_another(certificate: Certificate) -> str:
-    """Whether the evidence is that of another method than the record names."""
+    """Why the evidence cannot be that of the method that the record names; empty where it can."""
     evidence = certificate.evidence
     if evidence is None or evidence.by(certificate):
         return ""
@@ -128,7 +128,7 @@ def _of_another(certificate: Certificate) -> str:
 
 
 def _without_example(finding: Finding) -> str:
-    """Whether a finding says something of an example that it does not have, or of votes of a model that has none."""
+    """Why a finding must not mention an example or votes although it does; empty where it may."""
     about = {"adversarial_prediction": finding.adversarial_prediction, "p_label_upper": finding.p_label_upper}
     for name, value in about.items():
         if value is not None and finding.x_adv is None:
@@ -162,7 +162,7 @@ def unchecked_of(kind: str) -> tuple[str, ...]:
 
 
 def unchecked(records: Iterable[Certificate | Finding | Reported]) -> dict[str, tuple[str, ...]]:
-    """What is taken on trust of a run with these records, by kind of record; the manifest comes first."""
+    """The fields of these records that are taken on trust, by kind of record; the manifest comes first."""
     kinds, drawn = dict.fromkeys(["manifest"]), False
     for one in records:
         if isinstance(one, Certificate):

@@ -19,13 +19,14 @@ from certify.stats.tails import at_least
 __all__ = ["LEVEL", "Execution", "class_on_noise", "examined"]
 
 LEVEL: Final = 1e-6
-"""What fresh noise refutes, it refutes wrongly with at most this probability."""
+"""Probability at most with which fresh noise refutes a true claim."""
 
-MOST: Final = 10_000
-"""Samples of a first examination at most, whatever number a record asks for."""
+MAX_SAMPLES: Final = 10_000
+"""Upper limit on the samples of a first examination, so that no record decides how long a check takes."""
 
-MORE: Final = 16
-"""So many times more are drawn where the first do not decide: what lay just beyond chance is far beyond it then."""
+ESCALATION: Final = 16
+"""Factor by which the number of samples grows where the first examination does not decide: a deviation just beyond
+chance is then four standard errors further out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Execution:
     """What came of executing an example.
 
     Args:
-        claims: of the finding, and where they stand.
-        loses: whether a class was shown not to be the one returned at the example.
+        claims: the finding's claims about classes and votes, with their standing.
+        loses: tells of a class whether it was shown not to be the one returned at the example.
     """
 
     claims: list[CheckedClaim]
@@ -69,7 +70,7 @@ def examined(finding: Finding, classifier: Classifier, x: Tensor, example: Tenso
         return _refuted(subject, f"label {label} and class {named} are not two of {classifier.num_classes} classes")
     key, alpha = _key(finding, seed), target.alpha
     claims = [class_on_noise(finding, classifier, x, seed)]
-    for part in (target, replace(target, n=MORE * target.n)):
+    for part in (target, replace(target, n=ESCALATION * target.n)):
         votes = part.votes(example, f"{key}:{part.n}")
         if label_loses(votes, label, alpha):
             break
@@ -91,7 +92,7 @@ def _target(finding: Finding, classifier: Classifier) -> Smoothed:
     settings = finding.settings
     try:
         noise = NOISES[settings["noise"]](settings["sigma"])
-        return Smoothed(classifier, noise, n=min(MOST, settings["n"]), alpha=settings["alpha"])
+        return Smoothed(classifier, noise, n=min(MAX_SAMPLES, settings["n"]), alpha=settings["alpha"])
     except (KeyError, TypeError) as problem:
         raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem
 

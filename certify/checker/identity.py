@@ -1,4 +1,4 @@
-"""What every claim is about: one input and one model, by their digests, and the class that the model returns."""
+"""The input and the model that a claim is about, compared by digest, and the class that the model returns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from certify.core.finding import Finding
 from certify.data.dataset import input_digest
 from certify.models.classifier import INVALID, Classifier
 
-__all__ = ["TIE", "class_claim", "confirmed", "identity_claims", "ties"]
+__all__ = ["TIE_RTOL", "class_claim", "confirmed", "identity_claims", "ties"]
 
-TIE: Final = 1e-5
-"""Two scores this near, relative to the largest, may change places where the same sums are taken in another order."""
+TIE_RTOL: Final = 1e-5
+"""Two float32 scores closer than this, relative to the largest score, may swap ranks when sums are reordered."""
 
 
 def confirmed(claims: list[CheckedClaim]) -> bool:
-    """Whether every one of some claims was."""
+    """Whether all of these claims were confirmed."""
     return all(one.standing is Standing.CONFIRMED for one in claims)
 
 
@@ -44,8 +44,8 @@ def class_claim(
 ) -> CheckedClaim:
     """Whether the classifier, executed on ``x`` alone, returns the class that a record names (None: no class).
 
-    With a label, properties that are about one class are about that one. Open where the two classes tie within float32
-    rounding: a batch of another size may have decided it otherwise.
+    A label tells properties that are about one class which class that is. The claim stays open where the two classes
+    tie within float32 rounding, because a batch of another size may decide a tie the other way.
     """
     with torch.inference_mode():
         scores = classifier.scores(x[None])
@@ -57,15 +57,15 @@ def class_claim(
     said = f"the record says {_class(named)}, the model returns {_class(returned)}"
     if INVALID not in (returned, named) and named < classifier.num_classes:
         apart = scores[0, returned] - scores[0, named]
-        if bool(apart <= TIE * scores.abs().max()):
+        if bool(apart <= TIE_RTOL * scores.abs().max()):
             return left_open(subject, "prediction", f"{said}, and the two tie within rounding")
     return judged(subject, "prediction", said)
 
 
 def ties(scores: Tensor) -> int:
-    """In how many rows of scores (B, K) the two largest tie within float32 rounding."""
+    """The number of rows of scores (B, K) whose two largest entries tie within float32 rounding."""
     best = scores.topk(2, dim=1).values
-    return int((best[:, 0] - best[:, 1] <= TIE * scores.abs().amax(dim=1)).sum())
+    return int((best[:, 0] - best[:, 1] <= TIE_RTOL * scores.abs().amax(dim=1)).sum())
 
 
 def _class(label: int) -> str:

@@ -1,4 +1,4 @@
-"""Margins of bound propagation, by one pass in float64 with error terms."""
+"""Proofs by bound propagation, derived again in float64 with error terms: one pass, or one for each leaf of a tree."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor
 from certify.bounds.graph import Graph
 from certify.bounds.radii.recheck import rechecked_margins
 from certify.checker.result import CheckedClaim, judged, subject_of
-from certify.core.certificate import BoundEvidence, Certificate
+from certify.complete.proofs.recheck import rechecked
+from certify.core.certificate import BoundEvidence, Certificate, CompleteEvidence
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief_up
 
-__all__ = ["AGREE", "differing", "largest_score", "margin_claims"]
+__all__ = ["AGREEMENT_RTOL", "differing", "largest_score", "leaf_claims", "margin_claims"]
 
-AGREE: Final = 1e-9
-"""How near recorded numbers are to those derived again, relative to the largest score: float64 sums that were taken in
-another order. A radius that is changed by more moves the margins by more."""
+AGREEMENT_RTOL: Final = 1e-9
+"""Difference allowed between recorded numbers and those derived again, relative to the largest score: float64 sums may
+have been taken in another order. Any larger change of a radius changes the margins by more than this."""
 
 
 def margin_claims(
@@ -36,12 +37,28 @@ def margin_claims(
     box = f"the margins were bounded in {evidence.input_box}, the threat model says {threat.input_box}"
     keeps = certificate.keeps
     derived = rechecked_margins(graph, x, kept, threat, radius, evidence, property=keeps)
-    allowed = AGREE * largest_score(graph, x)
+    allowed = AGREEMENT_RTOL * largest_score(graph, x)
     return [
         judged(subject, "input box", "" if evidence.input_box == threat.input_box else box),
         judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed, keeps)),
         judged(subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}", keeps)),
     ]
+
+
+def leaf_claims(
+    certificate: Certificate, evidence: CompleteEvidence, kept: int, radius: float, graph: Graph, x: Tensor
+) -> list[CheckedClaim]:
+    """Whether the proof, leaf by leaf, shows class ``kept`` constant within the lower end of a bracket.
+
+    Raises:
+        BadInput: for a proof of another network.
+        ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
+    """
+    shown = rechecked(graph, x, kept, certificate.threat, radius, evidence, property=certificate.keeps)
+    within = f"within {certificate.threat.measure} {brief_up(radius)}"
+    claim = f"class {kept} is constant" if certificate.keeps == TOP_CLASS else f"inputs {certificate.keeps}"
+    said = "" if shown else f"the proof does not show that {claim} {within}"
+    return [judged(subject_of(certificate), "radius", said)]
 
 
 def differing(

@@ -1,4 +1,4 @@
-"""Claims about the network itself, derived again: bounds, Lipschitz constants and proofs, with no search believed."""
+"""Claims about the network itself, derived again from the network without any search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from certify.bounded.memory import NoRoom
 from certify.certifiers.deterministic import graph_of
-from certify.checker.derivations.base import Proof, derivation_of
+from certify.checker.derivations.base import Derivation, derivation_of
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
@@ -22,14 +22,14 @@ __all__ = ["box_fault", "network_claims"]
 def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
     """What a certificate says of one input and one network.
 
-    Every certificate names its input and its model by digest, and the input box is the model's own. Of a smoothed
-    classifier that is all that is looked at here, with the number of features and the classes that have votes: what it
-    returns, :func:`~certify.checker.replay.replay_claims` samples. Of proofs about the network itself, the class is
-    what the network returns, and the radius follows again; how, each kind of evidence says in
+    Every certificate names its input and its model by digest, and its input box must be the model's own. For a smoothed
+    classifier, only the number of features and the classes that have votes are compared besides;
+    :func:`~certify.checker.replay.replay_claims` samples what it returns. For a proof about the network itself, the
+    class must be the one that the network returns, and the radius is derived again as each kind of evidence says in
     :mod:`certify.checker.derivations`.
 
-    What is no number is not confirmed. A claim is open where an operator has no rule here, or memory is short; it is
-    refuted where the evidence does not fit this network.
+    NaN confirms nothing. A claim stays open where an operator has no rule or memory is short; it is refuted where the
+    evidence does not fit this network.
 
     Args:
         certificate: the record.
@@ -64,15 +64,16 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if derivation is None:
         return claims
     claims += derivation.of_model(certificate, classifier, x)
-    if (derive := derivation.proof(certificate)) is None:
+    kept, radius = certificate.prediction, derivation.proven(certificate)
+    if kept is None or radius is None:
         return claims
-    if certificate.prediction not in range(classifier.num_classes):
-        return [*claims, judged(subject, "radius", f"class {certificate.prediction} is none of the model's")]
-    return claims + _derived(derive, subject, classifier, x)
+    if kept not in range(classifier.num_classes):
+        return [*claims, judged(subject, "radius", f"class {kept} is none of the model's")]
+    return claims + _derived(derivation, certificate, kept, radius, classifier, x)
 
 
 def _of_no_kind(certificate: Certificate) -> str:
-    """Why a claim is none that its threat or its property could be about, in words."""
+    """Why a certificate cannot be about its threat or its property; empty where it can."""
     radius, keeps = certificate.radius, certificate.keeps
     if radius is not None and certificate.threat.counted and not radius.is_integer():
         return f"radius {radius} is no whole number, and counts {certificate.threat.measure}"
@@ -82,7 +83,7 @@ def _of_no_kind(certificate: Certificate) -> str:
 def box_fault(recorded: tuple[float, float] | None, own: tuple[float, float] | None, x: Tensor | None = None) -> str:
     """Why the input box that a claim is about is not the model's own, or does not hold an input; empty where it does.
 
-    A proof holds in the part of a ball that lies inside the box, so a box beside the data would prove anything.
+    A proof holds in the part of a ball that lies inside the box, so a box away from the data would prove anything.
     """
     if recorded != own:
         return f"the record is about {_box(recorded)}, the model takes {_box(own)}"
@@ -95,15 +96,18 @@ def _box(box: tuple[float, float] | None) -> str:
     return "all real inputs" if box is None else f"inputs in [{box[0]!r}, {box[1]!r}]"
 
 
-def _derived(derive: Proof, subject: str, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
+def _derived(
+    derivation: Derivation, certificate: Certificate, kept: int, radius: float, classifier: Classifier, x: Tensor
+) -> list[CheckedClaim]:
     """The claims of a derivation, or what stands in its way."""
+    subject = subject_of(certificate)
     try:
         graph = graph_of(classifier, tuple(x.shape))
     except ModelError as problem:  # a function, or an operator without a rule
         return [left_open(subject, "radius", str(problem))]
     try:
         with torch.no_grad():
-            return derive(graph, x.to(classifier.device))
+            return derivation.proof_claims(certificate, kept, radius, graph, x.to(classifier.device))
     except (NoRoom, UnsupportedOperator) as problem:
         return [left_open(subject, "radius", str(problem))]
     except (BadInput, ModelError) as problem:
@@ -113,7 +117,7 @@ def _derived(derive: Proof, subject: str, classifier: Classifier, x: Tensor) -> 
 
 
 def _falsified(certificate: Certificate) -> CheckedClaim:
-    """What a verdict of falsified rests on: another class than the label, or an example near enough."""
+    """Whether a verdict of falsified rests on another class than the label, or on an example that is near enough."""
     found, least = certificate.finding, certificate.threat.radii[0]
     another = certificate.prediction is not None and certificate.label not in (None, certificate.prediction)
     near = found is not None and found.distance is not None and found.distance <= least

@@ -1,4 +1,4 @@
-"""The records of a run as a whole: each is there once, under its own key, and all of them together are the data."""
+"""The records of a run as a whole: each input has exactly one, under its own key, and together they give the data."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ R = TypeVar("R", Certificate, Finding, Reported)
 
 
 class Stored(NamedTuple):
-    """What a table holds, and which of its rows are not what they say."""
+    """The records of a table, and one claim for each of its rows."""
 
     records: list[Any]
     claims: list[CheckedClaim]
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]], of: type[R], digest: str) -> Stored:
-    """Records from the rows of a table: those that cannot be, or stand under a key not theirs, are named.
+    """Records from the rows of a table; rows that cannot be read, or stand under a wrong key, are refuted.
 
     Args:
         rows: column names to values, as stored.
@@ -83,7 +83,7 @@ def _another_key(row: Mapping[str, Any], record: Certificate | Finding | Reporte
 
 
 def _unlike(given: object, derived: object, name: str) -> Iterator[str]:
-    """Fields of a record's text that it would not write itself; older records may lack some."""
+    """Fields of a record's text that differ from what the record itself writes; older records may lack some."""
     if isinstance(given, dict) and isinstance(derived, dict):
         for key, value in given.items():
             if key in derived:

@@ -10,31 +10,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from torch import Tensor
 
+from certify.checker.identity import ties
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
-from certify.checker.votes import Booth, Votes, votes_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import brief, brief_up
 from certify.errors import BadInput, CertifyError, one_line
 from certify.models.classifier import INVALID, Classifier
-from certify.smoothing.noise.base import NOISES
-from certify.smoothing.streams import BLOCK
+from certify.smoothing.noise.base import NOISES, Noise
+from certify.smoothing.streams import BLOCK, Stream
 from certify.stats.tails import at_least, at_most
 
-__all__ = ["EXACT", "FRESH", "LEVEL", "Chosen", "chosen", "derived_seed", "replay_claims"]
+__all__ = ["EXACT_SAMPLES", "FRESH_SAMPLES", "LEVEL", "Chosen", "chosen", "derived_seed", "replay_claims"]
 
 LEVEL: Final = 1e-6
-"""Probability, over noise and choice, that chance refutes one of all certificates replayed whose bounds are true."""
+"""Probability, over noise and choice, that a check refutes any replayed certificate although its bounds are true."""
 
-EXACT: Final = 10_000
-"""Selections and first looks of up to so many samples are drawn again whole."""
+EXACT_SAMPLES: Final = 10_000
+"""A selection or first look of at most this many samples is drawn again in full."""
 
-FRESH: Final = 1_000
-"""Samples of the fresh run about each chosen input."""
+FRESH_SAMPLES: Final = 1_000
+"""Samples of noise of the checker's own about each chosen input."""
 
-TESTS: Final = 3
-"""Statistical tests of a certificate: hits in its blocks, hits in the fresh run, votes for a rival there."""
+TESTS_EACH: Final = 3
+"""Statistical tests of one certificate: votes for its class in its blocks and in the fresh samples, and for a rival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Chosen:
 
     Args:
         certificate: one with smoothing evidence and a radius.
-        blocks: which blocks of its estimation stage, ascending; none where the first look is all of it.
+        blocks: numbers of the blocks of its estimation stage to draw again, ascending; empty where the first look,
+            which is drawn again in full, is the whole stage.
         level: its share of :data:`LEVEL`.
     """
 
@@ -53,10 +55,10 @@ class Chosen:
 
 
 def derived_seed(certificates: Iterable[Certificate]) -> int:
-    """A seed that follows from the records, so that a check can be repeated and its choice is not the certifier's.
+    """A seed that follows from the records, so that a check can be repeated and the certifier does not choose it.
 
-    Times are left out: the same run gives the same seed. It keeps an honest certifier from choosing, not one who makes
-    many versions of the records until the choice suits; against that one, choose a seed of your own afterwards.
+    Times are left out, so that the same run gives the same seed. A dishonest certifier could still make many versions
+    of the records until the derived seed suits; against that, choose a seed of your own after the run.
     """
     digest = hashlib.blake2b(digest_size=8)
     for certificate in certificates:
@@ -67,10 +69,10 @@ def derived_seed(certificates: Iterable[Certificate]) -> int:
 
 
 def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[Chosen]:
-    """Which ``replay`` blocks of noise are drawn again: first one each of certificates drawn at random, then further.
+    """Choose ``replay`` blocks of noise to draw again, one of each certificate in random order before a second of any.
 
-    Only certificates of smoothing that claim a radius take part. Blocks are those after the first look where that one
-    is drawn again whole; a certificate that has none left is replayed all the same.
+    Only smoothing certificates that claim a radius take part. Where the first look is drawn again in full anyway, the
+    blocks are chosen among those after it; a certificate without any such block is replayed all the same.
     """
     able = [one for one in certificates if one.radius is not None and isinstance(one.evidence, SmoothingEvidence)]
     draw = random.Random(seed)
@@ -87,8 +89,8 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
 
 
 def _remaining(evidence: SmoothingEvidence) -> range:
-    """The blocks of the estimation stage that no exact replay covers, the last one perhaps in part."""
-    first = evidence.looks[0].n if evidence.looks[0].n <= EXACT else 0
+    """Numbers of the estimation blocks that no exact replay covers; the last block may be incomplete."""
+    first = evidence.looks[0].n if evidence.looks[0].n <= EXACT_SAMPLES else 0
     return range(-(-first // BLOCK), -(-evidence.looks[-1].n // BLOCK))
 
 
@@ -96,6 +98,8 @@ def replay_claims(
     certificate: Certificate, classifier: Classifier, x: Tensor, *, blocks: Sequence[int], level: float, seed: int
 ) -> list[CheckedClaim]:
     """Whether noise drawn again gives the votes that a certificate was derived from.
+
+    Three things are compared:
 
     * The draws that selected the class, and those of the first look, where they are at most 10,000: from the recorded
       seed, block by block, they must give the recorded counts, vote for vote.
@@ -135,42 +139,42 @@ def replay_claims(
         noise.check_inputs(x[None], classifier.input_box)
     except CertifyError as problem:
         return [judged(subject, "noise", str(problem))]
-    replay = _Replay(subject, certificate.prediction, evidence, level / TESTS)
-    booth = Booth(classifier, x, certificate.input_digest, noise)
+    replay = _Replay(subject, certificate.prediction, evidence, level / TESTS_EACH)
+    source = VoteSource(classifier, x, certificate.input_digest, noise)
     try:
-        return [*replay.recorded(booth, blocks), replay.fresh(booth, seed)]
+        return [*replay.recorded(source, blocks), replay.fresh(source, seed)]
     except (MemoryError, RuntimeError) as problem:  # what torch raises where memory is short
         return [left_open(subject, "votes", one_line(problem))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Replay:
-    """What a certificate says of the votes for and against its class, and the level of a test of that."""
+    """What a certificate says of the votes for and against its class, and the level of each statistical test of it."""
 
     subject: str
     kept: int | None
     evidence: SmoothingEvidence
     level: float
 
-    def recorded(self, booth: Booth, blocks: Sequence[int]) -> list[CheckedClaim]:
-        """Draw the recorded noise again: exact counts, and blocks that fit in."""
+    def recorded(self, source: VoteSource, blocks: Sequence[int]) -> list[CheckedClaim]:
+        """Draw the recorded noise again and compare exact counts, and chosen blocks with the counts around them."""
         evidence, seed = self.evidence, self.evidence.seed
-        if (evidence.generator, evidence.block_size) != (booth.generator, BLOCK):
+        if (evidence.generator, evidence.block_size) != (source.generator, BLOCK):
             said = (
                 f"they were drawn by {evidence.generator} in blocks of {evidence.block_size}, "
-                f"this is {booth.generator} with blocks of {BLOCK}"
+                f"this is {source.generator} with blocks of {BLOCK}"
             )
             return [left_open(self.subject, "votes", said)]
         claims, selection, first = [], evidence.selection, evidence.looks[0]
-        if selection is not None and selection.n <= EXACT:
-            votes = booth.votes(seed, "selection", [range(selection.n)])
+        if selection is not None and selection.n <= EXACT_SAMPLES:
+            votes = source.votes(seed, "selection", [range(selection.n)])
             claims.append(self._fitting("selection votes", votes, votes_of(selection)))
-        if first.n <= EXACT:
-            votes = booth.votes(seed, "estimation", [range(first.n)])
+        if first.n <= EXACT_SAMPLES:
+            votes = source.votes(seed, "estimation", [range(first.n)])
             claims.append(self._fitting("votes of the first look", votes, votes_of(first)))
         pooled: Counter[int] = Counter()
         for before, after, samples in self._intervals(blocks):
-            votes = booth.votes(seed, "estimation", samples)
+            votes = source.votes(seed, "estimation", samples)
             room = votes_of(after) - (Counter() if before is None else votes_of(before))
             claims.append(self._fitting("votes between looks", votes, room, f", look at {after.n:,}"))
             pooled += votes.counts
@@ -178,15 +182,15 @@ class _Replay:
             claims.append(judged(self.subject, "votes for the class", self._too_few(pooled)))
         return claims
 
-    def fresh(self, booth: Booth, seed: int) -> CheckedClaim:
-        """Draw noise that the recorded seed has no part in."""
-        counts = booth.votes(seed, "check", [range(FRESH)]).counts
+    def fresh(self, source: VoteSource, seed: int) -> CheckedClaim:
+        """Draw noise that does not depend on the recorded seed, and test both claimed bounds on it."""
+        counts = source.votes(seed, "check", [range(FRESH_SAMPLES)]).counts
         rivals = {label: n for label, n in counts.items() if label != self.kept}
         rival, most = max(rivals.items(), key=lambda one: one[1], default=(INVALID, 0))
         bound, said = self.evidence.rival_upper, self._too_few(counts)
         # The rival is the strongest of all classes: each of them is tested at its share of the level.
-        if not said and at_least(most, FRESH, bound) < self.level / booth.classifier.num_classes:
-            many = f"{most:,} of {FRESH:,} samples return {_name(rival)}"
+        if not said and at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.num_classes:
+            many = f"{most:,} of {FRESH_SAMPLES:,} samples return {_name(rival)}"
             said = f"{many}, too many for a probability of at most {brief_up(bound)}"
         return judged(self.subject, "fresh samples", said)
 
@@ -200,8 +204,8 @@ class _Replay:
             f"too few for a probability of at least {brief(p_lower)}"
         )
 
-    def _fitting(self, claim: str, votes: Votes, recorded: Counter[int], where: str = "") -> CheckedClaim:
-        """Whether votes are among the recorded ones; as many as were recorded have to be the very same."""
+    def _fitting(self, claim: str, votes: RedrawnVotes, recorded: Counter[int], where: str = "") -> CheckedClaim:
+        """Whether votes drawn again are contained in the recorded ones: equal to them where the numbers are equal."""
         subject, excess = self.subject + where, votes.counts - recorded
         if not excess:
             return judged(subject, claim, "")
@@ -215,7 +219,7 @@ class _Replay:
         return judged(subject, claim, said)
 
     def _intervals(self, blocks: Sequence[int]) -> Iterator[tuple[Look | None, Look, list[range]]]:
-        """The samples of blocks, by the looks between which they were counted."""
+        """The samples of the blocks, grouped by the looks before and after which they were counted."""
         looks, found = self.evidence.looks, defaultdict[tuple[int, int], list[range]](list)
         for block in blocks:
             samples = range(BLOCK * block, min(BLOCK * (block + 1), looks[-1].n))
@@ -228,3 +232,56 @@ class _Replay:
 
 def _name(label: int | None) -> str:
     return "no class" if label in (None, INVALID) else f"class {label}"
+
+
+@dataclass(frozen=True, slots=True)
+class RedrawnVotes:
+    """Votes by class, those for no class under -1, and how many of them tie with another class within rounding."""
+
+    counts: Counter[int]
+    close: int = 0
+
+
+def votes_of(look: Look) -> Counter[int]:
+    """The recorded votes of a look by class, those for no class under -1."""
+    return Counter({**look.counts, INVALID: look.invalid})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoteSource:
+    """Draws votes about one input (...), samples in ascending order.
+
+    Batch sizes are random, from 1 to ``BLOCK``. A run uses a single batch size, so a model whose answers depend on the
+    batch size gives itself away here.
+    """
+
+    classifier: Classifier
+    x: Tensor
+    digest: str
+    noise: Noise
+
+    @property
+    def generator(self) -> str:
+        """Library, version and device of the generator that draws here."""
+        return self._stream(0, "estimation").generator
+
+    def votes(self, seed: int, stage: str, samples: Sequence[range]) -> RedrawnVotes:
+        """The votes of the samples with these numbers within a stage."""
+        stream, x, counts, close = self._stream(seed, stage), self.x.to(self.classifier.device), Counter[int](), 0
+        sizes = random.Random(f"{self.digest} {seed} {stage}")
+        with torch.inference_mode():
+            for part in samples:
+                start = part.start
+                while start < part.stop:
+                    size = min(int(BLOCK ** sizes.random()), part.stop - start)
+                    noisy = torch.empty((size, *x.shape), device=x.device)
+                    stream.perturb(x, self.digest, start, out=noisy)
+                    scores = self.classifier.scores(noisy)
+                    valid = torch.isfinite(scores).all(dim=1)
+                    counts.update(torch.where(valid, scores.argmax(dim=1), INVALID).tolist())
+                    close += ties(scores[valid])
+                    start += size
+        return RedrawnVotes(counts, close)
+
+    def _stream(self, seed: int, stage: str) -> Stream:
+        return Stream(self.noise, tuple(self.x.shape), seed=seed, stage=stage, device=self.classifier.device)

@@ -1,4 +1,4 @@
-"""What a check found: the standing of every claim, and of all of them together."""
+"""What a check found: each claim with its standing, and the result of all of them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = [
 ]
 
 NO_PROMISE: Final = "attack failed"
-"""That a search found nothing can be derived by nobody, and promises nothing: it is counted and held against nobody."""
+"""Nobody can derive that a search found nothing, but it promises nothing either: such claims never fail a check."""
 
 CONTRADICTION: Final = "contradiction"
-"""That no executed example lies inside a certified radius: stated where it is false."""
+"""The claim that no executed example lies inside a certified radius; it is listed only where it is refuted."""
 
 UNDERIVABLE: Final = frozenset({"published radius", "failed computation", NO_PROMISE})
-"""Claims that nobody can derive: a log holds no counts, and a computation or a search that failed left nothing."""
+"""Claims that nobody can derive: a log holds no counts, and a failed computation or search leaves nothing."""
 
 
 class Standing(Enum):
-    """Three answers: what could not be derived again is neither confirmed nor refuted."""
+    """The three answers of a check. A claim that could not be derived again is neither confirmed nor refuted."""
 
     CONFIRMED = "confirmed"
     REFUTED = "refuted"
@@ -46,7 +46,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """One claim, and where it stands.
+    """One claim and its standing.
 
     Args:
         subject: what the claim is about: ``"input 17, smoothing"``, ``"manifest"``, ``"records"``.
@@ -65,7 +65,7 @@ class CheckedClaim:
 
 
 def subject_of(record: Certificate | Finding) -> str:
-    """How a report names what a claim is about: ``"input 17, smoothing"``."""
+    """The input and method (or attack) of a record, as reports name them: ``"input 17, smoothing"``."""
     return f"input {record.index}, {record.method if isinstance(record, Certificate) else record.attack}"
 
 

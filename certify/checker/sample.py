@@ -1,4 +1,4 @@
-"""Which inputs a run is about: all of its data, or a sample of them that anybody can draw again."""
+"""The inputs of a run: all of its data, or a random sample that anybody can draw again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The looks at the votes that a run's settings lay down: they have to be fixed before anything is drawn."""
+"""The looks at the votes that a run's settings prescribe, which must be fixed before anything is drawn."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from certify.core.evidence import SmoothingEvidence
 from certify.errors import BadInput
 from certify.stats.sequential import LAST_SHARE, Looks, geometric_looks
 
-__all__ = ["Schedule", "schedule_fault", "schedule_of"]
+__all__ = ["LookTable", "schedule_fault", "schedule_of"]
 
 KINDS: Final = ("declared", "fixed")
 
-Schedule = tuple[tuple[int, float], ...]
+LookTable = tuple[tuple[int, float], ...]
 """(n, alpha) of every look, ascending."""
 
 
-def schedule_of(evidence: SmoothingEvidence) -> Schedule:
-    """All looks, those that were not needed any more included."""
+def schedule_of(evidence: SmoothingEvidence) -> LookTable:
+    """All looks of a certificate, including those that were no longer needed."""
     return (*((look.n, look.alpha) for look in evidence.looks), *evidence.later)
 
 
-def schedule_fault(schedule: Schedule, settings: Mapping[str, Any], draws_alpha: float) -> str:
+def schedule_fault(schedule: LookTable, settings: Mapping[str, Any], draws_alpha: float) -> str:
     """Why a schedule is not the one that the settings of a smoothing certifier lay down; empty where it is.
 
     >>> settings = {"n": 1000, "alpha": 0.001, "schedule": "fixed", "looks": None, "look_alphas": None}
@@ -46,7 +46,7 @@ def schedule_fault(schedule: Schedule, settings: Mapping[str, Any], draws_alpha:
     return ""
 
 
-def _laid_down(schedule: Schedule, settings: Mapping[str, Any], left: float) -> Looks:
+def _laid_down(schedule: LookTable, settings: Mapping[str, Any], left: float) -> Looks:
     if settings["schedule"] == "fixed":
         return Looks((settings["n"],), (left,))
     if settings["looks"] is not None:
@@ -57,10 +57,10 @@ def _laid_down(schedule: Schedule, settings: Mapping[str, Any], left: float) -> 
     return geometric_looks(settings["n"], left, _least_shown(schedule, left))
 
 
-def _least_shown(schedule: Schedule, alpha: float) -> float:
-    """The probability that the first look with any alpha could show: which looks are given some follows from it.
+def _least_shown(schedule: LookTable, alpha: float) -> float:
+    """The probability of a miss that the first look with any alpha could show; it decides which looks have an alpha.
 
-    Any such choice is sound that does not depend on the votes; that it is the same for all inputs is checked apart.
+    Any choice that does not depend on the votes is sound. That it is the same for all inputs is checked elsewhere.
     """
     first = next((n for n, share in schedule if share), schedule[-1][0])
     if first == schedule[-1][0]:

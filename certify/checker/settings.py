@@ -1,4 +1,4 @@
-"""Records against the settings in their run's manifest: nothing was made in another way than the manifest says."""
+"""Records compared with the settings in their run's manifest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from certify.checker.derivations.base import DERIVATIONS, Difference
+from certify.checker.derivations.base import DERIVATIONS, Difference, RunSettings
 from certify.checker.result import CheckedClaim, judged, refuted
 from certify.core.certificate import Certificate
 from certify.core.evidence import kinds_of
@@ -39,7 +39,7 @@ def settings_claims(
 
 
 def _of_seeds(settings: Mapping[str, Any]) -> Iterator[Difference]:
-    """Certifiers draw with the seed of the run, and nothing was drawn for a log."""
+    """Certifiers must have used the seed of the run; an imported log has none."""
     for one in settings["certifiers"]:
         if "seed" in one or one["method"] == "published":
             yield f"seed of {one['method']}", one.get("seed"), settings["seed"]
@@ -87,11 +87,11 @@ def _of_certificate(
     if evidence is None or evidence.kind not in expected:
         yield "evidence", "none" if evidence is None else evidence.kind, certificate.method
         return
-    yield from DERIVATIONS[evidence.kind].settings(certificate, certifier, settings, shared[evidence.kind])
+    yield from DERIVATIONS[evidence.kind].settings(certificate, RunSettings(certifier, settings, shared[evidence.kind]))
 
 
 def _shared(certificates: Iterable[Certificate]) -> dict[str, dict[str, object]]:
-    """What nearly all certificates of a kind say, so that one that says otherwise stands out."""
+    """The most frequent values among certificates of each kind, so that one with other values stands out."""
     said: dict[str, dict[str, Counter[object]]] = {}
     for certificate in certificates:
         if certificate.evidence is not None:

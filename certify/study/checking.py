@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certify.checker.derivations.base import derivation_of
-from certify.checker.derived import needs_network, statement
+from certify.checker.derivations.base import derivation_of, needs_network, statement
 from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, left_open, refuted, subject_of
 from certify.checker.sample import data_claims, sample_of
 from certify.core.certificate import Certificate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from certify.checker.derived import derived_claims, statement
+from certify.checker.derivations.base import derived_claims, statement
 from certify.checker.form import unchecked
 from certify.checker.records import presence_claims, read_rows
 from certify.checker.result import NO_PROMISE, CheckedClaim, CheckResult, judged, left_open, subject_of

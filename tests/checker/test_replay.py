@@ -12,9 +12,8 @@ import torch
 
 import certify
 from certify.certifiers.smoothing import Smoothing
-from certify.checker.replay import FRESH, LEVEL, TESTS, chosen, derived_seed, replay_claims
+from certify.checker.replay import FRESH_SAMPLES, LEVEL, TESTS_EACH, VoteSource, chosen, derived_seed, replay_claims
 from certify.checker.result import Standing
-from certify.checker.votes import Booth
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -204,13 +203,13 @@ def test_samples_without_a_class_are_counted_as_such():
 
 def test_fresh_noise_is_none_that_the_certifier_drew(fixed, monkeypatch):
     """Not even where the checker's seed is the recorded one: the stage is another."""
-    drawn, votes = [], Booth.votes
-    monkeypatch.setattr(Booth, "votes", lambda self, *asked: drawn.append(asked) or votes(self, *asked))
+    drawn, votes = [], VoteSource.votes
+    monkeypatch.setattr(VoteSource, "votes", lambda self, *asked: drawn.append(asked) or votes(self, *asked))
     for seed in (3, 99):
         assert not claims_of(fixed[0], seed=seed)
         *recorded, (fresh, stage, samples) = drawn
         assert {asked[:2] for asked in recorded} == {(3, "selection"), (3, "estimation")}
-        assert (fresh, stage, samples) == (seed, "check", [range(FRESH)])
+        assert (fresh, stage, samples) == (seed, "check", [range(FRESH_SAMPLES)])
         drawn.clear()
 
 
@@ -218,9 +217,9 @@ def test_a_check_refutes_by_chance_at_most_once_in_a_million():
     """Exactly: the tail of the most hits that are too few, for each test, all certificates and tests together."""
     for p_lower in (0.501, 0.6, 0.9, 0.999):
         for count in (1, 10, 1000):
-            level = LEVEL / count / TESTS
-            few = max((k for k in range(FRESH + 1) if at_most(k, FRESH, p_lower) < level), default=-1)
-            assert count * TESTS * at_most(few, FRESH, p_lower) <= LEVEL
+            level = LEVEL / count / TESTS_EACH
+            few = max((k for k in range(FRESH_SAMPLES + 1) if at_most(k, FRESH_SAMPLES, p_lower) < level), default=-1)
+            assert count * TESTS_EACH * at_most(few, FRESH_SAMPLES, p_lower) <= LEVEL
 
 
 def test_as_many_blocks_are_chosen_as_were_asked_for(fixed):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, Proof
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, RunSettings, evidence_of
+from certify.checker.result import CheckedClaim
 from certify.core.certificate import BoundEvidence, Certificate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from certify.bounds.graph import Graph
 
 __all__ = ["BoundDerivation"]
 
@@ -20,28 +25,25 @@ class BoundDerivation(Derivation):
 
     unchecked = ("slack", "evaluations", "certificate.forward_passes")
 
-    def proof(self, certificate: Certificate) -> Proof | None:
+    def proven(self, certificate: Certificate) -> float | None:
+        """The certified radius."""
+        return certificate.radius
+
+    def proof_claims(
+        self, certificate: Certificate, kept: int, radius: float, graph: Graph, x: Tensor
+    ) -> list[CheckedClaim]:
         """The margins at the radius."""
         from certify.checker.margins import margin_claims
 
-        evidence, kept, radius = certificate.evidence, certificate.prediction, certificate.radius
-        assert isinstance(evidence, BoundEvidence)
-        return None if kept is None or radius is None else partial(margin_claims, certificate, evidence, kept, radius)
+        return margin_claims(certificate, evidence_of(certificate, BoundEvidence), kept, radius, graph, x)
 
-    def settings(
-        self,
-        certificate: Certificate,
-        certifier: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        shared: Mapping[str, object],
-    ) -> Iterator[Difference]:
+    def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
         """The input box is the threat model's, and the method is the certifier's."""
-        yield from super().settings(certificate, certifier, settings, shared)
-        evidence = certificate.evidence
-        assert isinstance(evidence, BoundEvidence)
+        yield from super().settings(certificate, asked)
+        evidence = evidence_of(certificate, BoundEvidence)
         yield "input box", evidence.input_box, certificate.threat.input_box
         if not evidence.by(certificate):
-            yield "bound method", evidence.bound_method, certifier["method"]
+            yield "bound method", evidence.bound_method, asked.certifier["method"]
 
 
 DERIVATIONS.register("bounds")(BoundDerivation())

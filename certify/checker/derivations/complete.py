@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, Proof
-from certify.checker.result import CheckedClaim
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, RunSettings, evidence_of
+from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.core.certificate import Certificate, CompleteEvidence
+from certify.core.rounding import brief, brief_up
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from certify.bounds.graph import Graph
     from certify.models.classifier import Classifier
 
 __all__ = ["CompleteDerivation"]
@@ -26,32 +28,46 @@ class CompleteDerivation(Derivation):
 
     def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """The ends are in order, and the classifier returns another class at the example."""
-        from certify.checker.brackets import bracket_claim
         from certify.checker.examples import executed_claims
 
-        evidence, finding = certificate.evidence, certificate.finding
-        assert isinstance(evidence, CompleteEvidence)
-        bracket = bracket_claim(certificate, evidence)
+        finding = certificate.finding
+        bracket = judged(subject_of(certificate), "bracket", _bracket_fault(certificate))
         return [bracket, *([] if finding is None else executed_claims(finding, classifier, x, certificate.threat))]
 
-    def proof(self, certificate: Certificate) -> Proof | None:
+    def proven(self, certificate: Certificate) -> float | None:
         """The lower end of the bracket, also where it is below the smallest declared radius."""
-        from certify.checker.brackets import proof_claims
+        return evidence_of(certificate, CompleteEvidence).certified
 
-        evidence, kept = certificate.evidence, certificate.prediction
-        assert isinstance(evidence, CompleteEvidence)
-        radius = evidence.certified
-        return None if kept is None or radius is None else partial(proof_claims, certificate, evidence, kept, radius)
+    def proof_claims(
+        self, certificate: Certificate, kept: int, radius: float, graph: Graph, x: Tensor
+    ) -> list[CheckedClaim]:
+        """The proof, leaf by leaf."""
+        from certify.checker.margins import leaf_claims
 
-    def settings(
-        self,
-        certificate: Certificate,
-        certifier: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        shared: Mapping[str, object],
-    ) -> Iterator[Difference]:
+        return leaf_claims(certificate, evidence_of(certificate, CompleteEvidence), kept, radius, graph, x)
+
+    def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
         """The gap is the certifier's, or none where that asks for none."""
-        yield from super().settings(certificate, {"gap": None, **certifier}, settings, shared)
+        yield from super().settings(certificate, asked._replace(certifier={"gap": None, **asked.certifier}))
+
+
+def _bracket_fault(certificate: Certificate) -> str:
+    """Why the ends are out of order or farther apart than the record explains; empty where they are as stated."""
+    evidence = evidence_of(certificate, CompleteEvidence)
+    low, high, gap = evidence.certified, evidence.falsified, evidence.gap
+    if low is not None and high is not None and low >= high:
+        return f"it is proven up to {brief(low)}, with an example at {brief_up(high)}"
+    if gap is None and low is not None and low not in certificate.threat.radii:
+        return f"declared radii were decided, and {low} is none of them"
+    if evidence.reason:
+        return ""
+    if gap is None:
+        bottom, top = -1.0 if low is None else low, math.inf if high is None else high
+        if any(bottom < radius < top for radius in certificate.threat.radii):
+            return "a declared radius lies between its ends, undecided, and the record does not say why"
+    elif high is None or high - (low or 0.0) > gap * high:
+        return f"its ends are farther apart than the gap {gap:g}, and the record does not say why"
+    return ""
 
 
 DERIVATIONS.register("complete")(CompleteDerivation())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
-from certify.checker.derivations.base import DERIVATIONS, Derivation, Proof
+from certify.checker.derivations.base import DERIVATIONS, Derivation, evidence_of
+from certify.checker.result import CheckedClaim
 from certify.core.certificate import Certificate, LipschitzEvidence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from certify.bounds.graph import Graph
 
 __all__ = ["LipschitzDerivation"]
 
@@ -15,13 +21,17 @@ class LipschitzDerivation(Derivation):
 
     unchecked = ("slack", "certificate.forward_passes")
 
-    def proof(self, certificate: Certificate) -> Proof | None:
-        """The quotient."""
+    def proven(self, certificate: Certificate) -> float | None:
+        """The certified radius."""
+        return certificate.radius
+
+    def proof_claims(
+        self, certificate: Certificate, kept: int, radius: float, graph: Graph, x: Tensor
+    ) -> list[CheckedClaim]:
+        """The quotient of margins and constants."""
         from certify.checker.constants import quotient_claims
 
-        evidence, kept, radius = certificate.evidence, certificate.prediction, certificate.radius
-        assert isinstance(evidence, LipschitzEvidence)
-        return None if kept is None or radius is None else partial(quotient_claims, certificate, evidence, kept, radius)
+        return quotient_claims(certificate, evidence_of(certificate, LipschitzEvidence), kept, radius, graph, x)
 
 
 DERIVATIONS.register("lipschitz")(LipschitzDerivation())

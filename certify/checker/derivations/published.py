@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, RunSettings, evidence_of
 from certify.checker.laws import LAWS
-from certify.checker.result import CheckedClaim, judged, left_open, refuted
+from certify.checker.result import CheckedClaim, judged, left_open, refuted, subject_of
 from certify.core.certificate import Certificate, PublishedEvidence
 from certify.core.printed import Printed, Printing
 from certify.core.rounding import round_down
@@ -16,11 +16,11 @@ from certify.stats.ladder import fit, largest, top_rung
 
 __all__ = ["PublishedDerivation", "published_claims"]
 
-ROUNDING: Final = 1e-9
-"""Room, relative, for the ordinary floats in which the end of the ladder is computed."""
+TOP_RTOL: Final = 1e-9
+"""Relative tolerance at the top of the ladder, which is computed in ordinary floats."""
 
-STRAYS: Final = 0.1
-"""The share of the largest radii that may miss the ladder before the ladder is doubted instead of the radii."""
+MAX_STRAYS: Final = 0.1
+"""Largest share of radii off the ladder for which the radii are doubted; above it, n, alpha or sigma may be wrong."""
 
 
 def published_claims(certificates: Sequence[Certificate], *, whole: bool = True) -> list[CheckedClaim]:
@@ -39,9 +39,8 @@ def published_claims(certificates: Sequence[Certificate], *, whole: bool = True)
     strays = {evidence.printed for group in _strays(certificates, read) for evidence in group}
     claims = []
     for certificate in certificates:
-        evidence = certificate.evidence
-        assert isinstance(evidence, PublishedEvidence)
-        subject = f"input {certificate.index}, {certificate.method}"
+        evidence = evidence_of(certificate, PublishedEvidence)
+        subject = subject_of(certificate)
         printed = _misprinted(certificate, evidence, printings.get(evidence.source_digest), whole=whole)
         fault = _impossible(certificate, evidence)
         if not fault and certificate.radius is not None and evidence.printed in strays:
@@ -53,7 +52,7 @@ def published_claims(certificates: Sequence[Certificate], *, whole: bool = True)
 
 
 def _radii(certificates: Iterable[Certificate]) -> Iterable[tuple[Certificate, PublishedEvidence, str]]:
-    """The certificates whose log prints a number, and that number."""
+    """The certificates with a radius, their evidence and the number that their log prints; "0" if it is no number."""
     for certificate in certificates:
         evidence = certificate.evidence
         if isinstance(evidence, PublishedEvidence) and certificate.radius is not None:
@@ -68,7 +67,7 @@ def _number(text: str) -> bool:
 
 
 def _printings(certificates: Sequence[Certificate]) -> Mapping[str, Printing]:
-    """How each file rounds."""
+    """How each file rounds, by its digest."""
     texts: dict[str, list[str]] = {}
     for _, evidence, text in _radii(certificates):
         texts.setdefault(evidence.source_digest, []).append(text)
@@ -76,14 +75,14 @@ def _printings(certificates: Sequence[Certificate]) -> Mapping[str, Printing]:
 
 
 def _strays(certificates: Sequence[Certificate], read: Sequence[Printed]) -> Iterable[list[PublishedEvidence]]:
-    """Radii beside the ladder of (n, alpha, sigma), where nearly all of the largest lie on it."""
+    """Radii that lie off the ladder of their (n, alpha, sigma) although nearly all of the largest lie on it."""
     rows: dict[tuple[int, float, float], list[tuple[PublishedEvidence, Printed]]] = {}
     for (certificate, evidence, _), printed in zip(_radii(certificates), read, strict=True):
         if certificate.alpha is not None:
             rows.setdefault((evidence.n, certificate.alpha, evidence.sigma), []).append((evidence, printed))
     for (n, alpha, sigma), group in rows.items():
         found = fit(largest(printed for _, printed in group), n, alpha, sigma)
-        if found.reached and 0 < len(found.missing) <= STRAYS * found.compared:
+        if found.reached and 0 < len(found.missing) <= MAX_STRAYS * found.compared:
             yield [evidence for evidence, printed in group if printed.text in found.missing]
 
 
@@ -111,7 +110,7 @@ def _impossible(certificate: Certificate, evidence: PublishedEvidence) -> str:
     if silence := LAWS["gaussian"].silence(certificate.threat):
         return f"a log of gaussian smoothing: {silence}"
     top = top_rung(evidence.n, certificate.alpha, evidence.sigma)
-    if evidence.lowest > top * (1 + ROUNDING):
+    if evidence.lowest > top * (1 + TOP_RTOL):
         return (
             f"{evidence.printed} is above {round_down(top)}, the largest that sigma={evidence.sigma:g}, "
             f"n={evidence.n:,} and alpha={certificate.alpha:g} can certify"
@@ -130,24 +129,15 @@ class PublishedDerivation(Derivation):
         """All lines together: how many digits a log prints shows in all of it."""
         return published_claims(certificates, whole=whole)
 
-    def settings(
-        self,
-        certificate: Certificate,
-        certifier: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        shared: Mapping[str, object],
-    ) -> Iterator[Difference]:
+    def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
         """The log is one of those that the manifest names, and the input is a line of it."""
-        yield from super().settings(certificate, certifier, settings, shared)
-        evidence = certificate.evidence
-        assert isinstance(evidence, PublishedEvidence)
-        source, logs = (
-            (evidence.source, evidence.source_digest),
-            [(one["name"], one["sha256"]) for one in certifier["logs"]],
-        )
+        yield from super().settings(certificate, asked)
+        evidence = evidence_of(certificate, PublishedEvidence)
+        source = evidence.source, evidence.source_digest
+        logs = [(one["name"], one["sha256"]) for one in asked.certifier["logs"]]
         if source not in logs:
             yield "log", source, " or ".join(map(str, logs))
-        log = str(settings["data"]["digest"]).removeprefix("published:")
+        log = str(asked.run["data"]["digest"]).removeprefix("published:")
         yield "input digest", certificate.input_digest, f"published:{log[:16]}:{certificate.index}"
 
 

@@ -1,9 +1,9 @@
 """A smoothing certificate, derived again from its counts.
 
-The probability of missing the class is bounded by Clopper and Pearson, each look at its own share of alpha, and the
-noise law turns the bound into a radius. The certifier searches for both numbers; here they are only put to the test:
-the tail of the binomial distribution at the bound, and the theorem at the radius, each as a ball that contains the
-exact value. A number that is smaller than the one derived, by more than rounding, is named as well: it is not what the
+Clopper and Pearson bound the probability of missing the class, each look at its own share of alpha, and the noise law
+turns the bound into a radius. The certifier searches for both numbers; the checker only verifies them, in ball
+arithmetic that encloses the exact values: the binomial tail at the recorded bound, and the theorem at the recorded
+radius. A recorded number that is too small by more than rounding is refuted as well, because it is not what the
 evidence shows.
 """
 
@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flint import arb
 from scipy import special
 
-from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
+from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, RunSettings, evidence_of
 from certify.checker.laws import LAWS, Law
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
-from certify.checker.schedules import Schedule, schedule_fault, schedule_of
+from certify.checker.schedules import LookTable, schedule_fault, schedule_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import round_down
 from certify.core.verdict import Verdict
@@ -40,16 +40,17 @@ RIVAL_SHARE: Final = 0.1
 """The share of alpha that bounds the runner-up on its own, where a run asks for that."""
 
 _SHARES: Final = {"runner-up": RIVAL_SHARE, "one-sided": 0.0}
-"""What each bound of the runner-up costs."""
+"""The share of alpha that each setting of ``bound`` spends on the runner-up."""
 
 BITS: Final = 128
+"""Working precision of the ball arithmetic, in bits."""
 
-NEAR: Final = arb(1e-6)
-"""How far, relatively, a tail may lie below its alpha, or a payment above what is due. A bound that was rounded to the
-sound side puts its tail within 1e-7 at a billion samples."""
+TAIL_RTOL: Final = arb(1e-6)
+"""Relative amount by which a tail may lie below its alpha, or a payment above what is due. A bound that was rounded to
+the sound side puts its tail within 1e-7 at a billion samples."""
 
-CLOSE: Final = 1e-9
-"""How far a radius may lie below the derived one, in units of sigma."""
+RADIUS_ATOL: Final = 1e-9
+"""Amount by which a radius may lie below the derived one, in units of sigma."""
 
 
 def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
@@ -62,7 +63,7 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
         One outcome each for ``alpha``, ``counts``, ``prediction``, ``confidence bound``, ``noise``, ``radius`` and
         ``verdict``. What needs the theorem of a law that is not known here is open.
     """
-    evidence, subject = _smoothing(certificate), subject_of(certificate)
+    evidence, subject = evidence_of(certificate, SmoothingEvidence), subject_of(certificate)
     q, rival, bound = _bound(evidence, _label(certificate, evidence))
     claims = [
         judged(subject, "alpha", _alpha(certificate, evidence)),
@@ -81,7 +82,7 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
 
 
 def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
-    """All looks of the schedule, taken or not, and the draws are paid for out of the alpha claimed. Exact."""
+    """Whether the claimed alpha pays for all looks of the schedule, taken or not, and for the draws; summed exactly."""
     parts = [evidence.draws_alpha, *(look.alpha for look in evidence.looks), *(alpha for _, alpha in evidence.later)]
     if not all(0 <= part < 1 for part in (*parts, evidence.rival_share)):
         return "a share of alpha is no number in [0, 1)"
@@ -148,7 +149,7 @@ def _misses(look: Look, label: int | None) -> int:
 
 
 def _guess(misses: int, n: int, alpha: float) -> float:
-    """Which look is best, in ordinary floats: whichever it is, its bound is put to the test."""
+    """A look's bound in ordinary floats, to find the best look: the bound of whichever is chosen is then verified."""
     return float(special.betainccinv(misses + 1, n - misses, alpha)) if misses < n and 0 < alpha < 1 else 1.0
 
 
@@ -170,7 +171,7 @@ def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float)
         if not 0 < q < 1:
             return False
         tail, _ = binomial_tail(n - k, n, 1 - arb(q), arb(q))
-        return bool(tail <= level) and bool(tail >= level * (1 - NEAR))
+        return bool(tail <= level) and bool(tail >= level * (1 - TAIL_RTOL))
 
 
 def _derived(law: Law, evidence: SmoothingEvidence, q: float, rival: float) -> arb | None:
@@ -178,13 +179,13 @@ def _derived(law: Law, evidence: SmoothingEvidence, q: float, rival: float) -> a
     if not arb(q) + arb(rival) < 1:
         return None
     radius = law.radius(evidence.sigma, arb(q), arb(rival)) - arb(evidence.slack)
-    return radius if radius >= -CLOSE * evidence.sigma else None
+    return radius if radius >= -RADIUS_ATOL * evidence.sigma else None
 
 
 def _prediction(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
     """The class named is the one counted; a label that is not proven gives way to the class with most votes."""
     allowed = [_label(certificate, evidence)]
-    if evidence.chosen_by == "label" and (radius is None or radius <= CLOSE * evidence.sigma):
+    if evidence.chosen_by == "label" and (radius is None or radius <= RADIUS_ATOL * evidence.sigma):
         allowed = [_top(evidence.looks[-1])] if radius is None else [*allowed, _top(evidence.looks[-1])]
     if certificate.prediction in allowed:
         return ""
@@ -202,7 +203,7 @@ def _noise(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radi
         ("slack", evidence.slack, law.slack(evidence.dimensions)),
         ("share of alpha for the draws", evidence.draws_alpha, off),
     ):
-        if not due <= paid <= due * (1 + NEAR):
+        if not due <= paid <= due * (1 + TAIL_RTOL):
             return f"the {name} is {paid:.9g}, due is {float(due.mid()):.9g}"
     return ""
 
@@ -216,14 +217,14 @@ def _radius(certificate: Certificate, evidence: SmoothingEvidence, law: Law, rad
         return f"{stated:.9g} is claimed, the counts show none"
     if not stated <= radius:
         return f"{stated!r} is above {_shown(radius)}, which is all that the counts show"
-    if not stated >= radius - CLOSE * evidence.sigma:
+    if not stated >= radius - RADIUS_ATOL * evidence.sigma:
         return f"{stated!r} is below {_shown(radius)}, which the counts show"
     return ""
 
 
 def _verdict(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
     """Certified from the smallest declared radius on, unknown below it, abstained where no radius is shown at all."""
-    allowed = set(_verdicts(radius, certificate.threat.radii[0], CLOSE * evidence.sigma))
+    allowed = set(_verdicts(radius, certificate.threat.radii[0], RADIUS_ATOL * evidence.sigma))
     if certificate.verdict in allowed:
         return ""
     shown = "no radius" if radius is None else f"radius {_shown(radius)}"
@@ -271,7 +272,7 @@ class SmoothingDerivation(Derivation):
 
     def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """The noise was drawn over all features of the input, and the votes are for classes that the model has."""
-        evidence, subject = _smoothing(certificate), subject_of(certificate)
+        evidence, subject = evidence_of(certificate, SmoothingEvidence), subject_of(certificate)
         looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
         strange = sorted({label for look in looks for label in look.counts} - set(range(classifier.num_classes)))
         features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
@@ -281,32 +282,26 @@ class SmoothingDerivation(Derivation):
             judged(subject, "classes", f"class {strange[0]} has votes, {known}" if strange else ""),
         ]
 
-    def settings(
-        self,
-        certificate: Certificate,
-        certifier: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        shared: Mapping[str, object],
-    ) -> Iterator[Difference]:
+    def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
         """Noise, samples, looks and how the class was chosen."""
-        yield from super().settings(certificate, certifier, settings, shared)
-        evidence = _smoothing(certificate)
+        yield from super().settings(certificate, asked)
+        evidence, certifier = evidence_of(certificate, SmoothingEvidence), asked.certifier
         yield "n", evidence.n_most, certifier["n"]
         yield "selection", evidence.chosen_by, certifier["selection"]
         yield "n0", None if evidence.selection is None else evidence.selection.n, certifier.get("n0")
         yield "bound", evidence.rival_share, _SHARES.get(certifier["bound"], certifier["bound"])
         for name, value in self.same_for_all(certificate).items():
-            yield name, value, shared[name]
+            yield name, value, asked.shared[name]
         looks = certifier["looks"], certifier["look_alphas"]
         if looks[0] is None:
             yield "look alphas", None, looks[1]
         given = None if looks[0] is None else tuple(tuple(one) for one in looks)
-        schedule, kind = schedule_of(evidence), certifier["schedule"]
-        yield "schedule", _fault(schedule, certifier["n"], certifier["alpha"], kind, given, evidence.draws_alpha), ""
+        stated = certifier["n"], certifier["alpha"], certifier["schedule"], given
+        yield "schedule", _fault(schedule_of(evidence), *stated, evidence.draws_alpha), ""
 
     def same_for_all(self, certificate: Certificate) -> Mapping[str, object]:
         """The looks, and over what and in which blocks the noise was drawn."""
-        evidence = _smoothing(certificate)
+        evidence = evidence_of(certificate, SmoothingEvidence)
         return {
             "looks": schedule_of(evidence),
             "dimensions": evidence.dimensions,
@@ -315,14 +310,9 @@ class SmoothingDerivation(Derivation):
         }
 
 
-def _smoothing(certificate: Certificate) -> SmoothingEvidence:
-    assert isinstance(certificate.evidence, SmoothingEvidence)
-    return certificate.evidence
-
-
 @lru_cache(maxsize=1024)
 def _fault(
-    schedule: Schedule, n: int, alpha: float, kind: str, given: tuple[tuple[float, ...], ...] | None, paid: float
+    schedule: LookTable, n: int, alpha: float, kind: str, given: tuple[tuple[float, ...], ...] | None, paid: float
 ) -> str:
     """As :func:`schedule_fault`, once for the many certificates that share a schedule."""
     looks, look_alphas = given or (None, None)
