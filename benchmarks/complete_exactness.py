@@ -37,12 +37,11 @@ from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
-from certify.complete.problem import Problem, Witness
-from certify.complete.proofs.proof import Proof
+from certify.complete.problem import VerificationProblem, Witness, outcome
+from certify.complete.proofs.proof import CompleteProof
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import packed, unpacked
-from certify.complete.query import Case, Condition, Query
-from certify.complete.steps import outcome
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.witnesses.execution import executed, stated
 from certify.core.evidence import Claim
 from certify.data.dataset import seeded_generator
@@ -230,7 +229,7 @@ def questions(network: Network, rng: np.random.Generator, count: int, margins: S
             conditions = tuple(
                 Condition(_terms(a, 100), _terms(b, 1), Fraction(exact - margin)) for a, b in zip(A, B, strict=True)
             )
-            cases.append(Case(tuple(ends[0]), tuple(ends[1]), conditions))
+            cases.append(Disjunct(tuple(ends[0]), tuple(ends[1]), conditions))
             lowest = min(lowest, margin)
         yield Question(Query(n, m, tuple(cases)), lowest)
 
@@ -240,14 +239,14 @@ def _terms(numbers: Array, denominator: int) -> tuple[tuple[int, Fraction], ...]
     return tuple((i, v) for i, v in exact if v != 0)
 
 
-def by_inputs(problem: Problem, deadline: Deadline) -> Proof | Witness | None:
+def by_inputs(problem: VerificationProblem, deadline: Deadline) -> CompleteProof | Witness | None:
     """Splitting of inputs alone."""
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
     found = outcome(split_inputs(problem, open, deadline))
-    return found if found is None or isinstance(found, Witness) else Proof("crown", ~open, found)
+    return found if found is None or isinstance(found, Witness) else CompleteProof("crown", ~open, found)
 
 
-def by_neurons(problem: Problem, deadline: Deadline) -> Proof | Witness | None:
+def by_neurons(problem: VerificationProblem, deadline: Deadline) -> CompleteProof | Witness | None:
     """Splitting of neurons alone."""
     regions, clauses = problem.goals.d.shape[:2]
     parts = []
@@ -256,21 +255,21 @@ def by_neurons(problem: Problem, deadline: Deadline) -> Proof | Witness | None:
         if found is None or isinstance(found, Witness):
             return found
         parts.append(found)
-    return Proof("crown", torch.zeros(regions, clauses, dtype=torch.bool), None, tuple(parts))
+    return CompleteProof("crown", torch.zeros(regions, clauses, dtype=torch.bool), None, tuple(parts))
 
 
-METHODS: Final[dict[str, Callable[[Problem, Deadline], Proof | Witness | None]]] = {
+METHODS: Final[dict[str, Callable[[VerificationProblem, Deadline], CompleteProof | Witness | None]]] = {
     "inputs": by_inputs,
     "neurons": by_neurons,
 }
 
 
-def answer(method: str, problem: Problem, query: Query, file: OnnxFile, seconds: float) -> str:
+def answer(method: str, problem: VerificationProblem, query: Query, file: OnnxFile, seconds: float) -> str:
     """What a method says: sat, unsat, or unknown; or what is wrong with its witness or proof."""
     found = METHODS[method](problem, Deadline(seconds))
     if found is None:
         return "unknown"
-    if isinstance(found, Proof):
+    if isinstance(found, CompleteProof):
         return "unsat" if bool(replayed(problem, unpacked(packed(found))).all()) else "a proof that shows nothing"
     x = torch.from_numpy(found.x).reshape(1, *file.shape)
     y = [Fraction(v) for v in file.run(x).flatten().tolist()]

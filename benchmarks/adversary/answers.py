@@ -20,13 +20,12 @@ from torch import Tensor
 from certify.bounds.deadline import Deadline
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.problem import Problem
+from certify.complete.problem import VerificationProblem
 from certify.complete.proofs.file import witness_fault
-from certify.complete.proofs.proof import Proof
+from certify.complete.proofs.proof import CompleteProof
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.tree import Tree
-from certify.complete.query import Case, Condition, Query
-from certify.complete.reading.declared import Property
+from certify.complete.query import Condition, Disjunct, PropertyFile, Query
 from certify.complete.verify_file import Posed
 from certify.complete.witnesses.execution import executed
 from certify.data.dataset import seeded_generator
@@ -60,7 +59,7 @@ def confirmed_proofs(seed: int, count: int, method: str | None = None) -> Iterat
     violated[0, 0] |= not bool(violated.any())
     true, false = _posed(file, asked), _posed(file, torch.where(violated, least + 1e-3, asked))
     found = METHODS[method or ("inputs", "neurons")[seed % 2]](true, Deadline(60))
-    assert isinstance(found, Proof)
+    assert isinstance(found, CompleteProof)
     for _ in range(count):
         changed, told = found, []
         for _ in range(rng.integers(1, 4)):
@@ -97,8 +96,8 @@ def confirmed_witnesses(seed: int, count: int) -> Iterator[tuple[str, bool]]:
         if rng.random() < 0.3:  # an input beside another one, whose numbers are only stated
             both = ((0, Fraction(1)), (1, Fraction(1)))
             conditions = (Condition(both, tuple((i, -one) for i, one in both), -margin),)
-        query = Query(2, 2, (Case(low, high, conditions),))
-        asked = Posed(file, Property(query), executed(query, file, graph, "exact"))
+        query = Query(2, 2, (Disjunct(low, high, conditions),))
+        asked = Posed(file, PropertyFile(query), executed(query, file, graph, "exact"))
         y = [repr(float(np.float32(v))) if rng.random() < 0.8 else f"{float(v) + float(margin):.9f}" for v in texts]
         pairs = [f"(X_{i} {v})" for i, v in enumerate(texts)] + [f"(Y_{i} {v})" for i, v in enumerate(y)]
         if rng.random() < 0.1:
@@ -147,17 +146,17 @@ def _least(file: OnnxFile) -> Tensor:
     return torch.stack(found)
 
 
-def _posed(file: OnnxFile, bounds: Tensor) -> Problem:
+def _posed(file: OnnxFile, bounds: Tensor) -> VerificationProblem:
     cases = []
     for ends, region in zip(BOXES, bounds.tolist(), strict=True):
         low, high = ((Fraction(end),) * 2 for end in ends)
         for bound, signs in zip(region, SIGNS, strict=True):
             rows = (Condition((), ((i, Fraction(s)),), Fraction(bound)) for i, s in enumerate(signs))
-            cases.append(Case(low, high, tuple(rows)))
+            cases.append(Disjunct(low, high, tuple(rows)))
     return executed(Query(2, 2, tuple(cases)), file, import_file(file), "exact")
 
 
-def _changed(proof: Proof, rng: Rng) -> tuple[Any, str]:
+def _changed(proof: CompleteProof, rng: Rng) -> tuple[Any, str]:
     """A proof with one array changed somewhere, and the name of the array and of the change."""
     places = list(_arrays(proof))
     path, values = places[rng.integers(len(places))]

@@ -36,7 +36,7 @@ from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
 from certify.core.evidence import Claim
 
-__all__ = ["Hint", "Sharing", "alpha_crown", "climb", "prove", "proven_layers", "search", "search_layers"]
+__all__ = ["Hint", "Sharing", "alpha_crown", "optimize_rows", "prove", "proven_layers", "search", "search_layers"]
 
 ITERATIONS = 20
 
@@ -101,7 +101,7 @@ def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:
     return Relaxation(planes.lower_slopes, lower, planes.upper_slopes, upper)
 
 
-def climb(
+def optimize_rows(
     layers: Layers,
     rows: LinearBounds | Callable[[Tensor], LinearBounds],
     samples: Samples,
@@ -173,7 +173,7 @@ def search(
     hints: list[Hint] = []
     tightened = partial(_searched, hints, _never) if joint else tighten
     layers = propagate(graph, region, claim=None, tighten=tightened, deadline=deadline)
-    some = [climb(layers, rows, FIRST) for rows in _asked(graph, C)]
+    some = [optimize_rows(layers, rows, FIRST) for rows in _asked(graph, C)]
     hints.append(_joined([_hint("", NONE, found) for _, found in some]))
     best = torch.cat([lower for lower, _ in some], 1)
     return RowBounds(best, torch.zeros_like(best)).better(output_rows(layers, C)), tuple(hints)
@@ -247,7 +247,7 @@ def _searched(hints: list[Hint], stop: Callable[[], bool], layers: Layers, name:
     for samples, entries, rows in entry_rows(layers, name, wanted & bent(layers, name)):
         if stop():
             break
-        lower, shares = climb(layers, rows.both_signs(), samples)
+        lower, shares = optimize_rows(layers, rows.both_signs(), samples)
         box = _tightened(layers, box, entries[0], lower)
         hints.append(_hint(name, entries[0], shares))
     return box

@@ -19,8 +19,8 @@ from certify.bounds.radii.radius import REACH
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
 from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
-from certify.complete.of_ball import Question
 from certify.complete.proofs.text import packed
+from certify.complete.question import Question
 from certify.complete.radius import Ends, bracketed, decided
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim

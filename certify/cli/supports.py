@@ -23,7 +23,7 @@ def supports(
     ],
 ) -> int:
     """Who knows which threat; and what certify verify can decide, as VNN-LIB 2.0 lets solvers be asked."""
-    from certify.complete.capabilities import CAPABILITIES
+    from certify.complete.verify_file import CAPABILITIES
 
     known = {"threats": _threats, **CAPABILITIES}
     name = capability.removeprefix("--")

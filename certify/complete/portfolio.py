@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from certify.bounds.deadline import Deadline, OutOfTime
 from certify.bounds.memory import check_fits
-from certify.complete.answer import Answer
 from certify.complete.inputs.rows import DIRECT, refuted_directly
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
-from certify.complete.problem import Problem, Witness
-from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
-from certify.complete.steps import Steps
+from certify.complete.problem import Steps, VerificationProblem, Witness
+from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.witnesses.search import hunt
 
-__all__ = ["decide"]
+__all__ = ["Answer", "Outcome", "decide"]
 
 NARROW, WIDE = 20, 1024
 """Up to so many inputs that can differ only inputs are split, beyond so many only neurons; in between both in turn."""
@@ -32,6 +31,31 @@ FIRST, SECOND = 2, 24
 
 EVERY, MANY, SELDOM = 256, 64, 8
 """While branching, a piece for so many subproblems until there were many pieces; from then on one in so many steps."""
+
+
+Outcome = Literal["sat", "unsat", "unknown", "timeout"]
+"""A witness, a proof that there is none, or neither: because every method gave up, or because the time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one query.
+
+    Args:
+        outcome: what was found.
+        witness: the counterexample, for ``"sat"``.
+        proof: what a replay derives the answer from again, for ``"unsat"``.
+        solver: which step of the portfolio ended it: ``"attack"``, ``"crown"``, ``"inputs"``, ``"neurons"``.
+        subproblems: how many regions were bounded.
+        reason: why it is unknown, in a few words.
+    """
+
+    outcome: Outcome
+    witness: Witness | None = None
+    proof: CompleteProof | None = None
+    solver: str = ""
+    subproblems: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -58,7 +82,7 @@ class Hunt:
         return self.go_on(max(due, self.steps % SELDOM == 0 and self.done == MANY))
 
 
-def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int = 0) -> Answer:
+def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1, seed: int = 0) -> Answer:
     """Find a witness, or prove that there is none, or give up when the time is over.
 
     Args:
@@ -83,7 +107,7 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
             except OutOfTime:  # in the middle of it
                 return Answer("timeout")
             if not open.any():
-                return Answer("unsat", proof=Proof(method, ~open), solver=method, subproblems=len(open))
+                return Answer("unsat", proof=CompleteProof(method, ~open), solver=method, subproblems=len(open))
             if deadline.passed:
                 return Answer("timeout")
         if (witness := search.go_on(SECOND)) is not None:
@@ -91,7 +115,9 @@ def decide(problem: Problem, deadline: Deadline, *, workers: int = 1, seed: int 
     return _branch(problem, open, method, search, deadline, workers)
 
 
-def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline: Deadline, workers: int) -> Answer:
+def _branch(
+    problem: VerificationProblem, open: Tensor, method: str, search: Hunt, deadline: Deadline, workers: int
+) -> Answer:
     """Whatever fits the width of the inputs, or both by turns: whichever has done less work so far goes on."""
     ways: dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]] = {}
     if problem.wide <= WIDE:
@@ -106,9 +132,9 @@ def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline:
         if isinstance(found, Witness):
             return Answer("sat", found, solver=way, subproblems=count)
         if isinstance(found, InputProof):
-            return Answer("unsat", None, Proof(method, ~open, found), way, count)
+            return Answer("unsat", None, CompleteProof(method, ~open, found), way, count)
         if isinstance(found, tuple):
-            return Answer("unsat", None, Proof(method, ~open, None, found), way, count)
+            return Answer("unsat", None, CompleteProof(method, ~open, None, found), way, count)
         if found is None:
             del work[way]
             continue
@@ -121,7 +147,7 @@ def _branch(problem: Problem, open: Tensor, method: str, search: Hunt, deadline:
     return Answer("unknown", subproblems=count, reason="nothing is left to split")
 
 
-def _regions(problem: Problem, open: Tensor, deadline: Deadline) -> Steps[tuple[NeuronProof, ...]]:
+def _regions(problem: VerificationProblem, open: Tensor, deadline: Deadline) -> Steps[tuple[NeuronProof, ...]]:
     """Neurons of one region after the other."""
     proofs = []
     for region in open.any(dim=1).nonzero()[:, 0].tolist():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +17,11 @@ from certify.bounds.graph import Graph
 from certify.bounds.linear import Coefficients, LinearBounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval, flat
-from certify.complete.query import Case, Condition, Query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.core.evidence import Claim
 from certify.errors import BadInput
 
-__all__ = ["Goals", "Problem", "Witness", "of_query"]
+__all__ = ["Goals", "Steps", "VerificationProblem", "Witness", "of_query", "outcome"]
 
 ROUNDED = 2.0**-20
 """What rounding leaves of an input that is fixed is narrower than this, in parts of its size."""
@@ -38,7 +39,22 @@ class Witness:
 
     x: np.ndarray
     y: np.ndarray
-    case: Case | None = None
+    case: Disjunct | None = None
+
+
+P = TypeVar("P")
+
+Steps = Iterator[int | P | Witness]
+"""After each step, how many subproblems it bounded; at last a proof or a witness. One that gives up just ends."""
+
+
+def outcome(steps: Steps[P]) -> P | Witness | None:
+    """What a search ends with when it has all the time; None if it gave up.
+
+    >>> outcome(iter([1, 2, "proof"]))
+    'proof'
+    """
+    return next((found for found in steps if not isinstance(found, int)), None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +128,7 @@ class Goals:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class VerificationProblem:
     """Regions of inputs, and what is to be proven over each, about one network.
 
     Args:
@@ -147,7 +163,9 @@ class Problem:
         return int(flat(box.upper - box.lower > ROUNDED * box.magnitude(), 1).sum(1).max())
 
 
-def of_query(query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor], Witness | None]) -> Problem:
+def of_query(
+    query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor], Witness | None]
+) -> VerificationProblem:
     """A query as a problem: cases of one box together, each a clause of its goals.
 
     Raises:
@@ -175,10 +193,10 @@ def of_query(query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor
                 d[g, k, r] = _offset(condition, case)
                 strict[g, k, r] = condition.strict
     goals = Goals(C, D if bool(D.any()) else None, d, strict if bool(strict.any()) else None)
-    return Problem(graph, Region(Interval(lower, upper)), goals, claim, examine)
+    return VerificationProblem(graph, Region(Interval(lower, upper)), goals, claim, examine)
 
 
-def _offset(condition: Condition, case: Case) -> float:
+def _offset(condition: Condition, case: Disjunct) -> float:
     """``-bound`` rounded down, less what rounding the coefficients may cost: they are whole numbers, mostly exact."""
     if any(Fraction(float(b)) != b for _, b in condition.y):
         return -math.inf  # outputs have no known size here: such a condition is never refuted

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from certify.errors import BadInput
 
-__all__ = ["Case", "Condition", "Query", "decimal_text"]
+__all__ = ["Condition", "Declared", "DeclaredTensor", "Disjunct", "PropertyFile", "Query", "decimal_text"]
 
 Terms = tuple[tuple[int, Fraction], ...]
 """Coefficients by index, ascending, none of them 0."""
@@ -51,7 +52,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Disjunct:
     """The inputs in a box, ends included, that satisfy every condition together with their output.
 
     Args:
@@ -96,21 +97,59 @@ class Query:
 
     inputs: int
     outputs: int
-    cases: tuple[Case, ...]
+    cases: tuple[Disjunct, ...]
 
     def __post_init__(self) -> None:
         if not self.cases:
             raise BadInput("the property allows no input at all: its input box is empty, so an answer would be vacuous")
 
-    def together(self) -> tuple[tuple[Case, ...], ...]:
+    def together(self) -> tuple[tuple[Disjunct, ...], ...]:
         """The cases of one box together, boxes in the order in which they first appear."""
         ends: dict[tuple[Fraction, ...], int] = {}
         # Hashing thousands of fractions is slow, and cases of one box mostly share its ends.
         seen: dict[int, int] = {}
-        groups: dict[tuple[int, int], list[Case]] = {}
+        groups: dict[tuple[int, int], list[Disjunct]] = {}
         for case in self.cases:
             for end in (case.lower, case.upper):
                 if id(end) not in seen:
                     seen[id(end)] = ends.setdefault(end, len(ends))
             groups.setdefault((seen[id(case.lower)], seen[id(case.upper)]), []).append(case)
         return tuple(map(tuple, groups.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTensor:
+    """A tensor as VNN-LIB 2.0 declares it.
+
+    >>> print(DeclaredTensor("X", "float32", (1, 2)))
+    X float32 [1,2]
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type} [{','.join(map(str, self.shape))}]"
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The network that a VNN-LIB 2.0 property names, with its input and its output."""
+
+    network: str
+    input: DeclaredTensor
+    output: DeclaredTensor
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyFile:
+    """A query, and the declaration it came with: None in VNN-LIB 1.0, which names neither network nor tensors."""
+
+    query: Query
+    declared: Declared | None = None

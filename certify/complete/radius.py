@@ -10,10 +10,10 @@ import torch
 
 from certify.bounds.deadline import Deadline
 from certify.bounds.radii.radius import largest_tried, proven_radii
-from certify.complete.of_ball import Question
 from certify.complete.portfolio import decide
 from certify.complete.problem import Witness
-from certify.complete.proofs.proof import Proof
+from certify.complete.proofs.proof import CompleteProof
+from certify.complete.question import Question
 from certify.complete.witnesses.search import hunt
 
 __all__ = ["Ends", "bracketed", "decided"]
@@ -59,7 +59,7 @@ class Ends:
 
     question: Question
     certified: float | None = None
-    proof: Proof | None = None
+    proof: CompleteProof | None = None
     falsified: float = math.inf
     example: Witness | None = None
     failed: float = math.inf

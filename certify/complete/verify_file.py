@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +13,13 @@ import torch
 
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
-from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
+from certify.bounds.importers.onnx_file import OPSETS, OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.radii.margins import claimable
-from certify.complete.answer import Answer
-from certify.complete.portfolio import decide
-from certify.complete.problem import Problem, Witness
-from certify.complete.reading.declared import Property
+from certify.bounds.rules.base import ONNX
+from certify.complete.portfolio import Answer, decide
+from certify.complete.problem import VerificationProblem, Witness
+from certify.complete.query import PropertyFile
 from certify.complete.reading.files import content_of, is_packed, read_property
 from certify.complete.reading.witness import witness_text
 from certify.complete.witnesses.execution import exactly, executed, stated
@@ -26,7 +27,35 @@ from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of, whole
 from certify.errors import BadInput, ModelError, UnsupportedOperator
 
-__all__ = ["Posed", "Seconds", "Verification", "posed", "verify_file"]
+__all__ = ["CAPABILITIES", "Posed", "Seconds", "Verification", "posed", "verify_file"]
+
+
+FOLDED = ("Constant", "ConstantOfShape")
+"""Operators that need no bound rule, because their results do not depend on the network's input."""
+
+
+CAPABILITIES: dict[str, Callable[[], Sequence[str]]] = {
+    "onnx-opset-versions": lambda: (str(OPSETS[0]), str(OPSETS[-1])),
+    "onnx-element-types": lambda: (
+        "real",
+        "float32 * proofs are about exact arithmetic, or with --claim float32 about every execution as well",
+        "float64 * proofs are about exact arithmetic",
+    ),
+    "onnx-operators": lambda: sorted({*ONNX, *FOLDED}),
+    "vnnlib-versions": lambda: ("1.0", "2.0"),
+    "hidden-node-theories": lambda: ("NH",),
+    "multiple-input-output-theories": lambda: ("SIO",),
+    "multiple-network-theories": lambda: ("SNET",),
+    "multiple-node-comparison-theories": lambda: ("MNC",),
+    "arithmetic-complexity-theories": lambda: ("BND", "OUTC", "LIN"),
+    "optimised-disjunctive-reasoning": lambda: ("true",),
+    "serialise-assignments": lambda: ("false",),
+}
+"""What ``certify verify`` can decide, in the words of VNN-LIB 2.0's solver interface: the lines of each capability.
+
+Lines are the ends of a range, all theories that hold, or a truth value; a star begins a remark. MNC: assertions may
+compare inputs with outputs. Disjunctions are split over boxes and bounded together.
+"""
 
 
 class Seconds(NamedTuple):
@@ -122,8 +151,8 @@ class Posed:
     """Two files that were read: what executes the network, the property, and what is to be proven."""
 
     file: OnnxFile
-    read: Property
-    problem: Problem
+    read: PropertyFile
+    problem: VerificationProblem
 
 
 def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None = None) -> Posed:
@@ -160,12 +189,12 @@ def _imported(file: OnnxFile) -> Graph:
         raise UnsupportedOperator(f"{what}; `certify supports --onnx-operators` lists what can be read") from problem
 
 
-def _check_name(prop: Path | str, read: Property, name: str | None) -> None:
+def _check_name(prop: Path | str, read: PropertyFile, name: str | None) -> None:
     if name is not None and read.declared is not None and read.declared.network != name:
         raise BadInput(f"{prop} is about network {read.declared.network}, and --network names {name}")
 
 
-def _text(witness: Witness, read: Property) -> str:
+def _text(witness: Witness, read: PropertyFile) -> str:
     """A witness as text. It is examined once more: nothing is said to be one before this."""
     case = witness.case
     if case is None or not case.holds(stated(witness.x, case), exactly(witness.y), exactly(witness.x)):

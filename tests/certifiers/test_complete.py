@@ -18,7 +18,7 @@ from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import bound
 from certify.certifiers.complete import Complete, verify
 from certify.complete import radius as radius_module
-from certify.complete.answer import Answer
+from certify.complete.portfolio import Answer
 from certify.core.certificate import Certificate
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict

@@ -15,8 +15,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 from certify.bounds.deadline import Deadline
 from certify.cli import main
-from certify.complete.answer import Answer
-from certify.complete.portfolio import decide
+from certify.complete.portfolio import Answer, decide
 from certify.complete.reading.witness import read_witness
 
 HEAVY = "sympy torch._dynamo scipy flint pandas statsmodels rich onnx.reference matplotlib".split()
@@ -336,10 +335,10 @@ def test_a_failure_inside_is_no_verdict(here, run, monkeypatch, failure, fragmen
 
 def test_a_false_witness_is_no_verdict(here, run, monkeypatch):
     from certify.complete.problem import Witness
-    from certify.complete.query import Case, Condition
+    from certify.complete.query import Condition, Disjunct
 
     (here / "p.vnnlib").write_text(text1(ANSWERS["sat"][0]))
-    case = Case((Fraction(0),) * 2, (Fraction(1),) * 2, (Condition((), ((0, Fraction(-1)),), Fraction(-2)),))
+    case = Disjunct((Fraction(0),) * 2, (Fraction(1),) * 2, (Condition((), ((0, Fraction(-1)),), Fraction(-2)),))
     false = Answer("sat", witness=Witness(np.float32([0.5, 0.5]), np.float32([2.0, 1.0]), case))
     decided_by(monkeypatch, lambda *args, **settings: false)
     assert run("net.onnx", "p.vnnlib")[1][0] == "sat"  # as stated: what the output is, an execution has said before

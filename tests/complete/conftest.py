@@ -14,7 +14,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import ORDER, Region, ball
-from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.problem import Goals, VerificationProblem, Witness
 from certify.core.norms import Norm
 from certify.data.dataset import seeded_generator
 
@@ -59,7 +59,7 @@ def identity(network) -> OnnxFile:
 class Sampled:
     """A problem, and points (regions, n, ...) of its regions on which its clauses hold with a known slack."""
 
-    problem: Problem
+    problem: VerificationProblem
     points: Tensor
 
     def values(self) -> Tensor:
@@ -114,7 +114,7 @@ def sampled(
     return Sampled(_problem(graph, region, goals, claim), points)
 
 
-def _problem(graph: Graph, region: Region, goals: Goals, claim: str) -> Problem:
+def _problem(graph: Graph, region: Region, goals: Goals, claim: str) -> VerificationProblem:
     def examine(points: Tensor) -> Witness | None:
         """Rows in float64, of the region that a point is in."""
         x = points.double()
@@ -128,7 +128,7 @@ def _problem(graph: Graph, region: Region, goals: Goals, claim: str) -> Problem:
                 return Witness(x[i].numpy(), y[0].numpy())
         return None
 
-    return Problem(graph, region, goals, claim, examine)  # type: ignore[arg-type]
+    return VerificationProblem(graph, region, goals, claim, examine)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -14,21 +14,20 @@ from certify.bounds.deadline import Deadline
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.inputs import look
+from certify.complete.inputs import assess
 from certify.complete.inputs import split as boxes
-from certify.complete.inputs.look import Boxes
+from certify.complete.inputs.assess import Boxes
 from certify.complete.inputs.split import split_inputs
-from certify.complete.problem import Goals, Problem, Witness
-from certify.complete.proofs.proof import InputProof, Proof
+from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
+from certify.complete.proofs.proof import CompleteProof, InputProof
 from certify.complete.proofs.replay import replayed
-from certify.complete.steps import outcome
 
 ROOM = 60.0
 SLACK = 0.03
 OPEN = torch.ones(2, 2, dtype=torch.bool)
 
 
-def proven(problem: Problem, workers: int = 1, open: Tensor = OPEN) -> InputProof:
+def proven(problem: VerificationProblem, workers: int = 1, open: Tensor = OPEN) -> InputProof:
     """The proof of what holds."""
     found = outcome(split_inputs(problem, open, Deadline(ROOM), workers))
     assert isinstance(found, InputProof)
@@ -42,9 +41,9 @@ def same(one: InputProof, other: InputProof) -> bool:
     return all(np.array_equal(a, b) for a, b in trees) and all(torch.equal(a, b) for a, b in tensors)
 
 
-def holds(problem: Problem, proof: InputProof, open: Tensor = OPEN) -> bool:
+def holds(problem: VerificationProblem, proof: InputProof, open: Tensor = OPEN) -> bool:
     """Whether a replay, which believes no search, arrives at the same."""
-    return bool((replayed(problem, Proof("crown", ~open, proof)) | ~open).all())
+    return bool((replayed(problem, CompleteProof("crown", ~open, proof)) | ~open).all())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_only_open_clauses_of_open_regions_are_cut(problems):
     proof = proven(problem, open=open)
     assert proof.regions.tolist() == [1]
     assert holds(problem, proof, open)
-    assert not replayed(problem, Proof("crown", torch.zeros_like(open), proof))[~open].any()
+    assert not replayed(problem, CompleteProof("crown", torch.zeros_like(open), proof))[~open].any()
 
 
 def test_steps_count_the_boxes_that_were_looked_at(problems, monkeypatch):
@@ -105,7 +104,7 @@ def test_steps_count_the_boxes_that_were_looked_at(problems, monkeypatch):
     assert 0 < min(steps) <= max(steps) == 6  # type: ignore[type-var]
 
 
-def with_fixed(case) -> Problem:
+def with_fixed(case) -> VerificationProblem:
     """The same with the second input fixed: at a float, and at a decimal, which is a box as narrow as can be."""
     box = case.problem.region.box
     lower, upper = box.lower.clone(), box.upper.clone()
@@ -131,7 +130,9 @@ def test_boxes_that_floats_cannot_cut_end_the_search_without_a_result():
     module.bias.zero_()
     box = Interval(torch.tensor([[1.0]]).double(), torch.tensor([[1.0 + 2**-45]]).double())
     C, d = torch.tensor([1.0, -1.0]).double().reshape(1, 1, 2, 1), torch.tensor([-1.0, 1.0]).double().reshape(1, 1, 2)
-    problem = Problem(import_module(module, torch.zeros(1, 1)), Region(box), Goals(C, None, d), "exact", lambda x: None)
+    problem = VerificationProblem(
+        import_module(module, torch.zeros(1, 1)), Region(box), Goals(C, None, d), "exact", lambda x: None
+    )
     deadline = Deadline(ROOM)
     assert outcome(split_inputs(problem, torch.ones(1, 1, dtype=torch.bool), deadline)) is None
     assert not deadline.passed
@@ -162,10 +163,10 @@ def test_the_time_limit_is_looked_at_within_a_round(problems, monkeypatch, worke
     def slow(*args, deadline):
         with lock:
             clock.seen += 1
-        return look.look(*args)
+        return assess.assess(*args)
 
     monkeypatch.setattr(boxes, "CHUNK", 1)
-    monkeypatch.setattr(boxes, "look", slow)
+    monkeypatch.setattr(boxes, "assess", slow)
     monkeypatch.setattr(boxes, "ROUND", 10**6)
     monkeypatch.setattr(boxes, "FEW", 0)
     *steps, last = split_inputs(problem, OPEN, clock, workers)  # type: ignore[arg-type]
@@ -214,9 +215,9 @@ def test_boxes_far_from_decided_go_first_until_they_are_too_many(problems, monke
 
     def spy(problem, open, some, deadline):
         taken.append(sorted(some.score.tolist()))
-        return look.look(problem, open, some)
+        return assess.assess(problem, open, some)
 
-    monkeypatch.setattr(boxes, "look", spy)
+    monkeypatch.setattr(boxes, "assess", spy)
     for many in (6, 5):
         monkeypatch.setattr(boxes, "MANY", many)
         search = boxes._Search(problem, OPEN, Deadline(ROOM), 1)
@@ -268,7 +269,7 @@ def test_looks_decide_no_box_with_a_violation_and_cut_the_others(problems, norm)
     best = case.values()[region].amax(3).masked_fill(~inside.unsqueeze(2), torch.inf).amin(1).amin(1)
     for slack in (0.0, 0.1, 0.3):
         goals = replace(problem.goals, d=problem.goals.d - slack)
-        seen = look.look(replace(problem, goals=goals), OPEN, some)
+        seen = assess.assess(replace(problem, goals=goals), OPEN, some)
         assert (best[seen.decided] > slack - 1e-4).all()
         assert (seen.cuts[~seen.decided] >= 0).all()
         assert seen.score[seen.decided].isinf().all()
@@ -284,7 +285,7 @@ def test_claims_hold_by_the_planes_that_looks_found_and_only_by_them(problems, k
     box = problem.region.box.rows(region)
     low, high = (box.lower + part * (box.upper - box.lower) for part in share)
     some = Boxes(low, high, torch.arange(400), region, torch.zeros(400))
-    seen = look.look(problem, OPEN, some)
+    seen = assess.assess(problem, OPEN, some)
     hinted = seen.decided & seen.planes.given
     assert hinted.sum() > 8
     planes = seen.planes.of(hinted)

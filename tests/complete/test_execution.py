@@ -11,7 +11,7 @@ import torch
 
 from certify.bounds.importers.onnx_file import read_onnx
 from certify.bounds.importers.onnx_import import import_file
-from certify.complete.query import Case, Condition, Query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.witnesses.execution import RUNS, executed, stated
 from certify.data.dataset import seeded_generator
 
@@ -36,8 +36,8 @@ def examine(file, cases, points):
     return problem.examine(torch.tensor(np.asarray(points), dtype=torch.float32).reshape(-1, 3))
 
 
-def box(lower, upper, *conditions) -> Case:
-    return Case(tuple(map(Fraction, lower)), tuple(map(Fraction, upper)), conditions or (ANY,))
+def box(lower, upper, *conditions) -> Disjunct:
+    return Disjunct(tuple(map(Fraction, lower)), tuple(map(Fraction, upper)), conditions or (ANY,))
 
 
 def decimals(rng, kind):

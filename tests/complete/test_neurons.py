@@ -17,10 +17,9 @@ from certify.bounds.tensors import Interval
 from certify.complete.neurons.leaves import paths
 from certify.complete.neurons.parts import Parts, layers_of, lower_bounds, rows_of
 from certify.complete.neurons.split import _known, replayed, split_neurons
-from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
 from certify.complete.proofs.proof import NeuronProof
 from certify.complete.proofs.tree import Tree
-from certify.complete.steps import outcome
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
@@ -53,7 +52,7 @@ def network(kind: str, seed: int) -> nn.Module:
     return module
 
 
-def problem_of(kind: str, seed: int, slack: float, claim: str = "exact") -> Problem:
+def problem_of(kind: str, seed: int, slack: float, claim: str = "exact") -> VerificationProblem:
     """Two clauses, of one and of two rows, that hold with ``slack`` at all points of a grid."""
     graph = import_module(network(kind, seed), torch.zeros(1, 2))
     box = Interval(-torch.ones(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64))
@@ -73,7 +72,7 @@ def problem_of(kind: str, seed: int, slack: float, claim: str = "exact") -> Prob
         bad = (goals.of(torch.zeros(len(x), dtype=torch.long)).values(x, y) <= 0).all(2).any(1)
         return Witness(x[bad][0].numpy(), y[bad][0].numpy()) if bool(bad.any()) else None
 
-    return Problem(graph, Region(box), goals, claim, examine)  # type: ignore[arg-type]
+    return VerificationProblem(graph, Region(box), goals, claim, examine)  # type: ignore[arg-type]
 
 
 CLAUSES = torch.arange(2)
@@ -187,7 +186,7 @@ def test_a_network_without_neurons_is_decided_or_given_up() -> None:
     C = torch.ones(1, 1, 1, 2, dtype=torch.float64)
     for d, proven in ((100.0, True), (-100.0, False)):
         goals = Goals(C, None, torch.full((1, 1, 1), d, dtype=torch.float64))
-        problem = Problem(graph, Region(box), goals, "exact", lambda x: None)
+        problem = VerificationProblem(graph, Region(box), goals, "exact", lambda x: None)
         proof = outcome(split_neurons(problem, 0, torch.tensor([0]), Deadline(ROOM)))
         assert isinstance(proof, NeuronProof) is proven
 

@@ -18,20 +18,18 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete import portfolio
-from certify.complete.inputs.split import split_inputs
+from certify.complete.inputs.split import each, split_inputs
 from certify.complete.neurons.split import split_neurons
-from certify.complete.parallel import each
 from certify.complete.portfolio import Hunt, decide
-from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
 from certify.complete.proofs.replay import replayed
-from certify.complete.steps import outcome
 from certify.errors import BadInput
 
 ROOM = 60.0
 WITNESS = Witness(np.zeros(1), np.zeros(1))
 
 
-def quiet(problem: Problem) -> Problem:
+def quiet(problem: VerificationProblem) -> VerificationProblem:
     """The same where executions confirm nothing."""
     return replace(problem, examine=lambda x: None)
 
@@ -42,7 +40,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
     monkeypatch.setattr(portfolio, "WIDE", 0 if ways == ("neurons",) else 10**6)
 
 
-def wide(slack: float) -> Problem:
+def wide(slack: float) -> VerificationProblem:
     """30 inputs, and ``sum (relu(x) - relu(x) / 2)``, which is at least 0, and is so at 0: intervals say -15 at 1."""
     module = nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 1)).requires_grad_(False)
     eye = torch.eye(30)
@@ -52,7 +50,7 @@ def wide(slack: float) -> Problem:
     module[2].bias.zero_()
     box = Interval(torch.zeros(1, 30, dtype=torch.float64), torch.ones(1, 30, dtype=torch.float64))
     goals = Goals(torch.ones(1, 1, 1, 1).double(), None, torch.full((1, 1, 1), slack, dtype=torch.float64))
-    return Problem(import_module(module, torch.zeros(1, 30)), Region(box), goals, "exact", lambda x: None)
+    return VerificationProblem(import_module(module, torch.zeros(1, 30)), Region(box), goals, "exact", lambda x: None)
 
 
 @pytest.mark.parametrize(("slack", "solver"), [(15.1, "ibp"), (0.1, "crown")])

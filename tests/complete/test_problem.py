@@ -13,8 +13,8 @@ from torch import nn
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.problem import Goals, Problem, of_query
-from certify.complete.query import Case, Condition, Query
+from certify.complete.problem import Goals, VerificationProblem, of_query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
@@ -23,7 +23,7 @@ INPUTS, OUTPUTS = 3, 2
 GRAPH = import_module(nn.Linear(INPUTS, OUTPUTS).requires_grad_(False), torch.zeros(1, INPUTS))
 
 
-def posed(*cases: Case) -> Problem:
+def posed(*cases: Disjunct) -> VerificationProblem:
     return of_query(Query(INPUTS, OUTPUTS, cases), GRAPH, "exact", lambda x: None)
 
 
@@ -50,7 +50,7 @@ def drawn(rng: np.random.Generator, box: tuple[list[Fraction], list[Fraction]]):
         b = tuple((i, Fraction(int(rng.integers(1, 9)) - 9)) for i in range(int(rng.integers(OUTPUTS + 1))))
         bound = sum((c * x[i] for i, c in a), Fraction(0)) + sum((c * y[i] for i, c in b), Fraction(0))
         conditions.append(Condition(a, b, bound, strict=False))
-    return Case(tuple(lower), tuple(upper), tuple(conditions)), x, y
+    return Disjunct(tuple(lower), tuple(upper), tuple(conditions)), x, y
 
 
 def test_what_holds_exactly_makes_no_row_positive():
@@ -111,7 +111,7 @@ ODD = Fraction(2**53 + 1)
 
 def test_conditions_on_outputs_that_floats_cannot_weigh_are_never_refuted():
     one, odd = (Condition((), ((0, b),), Fraction(-5)) for b in (Fraction(2**53 + 2), ODD))
-    goals = posed(Case(*BOX, (one, odd))).goals
+    goals = posed(Disjunct(*BOX, (one, odd))).goals
     assert goals.d.tolist() == [[[5.0, -math.inf]]]
     y = torch.full((1, OUTPUTS), 1e200, dtype=torch.float64)
     rows = goals.values(torch.zeros(1, INPUTS).double(), y).flatten(1)
@@ -120,14 +120,14 @@ def test_conditions_on_outputs_that_floats_cannot_weigh_are_never_refuted():
 
 
 def test_inputs_with_such_weights_cost_their_rounding():
-    third = Case((Fraction(-3), *BOX[0][1:]), BOX[1], (Condition(((0, ODD),), (), Fraction(-1)),))
+    third = Disjunct((Fraction(-3), *BOX[0][1:]), BOX[1], (Condition(((0, ODD),), (), Fraction(-1)),))
     d = posed(third).goals.d.item()
     assert d == 1 - 3  # what 2^53 + 1 loses, 1, times 3
 
 
 def test_strict_conditions_and_those_that_are_not_are_proven_alike():
     below, strictly = (Condition(((1, Fraction(2)),), ((0, Fraction(1)),), Fraction(1, 3), s) for s in (False, True))
-    mine, its = (posed(Case(*BOX, (one,))).goals for one in (below, strictly))
+    mine, its = (posed(Disjunct(*BOX, (one,))).goals for one in (below, strictly))
     assert torch.equal(mine.d, its.d)
     assert torch.equal(mine.C, its.C)
     assert mine.D is not None
@@ -136,8 +136,8 @@ def test_strict_conditions_and_those_that_are_not_are_proven_alike():
 
 
 def test_a_case_without_conditions_is_never_refuted():
-    asked = Case(*BOX, (Condition((), ((0, Fraction(1)),), Fraction(0)),))
-    other = Case(BOX[0], (Fraction(1, 10),) * INPUTS, ())
+    asked = Disjunct(*BOX, (Condition((), ((0, Fraction(1)),), Fraction(0)),))
+    other = Disjunct(BOX[0], (Fraction(1, 10),) * INPUTS, ())
     problem = posed(asked, other, asked)
     assert problem.goals.d.tolist() == [[[0.0], [0.0]], [[-1.0], [1.0]]]
     assert problem.goals.D is None
@@ -150,14 +150,14 @@ def test_numbers_beyond_every_format_are_refused_in_one_line(where):
     huge = {name: Fraction(10) ** 400 if name == where else Fraction(1) for name in ("x", "y", "bound", "box")}
     condition = Condition(((0, huge["x"]),), ((0, huge["y"]),), huge["bound"])
     with pytest.raises(BadInput, match="beyond every floating-point format") as refusal:
-        posed(Case(BOX[0], (*BOX[1][1:], huge["box"]), (condition,)))
+        posed(Disjunct(BOX[0], (*BOX[1][1:], huge["box"]), (condition,)))
     assert "\n" not in str(refusal.value)
 
 
 def test_numbers_that_are_smaller_than_every_float_are_rounded_outward():
     tiny = Fraction(1, 10**400)
     weighed = Condition(((0, tiny),), ((0, Fraction(1)),), tiny)
-    problem = posed(Case((-tiny,) * INPUTS, (tiny,) * INPUTS, (weighed, Condition((), ((0, tiny),), Fraction(0)))))
+    problem = posed(Disjunct((-tiny,) * INPUTS, (tiny,) * INPUTS, (weighed, Condition((), ((0, tiny),), Fraction(0)))))
     assert (problem.region.box.lower < 0).all()
     assert (problem.region.box.upper > 0).all()
     assert problem.goals.d[0, 0, 0] < 0
@@ -186,19 +186,21 @@ def test_one_positive_row_refutes_and_nan_does_not():
 
 def test_inputs_that_are_fixed_at_decimals_are_not_counted():
     tenth = Fraction(1, 10)
-    fixed, free = (Case((tenth, tenth, Fraction(0)), (tenth, upper, Fraction(0)), ()) for upper in (tenth, Fraction(1)))
+    fixed, free = (
+        Disjunct((tenth, tenth, Fraction(0)), (tenth, upper, Fraction(0)), ()) for upper in (tenth, Fraction(1))
+    )
     assert posed(fixed).wide == 0
     assert posed(fixed, free).wide == 1
     assert (posed(fixed).region.box.lower < posed(fixed).region.box.upper).any()
     narrow = Interval(torch.tensor([[1.0, -5.0, 0.0]]), torch.tensor([[1.0 + 1e-3, -4.0, 1e-30]]))
-    assert Problem(GRAPH, Region(narrow), posed(fixed).goals, "exact", lambda x: None).wide == 3
+    assert VerificationProblem(GRAPH, Region(narrow), posed(fixed).goals, "exact", lambda x: None).wide == 3
 
 
 def test_cases_of_one_box_are_one_region():
-    a, b = Case(*BOX, ()), Case(BOX[0], (Fraction(2),) * INPUTS, ())
-    same = Case(tuple(Fraction(0) for _ in range(INPUTS)), tuple(Fraction(2, 2) for _ in range(INPUTS)), ())
+    a, b = Disjunct(*BOX, ()), Disjunct(BOX[0], (Fraction(2),) * INPUTS, ())
+    same = Disjunct(tuple(Fraction(0) for _ in range(INPUTS)), tuple(Fraction(2, 2) for _ in range(INPUTS)), ())
     assert Query(INPUTS, OUTPUTS, (a, b, same)).together() == ((a, same), (b,))
     with pytest.raises(BadInput, match="vacuous"):
         Query(INPUTS, OUTPUTS, ())
-    assert Case(BOX[1], BOX[0], ()).empty
-    assert not Case(BOX[0], BOX[0], ()).empty
+    assert Disjunct(BOX[1], BOX[0], ()).empty
+    assert not Disjunct(BOX[0], BOX[0], ()).empty

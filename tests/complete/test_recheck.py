@@ -11,8 +11,8 @@ from torch import nn
 
 from certify.bounds.output import network_graph
 from certify.certifiers.complete import verify
-from certify.complete.of_ball import Question
 from certify.complete.proofs.recheck import rechecked, reexecuted
+from certify.complete.question import Question
 from certify.core.evidence import evidence_from
 from certify.core.example import Example
 from certify.core.threats.lp import ThreatModel

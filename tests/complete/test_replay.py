@@ -22,12 +22,12 @@ from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.region import Ball, Region
 from certify.cli import main
 from certify.complete.neurons.leaves import Leaves
-from certify.complete.problem import Problem
-from certify.complete.proofs.proof import NeuronProof, Proof
+from certify.complete.problem import VerificationProblem
+from certify.complete.proofs.proof import CompleteProof, NeuronProof
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import packed, unpacked
 from certify.complete.proofs.tree import Tree
-from certify.complete.query import Case, Condition, Query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.witnesses.execution import executed
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
@@ -42,14 +42,14 @@ def layers(*key: object) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(rng.normal(size=size) * 2 / size[1] ** 0.5, rng.normal(size=size[0]) * 0.3) for size in sizes]
 
 
-def posed(file, bounds: torch.Tensor) -> Problem:
+def posed(file, bounds: torch.Tensor) -> VerificationProblem:
     """Whether ``max(y_0, y_1)`` or ``max(-y_0, y_1)`` get down to bounds (regions, clauses) over two boxes."""
     cases = []
     for region, ends in zip(bounds.tolist(), BOXES, strict=True):
         low, high = ((Fraction(end),) * 2 for end in ends)
         for bound, sign in zip(region, (1, -1), strict=True):
             rows = (Condition((), ((i, Fraction(s)),), Fraction(bound)) for i, s in ((0, sign), (1, 1)))
-            cases.append(Case(low, high, tuple(rows)))
+            cases.append(Disjunct(low, high, tuple(rows)))
     return executed(Query(2, 2, tuple(cases)), file, import_file(file), "exact")
 
 
@@ -71,7 +71,7 @@ def least(file) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def true(file, least) -> Problem:
+def true(file, least) -> VerificationProblem:
     return posed(file, least - 0.02)
 
 
@@ -82,29 +82,29 @@ def violated() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def false(file, least, violated) -> Problem:
+def false(file, least, violated) -> VerificationProblem:
     """The same with counterexamples somewhere in the leaves of the other's proofs."""
     return posed(file, torch.where(violated, least + 0.001, least - 0.02))
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def proof(request, true) -> Proof:
+def proof(request, true) -> CompleteProof:
     found = METHODS[request.param](true, Deadline(60))
-    assert isinstance(found, Proof)
+    assert isinstance(found, CompleteProof)
     return found
 
 
 @pytest.fixture(scope="module")
-def inputs(true) -> Proof:
+def inputs(true) -> CompleteProof:
     return METHODS["inputs"](true, Deadline(60))
 
 
 @pytest.fixture(scope="module")
-def neurons(true) -> Proof:
+def neurons(true) -> CompleteProof:
     return METHODS["neurons"](true, Deadline(60))
 
 
-def shows(problem: Problem, proof: Proof) -> torch.Tensor | None:
+def shows(problem: VerificationProblem, proof: CompleteProof) -> torch.Tensor | None:
     """What a changed proof shows; None if it is refused. No other error is allowed."""
     try:
         return replayed(problem, proof)
@@ -113,7 +113,7 @@ def shows(problem: Problem, proof: Proof) -> torch.Tensor | None:
         return None
 
 
-def harmless(problem: Problem, proof: Proof, violated: torch.Tensor) -> bool:
+def harmless(problem: VerificationProblem, proof: CompleteProof, violated: torch.Tensor) -> bool:
     """Whether a proof is refused, or shows no clause that has a counterexample, here and after it was text."""
     shown = shows(problem, proof)
     if shown is None:
@@ -149,13 +149,13 @@ def test_a_wider_region(true, proof):
 
 @pytest.mark.parametrize("method", ["ibp", "crown", "exact", ""])
 def test_masks_that_claim_everything(true, false, violated, method):
-    everything = Proof(method, torch.ones(2, 2, dtype=torch.bool))
+    everything = CompleteProof(method, torch.ones(2, 2, dtype=torch.bool))
     shown = shows(false, everything)
     assert (shown is None) == (method not in ("ibp", "crown"))
     assert shown is None or not (shown & violated).any()
-    assert shows(true, Proof("crown", torch.ones(2, 3, dtype=torch.bool))) is None
-    assert shows(true, Proof("crown", torch.ones(2, 2))) is None
-    assert not shows(true, Proof("crown", torch.zeros(2, 2, dtype=torch.bool))).any()
+    assert shows(true, CompleteProof("crown", torch.ones(2, 3, dtype=torch.bool))) is None
+    assert shows(true, CompleteProof("crown", torch.ones(2, 2))) is None
+    assert not shows(true, CompleteProof("crown", torch.zeros(2, 2, dtype=torch.bool))).any()
 
 
 def with_splits(tree: Tree, change) -> Tree:
@@ -326,13 +326,13 @@ def test_changed_proofs_by_neurons(true, false, violated, neurons):
 def test_multipliers_below_zero_add_nothing(network, multiplier):
     """``1/2 - relu(x)`` on the side above 0: a multiplier of -1 would make it 1/2 everywhere."""
     relu = network([(np.eye(1), np.zeros(1))] * 2)
-    case = Case((Fraction(-1),), (Fraction(1),), (Condition((), ((0, Fraction(-1)),), Fraction(-1, 2)),))
+    case = Disjunct((Fraction(-1),), (Fraction(1),), (Condition((), ((0, Fraction(-1)),), Fraction(-1, 2)),))
     problem = executed(Query(1, 1, (case,)), relu, import_file(relu), "exact")
     tree = Tree.of(1, (np.array([0]), np.array([0]), np.array([0.0])), 1)
     free = torch.zeros(0, dtype=torch.long)
     leaves = Leaves(free, torch.zeros(2, 0, dtype=torch.uint8), torch.ones(2, 1), torch.tensor([0.0, multiplier]))
     proof = NeuronProof(0, torch.tensor([0]), (), tree, leaves)
-    assert not replayed(problem, Proof("crown", torch.zeros(1, 1, dtype=torch.bool), None, (proof,))).any()
+    assert not replayed(problem, CompleteProof("crown", torch.zeros(1, 1, dtype=torch.bool), None, (proof,))).any()
 
 
 def test_balls_are_kept_on_leaves(true, inputs):
@@ -461,7 +461,7 @@ def test_files(here, run, name):
     assert run(f"{other}.vnnlib", "--check", "proof.json")[0] == 1
     if name == "unsat":
         refused(proof="AAAA")
-        refused(proof=packed(Proof("crown", torch.zeros(1, 1, dtype=torch.bool))))
+        refused(proof=packed(CompleteProof("crown", torch.zeros(1, 1, dtype=torch.bool))))
     else:
         for witness in ("", "((X_0 0.0) (X_1 0.5) (Y_0 0) (Y_1 0))", "((X_0 0.0) (Y_0 0))", "((X_0 1e999)(X_1 0))"):
             refused(witness=witness)

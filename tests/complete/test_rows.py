@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.alpha_crown import Sharing, climb
+from certify.bounds.alpha_crown import Sharing, optimize_rows
 from certify.bounds.backward import backward, minimum
 from certify.bounds.crown import tighten
 from certify.bounds.ibp import propagate
@@ -18,7 +18,7 @@ from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.inputs import rows
 from certify.complete.inputs.rows import Planes, mixed_rows, refuted, refuted_directly
-from certify.complete.problem import Goals, Problem
+from certify.complete.problem import Goals, VerificationProblem
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
@@ -26,7 +26,7 @@ BOXES = 40
 EVERYONE = slice(None)
 
 
-def parts_of(case, key: object) -> tuple[Problem, Tensor]:
+def parts_of(case, key: object) -> tuple[VerificationProblem, Tensor]:
     """Boxes inside the first region, each with goals that its sampled points just violate, and which have any points.
 
     The clause's best row is -1e-9 at one of the points.
@@ -100,19 +100,21 @@ def test_crown_goes_on_with_the_boxes_that_intervals_give():
     one = torch.ones(1, 1, dtype=torch.float64)
     goals = Goals(torch.ones(1, 1, 1, 1).double(), None, one.reshape(1, 1, 1) / 2)
     graph = import_module(module, torch.zeros(1, 1))
-    problem = Problem(graph, Region(Interval(-one, 2 * one)), goals, "exact", lambda x: None)
+    problem = VerificationProblem(graph, Region(Interval(-one, 2 * one)), goals, "exact", lambda x: None)
     for method in rows.DIRECT:
         assert refuted_directly(problem, torch.ones(1, 1, dtype=torch.bool), method).all()
 
 
-def line(lower: float = 0.0, upper: float = 1.0, claim: str = "exact") -> Problem:
+def line(lower: float = 0.0, upper: float = 1.0, claim: str = "exact") -> VerificationProblem:
     """One input that is the output, and rows ``y - 0.1`` and ``0.3 - y``: each fails somewhere, their sum nowhere."""
     module = nn.Linear(1, 1).requires_grad_(False)
     module.weight.fill_(1.0)
     module.bias.zero_()
     box = Interval(torch.tensor([[lower]]).double(), torch.tensor([[upper]]).double())
     C, d = torch.tensor([1.0, -1.0]).double().reshape(1, 1, 2, 1), torch.tensor([-0.1, 0.3]).double().reshape(1, 1, 2)
-    return Problem(import_module(module, torch.zeros(1, 1)), Region(box), Goals(C, None, d), claim, lambda x: None)
+    return VerificationProblem(
+        import_module(module, torch.zeros(1, 1)), Region(box), Goals(C, None, d), claim, lambda x: None
+    )
 
 
 @pytest.mark.parametrize("claim", ["exact", "float32"])
@@ -180,7 +182,7 @@ def test_weights_of_rows_are_searched_for_with_the_planes(problems):
     layers = propagate(problem.quick, problem.region.to(torch.float32), claim=None, tighten=tighten)
     goals = problem.goals.to(torch.float32)
     begin = torch.tensor([[[1.0, 0.0]]])
-    lower, found = climb(layers, lambda w: mixed_rows(goals, w, layers, EVERYONE), EVERYONE, 10, begin)
+    lower, found = optimize_rows(layers, lambda w: mixed_rows(goals, w, layers, EVERYONE), EVERYONE, 10, begin)
     assert lower.item() > 0.05
     assert list(found) == [""]
     assert found[""].shape == (1, 1, 1, 2)
@@ -191,7 +193,8 @@ def test_weights_of_rows_are_searched_for_with_the_planes(problems):
     layers = propagate(quick, case.problem.region.to(torch.float32), claim=None, tighten=tighten)
     half = torch.full((4, 2, 2), 0.5)
     before, after = (
-        climb(layers, lambda w: mixed_rows(goals, w, layers, EVERYONE), EVERYONE, steps, half) for steps in (0, 8)
+        optimize_rows(layers, lambda w: mixed_rows(goals, w, layers, EVERYONE), EVERYONE, steps, half)
+        for steps in (0, 8)
     )
     assert (after[0] >= before[0]).all()
     assert (after[0] > before[0] + 1e-3).float().mean() > 0.5

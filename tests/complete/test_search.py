@@ -17,7 +17,7 @@ from certify.bounds.importers.onnx_file import read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.region import ball
 from certify.complete.problem import Witness
-from certify.complete.query import Case, Condition, Query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.reading.files import read_query
 from certify.complete.witnesses.execution import executed, stated
 from certify.complete.witnesses.ground import Ground
@@ -35,7 +35,7 @@ def posed(file, *cases):
     """The problem of cases, each a lower end, an upper end and conditions."""
     graph = import_file(file)
     exact = tuple(
-        Case(tuple(map(Fraction, low)), tuple(map(Fraction, high)), tuple(rest)) for low, high, *rest in cases
+        Disjunct(tuple(map(Fraction, low)), tuple(map(Fraction, high)), tuple(rest)) for low, high, *rest in cases
     )
     return executed(Query(math.prod(graph.shape), math.prod(graph.output.shape), exact), file, graph, "exact")
 
@@ -110,7 +110,7 @@ def test_witnesses_are_in_boxes_of_decimals(network):
         ends[1][0] = ends[0][0] = Fraction(float(low[0]))
         case = (*ends, at_most(bound))
         witness = search(posed(file, case), 30)
-        exact = Case(tuple(map(Fraction, ends[0])), tuple(map(Fraction, ends[1])), (at_most(bound),))
+        exact = Disjunct(tuple(map(Fraction, ends[0])), tuple(map(Fraction, ends[1])), (at_most(bound),))
         assert exact.holds([Fraction(v) for v in witness.x.tolist()], [Fraction(v) for v in witness.y.tolist()])
 
 

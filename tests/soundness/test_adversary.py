@@ -14,7 +14,7 @@ from certify.bounds.importers.constants import Inexact
 from certify.bounds.rules.base import Affine
 from certify.bounds.rules.softplus import Softplus
 from certify.bounds.tensors import Interval
-from certify.complete.query import Case
+from certify.complete.query import Disjunct
 from certify.store import opening
 from certify.study import checking
 
@@ -33,8 +33,8 @@ def test_nothing_breaks(name):
 
 def only_stated_inputs(patch) -> None:
     """Conditions are asked of the stated decimal, not of the float that is executed."""
-    holds = Case.holds
-    patch.setattr(Case, "holds", lambda case, x, y, executed=None: holds(case, x, y))
+    holds = Disjunct.holds
+    patch.setattr(Disjunct, "holds", lambda case, x, y, executed=None: holds(case, x, y))
 
 
 def wrong_folds(patch) -> None:

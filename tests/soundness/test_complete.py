@@ -20,12 +20,11 @@ from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.complete.neurons.split import split_neurons
 from certify.complete.portfolio import decide
-from certify.complete.problem import Problem, Witness
-from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.problem import VerificationProblem, Witness, outcome
+from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.tree import Tree
-from certify.complete.query import Case, Condition, Query
-from certify.complete.steps import outcome
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.verify_file import posed
 from certify.complete.witnesses.execution import executed
 from certify.data.dataset import seeded_generator
@@ -51,7 +50,7 @@ def network(layers: list[tuple[np.ndarray, np.ndarray]], bend: str = "Relu", kin
     return read_onnx(model.SerializeToString())
 
 
-def asked(file: OnnxFile, case: Case, claim: str = "exact") -> Problem:
+def asked(file: OnnxFile, case: Disjunct, claim: str = "exact") -> VerificationProblem:
     graph = import_file(file)
     return executed(Query(len(case.lower), math.prod(graph.output.shape), (case,)), file, graph, claim)
 
@@ -60,8 +59,8 @@ def below(bound: float | Fraction, output: int = 0) -> Condition:
     return Condition((), ((output, Fraction(1)),), Fraction(bound))
 
 
-def box(low: list[float], high: list[float], *conditions: Condition) -> Case:
-    return Case(tuple(map(Fraction, low)), tuple(map(Fraction, high)), conditions)
+def box(low: list[float], high: list[float], *conditions: Condition) -> Disjunct:
+    return Disjunct(tuple(map(Fraction, low)), tuple(map(Fraction, high)), conditions)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,10 +93,10 @@ def test_curves_between_samples_and_lipschitz_bounds(method, bend):
         if not decided:  # one proof is enough, however busy the machine
             true = METHODS[method](asked(file, box(*ends, below(min(below_all, least - 0.3)))), Deadline(30))
             assert not isinstance(true, Witness)
-            decided += isinstance(true, Proof)
+            decided += isinstance(true, CompleteProof)
         for margin in (0.0, 1e-2):
             found = METHODS[method](asked(file, box(*ends, below(least + margin))), Deadline(0.3))
-            assert not isinstance(found, Proof)
+            assert not isinstance(found, CompleteProof)
     assert decided >= 1
 
 
@@ -127,10 +126,10 @@ def test_what_only_exact_arithmetic_sees_is_not_proven_away(method, build, kind,
     for base in bases:
         problem = asked(stored(build(base), kind), box([-1], [1], below(-0.125)))
         blind = replace(problem, examine=lambda points: None)
-        assert not isinstance(METHODS[method](blind, Deadline(0.3)), Proof)
+        assert not isinstance(METHODS[method](blind, Deadline(0.3)), CompleteProof)
         assert decide(problem, Deadline(0.3)).outcome != "unsat"
         everything = torch.ones(1, 1, dtype=torch.bool)
-        assert not replayed(problem, Proof("crown", everything)).any()
+        assert not replayed(problem, CompleteProof("crown", everything)).any()
 
 
 def exact_output(layers: list[tuple[np.ndarray, np.ndarray]], x: list[float]) -> Fraction:
@@ -162,7 +161,11 @@ def test_what_is_exactly_reached_is_not_proven_away():
     nothing, none = torch.zeros(40, 2, dtype=torch.bool), torch.zeros(0, dtype=torch.long)
     planes = torch.zeros(2, 0, 2, 1, dtype=torch.uint8)
     whole = InputProof(torch.arange(40), Tree(40), none, planes[0], planes[1].expand(0, 2, 16))
-    for proof in (Proof("ibp", ~nothing), Proof("crown", ~nothing), Proof("crown", nothing, whole)):
+    for proof in (
+        CompleteProof("ibp", ~nothing),
+        CompleteProof("crown", ~nothing),
+        CompleteProof("crown", nothing, whole),
+    ):
         assert torch.equal(replayed(blind, proof), truth)
     for region in range(10):
         steps = (split_neurons(blind, region, torch.tensor([clause]), Deadline(1)) for clause in (0, 1))
@@ -179,9 +182,9 @@ def test_what_only_executions_do_is_not_proven_away(method):
     case = box([0.5], [1.75], below(0.25))
     assert file.run(torch.tensor([[0.5]])) <= 0.25
     exact = asked(file, case)
-    assert isinstance(METHODS[method](replace(exact, examine=lambda points: None), Deadline(5)), Proof)
+    assert isinstance(METHODS[method](replace(exact, examine=lambda points: None), Deadline(5)), CompleteProof)
     float32 = asked(file, case, "float32")
-    assert not isinstance(METHODS[method](replace(float32, examine=lambda p: None), Deadline(0.5)), Proof)
+    assert not isinstance(METHODS[method](replace(float32, examine=lambda p: None), Deadline(0.5)), CompleteProof)
     assert decide(float32, Deadline(2)).outcome == "sat"
 
 
@@ -195,9 +198,9 @@ def test_a_decimal_that_is_no_float_is_executed_as_one():
     file = read_onnx(model.SerializeToString())
     tenth, float32 = Fraction("0.1"), Fraction(float(np.float32(0.1)))
     assert float32 > tenth
-    between, everything = (float32 + tenth) / 2, Proof("crown", torch.ones(1, 1, dtype=torch.bool))
+    between, everything = (float32 + tenth) / 2, CompleteProof("crown", torch.ones(1, 1, dtype=torch.bool))
     for x, bound in (((), -between), (((0, Fraction(1)),), tenth - between)):  # y >= between, y - x >= between - tenth
-        case = Case((tenth,), (tenth,), (Condition(x, ((0, Fraction(-1)),), bound),))
+        case = Disjunct((tenth,), (tenth,), (Condition(x, ((0, Fraction(-1)),), bound),))
         assert replayed(asked(file, case), everything).all()
         assert not replayed(asked(file, case, "float32"), everything).any()
 
@@ -213,7 +216,7 @@ def test_regions_and_rows_enclose_decimals():
             tuple((i, Fraction(f"{v:.5f}")) for i, v in enumerate(rng.normal(size=3))),
             Fraction(f"{rng.normal():.9f}"),
         )
-        problem = asked(file, Case(tuple(low), tuple(high), (Condition(x, ((0, Fraction(1)),), bound),)))
+        problem = asked(file, Disjunct(tuple(low), tuple(high), (Condition(x, ((0, Fraction(1)),), bound),)))
         box = problem.region.box
         assert all(Fraction(a) <= b for a, b in zip(box.lower[0].tolist(), low, strict=True))
         assert all(Fraction(a) >= b for a, b in zip(box.upper[0].tolist(), high, strict=True))
@@ -236,7 +239,7 @@ def test_numbers_that_are_none_prove_nothing():
             broken = replace(problem, graph=replace(problem.graph, nodes=tuple(nodes)))
             assert decide(problem, Deadline(2)).outcome == "unsat"
             for method in METHODS.values():
-                assert not isinstance(method(broken, Deadline(0.3)), Proof)
+                assert not isinstance(method(broken, Deadline(0.3)), CompleteProof)
 
 
 @pytest.mark.parametrize("number", range(0, 16, 2))
@@ -251,4 +254,4 @@ def test_planted_instances_are_never_proven(bench_data, number):
     blind = replace(problem, examine=lambda points: None)
     if math.prod(problem.graph.shape) < 100:
         for method in METHODS.values():
-            assert not isinstance(method(blind, Deadline(0.3)), Proof)
+            assert not isinstance(method(blind, Deadline(0.3)), CompleteProof)

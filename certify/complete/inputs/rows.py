@@ -24,7 +24,7 @@ from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import flat
 from certify.complete.inputs.part_of_ball import part_of_ball
-from certify.complete.problem import Goals, Problem
+from certify.complete.problem import Goals, VerificationProblem
 from certify.core.values import one_of
 
 __all__ = ["DIRECT", "Planes", "free_nodes", "mixed_rows", "refuted", "refuted_by_box", "refuted_directly", "shares_of"]
@@ -65,7 +65,9 @@ class Planes:
         return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
-def refuted(problem: Problem, region: Region, goals: Goals, planes: Planes, deadline: Deadline = NEVER) -> Tensor:
+def refuted(
+    problem: VerificationProblem, region: Region, goals: Goals, planes: Planes, deadline: Deadline = NEVER
+) -> Tensor:
     """Which clauses (b, clauses) are proven to be refuted over regions: float64, error terms, and nothing believed.
 
     Whatever the planes and weights are, they are sound.
@@ -99,7 +101,7 @@ def refuted_by_box(goals: Goals, layers: Layers) -> Tensor:
 
 
 @torch.no_grad()
-def refuted_directly(problem: Problem, open: Tensor, method: str, deadline: Deadline = NEVER) -> Tensor:
+def refuted_directly(problem: VerificationProblem, open: Tensor, method: str, deadline: Deadline = NEVER) -> Tensor:
     """Which open clauses (regions, clauses) are proven to be refuted by one bound over each whole region.
 
     Raises:

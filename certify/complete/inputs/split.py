@@ -7,24 +7,27 @@ fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.tensors import flat
-from certify.complete.inputs.look import Boxes, look
+from certify.complete.inputs.assess import Boxes, assess
 from certify.complete.inputs.rows import Planes, refuted
-from certify.complete.parallel import each
-from certify.complete.problem import Problem, Witness
+from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import InputProof
 from certify.complete.proofs.tree import Tree
-from certify.complete.steps import Steps
 
-__all__ = ["chunk", "split_inputs"]
+__all__ = ["chunk", "each", "split_inputs"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 ROUND, CHUNK = 1024, 256
 """Boxes that are looked at together, and those that one core does at a time."""
@@ -39,7 +42,7 @@ MANY = 2**19
 """Beyond this, boxes that are nearly decided go first, so that they do not pile up."""
 
 
-def split_inputs(problem: Problem, open: Tensor, deadline: Deadline, workers: int = 1) -> Steps[InputProof]:
+def split_inputs(problem: VerificationProblem, open: Tensor, deadline: Deadline, workers: int = 1) -> Steps[InputProof]:
     """Cut boxes of inputs until every open clause is refuted on each, or a witness is found.
 
     It gives up when the time is over, or when boxes became so small that floats do not tell their ends apart.
@@ -69,7 +72,7 @@ def split_inputs(problem: Problem, open: Tensor, deadline: Deadline, workers: in
 class _Search:
     """What is open, what seems decided and waits to be claimed, and what is proven."""
 
-    problem: Problem
+    problem: VerificationProblem
     open: Tensor
     deadline: Deadline
     workers: int
@@ -93,12 +96,12 @@ class _Search:
         )
 
     def round(self) -> Witness | None:
-        """Look at the boxes that are furthest from decided, and claim when enough of them wait for that."""
+        """Assessment at the boxes that are furthest from decided, and claim when enough of them wait for that."""
         chosen = self.pool.score.topk(min(ROUND, len(self.pool)), largest=len(self.pool) > MANY).indices
         rest = torch.ones(len(self.pool), dtype=torch.bool).index_fill(0, chosen, False)
         now, self.pool = self.pool.of(chosen), self.pool.of(rest)
         parts = [now.of(part) for part in _slices(len(now), chunk(self.problem))]
-        seeing = partial(look, self.problem, self.open, deadline=self.deadline)
+        seeing = partial(assess, self.problem, self.open, deadline=self.deadline)
         for boxes, seen in zip(parts, each(seeing, parts, self.workers), strict=True):
             if self.deadline.passed:
                 return None
@@ -172,14 +175,29 @@ def _slices(count: int, size: int) -> Iterator[slice]:
     return (slice(begin, begin + size) for begin in range(0, count, size))
 
 
-def chunk(problem: Problem) -> int:
+def chunk(problem: VerificationProblem) -> int:
     """How many boxes fit into memory at a time."""
     rows = problem.goals.d[0].numel()
     return max(1, min(CHUNK, NUMBERS // (rows * problem.graph.widest)))
 
 
+def each(function: Callable[[T], R], parts: Sequence[T], workers: int) -> Iterator[R]:
+    """``function`` of every part, in order. Threads suffice: torch releases Python's lock while it computes.
+
+    >>> list(each(abs, [1, -2], workers=2))
+    [1, 2]
+    """
+    if workers == 1 or len(parts) <= 1:
+        yield from map(function, parts)
+        return
+    with ThreadPoolExecutor(min(workers, len(parts))) as pool:
+        yield from pool.map(function, parts)
+
+
 @torch.no_grad()
-def holds(problem: Problem, open: Tensor, boxes: Boxes, planes: Planes, deadline: Deadline = NEVER) -> Tensor:
+def holds(
+    problem: VerificationProblem, open: Tensor, boxes: Boxes, planes: Planes, deadline: Deadline = NEVER
+) -> Tensor:
     """Whether every open clause is proven to be refuted on each box, (b,)."""
     found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes, deadline)
     return (found | ~open[boxes.region]).all(dim=1)

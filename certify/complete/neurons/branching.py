@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from certify.bounds.tensors import flat
-from certify.complete.neurons.climb import Climbed, on_planes
 from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.optimize import Optimized, on_planes
 from certify.complete.neurons.parts import layers_of
 
 __all__ = ["branch"]
@@ -16,7 +16,7 @@ FLOOR = 1e-6
 """What counts in one of the scores although the other is 0, as a share of the largest."""
 
 
-def branch(neurons: Neurons, climbed: Climbed) -> tuple[Tensor, Tensor]:
+def branch(neurons: Neurons, found: Optimized) -> tuple[Tensor, Tensor]:
     """The entry (b,) of each part that is best split, -1 if none can be, and where.
 
     The score is the product of two losses, each a coefficient times the distance of a plane from the function. At the
@@ -26,20 +26,20 @@ def branch(neurons: Neurons, climbed: Climbed) -> tuple[Tensor, Tensor]:
     networks, and so did looking ahead at the children's bounds without a search in them.
     """
     if neurons.count == 0:
-        return torch.full_like(climbed.parts.clauses, -1), torch.zeros(len(climbed.lower))
-    layers = layers_of(neurons, climbed.parts)
-    most, lost, at = (torch.zeros_like(climbed.z) for _ in range(3))
+        return torch.full_like(found.parts.clauses, -1), torch.zeros(len(found.lower))
+    layers = layers_of(neurons, found.parts)
+    most, lost, at = (torch.zeros_like(found.z) for _ in range(3))
     for node, operator, span in neurons.readers:
-        if node.name not in climbed.met.nodes:
+        if node.name not in found.met.nodes:
             continue
         box = layers.boxes[node.inputs[0]]
         cut = operator.cut(box)
         inside = operator.bent(box) & (box.lower < cut) & (cut < box.upper)
         at[:, span] = flat(torch.where(inside, cut, at[:, span].reshape(cut.shape)), 1)
-        entries, planes = (climbed.met.nodes[node.name][0], climbed.met.nodes[node.name][1])
-        z = climbed.z[:, span].reshape(cut.shape)
+        entries, planes = (found.met.nodes[node.name][0], found.met.nodes[node.name][1])
+        z = found.z[:, span].reshape(cut.shape)
         apart = operator.forward(cut) - on_planes(entries, planes, [cut.unsqueeze(1)]).squeeze(1)
-        off = operator.forward(z) - climbed.h[node.name]
+        off = operator.forward(z) - found.h[node.name]
         for score, distance in ((most, apart), (lost, off)):
             loss = (entries.squeeze(1) * distance).clamp(min=0)
             score[:, span] += flat(torch.where(inside, loss + TINY, 0.0), 1)

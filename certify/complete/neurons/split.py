@@ -16,16 +16,14 @@ from certify.bounds.alpha_crown import proven_layers, search_layers
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.hints import Hint
 from certify.complete.neurons.branching import branch
-from certify.complete.neurons.climb import Climbed, climb
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.neurons.numbering import Neurons
+from certify.complete.neurons.optimize import Optimized, optimize_parts
 from certify.complete.neurons.parts import Parts, lower_bounds
-from certify.complete.neurons.pool import Pool
 from certify.complete.neurons.program import solved
-from certify.complete.problem import Problem, Witness
+from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import NeuronProof
 from certify.complete.proofs.tree import Tree
-from certify.complete.steps import Steps
 from certify.errors import BadInput
 
 __all__ = ["replayed", "split_neurons"]
@@ -45,9 +43,12 @@ ROOM, MOST = 2**21, 1024
 NEAR = 1e-4
 """Points whose rows are at most this in float32 are executed."""
 
+BYTES = 2**30
+"""What waiting parts may take before those that are nearly proven go first, which keeps their number down."""
+
 
 @torch.no_grad()
-def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
+def split_neurons(problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
     """Refute clauses of one region by splitting neurons, or find a witness.
 
     Args:
@@ -64,15 +65,15 @@ def split_neurons(problem: Problem, region: int, clauses: Tensor, deadline: Dead
         return
 
 
-def _steps(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
+def _steps(problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
     part = deadline.part(ROOT_SHARE)
     one = problem.region.rows(slice(region, region + 1))
     hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
     search = _Search(problem, _known(problem, region, hints, deadline), clauses)
-    climbed = climb(search.quick, search.whole(clauses), ROOT, deadline, rate=ROOT_RATE)
+    optimized = optimize_parts(search.quick, search.whole(clauses), ROOT, deadline, rate=ROOT_RATE)
     nodes = torch.arange(len(clauses))
     while True:
-        if (witness := search.settle(climbed, nodes, deadline)) is not None:
+        if (witness := search.settle(optimized, nodes, deadline)) is not None:
             yield witness
             return
         if not len(search.pool):
@@ -82,17 +83,48 @@ def _steps(problem: Problem, region: int, clauses: Tensor, deadline: Deadline) -
             return
         yield len(nodes)
         parts, nodes = search.next()
-        climbed = climb(search.quick, parts, STEPS, deadline)
+        optimized = optimize_parts(search.quick, parts, STEPS, deadline)
+
+
+class _Pool:
+    """Parts with their bounds, nodes of the tree, and where to split them."""
+
+    def __init__(self) -> None:
+        self.parts: Parts | None = None
+        self.columns: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return 0 if self.parts is None else len(self.parts)
+
+    def put(self, parts: Parts, lower: Tensor, nodes: Tensor, entries: Tensor, at: Tensor) -> None:
+        """Add parts (b,)."""
+        columns = lower, nodes, entries, at
+        if self.parts is None:
+            self.parts, self.columns = parts, columns
+        else:
+            self.parts = Parts.join([self.parts, parts])
+            self.columns = tuple(torch.cat(pair) for pair in zip(self.columns, columns, strict=True))
+
+    def take(self, count: int) -> tuple[Parts, Tensor, Tensor, Tensor]:
+        """Remove parts, the furthest from proven first: their nodes, and the entries and values to split them at."""
+        assert self.parts is not None
+        full = len(self) * self.parts.shares.shape[1] > BYTES
+        chosen = self.columns[0].topk(min(count, len(self)), largest=full).indices
+        rest = torch.ones(len(self), dtype=torch.bool).index_fill(0, chosen, False)
+        taken, columns = self.parts.of(chosen), tuple(column[chosen] for column in self.columns[1:])
+        self.parts, self.columns = self.parts.of(rest), tuple(column[rest] for column in self.columns)
+        nodes, entries, at = columns
+        return taken.deep(int(taken.depth.max()) if len(taken) else 0), nodes, entries, at
 
 
 class _Search:
     """What is open, and what is proven so far."""
 
-    def __init__(self, problem: Problem, exact: Neurons, clauses: Tensor) -> None:
+    def __init__(self, problem: VerificationProblem, exact: Neurons, clauses: Tensor) -> None:
         self.problem, self.exact, self.quick = problem, exact, exact.quick(problem.quick)
         self.precise = exact.quick(problem.exact)
         self.tree = Tree(len(clauses))
-        self.pool = Pool()
+        self.pool = _Pool()
         self.stuck = False
         self.proven: list[tuple[Tensor, Parts]] = []
 
@@ -106,12 +138,12 @@ class _Search:
         weights = says / says.sum(1, keepdim=True)
         return Parts.whole(clauses, weights.float(), self.quick.start().expand(len(clauses), -1))
 
-    def settle(self, climbed: Climbed, nodes: Tensor, deadline: Deadline) -> Witness | None:
+    def settle(self, optimized: Optimized, nodes: Tensor, deadline: Deadline) -> Witness | None:
         """Claim the parts whose bounds are positive, execute points where they are not, and keep the rest."""
-        if (witness := self._executed(climbed.x)) is not None:
+        if (witness := self._executed(optimized.x)) is not None:
             return witness
-        parts, (entries, at) = climbed.parts, branch(self.quick, climbed)
-        refuted = climbed.lower > 0
+        parts, (entries, at) = optimized.parts, branch(self.quick, optimized)
+        refuted = optimized.lower > 0
         for i in ((entries < 0) & ~refuted).nonzero().flatten().tolist():
             if deadline.passed:
                 break
@@ -125,7 +157,7 @@ class _Search:
         self.proven.append((nodes[refuted], parts.of(refuted)))
         keep = ~refuted
         self.stuck |= bool((entries[keep] < 0).any())
-        self.pool.put(parts.of(keep), climbed.lower[keep], nodes[keep], entries[keep], at[keep])
+        self.pool.put(parts.of(keep), optimized.lower[keep], nodes[keep], entries[keep], at[keep])
         return None
 
     def next(self) -> tuple[Parts, Tensor]:
@@ -148,7 +180,7 @@ class _Search:
 
 
 @torch.no_grad()
-def replayed(problem: Problem, proof: NeuronProof, deadline: Deadline = NEVER) -> Tensor:
+def replayed(problem: VerificationProblem, proof: NeuronProof, deadline: Deadline = NEVER) -> Tensor:
     """Which of the proof's clauses (roots,) its leaves refute: every bound derived again, without the search.
 
     Raises:
@@ -166,7 +198,7 @@ def replayed(problem: Problem, proof: NeuronProof, deadline: Deadline = NEVER) -
     return open_leaves == 0
 
 
-def _known(problem: Problem, region: int, hints: Sequence[Hint], deadline: Deadline = NEVER) -> Neurons:
+def _known(problem: VerificationProblem, region: int, hints: Sequence[Hint], deadline: Deadline = NEVER) -> Neurons:
     """Boxes of all results over one region, as its proof will derive them again."""
     which = slice(region, region + 1)
     part = problem.region.rows(which)

@@ -20,7 +20,7 @@ from certify.bounded.texts import from_json
 from certify.bounds.ibp import propagate
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.problem import Problem
+from certify.complete.problem import VerificationProblem
 from certify.complete.proofs.replay import Progress, replayed
 from certify.complete.proofs.text import packed, unpacked
 from certify.complete.reading.files import content_of
@@ -180,7 +180,7 @@ def _floats(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor | None:
 
 
 @torch.no_grad()
-def _may_be_executed(problem: Problem, x: Tensor, y: Tensor) -> bool:
+def _may_be_executed(problem: VerificationProblem, x: Tensor, y: Tensor) -> bool:
     """Whether some float32 execution may answer with an output y: on another machine, sums round in another order.
 
     Each output is held to what rounding can do to it, as the claim "float32" bounds it at the very point.

@@ -10,7 +10,7 @@ from certify.bounds.hints import Hint
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.proofs.tree import Tree
 
-__all__ = ["InputProof", "NeuronProof", "Proof"]
+__all__ = ["CompleteProof", "InputProof", "NeuronProof"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class NeuronProof:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proof:
+class CompleteProof:
     """Everything that a replay needs, of every clause over every region.
 
     Args:

@@ -10,10 +10,10 @@ from torch import Tensor
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
-from certify.complete.of_ball import changes_class, goals_within
-from certify.complete.problem import Problem
+from certify.complete.problem import VerificationProblem
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import unpacked
+from certify.complete.question import changes_class, goals_within
 from certify.core.evidence import CompleteEvidence
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
@@ -61,7 +61,7 @@ def rechecked(
     if not evidence.proof:
         return False
     region, goals = goals_within(graph, x, kept, threat, radius, property)
-    problem = Problem(graph, region, goals, evidence.claim, lambda points: None)
+    problem = VerificationProblem(graph, region, goals, evidence.claim, lambda points: None)
     return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())
 
 

@@ -15,8 +15,8 @@ from certify.bounds.region import Region
 from certify.complete.inputs.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
 from certify.complete.inputs.split import chunk
 from certify.complete.neurons import split as neurons
-from certify.complete.problem import Problem
-from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.problem import VerificationProblem
+from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.proofs.tree import Tree
 from certify.errors import BadInput
 
@@ -30,7 +30,10 @@ Progress = Callable[[int, int], None]
 
 @torch.no_grad()
 def replayed(
-    problem: Problem, proof: Proof, progress: Progress = lambda done, total: None, deadline: Deadline = NEVER
+    problem: VerificationProblem,
+    proof: CompleteProof,
+    progress: Progress = lambda done, total: None,
+    deadline: Deadline = NEVER,
 ) -> Tensor:
     """Which clauses (regions, clauses) a proof refutes; a claim holds where that is all of them.
 
@@ -65,7 +68,9 @@ def replayed(
     return found
 
 
-def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], None], deadline: Deadline) -> Tensor:
+def _by_inputs(
+    problem: VerificationProblem, proof: InputProof, progress: Callable[[int], None], deadline: Deadline
+) -> Tensor:
     """Which clauses (roots, clauses) are refuted on every leaf below a root."""
     count, clauses, rows = problem.goals.d.shape
     tree = Tree.of(proof.tree.roots, proof.tree.splits, math.prod(problem.graph.shape))
@@ -97,7 +102,7 @@ def _by_inputs(problem: Problem, proof: InputProof, progress: Callable[[int], No
     return missing == 0
 
 
-def _by_neurons(problem: Problem, proof: NeuronProof, deadline: Deadline) -> Tensor:
+def _by_neurons(problem: VerificationProblem, proof: NeuronProof, deadline: Deadline) -> Tensor:
     """Which of the clauses (roots,) of one region are refuted on every leaf below them."""
     regions, clauses, _ = problem.goals.d.shape
     if not 0 <= proof.region < regions:
@@ -114,7 +119,7 @@ def _by_neurons(problem: Problem, proof: NeuronProof, deadline: Deadline) -> Ten
         raise BadInput(f"{OTHER}it has planes of another network") from wrong
 
 
-def _check_hint(problem: Problem, hint: Hint) -> None:
+def _check_hint(problem: VerificationProblem, hint: Hint) -> None:
     if hint.name not in problem.graph.shapes:
         raise BadInput(f"{OTHER}it bounds {hint.name!r}, which is no result of the network")
     _indices("its entries", hint.entries, (len(hint.entries),), math.prod(problem.graph.shapes[hint.name]))

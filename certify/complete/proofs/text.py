@@ -16,7 +16,7 @@ from torch import Tensor
 from certify.bounded.memory import check_room
 from certify.bounds.hints import LISTED, Hint
 from certify.complete.neurons.leaves import Leaves
-from certify.complete.proofs.proof import InputProof, NeuronProof, Proof
+from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.proofs.tree import Splits, Tree
 from certify.errors import BadInput
 
@@ -27,11 +27,11 @@ UNREADABLE = "the proof cannot be read: it was cut or changed"
 BYTE, WHOLE, SINGLE, DOUBLE = "<u1", "<i8", "<f4", "<f8"
 
 
-def packed(proof: Proof) -> str:
+def packed(proof: CompleteProof) -> str:
     """A proof as text for a file or a certificate.
 
     >>> direct = torch.tensor([[True, False]])
-    >>> unpacked(packed(Proof("crown", direct))).direct
+    >>> unpacked(packed(CompleteProof("crown", direct))).direct
     tensor([[ True, False]])
     """
     numbers = _Written()
@@ -46,7 +46,7 @@ def packed(proof: Proof) -> str:
     return base64.b64encode(zlib.compress(sizes + head + tail, 9)).decode()
 
 
-def unpacked(text: str) -> Proof:
+def unpacked(text: str) -> CompleteProof:
     """Inverse of :func:`packed`. What it shows, :func:`~certify.complete.proofs.replay.replayed` finds out.
 
     Raises:
@@ -61,7 +61,7 @@ def unpacked(text: str) -> Proof:
         numbers = _Read(_exactly(take, tail))
         if take.decompress(take.unconsumed_tail, 1) or not take.eof or take.unused_data:
             raise BadInput(UNREADABLE)
-        proof = Proof(
+        proof = CompleteProof(
             str(contents["method"]),
             numbers.take(BYTE, contents["direct"], 2) != 0,
             None if contents["inputs"] is None else _inputs(numbers, contents["inputs"]),

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import chain, product
 from typing import NamedTuple
 
-from certify.complete.query import Case, Condition, Query
+from certify.complete.query import Condition, Disjunct, Query
 from certify.complete.reading.formula import Alternatives, Atom, Bound, factored
 from certify.errors import BadInput
 
@@ -44,7 +44,7 @@ def query_of(assertions: Iterable[Alternatives], inputs: int, outputs: int, larg
 
 def _cases(
     shared: tuple[Atom, ...], several: Sequence[Alternatives], inputs: int, largest: Fraction | None
-) -> Iterator[Case]:
+) -> Iterator[Disjunct]:
     common, conditions = _parted(shared)
     least = None if largest is None else -largest
     low, high = _intersection([least] * inputs, [largest] * inputs, common)
@@ -59,7 +59,7 @@ def _cases(
             if 2 * inputs * len(boxes) > MOST_NUMBERS:
                 raise BadInput(f"more than {len(boxes) - 1:,} boxes of {inputs:,} inputs each; split the property")
         if (box := boxes[bounds]) is not None:
-            yield Case(box.lower, box.upper, (*conditions, *further, *box.open_ends))
+            yield Disjunct(box.lower, box.upper, (*conditions, *further, *box.open_ends))
 
 
 def _parted(atoms: Iterable[Atom]) -> tuple[tuple[Bound, ...], tuple[Condition, ...]]:

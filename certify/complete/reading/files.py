@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from certify.bounded import files
-from certify.complete.query import Query
-from certify.complete.reading.declared import Property
+from certify.complete.query import PropertyFile, Query
 from certify.complete.reading.tokens import without_comments
 from certify.complete.reading.vnnlib1 import read_vnnlib1
 from certify.errors import BadInput, MissingExtra, one_line
@@ -42,7 +41,7 @@ def read_query(path: Path | str, inputs: int, outputs: int) -> Query:
     return read_property(path, inputs, outputs).query
 
 
-def read_property(path: Path | str, inputs: int, outputs: int) -> Property:
+def read_property(path: Path | str, inputs: int, outputs: int) -> PropertyFile:
     """As :func:`read_query`, with the network and tensors that VNN-LIB 2.0 names.
 
     Raises:
@@ -53,7 +52,7 @@ def read_property(path: Path | str, inputs: int, outputs: int) -> Property:
     try:
         match version[1] if version else "1":
             case "1":
-                return Property(read_vnnlib1(text, inputs, outputs))
+                return PropertyFile(read_vnnlib1(text, inputs, outputs))
             case "2":
                 return _read_vnnlib2(text, inputs, outputs)
             case newer:
@@ -62,7 +61,7 @@ def read_property(path: Path | str, inputs: int, outputs: int) -> Property:
         raise BadInput(f"{path}: {wrong}") from None
 
 
-def _read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
+def _read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
     try:
         from certify.complete.reading.vnnlib2 import read_vnnlib2
     except ImportError as absent:

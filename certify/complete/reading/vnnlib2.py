@@ -12,8 +12,8 @@ from fractions import Fraction
 
 import vnnlib
 
+from certify.complete.query import Declared, DeclaredTensor, PropertyFile
 from certify.complete.reading.cases import query_of
-from certify.complete.reading.declared import Declared, Property, Tensor
 from certify.complete.reading.formula import (
     Alternatives,
     Linear,
@@ -44,7 +44,7 @@ _LARGEST = {"float32": Fraction(2**128 - 2**104)}
 _WHOLE = {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
-def read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
+def read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
     """The property that a text without comments states of a network with so many inputs and outputs.
 
     An input that is declared as float32 ranges over all finite numbers of that type where nothing else bounds it.
@@ -63,7 +63,7 @@ def read_vnnlib2(text: str, inputs: int, outputs: int) -> Property:
         assertions = [translation.formula(assertion.expr) for assertion in parsed.assertions]
     except RecursionError:
         raise BadInput("a formula is nested too deeply; write (and a b c) instead of (and a (and b c))") from None
-    return Property(query_of(assertions, inputs, outputs, _LARGEST.get(declared.input.type)), declared)
+    return PropertyFile(query_of(assertions, inputs, outputs, _LARGEST.get(declared.input.type)), declared)
 
 
 class _Translation:
@@ -136,11 +136,11 @@ def _declared(parsed: vnnlib.Query, inputs: int, outputs: int) -> Declared:
     return declared
 
 
-def _tensor(definition: vnnlib.InputDefinition | vnnlib.OutputDefinition, types: dict[str, str]) -> Tensor:
+def _tensor(definition: vnnlib.InputDefinition | vnnlib.OutputDefinition, types: dict[str, str]) -> DeclaredTensor:
     kind = definition.dtype.name
     if kind not in types:
         raise BadInput(f"{definition.name} has element type {kind}; read are {', '.join(types.values())}")
-    return Tensor(definition.name, types[kind], tuple(definition.shape))
+    return DeclaredTensor(definition.name, types[kind], tuple(definition.shape))
 
 
 def _complaint(message: str, text: str) -> str:

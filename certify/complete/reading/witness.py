@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certify.complete.query import Case, decimal_text
-from certify.complete.reading.declared import Declared
+from certify.complete.query import Declared, Disjunct, decimal_text
 from certify.complete.reading.tokens import evaluate, number
 from certify.errors import BadInput
 
@@ -23,7 +22,7 @@ _NAME = re.compile(r"([XY])_(0|[1-9]\d{0,17})", re.ASCII)
 _HEADER = re.compile(r"\w+ \w+ \[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
 
 
-def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Case, declared: Declared | None = None) -> str:
+def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Disjunct, declared: Declared | None = None) -> str:
     """The text that states a witness.
 
     Every number is written so that it reads back to the very same float of its array's type: the shortest such
@@ -42,7 +41,7 @@ def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Case, declared:
         BadInput: if x is outside of the box, or an output is not finite.
 
     >>> zero, one = Fraction(0), Fraction(1)
-    >>> print(witness_text(np.float32([0.1, 1]), np.float32([2.5]), Case((zero, zero), (one, one), ())))
+    >>> print(witness_text(np.float32([0.1, 1]), np.float32([2.5]), Disjunct((zero, zero), (one, one), ())))
     ((X_0 0.1)
      (X_1 1.0)
      (Y_0 2.5))

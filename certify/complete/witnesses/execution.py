@@ -19,8 +19,8 @@ from certify.bounds.importers.onnx_file import OnnxFile
 from certify.bounds.region import Region
 from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval, flat
-from certify.complete.problem import Goals, Problem, Witness, of_query
-from certify.complete.query import Case, Query, decimal_text
+from certify.complete.problem import Goals, VerificationProblem, Witness, of_query
+from certify.complete.query import Disjunct, Query, decimal_text
 from certify.core.evidence import Claim
 
 __all__ = ["Execution", "exactly", "executed", "floats_of", "stated"]
@@ -70,7 +70,7 @@ class Execution:
         runs = (self._execute(x, group) for _, x, group in candidates[:RUNS])
         return next((witness for witness in runs if witness is not None), None)
 
-    def over(self, problem: Problem) -> Problem:
+    def over(self, problem: VerificationProblem) -> VerificationProblem:
         """A problem whose regions hold what is executed: where no float is in a box, what its ends round to.
 
         The conditions are refuted both for what is executed and for the point of the box that it stands for.
@@ -138,7 +138,7 @@ class Execution:
             first += len(chunk)
 
     @cached_property
-    def _groups(self) -> tuple[tuple[Case, ...], ...]:
+    def _groups(self) -> tuple[tuple[Disjunct, ...], ...]:
         return self.query.together()
 
     @cached_property
@@ -157,15 +157,15 @@ def floats_of(low: Sequence[Fraction], high: Sequence[Fraction], dtype: torch.dt
     return lower, upper
 
 
-def stated(x: NDArray[np.floating[Any]], case: Case) -> list[Fraction]:
+def stated(x: NDArray[np.floating[Any]], case: Disjunct) -> list[Fraction]:
     """The point in the box of a case that an executed input stands for: the one that is nearest to it.
 
     That is the input itself wherever a float can be in the box. Many properties fix an input at a decimal like
     0.5137255191802979, which no float equals: the network can only be executed on what the decimal rounds to, and the
-    decimal is what a witness has to state. Conditions on inputs have to hold for both numbers (:meth:`Case.holds`).
+    decimal is what a witness has to state. Conditions on inputs have to hold for both numbers (:meth:`Disjunct.holds`).
 
     >>> third = Fraction("0.3333")
-    >>> [point] = stated(np.float32([0.3333]), Case((third,), (third,), ()))
+    >>> [point] = stated(np.float32([0.3333]), Disjunct((third,), (third,), ()))
     >>> point == third, Fraction(float(np.float32(0.3333))) == third
     (True, False)
     """
@@ -177,7 +177,7 @@ def exactly(values: NDArray[Any]) -> list[Fraction]:
     return [Fraction(v) for v in values.ravel().tolist()]
 
 
-def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> Problem:
+def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> VerificationProblem:
     """The problem of a query about the network of a file, which ``graph`` was imported from.
 
     Args:

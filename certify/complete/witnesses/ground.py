@@ -14,7 +14,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.region import Ball, Reach
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval, flat
-from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.problem import Goals, VerificationProblem, Witness
 
 __all__ = ["ENTRIES", "Ground"]
 
@@ -47,7 +47,7 @@ class Ground:
         at: where that was (regions * clauses, inputs); the centre as long as nothing was found.
     """
 
-    problem: Problem
+    problem: VerificationProblem
     lower: Tensor
     upper: Tensor
     goals: Goals
@@ -56,7 +56,7 @@ class Ground:
     at: Tensor
 
     @classmethod
-    def of(cls, problem: Problem) -> Ground:
+    def of(cls, problem: VerificationProblem) -> Ground:
         """The ground of a problem, nothing found yet."""
         box, goals = problem.region.box, problem.goals
         lower, upper = _inward(flat(box.lower, 1), 1), _inward(flat(box.upper, 1), -1)

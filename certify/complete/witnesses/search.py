@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.deadline import Deadline
-from certify.complete.problem import Problem, Witness
+from certify.complete.problem import VerificationProblem, Witness
 from certify.complete.witnesses.ground import ENTRIES, Ground
 from certify.data.generators import keyed_generator
 
@@ -23,7 +23,7 @@ CALL = 5e5
 """What calling an operator costs by itself, in multiply-adds."""
 
 
-def hunt(problem: Problem, deadline: Deadline, seed: int = 0) -> Iterator[Witness | None]:
+def hunt(problem: VerificationProblem, deadline: Deadline, seed: int = 0) -> Iterator[Witness | None]:
     """Search for a counterexample, a piece of work at each ``next``, the cheap ones first.
 
     Rounds go on until a witness is found or the time is over. A round takes points of each region (its centre, corners,

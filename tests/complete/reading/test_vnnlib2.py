@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from certify.complete.reading.declared import Declared, Tensor
+from certify.complete.query import Declared, DeclaredTensor
 from certify.complete.reading.files import read_property, read_query
 from certify.errors import BadInput, MissingExtra
 
@@ -48,7 +48,7 @@ def test_elements_are_numbered_row_major(read):
     bounds = "".join(f"(assert (<= {name} {n}.5)) (assert (>= {name} -{n}.5))" for n, name in enumerate(elements))
     found = read(bounds + "(assert (<= B 3))", network, 12, 1, read_property)
     assert found.query.cases[0].upper == tuple(n + Fraction(1, 2) for n in range(12))
-    assert found.declared == Declared("f", Tensor("A", "real", (2, 3, 2)), Tensor("B", "int64", ()))
+    assert found.declared == Declared("f", DeclaredTensor("A", "real", (2, 3, 2)), DeclaredTensor("B", "int64", ()))
 
 
 def test_float32_is_a_bound_where_there_is_no_other(read):

@@ -7,19 +7,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from certify.complete.query import Case, Condition
-from certify.complete.reading.declared import Declared, Tensor
+from certify.complete.query import Condition, Declared, DeclaredTensor, Disjunct
 from certify.complete.reading.witness import read_witness, witness_text
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
-DECLARED = Declared("f", Tensor("X", "float32", (1, 64)), Tensor("Y", "float32", (2,)))
+DECLARED = Declared("f", DeclaredTensor("X", "float32", (1, 64)), DeclaredTensor("Y", "float32", (2,)))
 
 
 def point_case(x, conditions=()):
     """A box that holds these floats and nothing else: only exact decimals are inside."""
     exact = tuple(Fraction(float(value)) for value in x)
-    return Case(exact, exact, conditions)
+    return Disjunct(exact, exact, conditions)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -29,7 +28,7 @@ def test_floats_read_back_and_lie_inside(dtype, declared):
     x = (generator.normal(size=64) * 10.0 ** generator.integers(-40, 30, 64)).astype(dtype)
     y = generator.normal(size=2).astype(dtype)
     tight = point_case(x)
-    wide = Case(tuple(low - abs(low) for low in tight.lower), tuple(up + abs(up) for up in tight.upper), ())
+    wide = Disjunct(tuple(low - abs(low) for low in tight.lower), tuple(up + abs(up) for up in tight.upper), ())
     texts = []
     for case in (tight, wide):
         texts.append(witness_text(x, y, case, declared))
@@ -45,15 +44,15 @@ def test_conditions_on_inputs_are_met_by_the_text():
     x = np.float32([0.1, 0.2])
     total = Fraction(float(x[0])) + Fraction(float(x[1]))
     condition = Condition(x=((0, Fraction(-1)), (1, Fraction(-1))), y=(), bound=-total)
-    case = Case((Fraction(0),) * 2, (Fraction(1),) * 2, (condition,))
+    case = Disjunct((Fraction(0),) * 2, (Fraction(1),) * 2, (condition,))
     assert not case.holds((Fraction("0.1"), Fraction("0.2")), ())
     exact_x, exact_y = read_witness(witness_text(x, np.float32([1]), case))
     assert case.holds(exact_x, exact_y)
 
 
 def test_version_2_form():
-    case = Case((Fraction(0),), (Fraction(1),), ())
-    declared = Declared("f", Tensor("A", "float32", (1, 1)), Tensor("B", "int64", (2,)))
+    case = Disjunct((Fraction(0),), (Fraction(1),), ())
+    declared = Declared("f", DeclaredTensor("A", "float32", (1, 1)), DeclaredTensor("B", "int64", (2,)))
     text = witness_text(np.float32([[0.5]]), np.array([3, -1]), case, declared)
     assert text == "A float32 [1,1]\n0.5\nB int64 [2]\n3\n-1"
     assert read_witness(text) == ((Fraction(1, 2),), (3, -1))
@@ -62,12 +61,12 @@ def test_version_2_form():
 @pytest.mark.parametrize("value", [1.5, -1e-45, np.nan, np.inf])
 def test_inputs_outside_the_box_are_refused(value):
     with pytest.raises(BadInput, match="outside of the box"):
-        witness_text(np.float32([value]), np.float32([0]), Case((Fraction(0),), (Fraction(1),), ()))
+        witness_text(np.float32([value]), np.float32([0]), Disjunct((Fraction(0),), (Fraction(1),), ()))
 
 
 def test_outputs_that_are_not_finite_are_refused():
     with pytest.raises(BadInput, match="not finite"):
-        witness_text(np.float32([0]), np.float32([np.nan]), Case((Fraction(0),), (Fraction(1),), ()))
+        witness_text(np.float32([0]), np.float32([np.nan]), Disjunct((Fraction(0),), (Fraction(1),), ()))
 
 
 @pytest.mark.parametrize(

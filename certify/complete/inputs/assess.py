@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from certify.bounds.alpha_crown import climb
+from certify.bounds.alpha_crown import optimize_rows
 from certify.bounds.backward import backward, minimum, usual_planes
 from certify.bounds.crown import tighten
 from certify.bounds.deadline import NEVER, Deadline
@@ -21,9 +21,9 @@ from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.complete.inputs.rows import Planes, free_nodes, mixed_rows, refuted_by_box
-from certify.complete.problem import Goals, Problem
+from certify.complete.problem import Goals, VerificationProblem
 
-__all__ = ["Boxes", "Look", "look"]
+__all__ = ["Assessment", "Boxes", "assess"]
 
 STEPS = 3
 """Steps of search for the planes of a row. ACAS Xu's hardest boxes: 41 % decided without, 99.9 % with them."""
@@ -73,7 +73,7 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Assessment:
     """What was seen of some boxes.
 
     Args:
@@ -92,7 +92,7 @@ class Look:
 
 
 @torch.no_grad()
-def look(problem: Problem, open: Tensor, boxes: Boxes, deadline: Deadline = NEVER) -> Look:
+def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: Deadline = NEVER) -> Assessment:
     """Bound the rows of the open clauses (regions, clauses) over boxes, and see where to go on.
 
     A box is cut where its rows are most sensitive: slope times width, of the planes below and above.
@@ -128,7 +128,7 @@ def look(problem: Problem, open: Tensor, boxes: Boxes, deadline: Deadline = NEVE
         points = _candidates(problem, part, corner)
     missing = ~(value > 0) & wanted
     score = torch.where(missing, value, torch.inf).amin(dim=1).double()
-    return Look(~missing.any(dim=1), planes, points, cuts, score)
+    return Assessment(~missing.any(dim=1), planes, points, cuts, score)
 
 
 def _plane(layers: Layers, goals: Goals, weights: Tensor, samples: Tensor, sign: float) -> tuple[Tensor, Tensor]:
@@ -148,7 +148,7 @@ def _searched(
     def rows(weights: Tensor) -> LinearBounds:
         return mixed_rows(mine, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
 
-    lower, found = climb(layers, rows, samples, STEPS, best[samples])
+    lower, found = optimize_rows(layers, rows, samples, STEPS, best[samples])
     none = planes.shares[samples, :, :0].float()  # of a network without nonlinear operators
     flat = [none, *(found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph))]
     shares, weights = (
@@ -160,7 +160,7 @@ def _searched(
     return Planes(weights, shares, given), value
 
 
-def _candidates(problem: Problem, boxes: Boxes, corners: Tensor) -> Tensor:
+def _candidates(problem: VerificationProblem, boxes: Boxes, corners: Tensor) -> Tensor:
     """Of the points where planes are least (b, clauses, inputs), and the centres, those at which a clause holds."""
     places = torch.cat([corners.double(), ((boxes.lower + boxes.upper) / 2).unsqueeze(1)], dim=1)
     x = places.flatten(0, 1).reshape(-1, *problem.graph.shape).to(problem.graph.dtype)

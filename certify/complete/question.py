@@ -11,7 +11,7 @@ from torch import Tensor
 from certify.attacks.moves import moves_of
 from certify.bounds.graph import Graph
 from certify.bounds.region import Region, region_of
-from certify.complete.problem import Goals, Problem, Witness
+from certify.complete.problem import Goals, VerificationProblem, Witness
 from certify.core.evidence import Claim
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
@@ -44,10 +44,10 @@ class Question:
     threat: Threat
     claim: Claim
 
-    def within(self, radius: float) -> Problem:
+    def within(self, radius: float) -> VerificationProblem:
         """The problem of one radius."""
         region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.keeps)
-        return Problem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
+        return VerificationProblem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
         """The first of some points (n, ...), moved into ball and box, at which the classifier returns another class.

@@ -22,7 +22,7 @@ from certify.bounds.tensors import Relaxation, flat
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
 
-__all__ = ["Climbed", "climb", "on_planes"]
+__all__ = ["Optimized", "on_planes", "optimize_parts"]
 
 RATE, MULTIPLIER_RATE, DECAY = 0.1, 0.5, 0.95
 """Shares lie in [0, 1]; multipliers count in units of the coefficients around them."""
@@ -35,7 +35,7 @@ MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Climbed:
+class Optimized:
     """Parts after a search.
 
     Args:
@@ -56,7 +56,9 @@ class Climbed:
 
 
 @torch.no_grad()
-def climb(neurons: Neurons, parts: Parts, iterations: int, deadline: Deadline, rate: float = RATE) -> Climbed:
+def optimize_parts(
+    neurons: Neurons, parts: Parts, iterations: int, deadline: Deadline, rate: float = RATE
+) -> Optimized:
     """Better planes and multipliers of parts; it ends early when all bounds are positive or the time is over."""
     layers = layers_of(neurons, parts)
     shares, beta, weights = neurons.shares(parts.shares), parts.beta.to(neurons.graph.dtype), parts.weights
@@ -88,7 +90,7 @@ def climb(neurons: Neurons, parts: Parts, iterations: int, deadline: Deadline, r
             shares = shares.detach().add(steps[1](slope), alpha=rate * pace).clamp_(0, 1)
         weights = _reweighed(neurons, now, values, pace)
     found = replace(parts, beta=kept[1].float(), weights=kept[2], shares=neurons.rounded(kept[0].detach()))
-    return Climbed(found, best, values[neurons.graph.input], met, z, h)
+    return Optimized(found, best, values[neurons.graph.input], met, z, h)
 
 
 def _where(mask: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
