@@ -44,7 +44,7 @@ def gate(
     if markdown is not None:
         _append(markdown, found.render("markdown") + "\n")
     typer.echo(render(found))
-    code = exit_code(found.case.run.summary)
+    code = exit_code(found.trial.run.summary)
     return ExitCode.FAILED if code is ExitCode.DONE and not found.passed else code
 
 

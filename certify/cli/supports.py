@@ -11,7 +11,7 @@ import typer
 from certify.cli.app import ExitCode, app
 from certify.errors import BadInput
 from certify.registry import nearest
-from certify.report.columns import aligned
+from certify.report.blocks import aligned
 
 __all__ = ["supports"]
 

@@ -13,8 +13,8 @@ from certify.core.rounding import brief_up
 from certify.core.run import Run
 from certify.core.threats.base import Threat, threat_from
 from certify.errors import BadInput
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
-from certify.gate.outcome import Outcome, Result
+from certify.gate.conditions.base import CONDITIONS, Condition, Trial
+from certify.gate.outcome import ConditionOutcome, Result
 from certify.gate.policy import Policy
 from certify.progress.observer import Observer
 from certify.registry import Registry
@@ -36,14 +36,14 @@ class Judgement:
 
     Args:
         policy: what was required.
-        case: the run on trial, and the baseline if a condition asks for one.
+        trial: the run on trial, and the baseline if a condition asks for one.
         outcomes: what a check of the records found; then one for each condition: what every gate asks for first, then
             in the order of the policy.
     """
 
     policy: Policy
-    case: Case
-    outcomes: tuple[Outcome, ...]
+    trial: Trial
+    outcomes: tuple[ConditionOutcome, ...]
 
     @property
     def passed(self) -> bool:
@@ -53,7 +53,7 @@ class Judgement:
     @property
     def word(self) -> str:
         """The answer in one word; a contradiction before all else, then what is missing."""
-        summary = self.case.run.summary
+        summary = self.trial.run.summary
         if summary.contradictions:
             return "CONTRADICTION"
         if not summary.complete:
@@ -76,17 +76,17 @@ class Judgement:
     @property
     def digests(self) -> dict[str, str]:
         """What was judged, so that others can tell."""
-        named = {"policy": self.policy.digest, **_digests(self.case.run, "")}
-        return named if self.case.baseline is None else named | _digests(self.case.baseline, "baseline ")
+        named = {"policy": self.policy.digest, **_digests(self.trial.run, "")}
+        return named if self.trial.baseline is None else named | _digests(self.trial.baseline, "baseline ")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "result": self.word,
-            "run": self.case.run.name,
-            "baseline": None if self.case.baseline is None else self.case.baseline.name,
-            "threat": self.case.run.summary.threat.to_dict(),
-            "n": self.case.run.summary.n,
+            "run": self.trial.run.name,
+            "baseline": None if self.trial.baseline is None else self.trial.baseline.name,
+            "threat": self.trial.run.summary.threat.to_dict(),
+            "n": self.trial.run.summary.n,
             "confidence": self.policy.confidence,
             "share": self.policy.share,
             "conditions": [one.to_dict() for one in self.outcomes],
@@ -105,7 +105,7 @@ class Judgement:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-GATE_FORMATS: Registry[Callable[[Judgement], str]] = Registry("gate format", package="certify.gate.formats")
+GATE_FORMATS: Registry[Callable[[Judgement], str]] = Registry("gate format", package="certify.gate")
 
 
 def judge_run(
@@ -138,31 +138,31 @@ def judge_run(
     paths = [run] if baseline is None else [run, baseline]
     new, *old = read_runs(paths, policy.radii or None, policy.share, pinned=True)
     first = [_records(one, progress) for one in (new, *old)] if check else []
-    return judge(policy, Case(new, policy.share, *old), first)
+    return judge(policy, Trial(new, policy.share, *old), first)
 
 
-def judge(policy: Policy, case: Case, first: Sequence[Outcome] = ()) -> Judgement:
+def judge(policy: Policy, trial: Trial, first: Sequence[ConditionOutcome] = ()) -> Judgement:
     """Hold a run that has been read against a policy; ``first`` is what was found before.
 
     Raises:
         BadInput: as :func:`judge_run`.
     """
-    _check_threat(policy, case.run.name, case.run.summary.threat, case.run.summary.keeps)
-    summary = case.run.summary
-    if case.baseline is not None and summary.complete:
-        check_comparable(case.baseline, case.run)
+    _check_threat(policy, trial.run.name, trial.run.summary.threat, trial.run.summary.keeps)
+    summary = trial.run.summary
+    if trial.baseline is not None and summary.complete:
+        check_comparable(trial.baseline, trial.run)
     stated = [one for one in policy.require if one.kind in ALWAYS]
     always = [CONDITIONS[kind]() for kind in ALWAYS if kind not in {one.kind for one in stated}]
-    return Judgement(policy, case, (*first, *(_outcome(one, case) for one in (*always, *policy.require))))
+    return Judgement(policy, trial, (*first, *(_outcome(one, trial) for one in (*always, *policy.require))))
 
 
-def _outcome(condition: Condition, case: Case) -> Outcome:
-    if case.run.summary.complete or condition.on_part:
-        return condition.judge(case)
-    return condition.undecided(case, "the run is incomplete")
+def _outcome(condition: Condition, trial: Trial) -> ConditionOutcome:
+    if trial.run.summary.complete or condition.on_part:
+        return condition.judge(trial)
+    return condition.undecided(trial, "the run is incomplete")
 
 
-def _records(run: Run, progress: bool | Observer) -> Outcome:
+def _records(run: Run, progress: bool | Observer) -> ConditionOutcome:
     """Whether the records of a run folder follow from their evidence and their manifest."""
     assert run.path is not None
     found = check_records(run.path, progress)
@@ -170,11 +170,11 @@ def _records(run: Run, progress: bool | Observer) -> Outcome:
     if not found.refuted:
         if unknown := [one for one in found.open if one.claim == "radius"]:  # by noise that is known elsewhere alone
             said = f"{unknown[0]}; --no-check takes it on trust"
-            return Outcome("records", title, Result.UNDECIDED, reason=said)
+            return ConditionOutcome("records", title, Result.UNDECIDED, reason=said)
         said = f"{count:,} claims derived from the records alone; model and data: certify check"
-        return Outcome("records", title, Result.PASSED, reason=said)
+        return ConditionOutcome("records", title, Result.PASSED, reason=said)
     more = f", and {len(found.refuted) - 1:,} more; certify check names them" if len(found.refuted) > 1 else ""
-    return Outcome("records", title, Result.FAILED, reason=f"{found.refuted[0]}{more}")
+    return ConditionOutcome("records", title, Result.FAILED, reason=f"{found.refuted[0]}{more}")
 
 
 def _check_folder(policy: Policy, path: Path | str) -> None:

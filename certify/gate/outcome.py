@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import Enum
 from typing import Any, Final, Literal
 
-__all__ = ["Outcome", "Result"]
+__all__ = ["ConditionOutcome", "Result"]
 
 _WIDE: Final = Context(prec=400)
 
@@ -24,7 +24,7 @@ class Result(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ConditionOutcome:
     """One condition held against a run.
 
     Args:
@@ -62,7 +62,7 @@ class Outcome:
         Rounded to the condition's disadvantage, with as many digits as the threshold has: what is printed compares as
         the numbers do.
 
-        >>> Outcome("certified_accuracy", "", Result.FAILED, 0.616, 0.5999, 0.6).figures()
+        >>> ConditionOutcome("certified_accuracy", "", Result.FAILED, 0.616, 0.5999, 0.6).figures()
         {'required': '>= 60 %', 'observed': '61.6 %', 'lower end': '59.9 %'}
         """
         if self.estimate is None or self.end is None or self.threshold is None:

@@ -21,14 +21,14 @@ from certify.gate.conditions.base import CONDITIONS, Condition
 from certify.registry import make, nearest
 from certify.stats.simultaneous import share
 
-__all__ = ["About", "Policy", "read_policy"]
+__all__ = ["Policy", "PolicyThreat", "read_policy"]
 
 _SHORTEST: Final = 8
 """Hexadecimal digits of a scale's SHA-256 that a policy has to state at least."""
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class PolicyThreat:
     """What the policy's radii are measured in. What is left out is not compared; the norm and a scale always are.
 
     Args:
@@ -88,7 +88,7 @@ class Policy:
     0.0249999...
     """
 
-    threat: About
+    threat: PolicyThreat
     require: tuple[Condition, ...]
     confidence: float = 0.95
     digest: str = field(default="", compare=False)
@@ -168,11 +168,13 @@ def read_policy(path: Path | str) -> Policy:
     return Policy.of(given, name=str(path), digest=hashlib.sha256(content).hexdigest())
 
 
-def _about(threat: Mapping[str, Any]) -> About:
+def _about(threat: Mapping[str, Any]) -> PolicyThreat:
     """The [threat] of a policy; its property is a name, or a table with the name and its settings."""
     given = threat.get("property")
     fields = {"property": given} if isinstance(given, str) else given
-    return About(**{key: value for key, value in threat.items() if key != "property"}, keeps=property_from(fields))
+    return PolicyThreat(
+        **{key: value for key, value in threat.items() if key != "property"}, keeps=property_from(fields)
+    )
 
 
 def _condition(place: int, clause: Mapping[str, Any]) -> Condition:

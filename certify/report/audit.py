@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from certify.core.legible import legible_line
 from certify.core.rounding import round_down
-from certify.report.columns import WIDTH
+from certify.report.blocks import WIDTH, wrapped
 from certify.stats.ladder import Fit
 from certify.study.audit import AttackAudit, LogAudit
 
@@ -39,7 +39,7 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
     )
     facts["consistent"] = "; ".join(_fitting(found))
     facts["excluded"] = "; ".join(_excluded(found.fits)) or "no pair"
-    attacks = [text for one in found.attacks for text in textwrap.wrap(str(one), WIDTH, subsequent_indent="  ")]
+    attacks = wrapped(map(str, found.attacks), indent=2)
     return "\n".join([_lines(facts), *(["", *map(legible_line, attacks)] if attacks else [])])
 
 

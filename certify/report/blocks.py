@@ -1,15 +1,39 @@
-"""Wide tables: blocks of columns under a title each, as many side by side as a line holds, the rest below."""
+"""Plain text of a fixed width: wrapped sentences, aligned cells, and wide tables folded below each other.
+
+A wide table is made of blocks: columns under one title. As many blocks as fit stand side by side, the rest below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from certify.report.html_text import escape
+__all__ = ["WIDTH", "Block", "aligned", "blocks_text", "fold", "labelled", "wrapped"]
 
-__all__ = ["Block", "blocks_html", "blocks_text", "fold"]
+WIDTH: Final = 110
+"""Characters in a line of text: what fits a terminal, a log and an e-mail."""
 
-_GAP = "  "
+_GAP: Final = "  "
+"""Between two columns."""
+
+
+def wrapped(texts: Iterable[str], indent: int = 0, width: int = WIDTH) -> list[str]:
+    """Each text as lines of at most ``width`` characters; all but its first line are indented."""
+    return [line for text in texts for line in textwrap.wrap(text, width, subsequent_indent=" " * indent)]
+
+
+def labelled(texts: Mapping[str, str]) -> list[str]:
+    """Names in a column to the left, and beside each name its text, wrapped."""
+    return wrapped((f"{name:<10} {text}" for name, text in texts.items()), indent=11)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells as text, right-aligned in columns; a rule below the first."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    first, *rest = [_GAP.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return [first, _GAP.join("-" * width for width in widths), *rest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +99,5 @@ def blocks_text(first: Block, blocks: Sequence[Block], width: int) -> list[str]:
     return text
 
 
-def blocks_html(first: Block, blocks: Sequence[Block]) -> str:
-    """One HTML table, however wide, with a head of two lines."""
-    table = [first, *blocks]
-    titles = "".join(f'<th scope="colgroup" colspan="{len(one.headings)}">{escape(one.title)}</th>' for one in blocks)
-    head = f'<tr><td colspan="{len(first.headings)}"></td>{titles}</tr>' + _row(
-        (cell for block in table for cell in block.headings), 'th scope="col"'
-    )
-    body = [_row((cell for block in table for cell in block.lines[place]), "td") for place in range(len(first.lines))]
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-
-
 def _line(block: Block, cells: Iterable[str]) -> str:
     return _GAP.join(cell.rjust(width) for cell, width in zip(cells, block.widths, strict=True))
-
-
-def _row(cells: Iterable[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag[:2]}>" for cell in cells) + "</tr>"

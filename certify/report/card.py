@@ -9,10 +9,9 @@ from certify.core.legible import legible
 from certify.core.rounding import brief, brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, MissingExtra
-from certify.report.columns import ROUNDING
-from certify.report.markdown import below, made, results, verdict
-from certify.report.markdown_text import escape
-from certify.report.page.words import limits, threat_in_words
+from certify.report.claims import limits, threat_in_words
+from certify.report.markdown import below, escape, made, results, verdict
+from certify.report.summary_table import ROUNDING
 from certify.summary.words import percent
 
 __all__ = ["model_card"]

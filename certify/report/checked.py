@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from typing import Final
 
 from certify.checker.result import CheckResult, Standing
 from certify.core.legible import legible_line
 from certify.core.shown import VIEWS
-from certify.report.columns import WIDTH, aligned
+from certify.report.blocks import aligned, labelled, wrapped
 
 __all__ = ["SHOWN", "outcome_text"]
 
@@ -32,21 +31,14 @@ def outcome_text(outcome: CheckResult) -> str:
     <BLANKLINE>
     1 claim of 1 is refuted.
     """
-    head = [line for name, text in outcome.head.items() for line in _wrapped(f"{name:<10} {text}", 11)]
     rows = [["claim", *(standing.value for standing in Standing)]]
     rows += [[claim, *(f"{counts[one]:,}" for one in Standing)] for claim, counts in outcome.counts.items()]
-    parts = [head, aligned(rows), _refuted(outcome), _open(outcome), _closing(outcome)]
+    parts = [labelled(outcome.head), aligned(rows), _refuted(outcome), _open(outcome), _closing(outcome)]
     return "\n\n".join("\n".join(map(legible_line, part)) for part in parts if part)
 
 
-def _wrapped(text: str, indent: int = 2) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent)
-
-
 def _refuted(outcome: CheckResult) -> list[str]:
-    lines = []
-    for one in outcome.refuted[:SHOWN]:
-        lines += _wrapped(f"refuted: {one.subject}: {one.claim}, {one.said}")
+    lines = wrapped((f"refuted: {one.subject}: {one.claim}, {one.said}" for one in outcome.refuted[:SHOWN]), indent=2)
     more = len(outcome.refuted) - SHOWN
     return lines + [f"and {more:,} more refuted; --format json names them all"] * (more > 0)
 
@@ -61,8 +53,8 @@ def _open(outcome: CheckResult) -> list[str]:
         reason, count = said.most_common(1)[0]
         total = said.total()
         example = "" if count == total else "for example: "
-        lines += _wrapped(f"not checked: {claim} ({total:,}): {example}{reason}")
-    return lines
+        lines.append(f"not checked: {claim} ({total:,}): {example}{reason}")
+    return wrapped(lines, indent=2)
 
 
 def _closing(outcome: CheckResult) -> list[str]:
@@ -77,4 +69,4 @@ def _closing(outcome: CheckResult) -> list[str]:
         verdict = f"All {total:,} claims are confirmed."
     fields = "; ".join(f"{kind} {', '.join(names)}" for kind, names in outcome.unchecked.items())
     trusted = f"Taken on trust, because nobody can derive it: {fields}." if fields else ""
-    return [line for text in (verdict, outcome.statement, trusted) for line in _wrapped(text, 0)]
+    return wrapped([verdict, outcome.statement, trusted])

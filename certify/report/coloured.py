@@ -15,14 +15,13 @@ from certify.core.rounding import brief, percent_down, percent_up, round_down, r
 from certify.core.run import Run
 from certify.core.sandwich import Layer
 from certify.core.summary import Summary
-from certify.report.blocks import Block, fold
-from certify.report.columns import WIDTH, cells, closing, headings
-from certify.report.groups import group_blocks, worst_lines
+from certify.report.blocks import WIDTH, Block, fold
 from certify.report.side_by_side import SideBySide
+from certify.report.summary_table import cells, closing, group_blocks, headings, worst_lines
 from certify.summary.distribution import distribution_of_p_lower, distribution_of_radii
 from certify.summary.words import percent
 
-__all__ = ["headline", "show"]
+__all__ = ["claim_in_a_line", "show"]
 
 _SHOWN = 5
 """Weakest and strongest inputs that are shown."""
@@ -39,7 +38,7 @@ def show(runs: Sequence[Run], together: SideBySide, file: TextIO) -> None:
         _show_run(console, run.summary)
 
 
-def headline(summary: Summary) -> str:
+def claim_in_a_line(summary: Summary) -> str:
     """The claim at the largest radius, with its threat model and what it is over.
 
     Certified is a lower limit and attacked an upper one, and both are rounded that way.
@@ -59,7 +58,7 @@ def _show_run(console: Console, summary: Summary) -> None:
     lines = closing(summary)
     alarms = [line for line in lines if line.startswith(("CONTRADICTION", "INCOMPLETE"))]
     _print(console, alarms, "bold red")
-    _print(console, [headline(summary)], "bold")
+    _print(console, [claim_in_a_line(summary)], "bold")
     head = Table.grid(padding=(0, 2))
     for name, text in summary.head.items():
         head.add_row(_text(name, "cyan"), _text(text))

@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from certify.core.comparison import COMPARISON_FORMATS, Change, Comparison, Shift
 from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
-from certify.report import markdown_text
-from certify.report.columns import WIDTH, aligned
-from certify.report.html_text import escape, html_table
+from certify.report import html, markdown
+from certify.report.blocks import aligned, wrapped
 from certify.summary.words import percent
 
-__all__ = ["html", "json_text", "markdown", "table"]
+__all__ = ["render_html", "render_json", "render_markdown", "render_table"]
 
 _LISTED = 10
 """Positions of lost inputs that a text lists; JSON has all."""
 
 
 @COMPARISON_FORMATS.register("table")
-def table(comparison: Comparison) -> str:
+def render_table(comparison: Comparison) -> str:
     """What is compared, the runs, a line for each run and radius, and what the figures mean."""
-    lines = [*textwrap.wrap(_about(comparison), WIDTH), ""]
-    lines += [*aligned(_runs(comparison)), "", *aligned(_changes(comparison)), ""]
-    for text in _below(comparison):
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
-    return "\n".join(map(legible_line, [*lines, "", *textwrap.wrap(comparison.statement, WIDTH)]))
+    lines = [*wrapped([_about(comparison)]), "", *aligned(_runs(comparison)), "", *aligned(_changes(comparison)), ""]
+    lines += [*wrapped(_below(comparison), indent=2), "", *wrapped([comparison.statement])]
+    return "\n".join(map(legible_line, lines))
 
 
 @COMPARISON_FORMATS.register("markdown")
-def markdown(comparison: Comparison) -> str:
+def render_markdown(comparison: Comparison) -> str:
     """The same for a pull request."""
     runs, changes = _runs(comparison), _changes(comparison)
-    below = "\n".join(f"- {markdown_text.escape(text)}" for text in _below(comparison))
+    below = "\n".join(f"- {markdown.escape(text)}" for text in _below(comparison))
     return "\n\n".join(
         [
-            f"### {markdown_text.escape(_about(comparison))}",
-            markdown_text.table(runs[0], runs[1:], words=1),
-            markdown_text.table(changes[0], changes[1:], words=1),
+            f"### {markdown.escape(_about(comparison))}",
+            markdown.table(runs[0], runs[1:], words=1),
+            markdown.table(changes[0], changes[1:], words=1),
             *filter(None, [below]),
-            markdown_text.escape(comparison.statement),
+            markdown.escape(comparison.statement),
         ]
     )
 
 
 @COMPARISON_FORMATS.register("html")
-def html(comparison: Comparison) -> str:
+def render_html(comparison: Comparison) -> str:
     """The same as an HTML fragment for notebooks, without scripts or styles of its own."""
-    below = "".join(f"<p>{escape(text)}</p>" for text in [*_below(comparison), comparison.statement])
-    tables = "".join(map(html_table, (_runs(comparison), _changes(comparison))))
-    return f"<div><p>{escape(_about(comparison))}</p>{tables}{below}</div>"
+    tables = html.table(_runs(comparison)) + html.table(_changes(comparison))
+    below = html.paragraphs([*_below(comparison), comparison.statement])
+    return f"<div>{html.paragraphs([_about(comparison)])}{tables}{below}</div>"
 
 
 @COMPARISON_FORMATS.register("json")
-def json_text(comparison: Comparison) -> str:
+def render_json(comparison: Comparison) -> str:
     """The comparison as one JSON object with all positions; fractions, not percents."""
     return json.dumps(comparison.to_dict(), indent=2, allow_nan=False)
 

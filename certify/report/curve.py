@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import uniplot
 
 from certify.core.summary import FORMATS, Summary
+from certify.summary.curves import even_radii
 
-__all__ = ["render"]
-
-POINTS = 240
+__all__ = ["drawn", "render"]
 
 
-@FORMATS.register("curve")
-def render(summary: Summary) -> str:
-    """Certified accuracy, and above it accuracy under attack, from radius 0 to a little past the largest declared."""
-    end = summary.threat.largest * 1.1 or 1.0
-    radii = [end * step / (POINTS - 1) for step in range(POINTS)]
-    curves = {"certified": [100 * summary.certified_at(radius) for radius in radii]}
-    if all(row.empirical is not None for row in summary.rows):
-        curves["attacked"] = [100 * (summary.empirical_at(radius) or 0.0) for radius in radii]
-    names = "lower line certified, upper line attacked" if len(curves) > 1 else "certified"
-    drawn: str = uniplot.plot_to_string(
-        xs=[radii] * len(curves),
-        ys=list(curves.values()),
+def drawn(title: str, radii: Sequence[float], shares: Mapping[str, Sequence[float]]) -> str:
+    """Curves of shares over the same ascending radii, in percent, as text; a share named "" has no legend."""
+    text: str = uniplot.plot_to_string(
+        xs=[radii] * len(shares),
+        ys=[[100 * share for share in curve] for curve in shares.values()],
         lines=True,
         width=72,
         height=14,
         y_min=0,
         y_max=100,
         x_min=0,
-        x_max=end,
-        title=f"accuracy in % over the {summary.threat.measure} radius: {names}",
-        legend_labels=list(curves),
+        x_max=radii[-1],
+        title=title,
+        legend_labels=list(filter(None, shares)) or None,
         color=False,
     )
-    return drawn
+    return text
+
+
+@FORMATS.register("curve")
+def render(summary: Summary) -> str:
+    """Certified accuracy, and above it accuracy under attack, from radius 0 to a little past the largest declared."""
+    radii = even_radii(summary)
+    shares = {"certified": [summary.certified_at(radius) for radius in radii]}
+    if all(row.empirical is not None for row in summary.rows):
+        shares["attacked"] = [summary.empirical_at(radius) or 0.0 for radius in radii]
+    names = "lower line certified, upper line attacked" if len(shares) > 1 else "certified"
+    return drawn(f"accuracy in % over the {summary.threat.measure} radius: {names}", radii, shares)

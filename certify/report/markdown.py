@@ -1,23 +1,58 @@
-"""Format ``markdown``: GitHub-flavoured, for pull requests."""
+"""Format ``markdown``: GitHub-flavoured, for pull requests.
+
+Names are escaped: none can format, link, mention or break out of its cell.
+"""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Final
 
+from certify.core.legible import legible_line
 from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
 from certify.errors import BadInput
-from certify.report.columns import cells, closing, headings
-from certify.report.frameworks import NOT_ADVICE, Mapped, evidence_for, numbered
-from certify.report.markdown_text import details, escape, table
-from certify.report.page.facts import protocol, reproduction
-from certify.report.stacked import stacked
+from certify.report.frameworks.evidence import NOT_ADVICE, Mapped, evidence_for, numbered
+from certify.report.protocol import protocol, reproduction
+from certify.report.summary_table import cells, closing, headings, stacked
 
-__all__ = ["below", "evidence", "made", "markdown", "render", "results", "verdict"]
+__all__ = ["below", "details", "escape", "evidence", "made", "markdown", "render", "results", "table", "verdict"]
 
-_MOST: Final = 20
+_LISTED: Final = 20
 """Contradictions listed one by one: a comment has a largest size, and each of them is in the summary."""
+
+_SPECIAL: Final = re.compile(r"[\\`*_\[\]<|~$&]")
+_LINKED: Final = re.compile(
+    r"(?<=[@#])(?=\w)|(?<=\bhttp)(?=://)|(?<=\bhttps)(?=://)|(?<=\bftp)(?=://)|(?<=\bwww)(?=\.)"
+)
+"""Where a mention, the number of an issue or an address would become a link: a comment in between stops that."""
+_FIRST: Final = re.compile(r"^(\d*)([-+=>#.)])")
+"""What makes a list, a heading or a quotation at the beginning of a line."""
+
+
+def escape(text: str) -> str:
+    """Text as Markdown that shows it, on one line and also at the beginning of one.
+
+    >>> print(escape("- a|b <c> @team *d*"))
+    \\- a\\|b \\<c> @<!-- -->team \\*d\\*
+    """
+    return _FIRST.sub(r"\1\\\2", _inline(text))
+
+
+def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, words: int = 0) -> str:
+    """A table of plain texts; the first columns hold ``words``, the others numbers, which are aligned to the right."""
+    rule = [":--" if place < words else "--:" for place in range(len(headings))]
+    rows = [list(map(_inline, headings)), rule, *(list(map(_inline, line)) for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def details(title: str, body: str) -> str:
+    """A part that is folded until somebody opens it; the title is plain text, the body Markdown."""
+    # A line that begins with a tag is HTML as a whole: there a backslash would be shown.
+    shown = "<!-- -->".join(html.escape(part) for part in _LINKED.split(_shown(title)))
+    return f"<details><summary>{shown}</summary>\n\n{body}\n\n</details>"
 
 
 @FORMATS.register("markdown")
@@ -111,8 +146,17 @@ def below(summary: Summary) -> list[str]:
     """The lines under a table, contradictions as a list that does not grow without end."""
     lines = [line.replace("   ", "; ") for line in closing(summary)]
     wrong = [line for line in lines if line.startswith("CONTRADICTION")]
-    listed = [f"- {escape(line)}" for line in wrong[:_MOST]]
-    if len(wrong) > _MOST:
-        listed.append(f"- and {len(wrong) - _MOST:,} more, in `certify summary`")
+    listed = [f"- {escape(line)}" for line in wrong[:_LISTED]]
+    if len(wrong) > _LISTED:
+        listed.append(f"- and {len(wrong) - _LISTED:,} more, in `certify summary`")
     others = [escape(line) for line in lines if line not in wrong]
     return [*(["\n".join(listed)] if listed else []), *others]
+
+
+def _inline(text: str) -> str:
+    joined = _LINKED.sub("\n", _shown(text))  # no other line break is left
+    return _SPECIAL.sub(lambda found: "\\" + found[0], joined).replace("\n", "<!-- -->")
+
+
+def _shown(text: str) -> str:
+    return legible_line(" ".join(text.split()))

@@ -1,26 +1,28 @@
 """Several runs in one table: a line a radius, and for each run what it certifies and what attacks leave of it.
 
 Only what can be compared stands in one table: the same norm, units, box and inputs. Other runs have a table of their
-own, and the difference is named.
+own, and the difference is named. What several runs say alike is said once, with the names of all that say it.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_down, percent_up
 from certify.core.run import Run
 from certify.core.summary import Summary
 from certify.errors import BadInput
-from certify.report.blocks import Block, blocks_html, blocks_text
-from certify.report.columns import ROUNDING, WIDTH, at_least
-from certify.report.html_text import escape
+from certify.report import html
+from certify.report.blocks import WIDTH, Block, blocks_text, wrapped
+from certify.report.summary_table import ROUNDING, at_least
+from certify.summary.pairing import same_inputs
 
-__all__ = ["UNDECLARED", "SideBySide", "Together", "side_by_side"]
+__all__ = ["UNDECLARED", "SideBySide", "Together", "by_runs", "once", "side_by_side"]
+
+T = TypeVar("T", bound=Hashable)
 
 UNDECLARED = "-"
 """Stands where a run did not declare a radius that another one did."""
@@ -108,13 +110,12 @@ class SideBySide:
 
     def text(self, width: int = WIDTH) -> str:
         """Plain text of at most ``width`` characters a line, where names and cells allow it."""
-        lines = [part for line in self.contradictions() for part in textwrap.wrap(line, width)]
+        lines = wrapped(self.contradictions(), width=width)
         for table in self.tables:
-            lines += [""] * bool(lines) + textwrap.wrap(table.about, width) + [""]
+            lines += [""] * bool(lines) + [*wrapped([table.about], width=width), ""]
             lines += [*blocks_text(table.first(), table.blocks(), width), ""]
-            for name, differing in table.heads:
-                lines += textwrap.wrap(f"{name}: {'; '.join(differing)}", width, subsequent_indent="  ")
-        notes = [part for note in self.notes() for part in textwrap.wrap(note, width)]
+            lines += wrapped((f"{name}: {'; '.join(differing)}" for name, differing in table.heads), 2, width)
+        notes = wrapped(self.notes(), width=width)
         return "\n".join(map(legible_line, [*lines, *([""] if notes else []), *notes]))
 
     def to_frame(self) -> Any:
@@ -144,11 +145,15 @@ class SideBySide:
         return self.text()
 
     def _repr_html_(self) -> str:
-        parts = [f"<p>{escape(line)}</p>" for line in self.contradictions()]
-        for table in self.tables:
-            heads = "<br>".join(f"<b>{escape(name)}</b> {escape('; '.join(lines))}" for name, lines in table.heads)
-            parts.append(f"<p>{escape(table.about)}</p>{blocks_html(table.first(), table.blocks())}<p>{heads}</p>")
-        return f"<div>{''.join(parts)}{''.join(f'<p>{escape(note)}</p>' for note in self.notes())}</div>"
+        parts = [html.paragraphs(self.contradictions())]
+        for one in self.tables:
+            heads = (f"<b>{html.escape(name)}</b> {html.escape('; '.join(lines))}" for name, lines in one.heads)
+            parts += [
+                html.paragraphs([one.about]),
+                html.blocks(one.first(), one.blocks()),
+                f"<p>{'<br>'.join(heads)}</p>",
+            ]
+        return f"<div>{''.join(parts)}{html.paragraphs(self.notes())}</div>"
 
 
 def side_by_side(runs: Sequence[Run]) -> SideBySide:
@@ -180,6 +185,30 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
     )
 
 
+def once(said: Iterable[tuple[str, T]]) -> dict[T, tuple[str, ...]]:
+    """Each thing that is said, in the order of its first time, with the names of the runs that say it.
+
+    >>> once([("a", "proof"), ("b", "proof"), ("b", "no attack")])
+    {'proof': ('a', 'b'), 'no attack': ('b',)}
+    """
+    runs: dict[T, dict[str, None]] = {}
+    for name, thing in said:
+        runs.setdefault(thing, {})[name] = None
+    return {thing: tuple(names) for thing, names in runs.items()}
+
+
+def by_runs(said: Iterable[tuple[str, T]]) -> dict[tuple[str, ...], list[T]]:
+    """The same by names: what the same runs say stands together.
+
+    >>> by_runs([("a", "proof"), ("a", "clean"), ("b", "proof"), ("b", "no attack")])
+    {('a', 'b'): ['proof'], ('a',): ['clean'], ('b',): ['no attack']}
+    """
+    things: dict[tuple[str, ...], list[T]] = {}
+    for thing, names in once(said).items():
+        things.setdefault(names, []).append(thing)
+    return things
+
+
 def _difference(one: Summary, other: Summary) -> str:
     """What keeps two runs from standing in one table, in words; empty if nothing does."""
     ours, theirs = ((t.measure, t.units, t.input_box, dict(t.named)) for t in (one.threat, other.threat))
@@ -188,8 +217,7 @@ def _difference(one: Summary, other: Summary) -> str:
     if ours != theirs:
         scales = " with another scale" if _threat(one) == _threat(other) else ""
         return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"
-    values = one.contents == other.contents or not (one.contents and other.contents)  # a published log holds none
-    if not values or (one.n, one.inputs) != (other.n, other.inputs):
+    if not same_inputs(one, other):
         return f"other inputs ({_data(other)} beside {_data(one)})"
     return ""
 

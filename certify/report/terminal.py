@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
 from certify.core.legible import legible_line
 from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
-from certify.report.blocks import blocks_text
-from certify.report.columns import WIDTH, aligned, cells, closing, headings
-from certify.report.groups import group_blocks, worst_lines
+from certify.report.blocks import WIDTH, aligned, blocks_text, labelled, wrapped
 from certify.report.side_by_side import side_by_side
+from certify.report.summary_table import cells, closing, group_blocks, headings, worst_lines
 
 __all__ = ["print_runs", "render"]
 
@@ -22,16 +20,12 @@ __all__ = ["print_runs", "render"]
 @FORMATS.register("table")
 def render(summary: Summary) -> str:
     """Head, one line a radius, contradictions, the statement in words, and the tables by group."""
-    head = []
-    for name, text in summary.head.items():
-        head += textwrap.wrap(f"{name:<10} {text}", WIDTH, subsequent_indent=" " * 11)
     table = aligned([headings(summary), *(cells(summary, row) for row in summary.rows)])
-    foot = [text for line in closing(summary) for text in textwrap.wrap(line, WIDTH)]
+    foot = wrapped(closing(summary))
     for groups in summary.groups:
         first, *blocks = group_blocks(groups)
-        foot += ["", *blocks_text(first, blocks, WIDTH), ""]
-        foot += [text for line in worst_lines(groups) for text in textwrap.wrap(line, WIDTH)]
-    return "\n".join(map(legible_line, [*head, "", *table, "", *foot]))
+        foot += ["", *blocks_text(first, blocks, WIDTH), "", *wrapped(worst_lines(groups))]
+    return "\n".join(map(legible_line, [*labelled(summary.head), "", *table, "", *foot]))
 
 
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from certify.core.legible import legible_line
-from certify.report import markdown_text
-from certify.report.blocks import Block, blocks_text
-from certify.report.columns import WIDTH
-from certify.report.html_text import escape, html_table
+from certify.registry import Registry
+from certify.report import html, markdown
+from certify.report.blocks import WIDTH, Block, blocks_text, wrapped
 from certify.report.latex.text import escape as tex
 
-__all__ = ["Titled"]
+__all__ = ["Titled", "register_titled"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,19 @@ class Titled:
         """Plain text."""
         head, *lines = self.lines
         first, *others = (Block("", [name], [[line[place]] for line in lines]) for place, name in enumerate(head))
-        text = [*textwrap.wrap(self.title, WIDTH), *blocks_text(first, others, WIDTH)]
-        return "\n".join(map(legible_line, [*text, *([""] if self.note else []), *textwrap.wrap(self.note, WIDTH)]))
+        text = [*wrapped([self.title]), *blocks_text(first, others, WIDTH)]
+        return "\n".join(map(legible_line, [*text, *([""] if self.note else []), *wrapped([self.note])]))
 
     def markdown(self) -> str:
         """Markdown for a pull request."""
         head, *lines = self.lines
-        parts = [f"### {markdown_text.escape(self.title)}", markdown_text.table(head, lines, words=int(self.words[0]))]
-        return "\n\n".join([*parts, *([markdown_text.escape(self.note)] if self.note else [])])
+        parts = [f"### {markdown.escape(self.title)}", markdown.table(head, lines, words=int(self.words[0]))]
+        return "\n\n".join([*parts, *([markdown.escape(self.note)] if self.note else [])])
 
     def html(self) -> str:
         """An HTML fragment for notebooks, without scripts or styles of its own."""
-        note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return f"<div><p>{escape(self.title)}</p>{html_table(self.lines)}{note}</div>"
+        note = html.paragraphs([self.note] if self.note else [])
+        return f"<div>{html.paragraphs([self.title])}{html.table(self.lines)}{note}</div>"
 
     def latex(self) -> str:
         """LaTeX that needs the package booktabs."""
@@ -68,3 +69,9 @@ class Titled:
                 r"\end{table}",
             ]
         )
+
+
+def register_titled(family: Registry[Callable[[T], str]], made: Callable[[T], Titled], prefix: str = "") -> None:
+    """Register ``table``, ``markdown``, ``html`` and ``latex`` of the table that ``made`` makes of a value."""
+    for render in (Titled.table, Titled.markdown, Titled.html, Titled.latex):
+        family.register(f"{prefix}{render.__name__}")(lambda value, render=render: render(made(value)))  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from certify.core.finding import Finding
 from certify.core.rounding import round_down, round_up
 from certify.core.sandwich import Layer, Sandwich
 from certify.core.shown import VIEWS
-from certify.report.html_text import escape
+from certify.report import html
 from certify.report.page.pictures import as_image, picture
 from certify.report.references import bibtex, cited_for
 from certify.summary.parts import parts_of
@@ -74,8 +74,8 @@ def sandwich_html(layers: Sandwich) -> str:
         said += f", which are {round_up(gaps.median)} apart in the median and {round_up(gaps.largest)} at most"
     note = "Radii and distances are in the norm and the units of the summary that these columns belong to."
     headings = ("input", "label", "prediction", "verdict", "certified", "attacked", "gap")
-    table = _table(headings, map(_layer, layers.weakest(LINES)))
-    return f"<p>{escape(said)}. The weakest:</p>{table}<p>{escape(note)}</p>"
+    table = html.table([headings, *map(_layer, layers.weakest(LINES))])
+    return html.paragraphs([f"{said}. The weakest:"]) + table + html.paragraphs([note])
 
 
 @VIEWS.register("interval.html")
@@ -88,7 +88,7 @@ def bounds_html(interval: Any) -> str:
         for (sample, entry), lower, upper in zip(first.index, first["lower"], first["upper"], strict=True)
     ]
     more = f"<p>{len(frame) - LINES:,} more</p>" if len(frame) > LINES else ""
-    return _table(("sample", "entry", "at least", "at most"), lines) + more
+    return html.table([("sample", "entry", "at least", "at most"), *lines]) + more
 
 
 def _end(value: float, rounded: Callable[[float], str]) -> str:
@@ -122,18 +122,12 @@ def _image(one: Finding) -> str:
         return ""
     span = (0.0, 1.0) if pixels else (low, high if high > low else low + 1)
     shown = picture(image, span, f"adversarial example of input {one.index}", "")
-    return f'<img src="{shown.uri}" alt="{escape(shown.alt)}" width="128" style="image-rendering: pixelated">'
+    return f'<img src="{shown.uri}" alt="{html.escape(shown.alt)}" width="128" style="image-rendering: pixelated">'
 
 
 def _facts(facts: Mapping[str, object]) -> str:
     rows = (
-        f'<tr><th style="text-align: left">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
+        f'<tr><th style="text-align: left">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>'
         for name, value in facts.items()
     )
     return f"<table>{''.join(rows)}</table>"
-
-
-def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in headings)
-    body = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    return f"<table><tr>{head}</tr>{''.join(body)}</table>"

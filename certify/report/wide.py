@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from certify.core.legible import legible
 from certify.core.rounding import brief, percent_down, percent_up, round_down
 from certify.core.run import Run
 from certify.registry import Registry
-from certify.report.columns import ROUNDING
+from certify.report.machine import csv_lines
 from certify.report.side_by_side import UNDECLARED, Together, side_by_side
-from certify.report.titled import Titled
+from certify.report.summary_table import ROUNDING
+from certify.report.titled import Titled, register_titled
 
 __all__ = ["WIDE_FORMATS", "wide"]
 
@@ -36,26 +36,6 @@ def wide(runs: Sequence[Run], format: str = "table") -> str:
     return f"[{', '.join(tables)}]" if format == "json" and len(tables) > 1 else "\n\n".join(tables)
 
 
-@WIDE_FORMATS.register("table")
-def _table(together: Together) -> str:
-    return _titled(together).table()
-
-
-@WIDE_FORMATS.register("markdown")
-def _markdown(together: Together) -> str:
-    return _titled(together).markdown()
-
-
-@WIDE_FORMATS.register("html")
-def _html(together: Together) -> str:
-    return _titled(together).html()
-
-
-@WIDE_FORMATS.register("latex")
-def _latex(together: Together) -> str:
-    return _titled(together).latex()
-
-
 @WIDE_FORMATS.register("json")
 def _json(together: Together) -> str:
     """Exact fractions by exact radii, null where a run did not declare one."""
@@ -75,14 +55,12 @@ def _json(together: Together) -> str:
 @WIDE_FORMATS.register("csv")
 def _csv(together: Together) -> str:
     """Exact fractions under exact radii."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "norm", "units", "clean", "acr", *together.radii])
+    lines: list[list[Any]] = [["run", "norm", "units", "clean", "acr", *together.radii]]
     for run in together.runs:
         summary, certified = run.summary, _certified(run)
-        shares = [certified.get(radius, "") for radius in together.radii]
-        writer.writerow([run.name, summary.threat.measure, summary.threat.units, summary.clean, summary.acr, *shares])
-    return legible(text.getvalue().rstrip("\n"))
+        shares = [certified.get(radius) for radius in together.radii]
+        lines.append([run.name, summary.threat.measure, summary.threat.units, summary.clean, summary.acr, *shares])
+    return csv_lines(lines)
 
 
 def _certified(run: Run) -> dict[float, float]:
@@ -102,3 +80,6 @@ def _titled(together: Together) -> Titled:
         "wide",
         [True, *[False] * (len(together.radii) + 2)],
     )
+
+
+register_titled(WIDE_FORMATS, _titled)

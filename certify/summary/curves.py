@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from certify.stats.population import population_curve_lower
 from certify.stats.simultaneous import false_inputs
 from certify.summary.join import same_model
 
-__all__ = ["Curve", "curve", "misjudged"]
+__all__ = ["POINTS", "Curve", "curve", "even_radii", "misjudged"]
+
+POINTS: Final = 240
+"""Radii of a drawn curve: more cannot be told apart, and a million would fill a page."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +103,12 @@ def curve(summary: Summary, points: int | None = None) -> Curve:
         clean=np.full(len(radius), summary.clean),
         confidence=summary.confidence,
     )
+
+
+def even_radii(summary: Summary) -> list[float]:
+    """:data:`POINTS` evenly spaced radii, from 0 to a tenth past the largest of the table."""
+    end = summary.threat.largest * 1.1 or 1.0
+    return [end * step / (POINTS - 1) for step in range(POINTS)]
 
 
 def misjudged(findings: FindingColumns, certified: Certificate, delta: float) -> int | None:

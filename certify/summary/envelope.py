@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Any
 
 from certify.core.shown import DRAWINGS, VIEWS
 from certify.core.summary import Summary
 from certify.errors import BadInput
+from certify.summary.curves import even_radii
+from certify.summary.pairing import same_inputs
 from certify.summary.words import percent
 
 __all__ = ["Envelope", "EnvelopeRow", "envelope"]
-
-POINTS: Final = 240
-"""Steps of a drawn curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
             raise BadInput(
                 f"{name} and {other} are about different norms or radii, scales or properties; name common --radii"
             )
-        if not _same_inputs(one, two):
+        if not same_inputs(one, two):
             raise BadInput(
                 f"{name} ({one.n:,} inputs) and {other} ({two.n:,}) are about different inputs; an envelope is over "
                 "runs on the same ones"
@@ -129,13 +128,5 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
 
 def _curve(summaries: Sequence[Summary]) -> tuple[tuple[float, float], ...]:
     """The best certified accuracy at evenly spaced radii and at every declared one."""
-    end = summaries[0].threat.largest * 1.1 or 1.0
-    even = (end * step / (POINTS - 1) for step in range(POINTS))
-    radii = sorted({*even, *summaries[0].threat.radii})
+    radii = sorted({*even_radii(summaries[0]), *summaries[0].threat.radii})
     return tuple((radius, max(one.certified_at(radius) for one in summaries)) for radius in radii)
-
-
-def _same_inputs(one: Summary, other: Summary) -> bool:
-    """By position, label and values; without the values where a published log does not hold them."""
-    values = one.contents == other.contents or not (one.contents and other.contents)
-    return values and (one.n, one.inputs) == (other.n, other.inputs)

@@ -13,9 +13,9 @@ from certify.core.summary import Contradiction
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
-from certify.gate.conditions.base import CONDITIONS, Case
+from certify.gate.conditions.base import CONDITIONS, Trial
 from certify.gate.judge import judge
-from certify.gate.outcome import Outcome, Result
+from certify.gate.outcome import ConditionOutcome, Result
 from certify.gate.policy import Policy
 from certify.stats.groups import worst_group_lower
 from certify.stats.paired import PairedCounts, exact_test, tango_test
@@ -24,8 +24,8 @@ SHARE = 0.01
 RADII = [0.6] * 70 + [0.3] * 10 + [None] * 20
 
 
-def outcome(kind, run, baseline=None, share=SHARE, **fields) -> Outcome:
-    return CONDITIONS[kind](**fields).judge(Case(run, share, baseline))
+def outcome(kind, run, baseline=None, share=SHARE, **fields) -> ConditionOutcome:
+    return CONDITIONS[kind](**fields).judge(Trial(run, share, baseline))
 
 
 def test_certified_accuracy_of_these_inputs_leaves_out_certificates_that_may_be_false(run_of):
@@ -191,7 +191,7 @@ def test_copies_do_not_pass_a_worse_model(run_of):
     for _ in range(60):
         worse = np.repeat(draws.random(5) < 0.2, 60)
         new = run_of([None if one else 0.3 for one in worse], share=policy.share, alpha=None, sample=False)
-        passed += judge(policy, Case(new, policy.share, old)).passed
+        passed += judge(policy, Trial(new, policy.share, old)).passed
     assert passed <= 0.05 * 60
 
 
@@ -213,14 +213,14 @@ def test_contradictions_and_missing_inputs_are_named(run_of):
 def test_every_gate_asks_for_no_contradiction_and_a_complete_run(run_of):
     clause = {"kind": "certified_accuracy", "radius": 0.5, "at_least": 0.5}
     policy = Policy.of({"threat": {"norm": "l2"}, "require": [clause]})
-    found = judge(policy, Case(run_of(RADII), policy.share))
+    found = judge(policy, Trial(run_of(RADII), policy.share))
     assert [one.kind for one in found.outcomes] == ["no_contradiction", "complete", "certified_accuracy"]
     assert (found.word, found.passed) == ("PASSED", True)
-    part = judge(policy, Case(run_of(RADII, expected=101), policy.share))
+    part = judge(policy, Trial(run_of(RADII, expected=101), policy.share))
     assert (part.word, part.passed) == ("INCOMPLETE", False)
     assert part.outcomes[-1].result is Result.UNDECIDED
     stated = Policy.of({"threat": {"norm": "l2"}, "require": [{"kind": "complete"}, clause]})
-    kinds = [one.kind for one in judge(stated, Case(run_of(RADII), stated.share)).outcomes]
+    kinds = [one.kind for one in judge(stated, Trial(run_of(RADII), stated.share)).outcomes]
     assert kinds == ["no_contradiction", "complete", "certified_accuracy"]
 
 
@@ -236,15 +236,15 @@ def test_a_gate_passes_a_bad_model_with_probability_at_most_delta(run_of):
     for certified, chance in enumerate(stats.binom.pmf(np.arange(n + 1), n, truth)):
         radii = [0.6] * certified + [None] * (n - certified)
         run = run_of(radii, share=policy.share, alpha=None, threat=ThreatModel("l2", (0.5,)))
-        passes += chance * judge(policy, Case(run, policy.share)).passed
+        passes += chance * judge(policy, Trial(run, policy.share)).passed
     assert 0 < passes <= policy.share <= delta / 2
 
 
 def test_figures_are_rounded_to_the_disadvantage_of_the_condition():
-    assert Outcome("", "", Result.FAILED, 0.6, 0.59999, 0.6).figures()["lower end"] == "59.9 %"
-    assert Outcome("", "", Result.PASSED, 0.6, 0.60071, 0.6005).figures()["lower end"] == "60.07 %"
-    assert Outcome("", "", Result.PASSED, 0.57, 0.57, 0.57).figures()["lower end"] == "57.0 %"
-    upper = Outcome("", "", Result.FAILED, 0.04, 0.05001, 0.05, "upper").figures()
+    assert ConditionOutcome("", "", Result.FAILED, 0.6, 0.59999, 0.6).figures()["lower end"] == "59.9 %"
+    assert ConditionOutcome("", "", Result.PASSED, 0.6, 0.60071, 0.6005).figures()["lower end"] == "60.07 %"
+    assert ConditionOutcome("", "", Result.PASSED, 0.57, 0.57, 0.57).figures()["lower end"] == "57.0 %"
+    upper = ConditionOutcome("", "", Result.FAILED, 0.04, 0.05001, 0.05, "upper").figures()
     assert upper == {"required": "<= 5 %", "observed": "4.0 %", "upper end": "5.1 %"}
-    points = Outcome("", "", Result.FAILED, 0.008, -0.02001, -0.02, unit="pp").figures()
+    points = ConditionOutcome("", "", Result.FAILED, 0.008, -0.02001, -0.02, unit="pp").figures()
     assert points == {"required": ">= -2 pp", "observed": "+0.8 pp", "lower end": "-2.1 pp"}

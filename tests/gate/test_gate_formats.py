@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from certify.gate.conditions.base import Case
+from certify.gate.conditions.base import Trial
 from certify.gate.judge import GATE_FORMATS, Judgement, judge
 from certify.gate.policy import Policy
 
@@ -26,7 +26,7 @@ def judgement(run_of) -> Judgement:
     policy = Policy.of({"threat": {"norm": "l2"}, "require": clauses}, name="p.toml", digest="ab" * 32)
     radii = [0.6] * 70 + [0.3] * 10 + [None] * 20
     run, old = run_of(radii, share=policy.share, name=NASTY), run_of(radii, share=policy.share, name="old")
-    return judge(policy, Case(run, policy.share, old))
+    return judge(policy, Trial(run, policy.share, old))
 
 
 def test_the_junit_file_has_a_case_for_each_condition_and_survives_any_name(judgement):
@@ -85,13 +85,13 @@ def test_the_json_holds_the_numbers(judgement):
 @pytest.mark.parametrize("format", list(GATE_FORMATS))
 def test_every_format_renders_a_gate_of_counts_alone(run_of, format):
     policy = Policy.of({"threat": {"norm": "l2"}, "require": [{"kind": "abstain_rate", "at_most": 0.1}]})
-    found = judge(policy, Case(run_of([0.6] * 10, alpha=None), policy.share))
+    found = judge(policy, Trial(run_of([0.6] * 10, alpha=None), policy.share))
     assert "No condition rests on a probability" in " ".join(found.render(format).split())
     assert found.passed
 
 
 def test_a_contradiction_comes_before_all_else(judgement):
-    summary = judgement.case.run.summary
+    summary = judgement.trial.run.summary
     torn = replace(summary, contradictions=("input 1",), expected=1000)
-    case = replace(judgement.case, run=replace(judgement.case.run, summary=torn))
-    assert replace(judgement, case=case).word == "CONTRADICTION"
+    trial = replace(judgement.trial, run=replace(judgement.trial.run, summary=torn))
+    assert replace(judgement, trial=trial).word == "CONTRADICTION"

@@ -15,7 +15,7 @@ from certify.core.properties.top_k import TopK
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS
-from certify.gate.policy import About, Policy, read_policy
+from certify.gate.policy import Policy, PolicyThreat, read_policy
 
 ROOT = Path(__file__).parents[2]
 CLAUSE = {"kind": "certified_accuracy", "radius": 0.25, "at_least": 0.6}
@@ -110,17 +110,17 @@ def test_each_statement_pays_once_and_counts_pay_nothing():
 def test_the_threat_model_is_held_against_the_run():
     run = ThreatModel("l2", (0.1,), (0.0, 1.0), "pixels in [0, 1]")
     scaled = ThreatModel("l2", (0.1,), (0.0, 1.0), scale=(1.0, 0.0))
-    assert About("l2").difference(run, TopClass()) == ""
-    assert About("l2", [0, 1], "pixels in [0, 1]").difference(run, TopClass()) == ""
-    assert About("linf").difference(run, TopClass()) == "it is about linf, the run about l2"
-    assert "input box is [0, 255], the run's [0, 1]" in About("l2", (0, 255)).difference(run, TopClass())
-    assert "'millivolts'" in About("l2", units="millivolts").difference(run, TopClass())
-    assert "per-feature scale is none" in About("l2").difference(scaled, TopClass())
-    assert "the run's none" in About("l2", scale="0" * 8).difference(run, TopClass())
-    assert "per-feature scale" in About("l2", scale="0" * 8).difference(scaled, TopClass())
-    assert About("l2", scale=scaled.named["scale"][:8]).difference(scaled, TopClass()) == ""
-    assert "among the top 2" in About("l2").difference(run, TopK(2))
-    assert About("l2", keeps=TopK(2)).difference(run, TopK(2)) == ""
+    assert PolicyThreat("l2").difference(run, TopClass()) == ""
+    assert PolicyThreat("l2", [0, 1], "pixels in [0, 1]").difference(run, TopClass()) == ""
+    assert PolicyThreat("linf").difference(run, TopClass()) == "it is about linf, the run about l2"
+    assert "input box is [0, 255], the run's [0, 1]" in PolicyThreat("l2", (0, 255)).difference(run, TopClass())
+    assert "'millivolts'" in PolicyThreat("l2", units="millivolts").difference(run, TopClass())
+    assert "per-feature scale is none" in PolicyThreat("l2").difference(scaled, TopClass())
+    assert "the run's none" in PolicyThreat("l2", scale="0" * 8).difference(run, TopClass())
+    assert "per-feature scale" in PolicyThreat("l2", scale="0" * 8).difference(scaled, TopClass())
+    assert PolicyThreat("l2", scale=scaled.named["scale"][:8]).difference(scaled, TopClass()) == ""
+    assert "among the top 2" in PolicyThreat("l2").difference(run, TopK(2))
+    assert PolicyThreat("l2", keeps=TopK(2)).difference(run, TopK(2)) == ""
 
 
 def test_files_that_hold_no_policy_are_refused(tmp_path):

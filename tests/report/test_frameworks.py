@@ -8,7 +8,8 @@ import pytest
 
 from certify.core.rounding import percent_down, percent_up
 from certify.errors import BadInput
-from certify.report.frameworks import CLAUSES, NOT_ADVICE, evidence_for, numbered
+from certify.report.frameworks.clauses import CLAUSES
+from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
 
 
 def clause(runs, name):

@@ -14,7 +14,7 @@ from certify.core.comparison import COMPARISON_FORMATS
 from certify.core.legible import legible, legible_line
 from certify.core.run import Run
 from certify.core.summary import FORMATS, Contradiction
-from certify.gate.conditions.base import Case
+from certify.gate.conditions.base import Trial
 from certify.gate.judge import GATE_FORMATS, judge
 from certify.gate.policy import Policy
 from certify.report.card import model_card
@@ -81,7 +81,7 @@ def test_a_card(evil):
 def test_every_format_of_a_comparison_and_of_a_gate(evil):
     compared = compare([evil, replace(evil, name=EVIL + "2")])
     policy = Policy.of({"threat": {"norm": "l2"}, "require": [{"kind": "abstain_rate", "at_most": 0.5}]})
-    judged = judge(replace(policy, name=EVIL), Case(evil, policy.share))
+    judged = judge(replace(policy, name=EVIL), Trial(evil, policy.share))
     for text in (*map(compared.render, COMPARISON_FORMATS), *map(judged.render, GATE_FORMATS), judged._repr_html_()):
         check(text)
 

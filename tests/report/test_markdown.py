@@ -9,9 +9,8 @@ import pytest
 
 from certify.core.summary import FORMATS
 from certify.errors import BadInput
-from certify.report.frameworks import evidence_for
-from certify.report.markdown import evidence, markdown
-from certify.report.markdown_text import details, escape, table
+from certify.report.frameworks.evidence import evidence_for
+from certify.report.markdown import details, escape, evidence, markdown, table
 
 MarkdownIt = pytest.importorskip("markdown_it", reason="markdown-it-py comes with rich").MarkdownIt
 

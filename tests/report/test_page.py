@@ -22,13 +22,13 @@ from certify.core.summary import Contradiction
 from certify.core.written import radii_of
 from certify.data.dataset import input_digest
 from certify.errors import BadInput, MissingExtra
+from certify.report.claims import headline, limits, threat_in_words
 from certify.report.page import charts
-from certify.report.page.facts import commands
 from certify.report.page.originals import Originals, originals_of
 from certify.report.page.page import page
 from certify.report.page.pictures import as_image, difference, picture
 from certify.report.page.weakest import Weak, _weak, weakest
-from certify.report.page.words import headline, limits, threat_in_words
+from certify.report.protocol import commands
 from certify.store.run_folder import RunFolder
 from certify.study.read import findings_of, read_run, with_groups
 

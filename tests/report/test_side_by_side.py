@@ -13,7 +13,8 @@ from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction, Row, Summary
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
-from certify.report.blocks import Block, blocks_html, blocks_text
+from certify.report import html
+from certify.report.blocks import Block, blocks_text
 from certify.report.side_by_side import side_by_side
 
 L2 = ThreatModel("l2", (0.0, 0.5), (0.0, 1.0))
@@ -133,4 +134,4 @@ def test_a_block_that_is_too_wide_is_taken_apart():
     ]
     assert max(map(len, blocks_text(first, [wide], 20))) <= 20
     assert len(blocks_text(first, [wide], 40)) == 4
-    assert '<th scope="colgroup" colspan="2">l2 0.5</th>' in blocks_html(first, [wide])
+    assert '<th scope="colgroup" colspan="2">l2 0.5</th>' in html.blocks(first, [wide])

@@ -14,7 +14,7 @@ from certify.core.run import Run
 from certify.core.sandwich import Sandwich
 from certify.core.summary import FORMATS, Contradiction, Row, Summary
 from certify.core.threats.lp import ThreatModel
-from certify.report.coloured import headline
+from certify.report.coloured import claim_in_a_line
 from certify.report.terminal import print_runs
 from certify.summary.groups import grouped
 
@@ -140,11 +140,11 @@ def test_groups_follow_the_table(run):
 
 
 def test_the_headline_names_its_threat_model(run):
-    assert headline(run.summary) == (
+    assert claim_in_a_line(run.summary) == (
         "l2 0.25 (pixels): 50.0 % certified, at least 25.0 % truly robust with probability 95% over the noise, "
         "50.0 % under attack, 75.0 % clean; n=4"
     )
     proof = replace(
         run.summary, guarantee=Guarantee.deterministic(), rows=(replace(run.summary.rows[0], empirical=None),)
     )
-    assert headline(proof) == "l2 0 (pixels): 75.0 % certified, 75.0 % clean; n=4"
+    assert claim_in_a_line(proof) == "l2 0 (pixels): 75.0 % certified, 75.0 % clean; n=4"

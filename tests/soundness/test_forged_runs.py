@@ -18,7 +18,7 @@ from certify.errors import StoreError
 from certify.gate.conditions.base import CONDITIONS
 from certify.gate.judge import judge_run
 from certify.gate.outcome import Result
-from certify.gate.policy import About, Policy
+from certify.gate.policy import Policy, PolicyThreat
 from certify.store.run_folder import Manifest, RunFolder
 from certify.study.checking import check_run
 from certify.study.held import check_records
@@ -128,7 +128,7 @@ def test_a_gate_does_not_pass_radii_by_noise_without_a_theorem(run):
 
     everywhere(folder, change, lambda settings: settings["certifiers"][0].update(noise=noise))
     assert not check_records(folder).refuted
-    policy = Policy(About("l2", (0.0, 1.0)), (CONDITIONS["certified_accuracy"](radius=0.6, at_least=0.1),))
+    policy = Policy(PolicyThreat("l2", (0.0, 1.0)), (CONDITIONS["certified_accuracy"](radius=0.6, at_least=0.1),))
     [found, *_] = judge_run(policy, folder).outcomes
     assert found.result is Result.UNDECIDED
     assert "no theorem of 'mine' noise is known here; --no-check takes it on trust" in found.reason

@@ -7,9 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
-from certify.gate.outcome import Outcome
-from certify.gate.values import POPULATION, THESE, fraction, of_whom, whose
+from certify.gate.conditions.base import (
+    CONDITIONS,
+    POPULATION,
+    THESE,
+    Condition,
+    Trial,
+    checked_subject,
+    fraction,
+    subject_in_words,
+)
+from certify.gate.outcome import ConditionOutcome
 from certify.stats.binomial import clopper_pearson_upper
 from certify.summary.join import FAILED
 
@@ -36,27 +44,27 @@ class AbstainRate(Condition):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at_most", fraction("at_most", self.at_most, least=False))
-        of_whom(self.of)
+        checked_subject(self.of)
 
     @property
     def statement(self) -> str | None:
         """One for the population; a count needs none."""
         return "abstain rate of the population" if self.of == POPULATION else None
 
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """Abstain rate, of whom."""
-        return f"abstain rate {whose(self.of)} ({case.run.summary.threat.measure})"
+        return f"abstain rate {subject_in_words(self.of)} ({trial.run.summary.threat.measure})"
 
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the count, or the upper end that it gives for a population."""
-        summary, row = case.run.summary, case.run.summary.rows[0]
+        summary, row = trial.run.summary, trial.run.summary.rows[0]
         failed = int(np.isin(summary.sandwich.verdict, FAILED).sum())
         unanswered = row.abstain + failed
         rate = unanswered / summary.n
         reason = f"{failed:,} of them failed rather than abstained, which is no answer either" if failed else ""
         if self.of == THESE:
-            return self.upper(case, rate, rate, self.at_most, holds="an exact count", reason=reason)
+            return self.upper(trial, rate, rate, self.at_most, holds="an exact count", reason=reason)
         if row.population_lower is None:
-            return self.undecided(case, case.no_population(row.radius))
-        end = clopper_pearson_upper(unanswered, summary.n, case.share)
-        return self.upper(case, rate, end, self.at_most, holds=case.with_confidence(case.drawn), reason=reason)
+            return self.undecided(trial, trial.no_population(row.radius))
+        end = clopper_pearson_upper(unanswered, summary.n, trial.share)
+        return self.upper(trial, rate, end, self.at_most, holds=trial.with_confidence(trial.drawn), reason=reason)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from certify.core.rounding import brief
-from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
-from certify.gate.outcome import Outcome
-from certify.gate.values import POPULATION, THESE, whose
+from certify.gate.conditions.base import CONDITIONS, POPULATION, THESE, ShareAtRadius, Trial, subject_in_words
+from certify.gate.outcome import ConditionOutcome
 from certify.stats.binomial import clopper_pearson_lower
 
 __all__ = ["AttackedAccuracy"]
@@ -36,21 +35,21 @@ class AttackedAccuracy(ShareAtRadius):
         """One for each radius of the population; counts need none."""
         return f"attacked accuracy of the population at {self.radius!r}" if self.of == POPULATION else None
 
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """Accuracy under attack, of whom, where."""
-        return f"accuracy under attack {whose(self.of)} at {case.at(self.radius)}"
+        return f"accuracy under attack {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the count, or the lower end that it gives for a population."""
-        summary, row = case.run.summary, case.row(self.radius)
+        summary, row = trial.run.summary, trial.row(self.radius)
         if summary.attacked is None and row.empirical is None:
-            return self.undecided(case, "no attack ran: run again with --attack")
-        if row.empirical is None or self.radius not in case.declared:
-            tried = ", ".join(map(brief, case.declared))
-            return self.undecided(case, f"no attack was made at this radius: the run declared {tried}")
+            return self.undecided(trial, "no attack ran: run again with --attack")
+        if row.empirical is None or self.radius not in trial.declared:
+            tried = ", ".join(map(brief, trial.declared))
+            return self.undecided(trial, f"no attack was made at this radius: the run declared {tried}")
         if self.of == THESE:
-            return self.lower(case, row.empirical, row.empirical, self.at_least, holds="an exact count")
+            return self.lower(trial, row.empirical, row.empirical, self.at_least, holds="an exact count")
         if row.population_lower is None:
-            return self.undecided(case, case.no_population(self.radius))
-        end = clopper_pearson_lower(round(row.empirical * summary.n), summary.n, case.share)
-        return self.lower(case, row.empirical, end, self.at_least, holds=case.with_confidence(case.drawn))
+            return self.undecided(trial, trial.no_population(self.radius))
+        end = clopper_pearson_lower(round(row.empirical * summary.n), summary.n, trial.share)
+        return self.lower(trial, row.empirical, end, self.at_least, holds=trial.with_confidence(trial.drawn))

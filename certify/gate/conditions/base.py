@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from certify.core.rounding import brief
 from certify.core.run import Run
 from certify.core.summary import Row
-from certify.gate.outcome import Outcome, Result
-from certify.gate.values import THESE, fraction, of_whom, radius_of
+from certify.core.values import number, one_of
+from certify.core.written import radii_of
+from certify.errors import BadInput
+from certify.gate.outcome import ConditionOutcome, Result
 from certify.registry import Registry
 from certify.summary.words import percent
 
-__all__ = ["CONDITIONS", "Case", "Condition", "ShareAtRadius"]
+__all__ = [
+    "CONDITIONS",
+    "POPULATION",
+    "THESE",
+    "Condition",
+    "ShareAtRadius",
+    "Trial",
+    "checked_radius",
+    "checked_subject",
+    "fraction",
+    "subject_in_words",
+]
+
+THESE: Final = "these inputs"
+POPULATION: Final = "population"
+"""What a condition is about: the inputs of the run, or what they were drawn from at random."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Trial:
     """What conditions look at.
 
     Args:
@@ -47,9 +65,9 @@ class Case:
         return f"{self.run.summary.threat.measure} {brief(radius)}"
 
     def with_confidence(self, over: str) -> str:
-        """What an interval end means that was made with this case's share.
+        """What an interval end means that was made with this trial's share.
 
-        >>> Case(None, 0.025).with_confidence("the draw of the inputs")
+        >>> Trial(None, 0.025).with_confidence("the draw of the inputs")
         'with probability at least 97.5% over the draw of the inputs'
         """
         return f"with probability at least {percent(1 - self.share)} over {over}"
@@ -93,26 +111,30 @@ class Condition(ABC):
         return False
 
     @abstractmethod
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """What it is about, with the threat model."""
 
     @abstractmethod
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Hold it against a run."""
 
-    def lower(self, case: Case, estimate: float, end: float, at_least: float, **words: Any) -> Outcome:
+    def lower(self, trial: Trial, estimate: float, end: float, at_least: float, **words: Any) -> ConditionOutcome:
         """The outcome where a lower end has to reach a threshold."""
         result = Result.PASSED if end >= at_least else Result.FAILED
-        return Outcome(self.kind, self.title(case), result, estimate, end, at_least, "lower", **words)
+        return ConditionOutcome(self.kind, self.title(trial), result, estimate, end, at_least, "lower", **words)
 
-    def upper(self, case: Case, estimate: float, end: float, at_most: float, **words: Any) -> Outcome:
+    def upper(self, trial: Trial, estimate: float, end: float, at_most: float, **words: Any) -> ConditionOutcome:
         """The outcome where an upper end must not exceed a threshold."""
         result = Result.PASSED if end <= at_most else Result.FAILED
-        return Outcome(self.kind, self.title(case), result, estimate, end, at_most, "upper", **words)
+        return ConditionOutcome(self.kind, self.title(trial), result, estimate, end, at_most, "upper", **words)
 
-    def undecided(self, case: Case, reason: str) -> Outcome:
+    def without_figures(self, trial: Trial, result: Result, reason: str) -> ConditionOutcome:
+        """The outcome where no number is compared."""
+        return ConditionOutcome(self.kind, self.title(trial), result, reason=reason)
+
+    def undecided(self, trial: Trial, reason: str) -> ConditionOutcome:
         """The outcome where the run cannot say."""
-        return Outcome(self.kind, self.title(case), Result.UNDECIDED, reason=reason)
+        return self.without_figures(trial, Result.UNDECIDED, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +152,58 @@ class ShareAtRadius(Condition):
     of: str = THESE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "radius", checked_radius(self.radius))
         object.__setattr__(self, "at_least", fraction("at_least", self.at_least, least=True))
-        of_whom(self.of)
+        checked_subject(self.of)
 
     @property
     def radii(self) -> tuple[float, ...]:
         """Its radius."""
         return (self.radius,)
+
+
+def checked_subject(value: Any) -> str:
+    """Whether a condition is about these inputs or the population."""
+    return one_of("of", value, (THESE, POPULATION))
+
+
+def subject_in_words(of: str) -> str:
+    """How a title goes on.
+
+    >>> subject_in_words("population")
+    'of the population'
+    """
+    return "of the population" if of == POPULATION else f"of {of}"
+
+
+def checked_radius(value: Any) -> float:
+    """A radius of the policy, as a run declares one: a number, or text such as ``"8/255"``.
+
+    Raises:
+        BadInput: for anything but a finite number >= 0.
+    """
+    radius = radii_of("radius", [value])[0]
+    if not 0 <= radius < math.inf:
+        raise BadInput(f"radius must be a finite number >= 0, got {radius:g}")
+    return radius
+
+
+def fraction(name: str, value: Any, *, least: bool) -> float:
+    """A threshold that requires something: a ``least`` share in (0, 1], or a greatest one in [0, 1).
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> fraction("at_least", 60, least=True)
+    Traceback (most recent call last):
+    ...
+    certify.errors.BadInput: at_least must be a fraction above 0 and at most 1 (60 % is 0.6), got 60
+    """
+    share = number(name, value)
+    if not (0 < share <= 1 if least else 0 <= share < 1):
+        allowed = "above 0 and at most 1 (60 % is 0.6)" if least else "of at least 0 and below 1 (5 % is 0.05)"
+        raise BadInput(f"{name} must be a fraction {allowed}, got {share:g}")
+    return share
 
 
 CONDITIONS: Registry[Callable[..., Condition]] = Registry("condition", package="certify.gate.conditions")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
-from certify.gate.outcome import Outcome
-from certify.gate.values import THESE, whose
+from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
+from certify.gate.outcome import ConditionOutcome
 
 __all__ = ["CertifiedAccuracy"]
 
@@ -32,22 +31,22 @@ class CertifiedAccuracy(ShareAtRadius):
     @property
     def statement(self) -> str:
         """All radii hold at once, whatever is asked of them."""
-        return f"certified accuracy {whose(self.of)}, all radii"
+        return f"certified accuracy {subject_in_words(self.of)}, all radii"
 
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """Certified accuracy, of whom, where."""
-        return f"certified accuracy {whose(self.of)} at {case.at(self.radius)}"
+        return f"certified accuracy {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the bound of the summary."""
-        row = case.row(self.radius)
+        row = trial.row(self.radius)
         if self.of == THESE:
-            proofs = case.run.summary.guarantee.alpha is None
-            holds = "with certainty: proofs" if proofs else case.with_confidence("the sampling noise")
-            return self.lower(case, row.certified, row.certified_lower, self.at_least, holds=holds)
+            proofs = trial.run.summary.guarantee.alpha is None
+            holds = "with certainty: proofs" if proofs else trial.with_confidence("the sampling noise")
+            return self.lower(trial, row.certified, row.certified_lower, self.at_least, holds=holds)
         if row.population_lower is None:
-            return self.undecided(case, case.no_population(self.radius))
-        data = case.run.settings["data"]
+            return self.undecided(trial, trial.no_population(self.radius))
+        data = trial.run.settings["data"]
         whole = f"the population is all {data['of']:,} inputs of the data set" if data["inputs"] < data["of"] else ""
-        holds = case.with_confidence(case.drawn)
-        return self.lower(case, row.certified, row.population_lower, self.at_least, holds=holds, reason=whole)
+        holds = trial.with_confidence(trial.drawn)
+        return self.lower(trial, row.certified, row.population_lower, self.at_least, holds=holds, reason=whole)

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from certify.core.values import number, one_of
 from certify.errors import BadInput
-from certify.gate.conditions.base import CONDITIONS, Case, Condition
-from certify.gate.outcome import Outcome
-from certify.gate.values import radius_of
+from certify.gate.conditions.base import CONDITIONS, Condition, Trial, checked_radius
+from certify.gate.outcome import ConditionOutcome
 from certify.summary.pairing import TESTS, no_sample, paired
 
 __all__ = ["NonInferior"]
@@ -35,7 +34,7 @@ class NonInferior(Condition):
     test: str = "exact"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", radius_of(self.radius))
+        object.__setattr__(self, "radius", checked_radius(self.radius))
         object.__setattr__(self, "margin", number("margin", self.margin))
         if not 0 < self.margin < 1:
             raise BadInput(f"margin must be a fraction above 0 and below 1 (2 points are 0.02), got {self.margin:g}")
@@ -56,26 +55,26 @@ class NonInferior(Condition):
         """Always."""
         return True
 
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """Difference of certified accuracy from the baseline, where."""
-        named = "the baseline" if case.baseline is None else case.baseline.name
-        return f"certified accuracy less that of {named} at {case.at(self.radius)}"
+        named = "the baseline" if trial.baseline is None else trial.baseline.name
+        return f"certified accuracy less that of {named} at {trial.at(self.radius)}"
 
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the lower limit of the paired difference with the margin."""
-        if case.baseline is None:
-            return self.undecided(case, "no baseline was named")
-        if why := no_sample(case.baseline, case.run):
-            return self.undecided(case, why)
-        counts = paired(case.baseline, case.run, self.radius)
-        found = TESTS[self.test](counts, self.margin, case.share)
+        if trial.baseline is None:
+            return self.undecided(trial, "no baseline was named")
+        if why := no_sample(trial.baseline, trial.run):
+            return self.undecided(trial, why)
+        counts = paired(trial.baseline, trial.run, self.radius)
+        found = TESTS[self.test](counts, self.margin, trial.share)
         return self.lower(
-            case,
+            trial,
             counts.difference,
             found.lower,
             -self.margin,
             unit="pp",
-            holds=case.with_confidence(f"{case.drawn} of both runs"),
+            holds=trial.with_confidence(f"{trial.drawn} of both runs"),
             reason=(
                 f"{self.test} test; certified by the baseline alone {counts.n10}, by this run alone {counts.n01}, "
                 f"by both {counts.n11}"

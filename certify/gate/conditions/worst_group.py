@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from certify.errors import BadInput
-from certify.gate.conditions.base import CONDITIONS, Case, ShareAtRadius
-from certify.gate.outcome import Outcome
-from certify.gate.values import THESE, whose
+from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
+from certify.gate.outcome import ConditionOutcome
 from certify.stats.groups import worst_group_lower
 from certify.summary.group_columns import group_column, missed
 from certify.summary.pairing import held
@@ -47,47 +46,49 @@ class WorstGroup(ShareAtRadius):
     def statement(self) -> str:
         """For these inputs, the one that certified accuracy rests on."""
         if self.of == THESE:
-            return f"certified accuracy {whose(THESE)}, all radii"
+            return f"certified accuracy {subject_in_words(THESE)}, all radii"
         return f"worst {self.group} of the population at {self.radius!r}"
 
-    def title(self, case: Case) -> str:
+    def title(self, trial: Trial) -> str:
         """Worst group, of whom, where."""
-        return f"certified accuracy of the worst {self.group} {whose(self.of)} at {case.at(self.radius)}"
+        return f"certified accuracy of the worst {self.group} {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
-    def judge(self, case: Case) -> Outcome:
+    def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the least of the groups' lower ends."""
-        counts, absent, alpha = *self._counts(case), case.run.summary.guarantee.alpha
+        counts, absent, alpha = *self._counts(trial), trial.run.summary.guarantee.alpha
         group, (certified, n) = min(counts.items(), key=lambda one: one[1][0] / one[1][1])
         named = f"lowest observed: {group}, {certified} of {n} inputs, out of {len(counts)} groups"
         if self.of == THESE:
-            row = case.row(self.radius)
+            row = trial.row(self.radius)
             all_certified = sum(certified for certified, _ in counts.values())
-            false = all_certified - round(row.certified_lower * case.run.summary.n)
+            false = all_certified - round(row.certified_lower * trial.run.summary.n)
             end = min(max(0, k - false) / n for k, n in counts.values())
-            holds = "with certainty: proofs" if alpha is None else case.with_confidence("the sampling noise")
+            holds = "with certainty: proofs" if alpha is None else trial.with_confidence("the sampling noise")
         else:
-            if case.row(self.radius).population_lower is None:
-                return self.undecided(case, case.no_population(self.radius))
-            if self.group == "label" and case.run.context.get("num_classes") is None:
+            if trial.row(self.radius).population_lower is None:
+                return self.undecided(trial, trial.no_population(self.radius))
+            if self.group == "label" and trial.run.context.get("num_classes") is None:
                 said = "the manifest does not say how many classes there are, and one without an input may be the worst"
-                return self.undecided(case, said)
+                return self.undecided(trial, said)
             if absent:
-                return self.undecided(case, f"no input of {self.group} {', '.join(absent)} is here: its lower end is 0")
-            end = worst_group_lower(counts, alpha, case.share)
-            holds = case.with_confidence(case.drawn) + f", for the {len(counts)} groups of these inputs"
-        return self.lower(case, certified / n, end, self.at_least, holds=holds, reason=named)
+                return self.undecided(
+                    trial, f"no input of {self.group} {', '.join(absent)} is here: its lower end is 0"
+                )
+            end = worst_group_lower(counts, alpha, trial.share)
+            holds = trial.with_confidence(trial.drawn) + f", for the {len(counts)} groups of these inputs"
+        return self.lower(trial, certified / n, end, self.at_least, holds=holds, reason=named)
 
-    def _counts(self, case: Case) -> tuple[dict[Any, tuple[int, int]], list[str]]:
+    def _counts(self, trial: Trial) -> tuple[dict[Any, tuple[int, int]], list[str]]:
         """(certified, n) of each group, in the order in which the groups appear; and known groups without an input."""
-        layers = case.run.summary.sandwich
-        name, of = group_column(self.group, layers, case.run.settings["data"]["of"])
+        layers = trial.run.summary.sandwich
+        name, of = group_column(self.group, layers, trial.run.settings["data"]["of"])
         positions = layers.index.tolist()
-        absent = missed(of, positions, case.run.context.get("num_classes") if self.group == "label" else None)
+        absent = missed(of, positions, trial.run.context.get("num_classes") if self.group == "label" else None)
         if isinstance(of, Mapping):
             if missing := [position for position in positions if position not in of]:
                 raise BadInput(
                     f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one"
                 )
             of = [of[position] for position in positions]
-        certified = Counter(group for group, yes in zip(of, held(case.run, self.radius), strict=True) if yes)
+        certified = Counter(group for group, yes in zip(of, held(trial.run, self.radius), strict=True) if yes)
         return {group: (certified[group], n) for group, n in Counter(of).items()}, absent

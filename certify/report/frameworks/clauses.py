@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from certify.report.frameworks.facts import Fact, accuracy, attacked, promise, record, robustness, undecided
+from certify.report.frameworks.statements import Fact, accuracy, attacked, promise, record, robustness, undecided
 
 __all__ = ["CLAUSES", "Clause"]
 

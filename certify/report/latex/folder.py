@@ -9,12 +9,12 @@ from typing import Final
 
 from certify.core.run import Run
 from certify.errors import BadInput
-from certify.report.alike import by_runs
 from certify.report.latex.figure import drawing, pdf, pgfplots
 from certify.report.latex.table import table
 from certify.report.latex.text import escape
-from certify.report.page.facts import commands
+from certify.report.protocol import commands
 from certify.report.references import bibtex, cited_for
+from certify.report.side_by_side import by_runs
 
 __all__ = ["write_latex"]
 

@@ -7,10 +7,9 @@ from typing import Final
 
 from certify.core.rounding import brief_up, percent_down
 from certify.core.summary import FORMATS, Summary
-from certify.report.alike import by_runs, once
-from certify.report.columns import ROUNDING, closing
 from certify.report.latex.text import escape
-from certify.report.stacked import stacked
+from certify.report.side_by_side import by_runs, once
+from certify.report.summary_table import ROUNDING, closing, stacked
 
 __all__ = ["render", "table"]
 

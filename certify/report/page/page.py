@@ -10,19 +10,17 @@ from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
-from certify.report.alike import once
 from certify.report.blocks import Block
-from certify.report.columns import ROUNDING, cells, closing, headings
-from certify.report.frameworks import NOT_ADVICE, evidence_for, numbered
-from certify.report.groups import group_blocks, worst_lines
+from certify.report.claims import MEANINGS, Headline, headline, limits, threat_in_words
+from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
 from certify.report.page import charts
 from certify.report.page.charts import Chart
-from certify.report.page.facts import averages, commands, protocol, reproduction
 from certify.report.page.originals import originals_of
 from certify.report.page.weakest import Weak, weakest
-from certify.report.page.words import MEANINGS, Headline, headline, limits, threat_in_words
+from certify.report.protocol import averages, commands, protocol, reproduction
 from certify.report.references import bibtex, entries, references_of
-from certify.report.side_by_side import side_by_side
+from certify.report.side_by_side import once, side_by_side
+from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, worst_lines
 
 __all__ = ["page"]
 
@@ -79,7 +77,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Attributed:
     """A sentence, and the runs it is about; "" for all runs of the page."""
 
     runs: str
@@ -164,10 +162,10 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
     )
 
 
-def _said(runs: Sequence[Run], of: Callable[[Run], Iterable[str]]) -> list[Said]:
+def _said(runs: Sequence[Run], of: Callable[[Run], Iterable[str]]) -> list[Attributed]:
     """What is said of the runs, nothing twice; of several runs each sentence with those it is about."""
     said = once((run.name, text) for run in runs for text in of(run))
-    return [Said("" if len(names) == len(runs) else ", ".join(names), text) for text, names in said.items()]
+    return [Attributed("" if len(names) == len(runs) else ", ".join(names), text) for text, names in said.items()]
 
 
 def _closing(run: Run) -> list[str]:

@@ -1,1 +1,0 @@
-"""How a judgement is written: one file a format."""
