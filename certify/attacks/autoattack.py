@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Problem, Target, need_top_class
+from certify.attacks.base import ATTACKS, Attack, Search, need_top_class
+from certify.attacks.target import Target
 from certify.core.norms import NORMS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
@@ -30,14 +31,14 @@ _VERSIONS: Final = {
     "rand": ("apgd-ce", "apgd-dlr"),
 }
 _FEWEST_CLASSES: Final = {"apgd-dlr": 3, "apgd-t": 4}
-"""The losses of these divide by a difference to the third or fourth largest score."""
+"""Classes that a part needs at least: its loss divides by a difference to the third or fourth largest score."""
 _PARTS: Final = tuple(_VERSIONS["plus"])
 _NORMS: Final = {"l1": "L1", "l2": "L2", "linf": "Linf"}
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep the library's traces to itself: it seeds the global generator, resets the debugger's hook and logs."""
+    """Undo the library's side effects: it seeds the global generator, resets the debugger's hook and logs."""
     logger, hook = logging.getLogger("auto-attack"), sys.gettrace()
     disabled, logger.disabled = logger.disabled, True
     try:
@@ -50,7 +51,7 @@ def _undisturbed() -> Iterator[None]:
 
 @ATTACKS.register("autoattack")
 @dataclass(frozen=True, slots=True)
-class AutoAttack:
+class AutoAttack(Attack):
     """The ensemble of APGD, FAB and Square of Croce and Hein (2020).
 
     Each input is attacked alone and with a seed of its own, which costs speed and makes findings independent of the
@@ -80,10 +81,6 @@ class AutoAttack:
         for part in self.attacks:
             if part not in _PARTS:
                 raise BadInput(f"unknown part {part!r}{nearest(part, list(_PARTS))} known: {', '.join(_PARTS)}")
-
-    def settings(self) -> dict[str, Any]:
-        """The fields."""
-        return {"version": self.version, "attacks": list(self.attacks)}
 
     def _parts(self) -> tuple[str, ...]:
         return self.attacks or _VERSIONS[self.version]
@@ -120,44 +117,44 @@ class AutoAttack:
                     "use hopskipjump, or on images version='custom', attacks=('square',)"
                 )
 
-    def perturb(self, problem: Problem) -> Tensor:
+    def perturb(self, search: Search) -> Tensor:
         """What the ensemble returns for each row, one row after the other."""
-        if "square" in self._parts() and (problem.x.dim() != 4 or min(problem.x.shape[2:]) < 5):
+        if "square" in self._parts() and (search.x.dim() != 4 or min(search.x.shape[2:]) < 5):
             raise BadInput(
                 f"autoattack's square needs images (channels, height, width) of at least 5 x 5, "
-                f"the inputs have shape {tuple(problem.x.shape[1:])}: use version='custom' without square, "
+                f"the inputs have shape {tuple(search.x.shape[1:])}: use version='custom' without square, "
                 "pgd, or hopskipjump for functions"
             )
         with _undisturbed():
-            return torch.cat([self._perturb_row(problem, row) for row in range(len(problem.x))])
+            return torch.cat([self._perturb_row(search, row) for row in range(len(search.x))])
 
-    def _perturb_row(self, problem: Problem, row: int) -> Tensor:
+    def _perturb_row(self, search: Search, row: int) -> Tensor:
         from pyautoattack import AutoAttack as Ensemble
 
-        threat = need_ball(problem.threat, self.name)
+        threat = need_ball(search.threat, self.name)
         assert threat.input_box is not None  # check() refused it
         lower, width = threat.input_box[0], threat.input_box[1] - threat.input_box[0]
-        rows = torch.tensor([row], device=problem.x.device)
-        start, draw = problem.x[rows], itertools.count()
+        rows = torch.tensor([row], device=search.x.device)
+        start, draw = search.x[rows], itertools.count()
 
         def scores(z: Tensor) -> Tensor:
-            return problem.scores((lower + width * z).reshape(start.shape), rows, str(next(draw)))
+            return search.scores((lower + width * z).reshape(start.shape), rows, str(next(draw)))
 
         ensemble = Ensemble(
             scores,
             attacks=list(self.attacks) or None,
             version=self.version,
             norm=_NORMS[threat.norm],
-            eps=problem.radius / width,
-            seed=keyed_generator(problem.keys[row]).initial_seed(),
-            device=problem.x.device,
+            eps=search.radius / width,
+            seed=keyed_generator(search.keys[row]).initial_seed(),
+            device=search.x.device,
         )
-        rivals = problem.target.num_classes - 1
+        rivals = search.target.num_classes - 1
         for targeted in (ensemble.apgd_targeted, ensemble.fab):
             targeted.n_target_classes = min(targeted.n_target_classes, rivals)
         # The library takes three axes for an image that lost its batch axis: it sees images or flat inputs.
         x = (start if start.dim() == 4 else start.flatten(1)).sub(lower).div(width)
         with torch.no_grad():
-            x_adv, _ = ensemble.run_standard_evaluation(x, problem.labels[rows], batch_size=1)
-        # The way back may round x itself: what did not move stays bit for bit.
+            x_adv, _ = ensemble.run_standard_evaluation(x, search.labels[rows], batch_size=1)
+        # Scaling to [0, 1] and back may round x; inputs that the library left alone stay bit for bit.
         return torch.where((x_adv == x).reshape(start.shape), start, (lower + width * x_adv).reshape(start.shape))

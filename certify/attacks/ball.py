@@ -1,7 +1,7 @@
 """Norm balls inside a box: projection, steepest directions, random points.
 
-Everything is worked in float64 and lands a rounding error inside the ball, so that turning a point into float32 never
-pushes it out: an example that an attack paid for is not lost to the last bit.
+Everything is computed in float64, and points land inside the ball by a rounding error, so that conversion to float32
+cannot push them out: no example that an attack found is lost to rounding.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["project", "random_point", "steepest"]
 _HALF_ULP: Final = 2.0**-24
 """Rounding to float32 moves a number by at most this fraction of its size."""
 
-_WORTHWHILE: Final = 2.0**-10
-"""A coordinate whose rounding would take more than this part of a scaled radius is left where it is."""
+_MAX_ROUNDING_SHARE: Final = 2.0**-10
+"""A coordinate does not move if its rounding could use up more than this share of its scaled radius."""
 
 
 def _flat_norm(rows: Tensor, norm: Norm) -> Tensor:
@@ -58,11 +58,12 @@ def project(
 ) -> Tensor:
     """Points of ``z`` (B, ...) brought into balls about ``x`` (B, ...) and the box, as float32; one radius or (B, 1).
 
-    The ball comes first and the box second. That is a point of both, because clipping to a box that holds ``x`` moves
-    no coordinate away from ``x``; it is the nearest one only in linf. A radius within float32 rounding gives ``x``.
+    Points are projected to the ball first and clipped to the box second. The result lies in both, because clipping to a
+    box that holds ``x`` moves no coordinate away from ``x``; it is the nearest such point only in linf. A radius below
+    float32 rounding gives ``x``.
 
-    With a ``scale`` (...), the shape of one input, the ball is one of differences divided by it. Coordinates that it
-    allows no step, or none that float32 could take without overstepping, stay bit for bit.
+    With a ``scale`` (...), the shape of one input, differences are divided by it before the ball is taken. Coordinates
+    with scale 0, or with a scaled radius too small for a float32 step, stay bit for bit.
 
     >>> project(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), 1.0, "l2", (0.0, 0.7))
     tensor([[0.6000, 0.7000]])
@@ -74,8 +75,8 @@ def project(
     weight = centre.new_ones(1) if scale is None else scale.to(centre).flatten()
     rounding = _HALF_ULP * (centre.abs() + delta.abs().minimum(radius * weight))
     if scale is not None:
-        # From here on in multiples of the scale.
-        movable = rounding < weight * radius * _WORTHWHILE
+        # From here on, differences are in multiples of the scale.
+        movable = rounding < weight * radius * _MAX_ROUNDING_SHARE
         delta, rounding = (torch.where(movable, part / weight, 0.0) for part in (delta, rounding))
     # distance_up inflates by (d + 8) / 2**53; one part in 1e9 covers that up to millions of features.
     inner = radius * (1.0 - 1e-9) - (rounding if norm == "linf" else _flat_norm(rounding, norm))
@@ -97,10 +98,10 @@ def project(
 def steepest(gradient: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:
     """Directions (B, ...) of unit norm along which a loss with ``gradient`` (B, ...) grows fastest.
 
-    With a ``scale`` (...), of unit norm when divided by it.
+    With a ``scale`` (...), directions have unit norm after division by it.
 
-    A zero gradient gives zero, and NaN counts as zero. For l1 the direction would be a single coordinate; like Tramer
-    and Boneh (2019, section 4) we move the largest percent of the coordinates together.
+    A zero gradient gives a zero direction, and NaN counts as zero. In l1 the steepest direction is a single coordinate;
+    like Tramer and Boneh (2019, section 4) we move the largest one percent of the coordinates together.
 
     >>> steepest(torch.tensor([[3.0, -4.0]]), "linf")
     tensor([[ 1., -1.]], dtype=torch.float64)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Problem, Target, need_gradients
+from certify.attacks.base import ATTACKS, Attack, Search
 from certify.attacks.pgd import PGD
-from certify.core.threats.base import Threat
 
 __all__ = ["FGSM"]
 
 
 @ATTACKS.register("fgsm")
 @dataclass(frozen=True, slots=True)
-class FGSM:
+class FGSM(Attack):
     """One step from the input to the edge of the ball along the gradient (Goodfellow et al. 2015), in all norms.
 
     Cheap and weak: report it beside a stronger attack, not alone. In l1 the step moves few features, and the box soon
@@ -38,14 +36,6 @@ class FGSM:
     def _one_step(self) -> PGD:
         return PGD(steps=1, restarts=1, step_scale=1.0, loss=self.loss)
 
-    def settings(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
-
-    def check(self, target: Target, threat: Threat) -> None:
-        """Refuse a target without gradients."""
-        need_gradients(self.name, target)
-
-    def perturb(self, problem: Problem) -> Tensor:
+    def perturb(self, search: Search) -> Tensor:
         """The point after the step, or the input where its margin is the larger."""
-        return self._one_step().perturb(problem)
+        return self._one_step().perturb(search)

@@ -7,14 +7,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Problem, Target, need_top_class
+from certify.attacks.base import ATTACKS, Attack, Search, need_top_class
+from certify.attacks.target import Target
 from certify.core.norms import NORMS, distance_up
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import need_ball
@@ -27,16 +28,19 @@ __all__ = ["HopSkipJump"]
 Array = NDArray[np.float32]
 
 _WIDTHS: Final = (1.0, 4.0, 16.0, 64.0, 256.0)
-"""How far about an input, in radii, points of another class are looked for before the walk along the boundary."""
-_AT_ONCE: Final = 5
-"""Steps between two looks at whether the point is close enough already."""
+"""Half-widths, in radii, of the boxes about an input in which a first point of another class is sought."""
+
+_STEPS_BETWEEN_CHECKS: Final = 5
+"""Steps of the walk after which its distance is compared with the radius."""
+
 _BATCH: Final = 256
+"""Points per forward pass."""
 
 
 @ATTACKS.register("hopskipjump")
 @dataclass(frozen=True, slots=True)
-class HopSkipJump:
-    """A walk along the decision boundary that asks for classes alone (Chen, Jordan and Wainwright 2020).
+class HopSkipJump(Attack):
+    """A walk along the decision boundary that only asks for classes (Chen, Jordan and Wainwright 2020).
 
     It works on any function of vectors, images or series: scikit-learn estimators, ONNX files that are executed,
     services that return labels. It searches in linf or l2; for l1 it walks in l2, which is weaker. Each input is
@@ -63,10 +67,6 @@ class HopSkipJump:
             if whole(f"hopskipjump's {setting}", value) < 1:
                 raise BadInput(f"hopskipjump's {setting} must be at least 1, got {value}")
 
-    def settings(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
-
     def check(self, target: Target, threat: Threat) -> None:
         """No target is refused: classes are all it asks for.
 
@@ -79,34 +79,34 @@ class HopSkipJump:
         if importlib.util.find_spec("art") is None:
             raise MissingExtra("adversarial-robustness-toolbox", "blackbox", "the attack hopskipjump")
 
-    def perturb(self, problem: Problem) -> Tensor:
+    def perturb(self, search: Search) -> Tensor:
         """Where the walk of each row ended, one row after the other; its input where no other class was found."""
-        return torch.cat([self._perturb_row(problem, row) for row in range(len(problem.x))])
+        return torch.cat([self._perturb_row(search, row) for row in range(len(search.x))])
 
-    def _perturb_row(self, problem: Problem, row: int) -> Tensor:
+    def _perturb_row(self, search: Search, row: int) -> Tensor:
         from art.attacks.evasion import HopSkipJump as Walk
         from art.estimators.classification import BlackBoxClassifier
 
-        space = _Space(problem, row)
-        generator = np.random.default_rng(keyed_generator(problem.keys[row]).initial_seed())
+        space = _Space(search, row)
+        generator = np.random.default_rng(keyed_generator(search.keys[row]).initial_seed())
         begun = self._start(space, generator)
         if begun is None:
-            return problem.x[row : row + 1]
+            return search.x[row : row + 1]
         point, ends = begun
         with _seeded(int(generator.integers(2**32))):
-            model = BlackBoxClassifier(space.decide, space.origin.shape, problem.target.num_classes, clip_values=ends)
+            model = BlackBoxClassifier(space.decide, space.origin.shape, search.target.num_classes, clip_values=ends)
             walk = Walk(
                 model,
                 batch_size=_BATCH,
-                norm="inf" if problem.threat.norm == "linf" else 2,
-                max_iter=_AT_ONCE,
+                norm="inf" if search.threat.norm == "linf" else 2,
+                max_iter=_STEPS_BETWEEN_CHECKS,
                 init_eval=self.evaluations,
                 verbose=False,
             )
-            for done in range(0, self.steps, _AT_ONCE):
-                walk.max_iter = min(_AT_ONCE, self.steps - done)
+            for done in range(0, self.steps, _STEPS_BETWEEN_CHECKS):
+                walk.max_iter = min(_STEPS_BETWEEN_CHECKS, self.steps - done)
                 point = walk.generate(space.origin[None], x_adv_init=point[None].copy(), resume=done > 0)[0]
-                if space.distance(point) <= problem.radius:
+                if space.distance(point) <= search.radius:
                     break
         return space.points(point[None])
 
@@ -124,13 +124,13 @@ class HopSkipJump:
 
 
 class _Space:
-    """The features of one row that may move, as a vector in multiples of the scale: what the library searches in."""
+    """The space that the library searches: the features of one row that may move, in multiples of the scale."""
 
-    def __init__(self, problem: Problem, row: int) -> None:
-        self.problem, self.rows = problem, torch.tensor([row], device=problem.x.device)
-        self.label = int(problem.labels[row])
-        self.whole = problem.x[row].double().flatten().cpu()
-        self.threat = need_ball(problem.threat, "hopskipjump")
+    def __init__(self, search: Search, row: int) -> None:
+        self.search, self.rows = search, torch.tensor([row], device=search.x.device)
+        self.label = int(search.labels[row])
+        self.whole = search.x[row].double().flatten().cpu()
+        self.threat = need_ball(search.threat, "hopskipjump")
         scale = self.threat.scale
         weight = torch.ones_like(self.whole) if scale is None else torch.tensor(scale, dtype=torch.float64)
         self.free = weight > 0
@@ -141,33 +141,33 @@ class _Space:
         """Inputs (B, ...) of the target at vectors (B, d)."""
         flat = self.whole.repeat(len(moved), 1)
         flat[:, self.free] = torch.from_numpy(moved).double() * self.weight
-        return flat.to(self.problem.x).reshape(len(moved), *self.problem.x.shape[1:])
+        return flat.to(self.search.x).reshape(len(moved), *self.search.x.shape[1:])
 
     def decide(self, moved: Array) -> Array:
         """The class at each vector as one-hot rows; scores that are not finite count as the label: nothing found."""
         with torch.no_grad():
-            scores = self.problem.scores(self.points(moved), self.rows.repeat(len(moved)), "decision").cpu()
+            scores = self.search.scores(self.points(moved), self.rows.repeat(len(moved)), "decision").cpu()
         classes = torch.where(scores.isfinite().all(dim=1), scores.argmax(dim=1), self.label)
         return np.eye(scores.shape[1], dtype=np.float32)[classes.numpy()]
 
     def around(self, width: float) -> tuple[Array, Array]:
-        """Ends of a box about the input, some radii wide on each side, and within the input box."""
-        reach = width * self.problem.radius
+        """Ends of the box ``width`` radii about the input, cut to the input box."""
+        reach = width * self.search.radius
         lower, upper = self.origin - reach, self.origin + reach
-        if self.problem.threat.input_box is not None:
-            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.problem.threat.input_box)
+        if self.search.threat.input_box is not None:
+            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.search.threat.input_box)
             low, high = (end.float().numpy() for end in ends)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         return lower.astype(np.float32), upper.astype(np.float32)
 
     def distance(self, point: Array) -> float:
-        """From the input, in the problem's norm."""
+        """From the input, in the search's norm."""
         return distance_up(self.origin, point, self.threat.norm)
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The library draws from numpy's global generator: seed it for a while, and put back what was there."""
+    """Seed numpy's global generator, from which the library draws, and restore its state afterwards."""
     before = np.random.get_state()  # noqa: NPY002
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""How attacks move in a threat: back into it, a step along a gradient, to a random point of it."""
+"""How attacks move within a threat: projection into it, a step along a gradient, a random point of it."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ __all__ = ["Moves", "moves_of"]
 
 
 class Moves(Protocol):
-    """Points (B, ...) about inputs (B, ...). All may be loose: whatever counts is measured and executed again."""
+    """Moves of points (B, ...) about inputs (B, ...). All may be inexact: examples are measured and executed again."""
 
     def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
-        """Points of the threat near to ``z``, as float32."""
+        """Points of the threat near ``z``, as float32."""
 
     def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
-        """A step from ``z`` along which a loss grows, a share of the radius long, brought into the threat."""
+        """Points of the threat one step from ``z``, ``share`` of the radius long, in which direction a loss grows."""
 
     def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
         """A random point of the threat about one input (1, ...)."""
 
 
 def moves_of(threat: Threat) -> Moves:
-    """The moves of a threat: balls have fast ones of their own, others say how by themselves.
+    """The moves of a threat: fast ones for norm balls, and for other threats those that the threat itself defines.
 
     >>> from certify.core.threats.features import Features
     >>> moves = moves_of(Features((1,), input_box=(0.0, 1.0)))
     >>> moves.project(torch.zeros(1, 3), torch.tensor([[0.5, 2.0, 0.1]]), 1)
     tensor([[0., 1., 0.]])
     """
-    return _InBall(threat) if isinstance(threat, ThreatModel) else _Stated(threat)
+    return _BallMoves(threat) if isinstance(threat, ThreatModel) else _ThreatMoves(threat)
 
 
 @dataclass(frozen=True, slots=True)
-class _InBall:
+class _BallMoves:
     threat: ThreatModel
     scales: dict[torch.Size, Tensor | None] = field(default_factory=dict, repr=False)
 
@@ -68,18 +68,18 @@ class _InBall:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stated:
+class _ThreatMoves:
     threat: Threat
 
     def _given(self, x: Tensor, radius: float | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Flat inputs, radii, and the ends of the box, in float64; ends that no float32 number reaches lie inside."""
+        """Flat inputs, radii, and lower and upper ends of the box, in float64."""
         flat = x.double().flatten(1)
         low, high = self.threat.input_box or (-math.inf, math.inf)
         radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
         return flat, radii, flat.new_full(flat.shape, low), flat.new_full(flat.shape, high)
 
     def _point(self, x: Tensor, found: Tensor) -> Tensor:
-        """Float32 points; what did not move is x bit for bit, and rounding leads out of no box."""
+        """Float32 points; coordinates that did not move equal x bit for bit, and rounding never leaves the box."""
         point = found.float()
         if (box := self.threat.input_box) is not None:
             low, high = (point.new_tensor(end) for end in box)

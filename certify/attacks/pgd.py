@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from certify.attacks.base import ATTACKS, Problem, Target, need_gradients
-from certify.core.threats.base import Threat
+from certify.attacks.base import ATTACKS, Attack, Search
 from certify.errors import BadInput
 from certify.registry import nearest
 
 __all__ = ["LOSSES", "PGD"]
 
 _CLEAR: Final = 1e-5
-"""A class has changed for certain once the margin exceeds this part of the largest score. A narrower flip may be undone
-when the point is examined in a batch of its own, where sums are rounded otherwise."""
+"""Share of the largest score that a margin must exceed for the search to end. A narrower change of class may be undone
+when the point is examined in a batch of its own, where sums are rounded differently."""
 
 
 def margin(scores: Tensor, labels: Tensor) -> Tensor:
@@ -37,7 +36,7 @@ LOSSES: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {"margin": margin
 
 @ATTACKS.register("pgd")
 @dataclass(frozen=True, slots=True)
-class PGD:
+class PGD(Attack):
     """Steepest ascent on a loss, projected back into ball and box after each step (Madry et al. 2018), in all norms.
 
     The first run starts at the input, further ones at random points of the ball. The point with the largest margin of
@@ -71,54 +70,44 @@ class PGD:
             known = list(LOSSES)
             raise BadInput(f"unknown loss {self.loss!r}{nearest(self.loss, known)} known: {', '.join(known)}")
 
-    def settings(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
-
-    def check(self, target: Target, threat: Threat) -> None:
-        """Refuse a target without gradients."""
-        need_gradients(self.name, target)
-
-    def perturb(self, problem: Problem) -> Tensor:
+    def perturb(self, search: Search) -> Tensor:
         """The point with the largest margin found for each row."""
-        best = problem.x.clone()
+        best = search.x.clone()
         best_margin = torch.full((len(best),), -torch.inf, device=best.device)
         rows = torch.arange(len(best), device=best.device)
         for restart in range(self.restarts):
-            z = problem.x[rows] if restart == 0 else problem.random_start(rows, str(restart))
-            rows = self._climb(problem, rows, z, restart, best, best_margin)
+            z = search.x[rows] if restart == 0 else search.random_start(rows, str(restart))
+            rows = self._ascend(search, rows, z, restart, best, best_margin)
             if not len(rows):
                 break
         return best
 
-    def _climb(
-        self, problem: Problem, rows: Tensor, z: Tensor, restart: int, best: Tensor, best_margin: Tensor
+    def _ascend(
+        self, search: Search, rows: Tensor, z: Tensor, restart: int, best: Tensor, best_margin: Tensor
     ) -> Tensor:
-        """One run from ``z``, updating ``best`` in place; the rows that are still to be broken."""
+        """One run of gradient steps from ``z`` that updates ``best`` in place; returns the rows not yet broken."""
         for step in range(self.steps + 1):
-            labels = problem.labels[rows]
+            labels = search.labels[rows]
             ascending = step < self.steps
             z = z.detach().requires_grad_(ascending)
             with torch.set_grad_enabled(ascending):
-                scores = problem.scores(z, rows, f"{restart}:{step}")
-                loss = self._loss(problem, scores, labels).sum()
-            found = problem.target.keeps.margin(scores.detach(), labels)
+                scores = search.scores(z, rows, f"{restart}:{step}")
+                loss = self._loss(search, scores, labels).sum()
+            found = search.target.keeps.margin(scores.detach(), labels)
             better = found > best_margin[rows]
             best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better].to(best_margin)
             alive = torch.ones_like(better)
-            if problem.target.deterministic:
+            if search.target.deterministic:
                 alive = ~(found > _CLEAR * scores.detach().abs().amax(dim=1))
             if ascending and bool(alive.any()):
                 (gradient,) = torch.autograd.grad(loss, z)
-                rows, z = rows[alive], self._step(problem, rows[alive], z.detach()[alive], gradient[alive])
+                rows, share = rows[alive], self.step_scale / self.steps
+                z = search.climb(z.detach()[alive], gradient[alive], share, rows)
             else:
                 return rows[alive]
         return rows
 
-    def _loss(self, problem: Problem, scores: Tensor, labels: Tensor) -> Tensor:
-        """The loss (B,); of properties that know no probability of their answer, the margin."""
-        keeps = problem.target.keeps
+    def _loss(self, search: Search, scores: Tensor, labels: Tensor) -> Tensor:
+        """The loss (B,); the margin for properties whose answers have no probability."""
+        keeps = search.target.keeps
         return LOSSES[self.loss](scores, labels) if keeps.votes else keeps.margin(scores, labels)
-
-    def _step(self, problem: Problem, rows: Tensor, z: Tensor, gradient: Tensor) -> Tensor:
-        return problem.climb(z, gradient, self.step_scale / self.steps, rows)

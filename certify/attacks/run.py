@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.attacks.base import Attack, Examination, Problem, Target
-from certify.attacks.plain import Plain
+from certify.attacks.base import Attack, Search
+from certify.attacks.target import Examination, Plain, Target
 from certify.core.finding import Finding
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.errors import DataError
 
-__all__ = ["attacked", "run_attack"]
+__all__ = ["run_attack"]
 
 _SAMPLES: Final = 512
-"""Samples held at once by a gradient step: inputs times noise draws. It bounds memory and changes no finding."""
+"""Inputs times noise draws that a gradient step holds at once. It bounds memory and changes no finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,11 @@ def run_attack(
     Whatever the attack returns is projected into ball and box again, measured in float64 with distances rounded up,
     and examined by the target alone and afresh: a wrong attack can miss examples, never invent one. An input that is
     already misclassified is its own example, at distance 0 and the smallest declared radius; radius 0 is not searched.
+    Where each input has a property of its own, one input is attacked after the other.
 
     Randomness is seeded by (seed, input digest, attack, radius), so findings do not depend on the batch they were made
-    in, beyond float rounding of the model. Forward passes are counted for each input; the time of a batch is shared
-    out in proportion to them. ``tell`` hears of findings as they are made.
+    in, beyond float rounding of the model. Forward passes are counted for each input; the time of a batch is divided
+    in proportion to them. ``tell`` is called with findings as they are made.
 
     Raises:
         DataError: for a batch without labels.
@@ -60,33 +61,23 @@ def run_attack(
     threat = threat.within(target.input_box)
     threat.check_inputs(batch.x.numpy())
     attack.check(target, threat)
-    size = max(1, _SAMPLES // target.passes)
-    parts = [batch.rows(slice(first, first + size)) for first in range(0, len(batch), size)]
     findings = []
-    for part in parts:
-        findings += (made := _attack_part(target, part, threat, attack, seed))
+    for about, part in _parts(target, batch):
+        findings += (made := _attack_part(about, part, threat, attack, seed))
         tell(made)
     return findings
 
 
-def attacked(
-    target: Target,
-    batch: Batch,
-    threat: Threat,
-    attack: Attack,
-    seed: int,
-    tell: Callable[[list[Finding]], None] = lambda findings: None,
-) -> list[Finding]:
-    """As :func:`run_attack`; one input after the other where each has a property of its own."""
-    if not target.keeps.per_input:
-        return run_attack(target, batch, threat, attack, seed, tell)
-    assert batch.targets is not None
-    assert isinstance(target, Plain)  # no other target is asked for such a property
-    findings = []
-    for row, number in enumerate(batch.targets):
-        one = Plain(target.classifier.keeping(target.keeps.at(number)))
-        findings += run_attack(one, batch.rows(slice(row, row + 1)), threat, attack, seed, tell)
-    return findings
+def _parts(target: Target, batch: Batch) -> Iterator[tuple[Target, Batch]]:
+    """The parts of a batch that are attacked together, each with its target."""
+    if target.keeps.per_input:
+        assert batch.targets is not None
+        for row, number in enumerate(batch.targets):  # only plain classifiers have such properties
+            yield Plain(target.classifier.keeping(target.keeps.at(number))), batch.rows(slice(row, row + 1))
+        return
+    size = max(1, _SAMPLES // target.passes)
+    for first in range(0, len(batch), size):
+        yield target, batch.rows(slice(first, first + size))
 
 
 def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, seed: int) -> list[Finding]:
@@ -109,7 +100,7 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
         if not rows:
             break
         keys = tuple(f"{seed}:{part.digests[row]}:{attack.name}:{radius!r}" for row in rows)
-        problem = Problem(
+        search = Search(
             target=target,
             # Copies: an attack that writes to its inputs changes nothing that is checked below.
             x=part.x[rows].clone().to(target.device),
@@ -119,9 +110,9 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
             keys=keys,
             passes=[0] * len(rows),
         )
-        candidates = attack.perturb(problem).detach().cpu()
-        candidates = problem.moves.project(part.x[rows], candidates, radius)
-        for row, candidate, key, spent in zip(rows, candidates, keys, problem.passes, strict=True):
+        candidates = attack.perturb(search).detach().cpu()
+        candidates = search.moves.project(part.x[rows], candidates, radius)
+        for row, candidate, key, spent in zip(rows, candidates, keys, search.passes, strict=True):
             passes[row] += spent
             if not _admissible(part.x[row], candidate, threat, radius):
                 continue
@@ -160,5 +151,5 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
 
 
 def _admissible(x: Tensor, candidate: Tensor, threat: Threat, radius: float) -> bool:
-    """Whether a candidate is worth an examination: inside ball and box, and not the input, which had its own."""
+    """Whether a candidate needs an examination: it lies in the threat and is not the input, examined already."""
     return not torch.equal(x, candidate) and threat.contains(x.numpy(), candidate.double().numpy(), radius)

@@ -1,4 +1,4 @@
-"""The smoothed classifier as a target: searched by expectation over noise, believed only on fresh noise."""
+"""The smoothed classifier as a target: searched by expectation over noise, and examined on fresh noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from certify.attacks.base import Examination, OfClassifier
+from certify.attacks.target import Examination, Target
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -21,9 +21,8 @@ __all__ = ["NoiseLaw", "Smoothed", "label_loses"]
 _BLOCK: Final = 128
 """Samples per forward pass of an examination. It is part of the noise stream: changing it changes results."""
 
-
-_TOGETHER: Final = 4096
-"""Samples of one search per forward pass."""
+_SEARCH_SAMPLES: Final = 4096
+"""Samples per forward pass of a search. It bounds memory and changes no result."""
 
 
 class NoiseLaw(Protocol):
@@ -61,11 +60,11 @@ def label_loses(votes: Sequence[int], label: int, alpha: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Smoothed(OfClassifier):
+class Smoothed(Target):
     """The class that a classifier most probably returns under noise (Cohen et al. 2019, equation 1).
 
     Scores for the search are the logarithm of the mean softmax over ``draws`` noise samples (Salman et al. 2019,
-    section 2.2), drawn anew at each step. They decide nothing. An example counts only after ``n`` further samples.
+    section 2.2), drawn anew at each step. They only guide the search: an example counts after ``n`` further samples.
 
     Args:
         classifier: the base classifier.
@@ -124,14 +123,14 @@ class Smoothed(OfClassifier):
         """Scores of points that one search asks about together, all with the same noise."""
         noise = self.noise.sample_anywhere((self.draws, *x.shape[1:]), keyed_generator(key, self.device))
         scores = []
-        for points in x.to(self.device).split(max(1, _TOGETHER // self.draws)):
+        for points in x.to(self.device).split(max(1, _SEARCH_SAMPLES // self.draws)):
             noisy = (points.unsqueeze(1) + noise).flatten(0, 1)
             log_softmax = self.classifier.scores(noisy).log_softmax(dim=1).unflatten(0, (len(points), self.draws))
             scores.append(log_softmax.logsumexp(dim=1) - math.log(self.draws))
         return torch.cat(scores)
 
     def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
-        # Without the law's projection: rounding has no gradient, and a search may be loose.
+        # The law's projection is left out: rounding has no gradient, and a search may be inexact.
         noise = self.noise.sample_anywhere((self.draws, *x.shape), keyed_generator(key, self.device))
         log_softmax = self.classifier.scores(x.to(self.device) + noise).log_softmax(dim=1)
         return log_softmax.logsumexp(dim=0) - math.log(self.draws)

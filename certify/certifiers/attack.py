@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from certify.attacks.base import ATTACKS, Target
-from certify.attacks.plain import Plain
-from certify.attacks.run import attacked
+from certify.attacks.base import ATTACKS
+from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
+from certify.attacks.target import Plain, Target
 from certify.certifiers.certify import batch_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property
@@ -85,4 +85,4 @@ def attack(
     law = None if noise is None else law_of(noise, sigma)
     target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
-        return attacked(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))
+        return run_attack(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))

@@ -8,8 +8,7 @@ from typing import Any, Final, Self
 
 from torch import Tensor
 
-from certify.attacks.base import Target
-from certify.attacks.plain import Plain
+from certify.attacks.target import Plain, Target
 from certify.core.certificate import Certificate
 from certify.core.norms import Norm
 from certify.core.properties.base import Property

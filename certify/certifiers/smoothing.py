@@ -11,8 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from certify.attacks.base import Target
 from certify.attacks.smoothed import Smoothed
+from certify.attacks.target import Target
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape, settle
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee

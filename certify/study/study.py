@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from certify.attacks.base import Attack, Target
-from certify.attacks.run import attacked
+from certify.attacks.base import Attack
+from certify.attacks.run import run_attack
+from certify.attacks.target import Target
 from certify.certifiers.base import Certifier
 from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
@@ -263,7 +264,7 @@ class Study:
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
             for rows in self._pending(self._lot, done):
-                findings = attacked(target, self._batch(rows), self.threat, attack, self.seed)
+                findings = run_attack(target, self._batch(rows), self.threat, attack, self.seed)
                 records.add(findings)
                 for finding in findings:
                     progress.detail(str(finding))

@@ -12,9 +12,9 @@ from torch import nn
 
 import certify.attacks.moves
 from certify.attacks.base import ATTACKS
-from certify.attacks.plain import Plain
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
+from certify.attacks.target import Plain
 from certify.certifiers.attack import attack
 from certify.core.finding import Finding
 from certify.core.threats.lp import ThreatModel
@@ -26,7 +26,7 @@ from certify.registry import make
 
 @dataclass(frozen=True)
 class Cheat:
-    """An attack that returns whatever its function makes of the problem."""
+    """An attack that returns whatever its function makes of the search."""
 
     trick: object
     name = "cheat"
@@ -37,29 +37,29 @@ class Cheat:
     def check(self, target, threat):
         pass
 
-    def perturb(self, problem):
-        return self.trick(problem)
+    def perturb(self, search):
+        return self.trick(search)
 
 
-def far_away(problem):
-    return problem.x + 100.0
+def far_away(search):
+    return search.x + 100.0
 
 
-def unchanged_class(problem):
-    return problem.x + 0.5 * problem.radius
+def unchanged_class(search):
+    return search.x + 0.5 * search.radius
 
 
-def nan(problem):
-    return torch.full_like(problem.x, torch.nan)
+def nan(search):
+    return torch.full_like(search.x, torch.nan)
 
 
-def move_the_input(problem):
-    return problem.x.add_(0.5)
+def move_the_input(search):
+    return search.x.add_(0.5)
 
 
-def forget_the_labels(problem):
-    problem.labels.add_(1)
-    return problem.x.clone()
+def forget_the_labels(search):
+    search.labels.add_(1)
+    return search.x.clone()
 
 
 TRICKS = [far_away, unchanged_class, nan, move_the_input, forget_the_labels]
@@ -89,11 +89,11 @@ def test_a_point_that_leaves_ball_or_box_is_rejected_even_if_projection_were_wro
     clf = linear(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0.7, -0.7]), (0.0, 1.0))
     batch = Batch.of([[0.3, 0.5]], [0], num_classes=2)
     for outside in (torch.tensor([[0.9, 0.5]]), torch.tensor([[0.71, 1.01]])):
-        attack = Cheat(lambda problem, outside=outside: outside)
+        attack = Cheat(lambda search, outside=outside: outside)
         [found] = run_attack(Plain(clf), batch, ThreatModel("linf", (0.55,)), attack, seed=0)
         assert not found.succeeded
     [found] = run_attack(
-        Plain(clf), batch, ThreatModel("linf", (0.55,)), Cheat(lambda problem: torch.tensor([[0.71, 0.99]])), seed=0
+        Plain(clf), batch, ThreatModel("linf", (0.55,)), Cheat(lambda search: torch.tensor([[0.71, 0.99]])), seed=0
     )
     assert found.succeeded
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from certify.attacks.ball import project, steepest
-from certify.attacks.base import Problem
+from certify.attacks.base import Search
 from certify.certifiers.attack import attack
 from certify.certifiers.bounds import bound
 from certify.certifiers.smooth import smooth
@@ -77,8 +77,8 @@ def test_attacks_and_bounds_of_a_linear_classifier_meet(linear, norm):
 def test_an_attack_that_ignores_the_scale_invents_nothing(image_clf, images, monkeypatch):
     x, y = images
     threat = ThreatModel("linf", (0.4,), (-1.0, 1.0), scale=half_masked())
-    monkeypatch.setattr(Problem, "project", lambda self, z, rows: z)
-    monkeypatch.setattr(Problem, "climb", lambda self, z, gradient, share, rows: z + gradient.sign() * 100)
+    monkeypatch.setattr(Search, "project", lambda self, z, rows: z)
+    monkeypatch.setattr(Search, "climb", lambda self, z, gradient, share, rows: z + gradient.sign() * 100)
     for found in attack(image_clf, x, y, threat=threat)[:-1]:
         assert not found.succeeded or threat.contains(x[found.index].numpy(), found.x_adv)
 
