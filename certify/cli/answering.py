@@ -1,10 +1,14 @@
-"""The protocol of verification tools: the first line on standard output is the answer, and it comes in time."""
+"""The protocol of verification tools: the first line on standard output is the answer, and it comes in time.
+
+Meanwhile somebody at a terminal sees the seconds pass; where standard error is piped, nothing is shown.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +19,10 @@ from typer.core import TyperCommand
 from certify.errors import BadInput, IncompleteRun
 from certify.process import out_of_memory
 
-__all__ = ["Answering", "answering"]
+__all__ = ["CLEAR", "Answering", "answering", "ticking"]
+
+CLEAR = "\r\x1b[K"
+"""What makes a terminal forget its last line."""
 
 Say = Callable[[str], None]
 """Prints the answer, its first line the verdict. Only the first call does."""
@@ -83,3 +90,30 @@ def answering(seconds: float, late: str = "") -> Iterator[Say]:
         raise
     finally:
         alarm.cancel()
+
+
+@contextmanager
+def ticking(begin: float, timeout: float) -> Iterator[None]:
+    """Show on a terminal, once a second, how many of ``timeout`` seconds have passed since ``begin``.
+
+    Without the libraries that draw bars: they take longer to import than most questions to answer.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    over = threading.Event()
+
+    def tick() -> None:
+        while not over.wait(1 - (time.monotonic() - begin) % 1):  # as each second is full
+            sys.stderr.write(f"{CLEAR}{time.monotonic() - begin:.0f} of {timeout:g} s")
+            sys.stderr.flush()
+
+    ticking = threading.Thread(target=tick, daemon=True)
+    ticking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ticking.join()
+        sys.stderr.write(CLEAR)
+        sys.stderr.flush()

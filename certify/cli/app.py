@@ -1,8 +1,8 @@
-"""The application that every command file adds itself to."""
+"""The application that every command file adds itself to, with its exit codes and the options that commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, Any, NamedTuple
@@ -11,10 +11,29 @@ import typer
 from typer.core import TyperGroup
 
 from certify.core.summary import Summary
+from certify.core.written import radii_of
 from certify.errors import BadInput, IncompleteRun
 from certify.registry import nearest
 
-__all__ = ["Caller", "Commands", "ExitCode", "app", "exit_code", "resumable"]
+__all__ = [
+    "Caller",
+    "Commands",
+    "ExitCode",
+    "Groups",
+    "Quiet",
+    "Radii",
+    "Verbose",
+    "app",
+    "exit_code",
+    "pairs",
+    "radii_or_declared",
+    "resumable",
+]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress; warnings and errors alone on standard error")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="each result as it is made, on standard error")]
+Radii = Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")]
+Groups = Annotated[list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")]
 
 
 class ExitCode(IntEnum):
@@ -93,6 +112,26 @@ def exit_code(*summaries: Summary) -> ExitCode:
     return ExitCode.DONE if all(one.complete for one in summaries) else ExitCode.INCOMPLETE
 
 
+def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The pairs as a dictionary; values that read as numbers become numbers.
+
+    >>> pairs("attack option", ["steps=100", "loss=margin"])
+    {'steps': 100, 'loss': 'margin'}
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise BadInput(f"{option} {text!r} is not name=value, for example steps=100")
+        values[name] = _value(value)
+    return values
+
+
+def radii_or_declared(text: str | None) -> tuple[float, ...] | None:
+    """The radii that ``--radii`` names; None, which stands for the declared ones, where it was not given."""
+    return None if text is None else tuple(radii_of("radii", text))
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """Ctrl-C inside ends the command as incomplete: every finished record is kept."""
@@ -100,3 +139,12 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise IncompleteRun("interrupted; what was finished is kept, and the same command resumes") from None
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

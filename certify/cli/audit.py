@@ -10,7 +10,7 @@ import typer
 
 from certify.cli.app import ExitCode, app
 from certify.cli.import_log import attack_sizes
-from certify.errors import BadInput
+from certify.core.values import one_of
 from certify.report.audit import audit_text
 from certify.study.audit import LogAudit, audit_log
 
@@ -27,8 +27,7 @@ def audit(
     format: Annotated[str, typer.Option(help="table or json")] = "table",
 ) -> int:
     """Which n and alpha a log is consistent with, and which of its claims an attack log makes impossible."""
-    if format not in ("table", "json"):
-        raise BadInput(f"unknown audit format {format!r}; known: json, table")
+    one_of("audit format", format, ("json", "table"))
     found = audit_log(log, sigma, attack_sizes(attack or []))
     typer.echo(json.dumps(found.to_dict(), indent=2) if format == "json" else audit_text(found))
     impossible = isinstance(found, LogAudit) and any(one.impossible for one in found.attacks)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from certify.checker.result import CheckResult
-from certify.cli.app import ExitCode, app
-from certify.cli.options import Quiet
+from certify.cli.app import ExitCode, Quiet, app
+from certify.core.values import one_of
 from certify.errors import BadInput
 from certify.process import tune_process
 from certify.progress.observer import observer
@@ -38,8 +38,7 @@ def check(
     quiet: Quiet = False,
 ) -> int:
     """Derive every claim of a run again; exit 1: one is refuted, 3: one could not be checked, 4: contradiction."""
-    if format not in ("table", "json"):
-        raise BadInput(f"unknown check format {format!r}; known: json, table")
+    one_of("check format", format, ("json", "table"))
     if (bundle is None) != (key is None):
         raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")
     tune_process()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import app, exit_code
+from certify.cli.app import Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence, replacing, writable
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
 from certify.core.written import radii_of
@@ -24,7 +24,7 @@ _PICTURES = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="run folders on the same inputs, the baseline first")],
-    radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
+    radii: Radii = None,
     test: Annotated[str, typer.Option(help="exact or tango: where the intervals come from")] = "exact",
     plot: Annotated[Path | None, typer.Option(help="FILE.svg, .png or .pdf: clean against certified accuracy")] = None,
     radius: Annotated[str | None, typer.Option(help="of the plot; the largest common one if not given")] = None,
@@ -36,8 +36,8 @@ def compare(
         raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
     if plot is None and radius is not None:
         raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
-    writable({} if plot is None else {"--plot": plot}, evidence(*runs))
-    found = compare_runs(read_runs(runs, None if radii is None else radii_of("radii", radii)), test=test)
+    writable({"--plot": plot}, evidence(*runs))
+    found = compare_runs(read_runs(runs, radii_or_declared(radii)), test=test)
     if plot is not None:
         _draw(found, plot, None if radius is None else radii_of("radius", [radius])[0])
     typer.echo(render(found))

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import ExitCode, app, resumable
-from certify.cli.options import Quiet
+from certify.cli.app import ExitCode, Quiet, app, resumable
 from certify.process import tune_process
 from certify.progress.observer import observer
 

@@ -45,7 +45,7 @@ def export(
     chosen = EXPORTS[format]
     if out is None and chosen.binary and sys.stdout.isatty():
         raise BadInput(f"{format} is not text for a terminal; name a file: --out FILE")
-    writable({} if out is None else {"--out": out}, evidence(run))
+    writable({"--out": out}, evidence(run))
     read = read_run(run)  # what cannot be summarised is no run to export: empty, damaged, of other settings
     records = reported_of(run) if attack_logs else certificates_of(run)
     if not records:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,32 +13,7 @@ from certify.core.whole import writing
 from certify.errors import BadInput
 from certify.store.run_folder import EVIDENCE
 
-__all__ = ["clear", "evidence", "named_files", "present", "replacing", "spare", "writable"]
-
-
-def named_files(files: Sequence[Path], networks: Sequence[str]) -> tuple[Path, Path, str | None]:
-    """The network, the property, and what the property should call the network if that was said.
-
-    Raises:
-        BadInput: unless there is one of each.
-
-    >>> named_files([Path("net.onnx"), Path("p.vnnlib")], [])
-    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), None)
-    >>> named_files([Path("p.vnnlib")], ["N=net.onnx"])
-    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), 'N')
-    """
-    pairs = [text.partition("=") for text in networks]
-    for name, equals, path in pairs:
-        if not (name and equals and path):
-            raise BadInput(f"--network {name}{equals}{path} is not NAME=NET.onnx")
-    match files, pairs:
-        case [net, prop], []:
-            return net, prop, None
-        case [prop], [(name, _, path)]:
-            return Path(path), prop, name
-        case _, [_, _, *_]:
-            raise BadInput(f"{len(pairs)} networks; properties of one are decided")
-    raise BadInput("name a network and a property: NET.onnx PROP.vnnlib, or PROP.vnnlib --network NAME=NET.onnx")
+__all__ = ["clear", "evidence", "present", "replacing", "spare", "writable"]
 
 
 def present(*files: Path) -> None:
@@ -60,36 +35,36 @@ def evidence(*runs: Path) -> list[Path]:
     return [run / name for run in runs for name in EVIDENCE]
 
 
-def spare(targets: Mapping[str, Path], sources: Iterable[Path]) -> None:
+def spare(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Keep what is read, and what another option writes, from being written over.
 
     Args:
-        targets: the files, each under the option that named it.
+        targets: the file that each option names; None where the option was not given.
         sources: files that are read, where they exist.
 
     Raises:
         BadInput: for a target that is a source or another target.
     """
     sources, taken = list(sources), dict[str, str]()
-    for option, path in targets.items():
+    for option, path in _given(targets):
         if any(_same(path, source) for source in sources):
             raise BadInput(f"{option} {path} would overwrite what is read; choose another file")
         if (other := taken.setdefault(os.path.realpath(path), option)) != option:
             raise BadInput(f"{other} and {option} both name {path}; choose two files")
 
 
-def writable(targets: Mapping[str, Path], sources: Iterable[Path]) -> None:
+def writable(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Make sure that files can be made, or replaced as a whole.
 
     Args:
-        targets: the files, each under the option that named it.
+        targets: the file that each option names; None where the option was not given.
         sources: files that are read, where they exist.
 
     Raises:
         BadInput: for a target that is a source, another target, no plain file, or in a folder that is missing or cannot
             be written to.
     """
-    for option, path in targets.items():
+    for option, path in _given(targets):
         mode, folder = _mode(path, follow=False), path.parent
         if mode is not None and not stat.S_ISREG(mode):  # a device is replaced as easily, a link followed unseen
             raise BadInput(f"{option} {path} is no plain file; choose another")
@@ -100,7 +75,7 @@ def writable(targets: Mapping[str, Path], sources: Iterable[Path]) -> None:
     spare(targets, sources)
 
 
-def clear(targets: Mapping[str, Path], sources: Iterable[Path]) -> None:
+def clear(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Make sure that files can be written, and remove what an earlier run left there: it would look current.
 
     Nothing is removed before all of them are found to be right.
@@ -109,7 +84,7 @@ def clear(targets: Mapping[str, Path], sources: Iterable[Path]) -> None:
         BadInput: as :func:`writable`, or for a file that cannot be removed.
     """
     writable(targets, sources)
-    for option, path in targets.items():
+    for option, path in _given(targets):
         try:
             path.unlink(missing_ok=True)
         except OSError as problem:
@@ -128,6 +103,10 @@ def replacing(option: str, path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as problem:
         raise BadInput(f"cannot write {path} ({problem.strerror}); choose another {option}") from problem
+
+
+def _given(targets: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:
+    return ((option, path) for option, path in targets.items() if path is not None)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import ExitCode, app, exit_code
+from certify.cli.app import ExitCode, Quiet, app, exit_code
 from certify.cli.files import clear, evidence, replacing, spare
-from certify.cli.options import Quiet
 from certify.errors import BadInput
 from certify.gate.judge import GATE_FORMATS, judge_run
 from certify.gate.policy import read_policy
@@ -34,9 +33,8 @@ def gate(
     """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
     render = GATE_FORMATS[format]
     read = [policy, *evidence(run, *([] if baseline is None else [baseline]))]
-    targets = {option: file for option, file in (("--junit", junit), ("--markdown", markdown)) if file is not None}
-    spare(targets, read)  # of both, before one is removed
-    clear({} if junit is None else {"--junit": junit}, read)
+    spare({"--junit": junit, "--markdown": markdown}, read)  # of both, before one is removed
+    clear({"--junit": junit}, read)
     found = judge_run(read_policy(policy), run, baseline, check=check, progress=observer(quiet))
     if junit is not None:
         with replacing("--junit", junit) as file:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from certify.cli.app import app, exit_code
+from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence, replacing, writable
-from certify.core.run import Run
-from certify.core.written import radii_of
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
 
@@ -30,32 +27,36 @@ def report(
     data: Annotated[
         str | None, typer.Option(help="the data SPEC of the run, for pictures; found by its name if not given")
     ] = None,
-    radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
-    ] = None,
+    radii: Radii = None,
+    group: Groups = None,
 ) -> int:
     """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
-    texts = {"--html": html, "--card": card, "--markdown": markdown}
-    targets = {option: path for option, path in texts.items() if path is not None}
-    writable(targets, evidence(*runs))
+    writable({"--html": html, "--card": card, "--markdown": markdown}, evidence(*runs))
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
-    chosen = None if radii is None else radii_of("radii", radii)
+    chosen = radii_or_declared(radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     options = [("--data", data), ("--radii", radii), *(("--group", column) for column in group or [])]
     asked = [word for option, value in options if value is not None for word in (option, value)]
-    writers: Mapping[str, Callable[[], str]] = {
-        "--html": lambda: _page(found, data, asked),
-        "--card": lambda: _card(found),
-        "--markdown": lambda: _markdown(found),
-    }
     # Everything is made before anything is written: an error leaves no half of it behind.
-    made = {option: writers[option]() for option in targets}
-    for option, text in made.items():
-        with replacing(option, targets[option]) as out:
+    made: list[tuple[str, Path, str]] = []
+    if html is not None:
+        from certify.data.loaders import load_data
+        from certify.report.page.page import page
+
+        made.append(("--html", html, page(found, None if data is None else load_data(data), asked)))
+    if card is not None:
+        from certify.report.card import model_card
+
+        made.append(("--card", card, model_card(found)))
+    if markdown is not None:
+        from certify.report.markdown import markdown as comment
+
+        made.append(("--markdown", markdown, comment(found) + "\n"))
+    for option, path, text in made:
+        with replacing(option, path) as out:
             out.write(text.encode())
-    files = list(targets.values())
+    files = [path for _, path, _ in made]
     if latex is not None:
         from certify.report.latex import write_latex
 
@@ -71,22 +72,3 @@ def report(
 
         print_runs(found, sys.stdout)
     return exit_code(*(run.summary for run in found))
-
-
-def _page(runs: Sequence[Run], data: str | None, asked: Sequence[str]) -> str:
-    from certify.data.loaders import load_data
-    from certify.report.page.page import page
-
-    return page(runs, None if data is None else load_data(data), asked)
-
-
-def _card(runs: Sequence[Run]) -> str:
-    from certify.report.card import model_card
-
-    return model_card(runs)
-
-
-def _markdown(runs: Sequence[Run]) -> str:
-    from certify.report.markdown import markdown
-
-    return markdown(runs) + "\n"

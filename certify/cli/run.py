@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certify.cli.app import app, exit_code, resumable
-from certify.cli.options import Quiet, Verbose, pairs
+from certify.cli.app import Quiet, Verbose, app, exit_code, pairs, resumable
 from certify.process import tune_process
 from certify.progress.observer import observer
 from certify.study.settings import read_toml, sweep
@@ -130,46 +129,16 @@ def run(
     verbose: Verbose = False,
 ) -> int:
     """Certify every input, attack it, and keep each record at once. The same command again resumes."""
-    flags: dict[str, Any] = {
-        "model": model,
-        "data": data,
-        "mean": mean,
-        "std": std,
-        "certifier": certifier,
-        "norm": norm,
-        "radii": radii,
-        "threat": threat,
-        "property": property,
+    flags: dict[str, Any] = dict(locals())  # every parameter is a setting of a study, except these three
+    del flags["study"], flags["quiet"], flags["verbose"]
+    flags |= {
         "option": pairs("option", option or []) or None,
-        "scale": scale,
-        "units": units,
-        "sigma": sigma,
-        "n": n,
-        "n0": n0,
-        "alpha": alpha,
-        "noise": noise,
-        "schedule": schedule,
-        "selection": selection,
-        "bound": bound,
-        "looks": looks,
-        "look-alphas": look_alphas,
-        "batch-size": batch_size,
-        "claim": claim,
-        "decide": decide,
-        "timeout": timeout,
-        "gap": gap,
-        "max-memory": max_memory,
-        "attack": attack,
-        "attack-option": pairs("attack option", attack_option or []) or None,
-        "limit": limit,
-        "seed": seed,
-        "shard": shard,
-        "device": device,
+        "attack_option": pairs("attack option", attack_option or []) or None,
         "out": None if out is None else str(out),
-        "label": label,
     }
-    given = {} if study is None else {key.replace("_", "-"): value for key, value in read_toml(study).items()}
-    asked = sweep(given | {key: value for key, value in flags.items() if value is not None})
+    given = {} if study is None else read_toml(study)
+    given |= {name: value for name, value in flags.items() if value is not None}
+    asked = sweep({name.replace("_", "-"): value for name, value in given.items()})
 
     told = observer(quiet, verbose)
     tune_process()

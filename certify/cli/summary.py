@@ -13,11 +13,10 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import app, exit_code
+from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
 from certify.core.legible import legible
 from certify.core.run import Run
 from certify.core.summary import FORMATS
-from certify.core.written import radii_of
 from certify.study.read import envelope_of_runs, read_runs, with_groups
 from certify.summary.convert import converted
 
@@ -27,18 +26,16 @@ __all__ = ["summary"]
 @app.command()
 def summary(
     runs: Annotated[list[Path], typer.Argument(help="run folders")],
-    radii: Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")] = None,
+    radii: Radii = None,
     format: Annotated[str, typer.Option(help="table, json, csv, latex, bibtex, markdown, curve or html")] = "table",
     envelope: Annotated[bool, typer.Option(help="the best at each radius over these runs as well")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="the table of papers: a line a run, a column a radius")] = False,
     convert: Annotated[str | None, typer.Option(help="linf, l2 or l1: what the radii contain in that norm")] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
-    ] = None,
+    group: Groups = None,
 ) -> int:
     """Certified accuracy at each radius beside what attacks achieve; several runs side by side."""
     render = FORMATS[format]
-    chosen = None if radii is None else radii_of("radii", radii)
+    chosen = radii_or_declared(radii)
     found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
     if convert is not None:
         found = [replace(run, summary=converted(run.summary, convert)) for run in found]

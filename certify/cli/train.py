@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import ExitCode, app
-from certify.cli.options import Quiet, pairs
+from certify.cli.app import ExitCode, Quiet, app, pairs
 from certify.process import tune_process
 from certify.progress.observer import observer
 

@@ -6,16 +6,15 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certify.cli.answering import Answering, answering
+from certify.cli.answering import CLEAR, Answering, answering, ticking
 from certify.cli.app import Caller, ExitCode, app
-from certify.cli.files import clear, named_files, present
-from certify.cli.proofs import confirm
-from certify.cli.terminal import CLEAR, ticking
+from certify.cli.files import clear, present
 from certify.core.evidence import Claim
 from certify.core.whole import write_whole
 from certify.errors import BadInput
@@ -24,7 +23,7 @@ from certify.process import importing, leave, limit_memory, tune_process
 if TYPE_CHECKING:
     from certify.complete.verify_file import Verification
 
-__all__ = ["verify"]
+__all__ = ["named_files", "verify"]
 
 EARLY, EARLIER = 0.2, 0.4
 """Seconds before the limit at which the process answers ``timeout`` whatever it is doing, and at which it should stop
@@ -81,9 +80,9 @@ def verify(
         if check is not None:
             present(check)
             _refuse_searching(context)
-        clear({o: path for o, path in (("--proof", proof), ("--stats", stats)) if path is not None}, (net, prop))
+        clear({"--proof": proof, "--stats": stats}, (net, prop))
     if check is not None:
-        return confirm(check, net, prop)
+        return _confirm(check, net, prop)
     caller: Caller = context.obj
     begin = caller.begin
     tune_process()
@@ -119,6 +118,53 @@ def verify(
     if caller.alone:
         leave(ExitCode.DONE)
     return ExitCode.DONE
+
+
+def named_files(files: Sequence[Path], networks: Sequence[str]) -> tuple[Path, Path, str | None]:
+    """The network, the property, and what the property should call the network if that was said.
+
+    Raises:
+        BadInput: unless there is one of each.
+
+    >>> named_files([Path("net.onnx"), Path("p.vnnlib")], [])
+    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), None)
+    >>> named_files([Path("p.vnnlib")], ["N=net.onnx"])
+    (PosixPath('net.onnx'), PosixPath('p.vnnlib'), 'N')
+    """
+    pairs = [text.partition("=") for text in networks]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise BadInput(f"--network {name}{equals}{path} is not NAME=NET.onnx")
+    match files, pairs:
+        case [net, prop], []:
+            return net, prop, None
+        case [prop], [(name, _, path)]:
+            return Path(path), prop, name
+        case _, [_, _, *_]:
+            raise BadInput(f"{len(pairs)} networks; properties of one are decided")
+    raise BadInput("name a network and a property: NET.onnx PROP.vnnlib, or PROP.vnnlib --network NAME=NET.onnx")
+
+
+def _confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
+    """Print ``confirmed`` and what was, or ``refuted:`` and why; ``error`` for a file that states no answer."""
+    tune_process()
+    with answering(math.inf) as say:
+        with importing():
+            from certify.bounded.memory import free_memory
+            from certify.complete.proofs.file import check_proof
+        limit_memory(free_memory())
+        terminal = sys.stderr.isatty()
+
+        def progress(done: int, total: int) -> None:
+            if terminal:
+                typer.echo(f"{CLEAR}{done:,} of {total:,} part{'' if total == 1 else 's'}", nl=False, err=True)
+
+        found = check_proof(proof, network, prop, progress)
+        if terminal:
+            typer.echo(CLEAR, nl=False, err=True)
+        about = "" if found.outcome == "sat" else f" ({found.claim})"
+        say(f"refuted: {found.fault}" if found.fault else f"confirmed\n{found.outcome}{about}")
+    return ExitCode.DONE if found.confirmed else ExitCode.FAILED
 
 
 def _refuse_searching(context: typer.Context) -> None:

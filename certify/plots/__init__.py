@@ -1,1 +1,1 @@
-"""Plots of a summary, one file each: they register themselves in ``certify.core.summary.PLOTS``."""
+"""Plots of summaries, comparisons and bounds: each registers itself where ``certify.core`` looks it up."""

@@ -11,16 +11,20 @@ from certify.core.rounding import percent_down
 from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
-from certify.plots.canvas import new_axes, radius_label
-from certify.plots.legend import certified_lines, key, legend_of_curves, legend_of_runs
-from certify.summary.curves import Curve, curve
+from certify.plots.axes import (
+    MARKERS,
+    certified_lines,
+    key,
+    legend_of_curves,
+    legend_of_runs,
+    new_axes,
+    radius_label,
+)
+from certify.summary.curves import POINTS, Curve, curve
+from certify.summary.envelope import Envelope
 
-__all__ = ["certified", "curves", "runs"]
+__all__ = ["certified", "curves", "envelope", "runs"]
 
-POINTS: Final = 240
-"""Steps of a drawn curve: more cannot be told apart, and a million would fill a page."""
-
-_MARKERS: Final = "osD^vP*X<>"
 _EVERY: Final = 24
 """Points of an attacked curve between two of its markers."""
 
@@ -89,8 +93,26 @@ def runs(named: Sequence[Run], axes: Any = None) -> Any:
         attacked = _attacked(run.summary, found, axes, lines[-1].get_color(), float(width))
         if attacked is not None:
             # Runs of one model may be attacked alike: where lines lie on each other, every marker is still seen.
-            attacked.set(marker=_MARKERS[place % len(_MARKERS)], markersize=4, markevery=(3 * place % _EVERY, _EVERY))
+            attacked.set(marker=MARKERS[place % len(MARKERS)], markersize=4, markevery=(3 * place % _EVERY, _EVERY))
     legend_of_runs(axes, lines, [run.name for run in named])
+    return axes
+
+
+@DRAWINGS.register("envelope")
+def envelope(best: Envelope, axes: Any = None) -> Any:
+    """Draw the best certified accuracy of several runs at each radius; return the Axes.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    axes = new_axes() if axes is None else axes
+    radii, shares = zip(*best.curve, strict=True)
+    label = f"best of {len(best.runs)} runs at each radius (selected on the test set)"
+    axes.plot(radii, [100 * share for share in shares], drawstyle="steps-pre", color="black", linewidth=1, label=label)
+    axes.set_xlabel(f"{best.norm} radius ({best.units})")
+    axes.set_ylabel(f"certified accuracy on {best.n:,} inputs (%)")
+    axes.set_ylim(0, 104)
+    axes.legend(loc="lower left")
     return axes
 
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.summary import PLOTS, Summary
-from certify.plots.canvas import new_axes, radius_label
+from certify.plots.axes import new_axes, radius_label
 
 __all__ = ["sandwich"]
 
-CELLS: Final = 40
-"""Inputs that lie in the same of CELLS x CELLS cells share a marker, so that a million of them can be drawn."""
+_CELLS: Final = 40
+"""Cells along each side of the plot: the inputs in one cell share a marker, so that a million of them can be drawn."""
 
-SMALLEST: Final = 14
+_SMALLEST: Final = 14
 """Area of a marker that stands for one input, in square points."""
 
 
@@ -47,7 +47,7 @@ def sandwich(summary: Summary, axes: Any = None) -> Any:
     axes.set_xlim(-0.02 * top, 1.04 * top)
     axes.set_ylim(-0.02 * top, 1.04 * top)
     for handle in axes.legend(loc="lower right").legend_handles[1:]:
-        handle.set_sizes([SMALLEST])
+        handle.set_sizes([_SMALLEST])
     return axes
 
 
@@ -55,7 +55,7 @@ def _marks(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], top: float
     """One marker a cell, at the place of its first input; larger for more of them, up to eight times."""
     if not len(x):
         return
-    cells = np.floor(np.stack([x, y]) * (CELLS / top))
+    cells = np.floor(np.stack([x, y]) * (_CELLS / top))
     _, first, count = np.unique(cells, axis=1, return_index=True, return_counts=True)
-    areas = SMALLEST * np.minimum(8, 2.0 ** np.floor(np.log2(count) / 2))
+    areas = _SMALLEST * np.minimum(8, 2.0 ** np.floor(np.log2(count) / 2))
     axes.scatter(x[first], y[first], s=areas, linewidths=0, alpha=0.75, **style)

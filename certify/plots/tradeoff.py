@@ -9,18 +9,15 @@ from certify.core.comparison import COMPARISON_PLOTS, Comparison
 from certify.core.rounding import brief, percent_down
 from certify.core.run import Run
 from certify.errors import BadInput
-from certify.plots.canvas import new_axes
+from certify.plots.axes import MARKERS, new_axes
 
 __all__ = ["tradeoff"]
 
-_MARKERS: Final = "osD^vP*X<>"
-"""Certifiers differ by shape as well as by colour."""
-
-_LINE: Final = 40
-"""Characters in a line of names at one point."""
+_NAMES_WIDTH: Final = 40
+"""Characters in a line of the names at one point."""
 
 _BEYOND: Final = 0.03
-"""So much of an axis may lie beyond 100 %, for a marker there to be whole."""
+"""The share of an axis that may lie beyond 100 %, so that a marker at 100 % is drawn whole."""
 
 
 @COMPARISON_PLOTS.register("tradeoff")
@@ -42,10 +39,10 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
     names: dict[tuple[float, float], list[str]] = {}
     for run in comparison.runs:
         place = methods.index(_method(run))
-        point = _point(axes, run, radius, f"C{place}", _MARKERS[place % len(_MARKERS)])
+        point = _point(axes, run, radius, f"C{place}", MARKERS[place % len(MARKERS)])
         names.setdefault(point, []).append(run.name)
     for place, method in enumerate(methods):
-        axes.plot([], [], _MARKERS[place % len(_MARKERS)], color=f"C{place}", label=method)
+        axes.plot([], [], MARKERS[place % len(MARKERS)], color=f"C{place}", label=method)
     baseline = comparison.baseline.summary
     confidence = percent_down(min(run.summary.confidence for run in comparison.runs)).removesuffix(".0")
     axes.plot(
@@ -84,7 +81,7 @@ def _name(axes: Any, point: tuple[float, float], names: list[str]) -> None:
     """The names of all runs at a point, on the side of it where there is more room."""
     left, right = axes.get_xlim()
     side, align = (-6, "right") if point[0] > (left + right) / 2 else (6, "left")
-    text = textwrap.fill(", ".join(names), _LINE)
+    text = textwrap.fill(", ".join(names), _NAMES_WIDTH)
     place = {"xytext": (side, 4), "textcoords": "offset points", "ha": align}
     axes.annotate(text, point, fontsize="small", **place)
 

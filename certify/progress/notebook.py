@@ -12,12 +12,12 @@ from certify.progress.stage import Stage
 
 __all__ = ["Notebook"]
 
-SOONEST: Final = 0.25
-"""Seconds between two changes of the line: each is a message to the browser."""
+_REFRESH_SECONDS: Final = 0.25
+"""At least this long between two changes of the line: each is a message to the browser."""
 
 
 class Notebook(Quiet):
-    """Shows each stage in the output of the cell; its code says what it is about. Warnings are Python's."""
+    """Shows the line of each stage in the output of the cell, and nothing else; warnings are Python's own."""
 
     @contextmanager
     def stage(self, what: str, total: int, done: int = 0, unit: str = "inputs") -> Iterator[Advance]:
@@ -31,7 +31,7 @@ class Notebook(Quiet):
         def advance(count: int, note: str) -> None:
             nonlocal shown
             stage.advance(count, note)
-            if (now := time.monotonic()) - shown >= SOONEST:
+            if (now := time.monotonic()) - shown >= _REFRESH_SECONDS:
                 shown = now
                 handle.update(_plain(stage), raw=True)
 

@@ -7,11 +7,12 @@ from typing import Final
 
 __all__ = ["Stage", "clock"]
 
-GAP: Final = "  "
-SHORTEST, LONGEST = 8, 40
-"""How long a bar may be."""
-SILENT: Final = 10.0
-"""Seconds without a result after which a line says how long it has been."""
+_GAP: Final = "  "
+"""Between two parts of a line."""
+_SHORTEST_BAR, _LONGEST_BAR = 8, 40
+"""Characters: a shorter bar says nothing, a longer one no more."""
+_SILENT_SECONDS: Final = 10.0
+"""Without a result for so long, a line says how long it has been."""
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class Stage:
         self.done = self.earlier
 
     def advance(self, count: int, note: str) -> None:
-        """Some more were finished. Of a group that was interrupted some are finished twice."""
+        """``count`` more were finished; after an interruption some are finished twice, so ``done`` stops at ``total``."""
         self.done = min(self.total, self.done + count)
         self.note = note
 
@@ -65,16 +66,16 @@ class Stage:
         left = self.total - self.done
         eta = f"ETA {clock(left / speed)}" if speed else "ETA -:--"
         time_left = eta if left else f"in {clock(took)}"
-        line = GAP.join([self.what, f"{self.done}/{self.total}", time_left])
+        line = _GAP.join([self.what, f"{self.done}/{self.total}", time_left])
         rate = [f"{speed:.{1 if speed >= 1 else 2}f} {self.unit}/s"] if speed else []
-        waited = [f"{clock(took)} so far"] if left and not speed and took >= SILENT else []
-        for part in [*filter(None, self.note.split(GAP)), *rate, *waited]:
-            if width is None or len(line) + len(GAP) + len(part) <= width:
-                line += GAP + part
-        room = 0 if width is None else width - len(line) - len(GAP)
-        if room < SHORTEST:
+        waited = [f"{clock(took)} so far"] if left and not speed and took >= _SILENT_SECONDS else []
+        for part in [*filter(None, self.note.split(_GAP)), *rate, *waited]:
+            if width is None or len(line) + len(_GAP) + len(part) <= width:
+                line += _GAP + part
+        room = 0 if width is None else width - len(line) - len(_GAP)
+        if room < _SHORTEST_BAR:
             return line
-        return line + GAP + _bar(self.done / self.total if self.total else 1.0, min(room, LONGEST))
+        return line + _GAP + _bar(self.done / self.total if self.total else 1.0, min(room, _LONGEST_BAR))
 
 
 def clock(seconds: float) -> str:

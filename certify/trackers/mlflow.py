@@ -17,11 +17,11 @@ from certify.trackers.base import TRACKERS, metrics_of, parameters_of, tags_of
 
 __all__ = ["log"]
 
-EXPERIMENT: Final = "certify"
-LONGEST: Final = 500
-"""Characters of a parameter: the least that a store of MLflow keeps. Longer ones are whole in the manifest."""
+_EXPERIMENT: Final = "certify"
+_LONGEST_PARAMETER: Final = 500
+"""Characters: the least that a store of MLflow keeps. Longer parameters are cut; the manifest holds them whole."""
 
-WHILE_LOGGING: Final = {
+_ENVIRONMENT: Final = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 refuses plain folders otherwise
     "MLFLOW_DISABLE_TELEMETRY": "true",  # and reports their use to its makers
 }
@@ -57,14 +57,14 @@ def log(runs: Sequence[Run], to: str, files: Sequence[Path] = ()) -> str:
             raise MissingExtra("mlflow", "mlflow", "logging to MLflow") from absent
         try:
             client = MlflowClient(tracking_uri=uri)
-            known = client.get_experiment_by_name(EXPERIMENT)
-            experiment = client.create_experiment(EXPERIMENT) if known is None else known.experiment_id
+            known = client.get_experiment_by_name(_EXPERIMENT)
+            experiment = client.create_experiment(_EXPERIMENT) if known is None else known.experiment_id
             ids = [_log_one(client, experiment, run, files) for run in runs]
         except (MlflowException, ImportError, OSError) as problem:  # some stores need more libraries
             raise BadInput(
                 f"cannot log to {to} ({one_line(problem)}); name a folder, or another tracking URI"
             ) from problem
-    return f"{uri} (experiment {EXPERIMENT}, run{'s' * (len(ids) > 1)} {', '.join(ids)})"
+    return f"{uri} (experiment {_EXPERIMENT}, run{'s' * (len(ids) > 1)} {', '.join(ids)})"
 
 
 def _log_one(client: Any, experiment: str, run: Run, files: Sequence[Path]) -> str:
@@ -73,7 +73,9 @@ def _log_one(client: Any, experiment: str, run: Run, files: Sequence[Path]) -> s
     status = "FAILED"
     try:
         for name, value in parameters_of(run).items():
-            client.log_param(started, name, value if len(value) <= LONGEST else f"{value[: LONGEST - 4]} ...")
+            client.log_param(
+                started, name, value if len(value) <= _LONGEST_PARAMETER else f"{value[: _LONGEST_PARAMETER - 4]} ..."
+            )
         for name, number in metrics_of(run).items():
             client.log_metric(started, name, number)
         client.log_text(started, run.summary.render("json") + "\n", "summary.json")
@@ -88,7 +90,7 @@ def _log_one(client: Any, experiment: str, run: Run, files: Sequence[Path]) -> s
 @contextmanager
 def _environment() -> Iterator[None]:
     """What MLflow reads from the environment, unless somebody decided otherwise; gone again afterwards."""
-    ours = {name: value for name, value in WHILE_LOGGING.items() if name not in os.environ}
+    ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield

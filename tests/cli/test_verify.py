@@ -226,7 +226,6 @@ def early(here, run, monkeypatch):
     """Refuses arguments before the libraries are imported."""
     (here / "p.vnnlib").write_text(text1(ANSWERS["unsat"][0]))
     monkeypatch.setattr("certify.cli.verify.importing", lambda: pytest.fail("too late"))
-    monkeypatch.setattr("certify.cli.proofs.importing", lambda: pytest.fail("too late"))
     return lambda *arguments: refused(run, *arguments)
 
 

@@ -1,17 +1,43 @@
-"""Legends of curves: one line for each colour, which is a run, and one for each style, which is a kind of number."""
+"""What the plots share: axes to draw on where none are given, their labels, markers and legends.
+
+A legend of curves has one line for each colour, which is a run, and one for each style, which is a kind of number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-__all__ = ["certified_lines", "key", "legend_of_curves", "legend_of_runs"]
+from certify.core.summary import Summary
+from certify.errors import MissingExtra
 
+__all__ = ["MARKERS", "certified_lines", "key", "legend_of_curves", "legend_of_runs", "new_axes", "radius_label"]
+
+MARKERS: Final = "osD^vP*X<>"
+"""What tells runs or certifiers apart besides their colour, for print and for those who do not see colours."""
 
 _SHARED: Final = "tab:gray"
 """The colour of what is said of every run."""
 
 _COMPACT: Final = {"ncols": 2, "frameon": False, "fontsize": "small", "columnspacing": 1.0}
+
+
+def new_axes() -> Any:
+    """The Axes of a new pyplot figure, which a notebook shows.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError as absent:
+        raise MissingExtra("matplotlib", "plot", "drawing a summary") from absent
+    return pyplot.subplots(figsize=(6, 4), layout="constrained")[1]
+
+
+def radius_label(summary: Summary, which: str = "") -> str:
+    """What an axis with radii is called: never without the norm and the units."""
+    return f"{which} {summary.threat.measure} radius ({summary.threat.units})".lstrip()
 
 
 def certified_lines(axes: Any) -> list[Any]:

@@ -1,15 +1,20 @@
-"""Certified accuracy of each group, with what can be said of the group beyond these inputs."""
+"""Ranges beside each other: groups down to their lower bounds, and a network's outputs between their bounds."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from certify.core.groups import Groups
 from certify.core.rounding import brief
 from certify.core.shown import DRAWINGS
-from certify.plots.canvas import new_axes
+from certify.plots.axes import new_axes
 
-__all__ = ["groups"]
+__all__ = ["groups", "interval"]
+
+_LABELLED: Final = 20
+"""Up to this many outputs have a tick each on the axis: classes, as a rule."""
 
 
 @DRAWINGS.register("groups")
@@ -37,4 +42,29 @@ def groups(table: Groups, axes: Any = None) -> Any:
     axes.set_ylabel("certified (%)")
     axes.set_ylim(0, 102)
     axes.legend(ncols=len(table.radii), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return axes
+
+
+@DRAWINGS.register("interval")
+def interval(frame: Any, axes: Any = None) -> Any:
+    """Draw a line from ``lower`` to ``upper`` for each line of a data frame; return the Axes.
+
+    An end that is not finite is drawn as far as the others reach: nothing is known there.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    axes = new_axes() if axes is None else axes
+    ends = frame[["lower", "upper"]].to_numpy(dtype=np.float64)
+    finite = ends[np.isfinite(ends)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    lower, upper = np.clip(ends, low, high).T
+    entries = np.arange(len(ends))
+    axes.vlines(entries, lower, upper, color="tab:blue", linewidth=2)
+    for end in (lower, upper):
+        axes.plot(entries, end, "_", color="tab:blue", markersize=10)  # visible where both ends meet
+    if len(entries) <= _LABELLED:
+        axes.set_xticks(entries)
+    axes.set_xlabel("entry")
+    axes.set_ylabel("between the bounds")
     return axes
