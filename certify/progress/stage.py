@@ -40,7 +40,7 @@ class Stage:
         self.done = self.earlier
 
     def advance(self, count: int, note: str) -> None:
-        """``count`` more were finished; after an interruption some are finished twice, so ``done`` stops at ``total``."""
+        """Count more units as finished. After an interruption some finish twice, so ``done`` stops at ``total``."""
         self.done = min(self.total, self.done + count)
         self.note = note
 
