@@ -58,7 +58,7 @@ def attack(
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and
             the probability of accepting a wrong example; see :class:`~certify.attacks.smoothed.Smoothed`.
         index: positions of the inputs in their data set; 0..B-1 if not given.
-        progress: True shows how far it is.
+        progress: True shows a progress bar.
         settings: the attack's own, for example ``steps`` and ``restarts``.
 
     Raises:

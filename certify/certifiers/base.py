@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 """The shape of one input, without a batch axis."""
 
 LOT: Final = 32
-"""Inputs that go to one shard together, unless one alone may take minutes."""
+"""Inputs that go to one shard together where none of them may take minutes."""
 
 
 class Certifier(ABC):
@@ -44,21 +44,21 @@ class Certifier(ABC):
 
     @property
     def rows(self) -> int:
-        """Inputs computed together and stored together; a resumed run forms the same groups."""
+        """Inputs that are computed and stored together; a resumed run forms the same groups."""
         return 1
 
     @property
     def lot(self) -> int:
-        """Inputs that go to one shard, and are attacked, together: one where each may take minutes."""
+        """Inputs that go to one shard, and are attacked, together; 1 where each may take minutes."""
         return LOT
 
     @classmethod
     def proves(cls, norm: str) -> bool:
-        """Whether there is a proof in a norm, or for another threat of that name, at all."""
+        """Whether this certifier can prove anything in a norm, or about another threat of that name."""
         return True
 
     def fitted(self, threat: Threat) -> Self:
-        """The certifier as it goes about a threat: where radii are counted, nothing lies between declared ones."""
+        """The certifier adapted to a threat: where radii are counts, nothing lies between declared ones to search."""
         return self
 
     def check_property(self, keeps: Property) -> None:

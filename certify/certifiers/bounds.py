@@ -34,8 +34,8 @@ from certify.progress.observer import Observer
 
 __all__ = ["Bounds", "bound"]
 
-GROUP = 32
-"""Inputs whose radii are searched together; their certificates appear together."""
+INPUTS_TOGETHER = 32
+"""Inputs whose radii are searched, and whose certificates appear, together."""
 
 _NAMES = ("auto", *METHODS)
 
@@ -51,17 +51,16 @@ class Bounds(Certifier):
 
     Args:
         method: a bound method, in ascending order of tightness and cost: ``"ibp"``, ``"crown-ibp"``, ``"crown"``,
-            ``"alpha-crown-last"``, ``"alpha-crown"``; or ``"auto"``: each of ``"ibp"``, ``"crown"`` and
-            ``"alpha-crown"`` is asked only for the declared radii that no cheaper one proves, and the last one asked
-            searches on.
+            ``"alpha-crown-last"``, ``"alpha-crown"``; or ``"auto"``: of ``"ibp"``, ``"crown"`` and ``"alpha-crown"``,
+            each is used only for the declared radii that no cheaper one proves, and the last one used searches on.
         claim: what is proven: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every execution of it
             in float32 as well (in any order of summation, with or without fused multiply-add; no narrower formats and
             no transformed convolutions).
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
-        max_memory: bytes to stay within, about, whatever the network; None for half of what is free. It decides how
-            many inputs are bounded at a time, and no result but one: where a single input takes more, nothing is known.
-        timeout: seconds for each input, which are then bounded one by one; None for no limit. What was proven until
-            then stays.
+        max_memory: approximate limit in bytes; None for half of the free memory. It decides how many inputs are
+            bounded at a time and changes no radius, but where a single input takes more, the verdict is unknown.
+        timeout: seconds for each input, reading the network not included; None for no limit. Inputs are then bounded
+            one by one, and the radius is the largest one proven in time, by the cheapest method that proves it.
 
     Raises:
         BadInput: for an unknown method or claim, a ``decide`` that is not true or false, less than a byte, or a time
@@ -85,8 +84,8 @@ class Bounds(Certifier):
 
     @property
     def rows(self) -> int:
-        """Inputs whose radii are searched together: those of one time limit."""
-        return GROUP if self.timeout is None else 1
+        """Inputs whose radii are searched together; with a time limit, which is for one input, a single one."""
+        return INPUTS_TOGETHER if self.timeout is None else 1
 
     def fitted(self, threat: Threat) -> Bounds:
         """Counted radii are decided, not searched."""
@@ -126,10 +125,8 @@ class Bounds(Certifier):
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
         graph = graph_of(classifier, batch.shape, self.max_memory)
         for begin in range(0, len(batch), self.rows):
-            part, prove = (
-                batch.rows(slice(begin, begin + self.rows)),
-                partial(self._prove, graph, threat, classifier.keeps),
-            )
+            part = batch.rows(slice(begin, begin + self.rows))
+            prove = partial(self._prove, graph, threat, classifier.keeps)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
     def _prove(self, graph: Graph, threat: Threat, keeps: Property, x: Tensor, classes: Tensor) -> list[ProofAttempt]:
@@ -160,7 +157,7 @@ class Bounds(Certifier):
             slopes=packed(found.hints) if found.hints else "",
         )
         reason = "the margins at the input itself do not exceed their rounding errors" if found.hopeless else ""
-        # Nothing was bounded in time, or nothing can be said of some margin: then there is no evidence of anything.
+        # Without finite margins, because time was short or a bound diverged, there is no evidence of anything.
         told = evidence if all(map(math.isfinite, found.margins)) else None
         return ProofAttempt(found.radius, told, found.evaluations, reason or found.given_up)
 
@@ -187,21 +184,12 @@ def bound(
 
     Args:
         clf: the classifier of a module whose operators all have a rule.
-        x: inputs (B, ...), tensor or array, in input units.
+        x, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. An input whose prediction is not its label is falsified without any bounds.
         threat: norm and declared radii. Radii up to four times the largest are claimed where they are proven.
-        method: ``"ibp"``, ``"crown-ibp"``, ``"crown"``, ``"alpha-crown-last"`` or ``"alpha-crown"``; or ``"auto"``,
-            which asks dearer ones only for inputs that no cheaper one decides. The evidence names the one that proves
-            the claim. ``"lipschitz"`` is for l2: margins over Lipschitz constants, without search.
-        claim: ``"exact"`` is about the network in exact real arithmetic: how an execution of it rounds is not covered.
-            ``"float32"`` holds for every float32 execution as well, in any order of summation, on float32 inputs.
-        decide: decide the declared radii only; each input then takes a few evaluations.
-        max_memory: bytes to stay within, about; None for half of what is free. No radius depends on it: where a single
-            input takes more, the verdict is unknown.
-        timeout: seconds for each input, without reading the network; None for no limit. The radius is the largest
-            proven until then, by the cheapest method that proves it; the verdict is unknown where there is none.
-        index: positions in the data set; 0..B-1 by default.
-        progress: True shows how far it is.
+        method: a method of :class:`Bounds`, which also says what ``claim``, ``decide``, ``max_memory`` and ``timeout``
+            mean; the evidence names the method that proves the claim. Or ``"lipschitz"``, for l2: margins over
+            Lipschitz constants without search, see :class:`~certify.certifiers.lipschitz.Lipschitz`.
 
     Returns:
         One certificate an input.

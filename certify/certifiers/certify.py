@@ -1,4 +1,4 @@
-"""``certify.certify``: one batch, one certifier. ``smooth``, ``bound`` and ``verify`` are doors to it."""
+"""``certify.certify``: one batch, one certifier. ``smooth``, ``bound`` and ``verify`` are shorter ways to call it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def certify(
         certifier: such as ``certify.Smoothing(sigma=0.25)``, ``certify.Bounds("crown")``, ``certify.Complete()`` or
             ``certify.Lipschitz()``; or the name of one that needs no settings.
         index: positions of the inputs in their data set; 0..B-1 if not given.
-        progress: True shows how far it is.
+        progress: True shows a progress bar.
 
     Raises:
         BadInput: for a threat model that this certifier cannot prove, or something that is no certifier.
@@ -84,7 +84,7 @@ def certify(
 
 
 def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None) -> Batch:
-    """Inputs and labels as a batch about the property that a classifier is asked for: answers in place of classes.
+    """Inputs and labels as a batch; labels become answers of the property that the classifier should keep.
 
     Raises:
         DataError: for inputs or labels that do not fit.
@@ -107,7 +107,7 @@ def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threa
 
 
 def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:
-    """The true values of inputs, or where there are none what the model itself returns.
+    """The true values of inputs; where none are given, what the model itself returns.
 
     Raises:
         DataError: for values that are no finite numbers, or not one for each input.

@@ -37,23 +37,23 @@ from certify.progress.observer import Observer
 __all__ = ["GAP", "Complete", "verify"]
 
 GAP = 0.01
-"""The relative width of a bracket that is asked for by default."""
+"""Relative difference between proven radius and nearest example that is asked for by default."""
 
 
 @CERTIFIERS.register("complete")
 @dataclass(frozen=True, slots=True)
 class Complete(Certifier):
-    """Certify the network itself, and look for what refutes that, until one of the two is found.
+    """Certify the network itself by branch and bound while attacks search for an example, until one of them succeeds.
 
     Args:
         claim: what is proven: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every execution of it
             in float32 as well.
         timeout: seconds for each input.
-        gap: how near the proven radius and the nearest example should come, relative to the latter; None for 0.01, and
-            where only declared radii are decided.
+        gap: largest difference allowed between the proven radius and the nearest example, relative to the latter; None
+            for 0.01, and where only declared radii are decided.
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
-        seed: what the search for examples draws from.
-        workers: threads; no answer depends on it.
+        seed: of the random draws in the search for examples.
+        workers: threads; no answer depends on their number.
 
     Raises:
         BadInput: for an unknown claim, a time limit that is not finite and above 0, a gap not between 0 and 1, a
@@ -66,6 +66,8 @@ class Complete(Certifier):
     decide: bool = False
     seed: int = 0
     workers: int = 1
+    method = "complete"
+    lot = 1  # each input may take up to its time limit
 
     def __post_init__(self) -> None:
         one_of("claim", self.claim, CLAIMS)
@@ -84,16 +86,6 @@ class Complete(Certifier):
         whole("seed", self.seed)
         if whole("workers", self.workers) < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
-
-    @property
-    def method(self) -> str:
-        """The name under which certificates are stored."""
-        return "complete"
-
-    @property
-    def lot(self) -> int:
-        """Each input may take up to its time limit."""
-        return 1
 
     def fitted(self, threat: Threat) -> Complete:
         """Counted radii are decided, not bracketed."""
@@ -175,7 +167,7 @@ class Complete(Certifier):
         return ProofAttempt(None, evidence, ends.work, short)
 
     def _short(self, ends: Ends, threat: Threat, *, late: bool) -> str:
-        """Why the ends are not as near as asked; empty where they are."""
+        """Why proof and example are farther apart than asked for; empty where they are not."""
         if self.gap is None:
             least = -1.0 if ends.certified is None else ends.certified
             done = not any(least < radius < ends.falsified for radius in threat.radii)
@@ -192,7 +184,7 @@ class Complete(Certifier):
         return f"{why}: {proven}, and {found}"
 
     def _at(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
-        """The evidence where the input's own class settles it: another class than the label is an example."""
+        """The evidence where no search was needed: a misclassified input is its own example."""
         wrong = certificate.verdict is Verdict.FALSIFIED
         return CompleteEvidence(
             claim=self.claim,
@@ -231,18 +223,11 @@ def verify(
 
     Args:
         clf: the classifier of a module whose operators all have a rule, on the CPU.
-        x: inputs (B, ...), tensor or array, in input units.
+        x, threat, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
-        threat: norm and declared radii.
-        timeout: seconds for each input.
         gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
-            times the largest declared one: a proof and an example that are at most so far apart, relatively.
-        claim: ``"exact"`` is about the network in exact real arithmetic; ``"float32"`` holds for every float32
-            execution as well. Examples are executed on the classifier itself.
-        seed: what the search for examples draws from.
-        workers: threads; no answer depends on it.
-        index: positions in the data set; 0..B-1 by default.
-        progress: True shows how far it is.
+            times the largest declared one: a proof and an example at most this far apart, relative to the latter.
+        timeout, claim, seed, workers: see :class:`Complete`. Examples are executed on the classifier itself.
 
     Returns:
         One certificate an input: certified with the largest radius proven, falsified where an example lies within the
@@ -273,7 +258,7 @@ def verify(
 
 
 def _answer(ends: Ends) -> int:
-    """What the property says of the example."""
+    """The answer of the property at the example: the class returned there, or what takes its place."""
     assert ends.example is not None
     scores, kept = torch.from_numpy(ends.example.y)[None], torch.tensor([ends.question.kept])
     return int(ends.question.classifier.keeps.answer(scores, kept)[0])

@@ -28,20 +28,20 @@ from certify.models.overrides import FUNCTIONS, hooks
 __all__ = ["ProofAttempt", "Prove", "certificates", "graph_of"]
 
 _graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
-"""Graphs already imported, each with what its module held at that time."""
+"""Imported graphs by input shape, each with the contents of its module at that time."""
 
 CHANGED = "the network no longer computes what was imported: wrap the module in a new Classifier"
 
 
 @dataclass(frozen=True, slots=True)
 class ProofAttempt:
-    """What was proven for one input.
+    """What came of trying to prove one input.
 
     Args:
-        radius: as far as its class was proven constant; None for nowhere.
-        evidence: what that was derived from; None where nothing was derived in time.
+        radius: the radius within which its class was proven constant; None where none was proven.
+        evidence: what the radius was derived from; None where nothing was derived in time.
         evaluations: bound evaluations spent.
-        reason: why there is no radius, where the verdict's own words do not say enough.
+        reason: why there is no radius, where the verdict alone does not say enough.
         otherwise: the verdict where there is no radius.
     """
 
@@ -53,7 +53,7 @@ class ProofAttempt:
 
 
 Prove = Callable[[Tensor, Tensor], Sequence[ProofAttempt]]
-"""Inputs (B, ...) and the answer of each that should be kept, (B,) int64, to one proof each."""
+"""Maps inputs (B, ...), and the answer that each should keep, (B,) int64, to one attempt each."""
 
 
 def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | None = None) -> Graph:
@@ -78,7 +78,7 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | N
 
 
 def _kept(classifier: Classifier, graph: Graph) -> dict[str, str]:
-    """What the classifier's module holds, without what a forward pass changes: counters, results kept for later."""
+    """The contents of the classifier's module, without what a forward pass changes, such as counters and caches."""
     before = _contents(classifier)
     with torch.no_grad():
         classifier.function(torch.full((1, *graph.shape), 0.5, dtype=graph.dtype, device=classifier.device))
@@ -89,7 +89,7 @@ def _kept(classifier: Classifier, graph: Graph) -> dict[str, str]:
 def _contents(classifier: Classifier) -> dict[str, str]:
     """Every tensor and setting of a classifier's module by name, tensors as digests of their numbers.
 
-    Counters of changes would be cheaper, but writes through ``.data`` or numpy pass them by.
+    Torch's version counters would be cheaper, but they miss writes through ``.data`` or numpy.
     """
     module = classifier.module
     assert module is not None
@@ -172,7 +172,7 @@ def _same_scores(classifier: Classifier, graph: Graph, batch: Batch) -> Tensor:
     x = batch.x.to(classifier.device, graph.dtype)
     with torch.no_grad():
         scores = classifier.base.scores(batch.x)
-    told = torch.isfinite(scores).all(dim=1)  # of others nothing will be claimed
+    told = torch.isfinite(scores).all(dim=1)  # nothing will be claimed about other rows
     answers = scores[told].reshape(-1, *graph.output.shape)
     if bool(told.any()) and not agrees(graph, x[told], lambda rows: [answers[rows]], scores.dtype):
         raise ModelError(CHANGED)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -32,11 +32,11 @@ from certify.models.classifier import Classifier
 
 __all__ = ["Lipschitz"]
 
-GROUP = 256
-"""Inputs whose margins are bounded together; their certificates appear together."""
+INPUTS_TOGETHER = 256
+"""Inputs whose margins are bounded, and whose certificates appear, together: one forward pass each, so many fit."""
 
 _constants: WeakKeyDictionary[Graph, Constants] = WeakKeyDictionary()
-"""Constants already found."""
+"""Constants of networks that were certified before."""
 
 
 @CERTIFIERS.register("lipschitz")
@@ -64,34 +64,26 @@ class Lipschitz(Certifier):
     """
 
     timeout: float | None = None
+    method = "lipschitz"
+    default_norm: ClassVar[Norm] = "l2"
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
             object.__setattr__(self, "timeout", Deadline(self.timeout).seconds)
 
     @property
-    def method(self) -> str:
-        """The name under which certificates are stored."""
-        return "lipschitz"
-
-    @property
     def rows(self) -> int:
-        """Inputs whose margins are bounded together: those of one time limit."""
-        return GROUP if self.timeout is None else 1
-
-    @property
-    def default_norm(self) -> Norm:
-        """The only one."""
-        return "l2"
+        """Inputs whose margins are bounded together; with a time limit, which is for one input, a single one."""
+        return INPUTS_TOGETHER if self.timeout is None else 1
 
     def check_property(self, keeps: Property) -> None:
-        """The top class alone."""
+        """Refuse all properties but the top class."""
         if keeps != TOP_CLASS:
             raise BadInput(f"lipschitz proves that the top class stays, not {keeps.kind}: use crown, ibp or complete")
 
     @classmethod
     def proves(cls, norm: str) -> bool:
-        """Euclidean balls alone."""
+        """Only Euclidean balls are proven."""
         return norm == "l2"
 
     def settings(self) -> dict[str, Any]:
@@ -142,7 +134,7 @@ def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: 
         found = lipschitz_radii(constants, x, C, deadline)
     layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
     farthest = math.inf
-    if threat.input_box is not None:  # no two inputs of the box are farther apart
+    if threat.input_box is not None:  # the diameter of the box
         farthest = math.sqrt(math.prod(graph.shape)) * (threat.input_box[1] - threat.input_box[0])
     proofs = []
     for i, radius in enumerate(found.radius.tolist()):

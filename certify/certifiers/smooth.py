@@ -47,19 +47,17 @@ def smooth(
 
     Args:
         clf: the base classifier; train it with noise of the same sigma, or most inputs will abstain.
-        x: inputs (B, ...), tensor or array, in input units.
+        x, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. Given labels, the declared schedule certifies the label's class and needs no selection;
             without them the top class of ``n0`` separate samples is certified.
         threat: norm and declared radii; the norm must be one for which the noise has a radius theorem.
         sigma, n, n0, alpha, seed, schedule, noise, selection, bound, looks, look_alphas, batch_size: see
             :class:`Smoothing`. ``noise`` is a name, with ``sigma``, or a law such as ``certify.Gaussian(0.25)``.
             ``schedule="fixed"`` spends n samples on every input, as in the paper.
-        index: positions of the inputs in their data set; 0..B-1 if not given.
-        progress: True shows how far it is.
 
     Returns:
-        One certificate an input, each false with probability at most alpha, over noise that has nothing to do with the
-        inputs: of inputs that were chosen by somebody who knew the seed, nothing is promised.
+        One certificate an input, each false with probability at most alpha over the noise. This holds for inputs that
+        were chosen independently of the noise: nothing is promised where somebody who knew the seed chose them.
 
     Raises:
         BadInput: for settings that cannot certify the largest declared radius.
@@ -104,8 +102,8 @@ def predict(
     """The smoothed classifier's class at each input, or None where the samples do not decide (Cohen et al. 2019).
 
     Each class returned is wrong with probability at most alpha, over noise that was drawn after the input was chosen.
-    Whoever knows the seed can try inputs until the noise errs on one, and for such an input nothing is promised: so the
-    seed is fresh for each call, from the system's own randomness. Give one only to draw the same noise again.
+    Whoever knows the seed can try inputs until the noise errs on one, and nothing is promised for such an input. The
+    seed is therefore fresh for each call, from the system's own randomness; give one only to draw the same noise again.
 
     Args:
         clf, x, sigma, n, alpha, noise, batch_size: as in :func:`smooth`.

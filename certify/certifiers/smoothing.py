@@ -40,8 +40,8 @@ __all__ = ["Smoothing"]
 SELECTIONS = ("draws", "label", "votes")
 BOUNDS = ("one-sided", "runner-up")
 
-ADVANCED_TOGETHER = 16
-"""Inputs whose votes are drawn together under the declared schedule, and whose certificates appear together."""
+INPUTS_TOGETHER = 16
+"""Inputs whose votes are drawn, and whose certificates appear, together under the declared schedule."""
 
 
 @CERTIFIERS.register("smoothing")
@@ -83,6 +83,7 @@ class Smoothing(Certifier):
     looks: Sequence[int] | None = None
     look_alphas: Sequence[float] | None = None
     batch_size: int | None = None
+    method = "smoothing"
 
     def __post_init__(self) -> None:
         name, scale = name_and_sigma(self.noise, self.sigma)
@@ -122,14 +123,9 @@ class Smoothing(Certifier):
         return Schedule(self.n, self.alpha, self.schedule, self.looks, self.look_alphas)
 
     @property
-    def method(self) -> str:
-        """The name under which certificates are stored."""
-        return "smoothing"
-
-    @property
     def rows(self) -> int:
-        """One where every input fills batches by itself: nothing is lost but the input at hand when a run is killed."""
-        return 1 if self.schedule == "fixed" else ADVANCED_TOGETHER
+        """One where each input fills batches by itself, so that a killed run loses a single input."""
+        return 1 if self.schedule == "fixed" else INPUTS_TOGETHER
 
     @property
     def default_norm(self) -> Norm:
@@ -141,7 +137,7 @@ class Smoothing(Certifier):
         return Smoothed(classifier, self.law())
 
     def check_property(self, keeps: Property) -> None:
-        """Properties whose answers are votes."""
+        """Refuse properties whose answers cannot be counted as votes."""
         if not keeps.votes:
             raise BadInput(
                 f"smoothing counts votes for answers, and {keeps.kind} is about one class among several: use crown, "
@@ -150,11 +146,11 @@ class Smoothing(Certifier):
 
     @classmethod
     def proves(cls, norm: str) -> bool:
-        """Norms in which some noise has a theorem."""
+        """Whether some noise law has a theorem in this norm."""
         return any(norm in law(1.0).norms for law in NOISES.values())
 
     def settings(self) -> dict[str, Any]:
-        """All settings that results with labels depend on: not the batch size, and n0 only where draws select."""
+        """The settings that results depend on: no batch size, and n0 only where separate draws select the class."""
         settings = {"method": self.method, **asdict(self), "selection": self.chosen_by(())}
         del settings["batch_size"]
         if settings["selection"] != "draws":
@@ -268,7 +264,7 @@ class Smoothing(Certifier):
                 )
 
     def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:
-        """Verdict, radius and reason; who stopped early says so."""
+        """Verdict, radius and reason; the reason says where sampling stopped early."""
         verdict, radius, reason = settle(result.radius, threat, Verdict.ABSTAIN)
         if radius is None and result.looks[-1].n < self.n:
             reason = f"given up after {result.looks[-1].n} samples: no declared radius was worth more"
