@@ -6,12 +6,19 @@ import contextlib
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from torch import nn
 
 from certify.core.threats.lp import ThreatModel
 from certify.models.classifier import Classifier
+
+# How long an example takes says what else runs on the machine, and nothing about the example.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 ROOT = Path(__file__).parents[1]
 

@@ -98,6 +98,8 @@ class AutoAttack(Attack):
         need_top_class(self.name, target)
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
+        if threat.input_box.features is not None:
+            raise BadInput("autoattack takes one pair of bounds for all features, the threat has one for each: use pgd")
         if threat.scale is not None:
             raise BadInput("autoattack moves all features alike, the threat model has a per-feature scale: use pgd")
         if not target.deterministic and self.version != "rand":
@@ -133,7 +135,8 @@ class AutoAttack(Attack):
 
         threat = need_ball(search.threat, self.name)
         assert threat.input_box is not None  # check() refused it
-        lower, width = threat.input_box[0], threat.input_box[1] - threat.input_box[0]
+        lower, upper = threat.input_box.hull
+        width = upper - lower
         rows = torch.tensor([row], device=search.x.device)
         start, draw = search.x[rows], itertools.count()
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
 
 __all__ = ["project", "random_point", "steepest"]
@@ -38,22 +38,12 @@ def _onto_l1(delta: Tensor, radius: Tensor) -> Tensor:
     return delta.sign() * (size - threshold).clamp_min(0.0)
 
 
-def _box_in_float32(box: tuple[float, float]) -> tuple[float, float]:
-    """The largest interval inside the box whose edges are float32 numbers."""
-    lower, upper = np.float32(box[0]), np.float32(box[1])
-    if float(lower) < box[0]:
-        lower = np.nextafter(lower, np.float32(np.inf))
-    if float(upper) > box[1]:
-        upper = np.nextafter(upper, np.float32(-np.inf))
-    return float(lower), float(upper)
-
-
 def project(
     x: Tensor,
     z: Tensor,
     radius: float | Tensor,
     norm: Norm,
-    box: tuple[float, float] | None,
+    input_box: BoxLike,
     scale: Tensor | None = None,
 ) -> Tensor:
     """Points of ``z`` (B, ...) brought into balls about ``x`` (B, ...) and the box, as float32; one radius or (B, 1).
@@ -89,10 +79,8 @@ def project(
         delta = _onto_l1(delta, inner)
     delta = delta * weight
     # Where nothing moved, x itself comes back bit for bit.
-    inside = torch.where(delta == 0, centre, centre + delta).float()
-    if box is not None:
-        inside = inside.clamp(*_box_in_float32(box))
-    return inside.reshape(x.shape)
+    inside = torch.where(delta == 0, centre, centre + delta).float().reshape(x.shape)
+    return inside if (box := check_box(input_box)) is None else inside.clamp(*box.inside(x))
 
 
 def steepest(gradient: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:

@@ -155,8 +155,10 @@ class _Space:
         reach = width * self.search.radius
         lower, upper = self.origin - reach, self.origin + reach
         if self.search.threat.input_box is not None:
-            ends = (torch.as_tensor(end, dtype=torch.float64) / self.weight for end in self.search.threat.input_box)
-            low, high = (end.float().numpy() for end in ends)
+            shape = tuple(self.search.x.shape[1:])
+            ends = self.search.threat.input_box.ends(shape)
+            moved = (torch.from_numpy(end.flatten())[self.free] / self.weight for end in ends)
+            low, high = (end.float().numpy() for end in moved)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         return lower.astype(np.float32), upper.astype(np.float32)
 

@@ -56,8 +56,9 @@ class _BallMoves:
 
     def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
         if (box := self.threat.input_box) is not None:
+            low, high = box.around(z)
             # A coordinate at the edge of the box cannot go further; spend the step on the others.
-            blocked = ((z <= box[0]) & (gradient < 0)) | ((z >= box[1]) & (gradient > 0))
+            blocked = ((z <= low) & (gradient < 0)) | ((z >= high) & (gradient > 0))
             gradient = gradient.masked_fill(blocked, 0.0)
         step = share * radius * steepest(gradient, self.threat.norm, self._scale(x))
         return self.project(x, z + step, radius)
@@ -74,18 +75,17 @@ class _ThreatMoves:
     def _given(self, x: Tensor, radius: float | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Flat inputs, radii, and lower and upper ends of the box, in float64."""
         flat = x.double().flatten(1)
-        low, high = self.threat.input_box or (-math.inf, math.inf)
         radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
-        return flat, radii, flat.new_full(flat.shape, low), flat.new_full(flat.shape, high)
+        if (box := self.threat.input_box) is None:
+            return flat, radii, torch.full_like(flat, -math.inf), torch.full_like(flat, math.inf)
+        low, high = (end.flatten().expand_as(flat) for end in box.around(x.double()))
+        return flat, radii, low, high
 
     def _point(self, x: Tensor, found: Tensor) -> Tensor:
         """Float32 points; coordinates that did not move equal x bit for bit, and rounding never leaves the box."""
         point = found.float()
         if (box := self.threat.input_box) is not None:
-            low, high = (point.new_tensor(end) for end in box)
-            low = torch.where(low.double() < box[0], low.nextafter(high), low)
-            high = torch.where(high.double() > box[1], high.nextafter(low), high)
-            point = point.clamp(low, high)
+            point = point.clamp(*(end.flatten() for end in box.inside(x)))
         return torch.where(found == x.double().flatten(1), x.flatten(1), point).reshape(x.shape)
 
     def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from certify.core.input_box import InputBox
 from certify.core.properties.base import Property
 from certify.models.classifier import INVALID, Classifier
 
@@ -79,7 +80,7 @@ class Target(ABC):
         return self.classifier.num_classes
 
     @property
-    def input_box(self) -> tuple[float, float] | None:
+    def input_box(self) -> InputBox | None:
         """Bounds of every feature, before any noise."""
         return self.classifier.input_box
 

@@ -20,6 +20,7 @@ from certify.bounds.region import Region, ball
 from certify.bounds.rounding import down
 from certify.bounds.tensors import Interval
 from certify.core.evidence import CLAIMS, Claim
+from certify.core.input_box import BoxLike
 from certify.core.norms import check_norm
 from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of
@@ -117,7 +118,7 @@ def ball_bounds(
     norm: str = "linf",
     *,
     scale: Any = None,
-    input_box: tuple[float, float] | None = None,
+    input_box: BoxLike = None,
     method: str = "crown",
     C: Tensor | None = None,
     claim: Claim = "exact",
@@ -133,7 +134,7 @@ def ball_bounds(
         norm: ``"linf"``, ``"l2"`` or ``"l1"``.
         scale: one number >= 0 a feature, any array of an input's size: the ball is ``|| (x' - x) / scale || <= eps``.
             In linf, feature i moves by at most ``eps * scale[i]``; features with 0 do not move in any norm.
-        input_box: (lower, upper) bound of every feature of every input, or None.
+        input_box: (lower, upper) bound of every feature, two numbers or two arrays of one input's shape, or None.
         method, C, claim, max_memory, timeout: as for :func:`output_bounds`.
 
     Returns:
@@ -158,8 +159,8 @@ def ball_bounds(
     centres, radius, around = x.double(), _radii(eps, x), threat.scale_of(x.shape[1:])
     if not bool(torch.isfinite(x).all()):
         raise BadInput("x contains infinity; give finite inputs")
-    if (box := threat.input_box) is not None and bool(((centres < box[0]) | (centres > box[1])).any()):
-        raise BadInput(f"x lies outside the input box {box} somewhere; clip it or widen the box")
+    if (box := threat.input_box) is not None and (fault := box.fault(x.detach().cpu().numpy())):
+        raise BadInput(f"x: {fault}; clip it or widen the box")
     features = None if around is None else torch.from_numpy(around).to(x.device)
     region = ball(centres, radius, threat.norm, box, features)
     return _bounds(model, region, method, C, x.dtype, claim, max_memory, timeout)

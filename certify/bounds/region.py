@@ -10,6 +10,7 @@ from torch import Tensor
 
 from certify.bounds.rounding import down, gamma, smallest, up
 from certify.bounds.tensors import Interval, flat
+from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
@@ -120,16 +121,17 @@ def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
         scale = threat.scale_of(x.shape[1:])
         features = None if scale is None else torch.from_numpy(scale).to(x.device)
         return ball(x, radius.to(x), threat.norm, threat.input_box, features)
-    ends = (-math.inf, math.inf) if threat.input_box is None else threat.input_box
-    lower, upper = x.clamp(max=ends[0]), x.clamp(min=ends[1])
+    if threat.input_box is None:
+        lower, upper = torch.full_like(x, -math.inf), torch.full_like(x, math.inf)
+    else:
+        ends = threat.input_box.around(x)
+        lower, upper = torch.minimum(x, ends[0]), torch.maximum(x, ends[1])
     radius = radius.to(x)
     hull = threat.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
     return Region(Interval(*(end.reshape(x.shape) for end in hull)), Reach(threat, x, radius))
 
 
-def ball(
-    x: Tensor, radius: Tensor, norm: Norm, input_box: tuple[float, float] | None, scale: Tensor | None = None
-) -> Region:
+def ball(x: Tensor, radius: Tensor, norm: Norm, input_box: BoxLike, scale: Tensor | None = None) -> Region:
     """Every input within ``radius`` (B,) of ``x`` (B, ...) in ``norm``, inside the input box; rounded outward.
 
     Differences count in multiples of ``scale`` (...), the shape of one input; where it is 0, nothing moves.
@@ -147,11 +149,12 @@ def ball(
         reach = torch.where((reach == 0) | (scale == 0), 0.0, up(reach * scale))
     lower = torch.where(reach == 0, x, down(x - reach))
     upper = torch.where(reach == 0, x, up(x + reach))
-    if input_box is not None:
-        lower = torch.maximum(lower, torch.minimum(x, x.new_tensor(input_box[0])))
-        upper = torch.minimum(upper, torch.maximum(x, x.new_tensor(input_box[1])))
+    if (box := check_box(input_box)) is not None:
+        low, high = box.around(x)
+        lower = torch.maximum(lower, torch.minimum(x, low))
+        upper = torch.minimum(upper, torch.maximum(x, high))
     around = None if norm == "linf" else Ball(x, radius, norm, scale)
-    return Region(Interval(lower, upper), around, cut=input_box is not None)
+    return Region(Interval(lower, upper), around, cut=box is not None)
 
 
 def _at_least(values: Tensor, dtype: torch.dtype) -> Tensor:

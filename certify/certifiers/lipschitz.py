@@ -134,8 +134,8 @@ def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: 
         found = lipschitz_radii(constants, x, C, deadline)
     layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
     farthest = math.inf
-    if threat.input_box is not None:  # the diameter of the box
-        farthest = math.sqrt(math.prod(graph.shape)) * (threat.input_box[1] - threat.input_box[0])
+    if threat.input_box is not None:  # no two inputs of the box are farther apart
+        farthest = threat.input_box.diameter(math.prod(graph.shape))
     proofs = []
     for i, radius in enumerate(found.radius.tolist()):
         evidence = LipschitzEvidence(

@@ -73,7 +73,7 @@ def _within(quotient: float, threat: Threat, features: int) -> float:
         quotient = largest_tried(threat, features)
     if threat.input_box is None:
         return quotient
-    return min(quotient, math.sqrt(features) * (threat.input_box[1] - threat.input_box[0]))
+    return min(quotient, threat.input_box.diameter(features))
 
 
 def _differing_norms(evidence: LipschitzEvidence, constants: Constants) -> str:

@@ -11,6 +11,7 @@ from certify.checker.derivations.base import Derivation, derivation_of
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
+from certify.core.input_box import InputBox
 from certify.core.rounding import brief
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
@@ -80,20 +81,15 @@ def _of_no_kind(certificate: Certificate) -> str:
     return "its property is about no input: it has no target" if keeps.per_input and keeps.target is None else ""
 
 
-def box_fault(recorded: tuple[float, float] | None, own: tuple[float, float] | None, x: Tensor | None = None) -> str:
+def box_fault(recorded: InputBox | None, own: InputBox | None, x: Tensor | None = None) -> str:
     """Why the input box that a claim is about is not the model's own, or does not hold an input; empty where it does.
 
     A proof holds in the part of a ball that lies inside the box, so a box away from the data would prove anything.
     """
     if recorded != own:
-        return f"the record is about {_box(recorded)}, the model takes {_box(own)}"
-    if own is None or x is None or own[0] <= float(x.min()) <= float(x.max()) <= own[1]:
-        return ""
-    return f"the input ranges from {float(x.min())} to {float(x.max())}, which is not inside of {_box(own)}"
-
-
-def _box(box: tuple[float, float] | None) -> str:
-    return "all real inputs" if box is None else f"inputs in [{box[0]!r}, {box[1]!r}]"
+        about, takes = ("all real inputs" if box is None else f"inputs in {box}" for box in (recorded, own))
+        return f"the record is about {about}, the model takes {takes}"
+    return "" if own is None or x is None else own.fault(x[None].numpy())
 
 
 def _derived(

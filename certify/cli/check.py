@@ -30,6 +30,9 @@ def check(
     ] = None,
     model: Annotated[str | None, typer.Option(help="SPEC of the model, in place of the manifest's")] = None,
     data: Annotated[str | None, typer.Option(help="SPEC of the data, in place of the manifest's")] = None,
+    input_box: Annotated[
+        str | None, typer.Option(help="bounds of the features where the data state none, as they were given to run")
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="signed bundle that the run has to agree with; needs --key")
     ] = None,
@@ -42,10 +45,20 @@ def check(
     if (bundle is None) != (key is None):
         raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")
     tune_process()
+    from certify.core.input_box import read_box
     from certify.study.checking import check_run
 
     signed = None if bundle is None or key is None else (bundle, key)
-    found = check_run(run, replay=replay, seed=seed, model=model, data=data, bundle=signed, progress=observer(quiet))
+    found = check_run(
+        run,
+        replay=replay,
+        seed=seed,
+        model=model,
+        data=data,
+        input_box=None if input_box is None else read_box(input_box),
+        bundle=signed,
+        progress=observer(quiet),
+    )
     typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else outcome_text(found))
     return _exit_code(found)
 

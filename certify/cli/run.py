@@ -61,6 +61,10 @@ def run(
         list[str] | None,
         typer.Option(help="name=value for the threat, the property or the certifier, such as groups=0:3,3:8 or k=3"),
     ] = None,
+    input_box: Annotated[
+        str | None,
+        typer.Option(help="bounds of the features where the data state none: 0,1 or FILE.npy, two rows of them"),
+    ] = None,
     scale: Annotated[
         str | None, typer.Option(help="FILE.npy, one number >= 0 a feature that radii multiply; 0: immutable (bounds)")
     ] = None,

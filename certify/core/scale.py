@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import zlib
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from certify.bounded.arrays import array_of
-from certify.bounded.texts import inflated
 from certify.errors import BadInput
 
-__all__ = ["Scale", "check_scale", "read_scale", "scale_digest", "scale_from_json", "scale_in_words", "scale_to_json"]
+__all__ = ["Scale", "check_scale", "read_scale", "scale_digest", "scale_in_words"]
 
 Scale = tuple[float, ...]
 """One number >= 0 for each feature, in the order of the flattened input."""
-
-_LISTED: Final = 64
-"""Longer scales are packed in records: every certificate holds one, and masks of images shrink a hundredfold."""
-
-_AS_FLOATS: Final = 5
-"""How much larger a tuple of floats is than their bytes."""
 
 
 def check_scale(scale: Any) -> Scale:
@@ -68,39 +58,6 @@ def scale_in_words(scale: Scale) -> str:
     return f"per-feature scale (sha256 {scale_digest(scale)[:8]})" + (
         f", {frozen} of {len(scale)} features immutable" if frozen else f", {len(scale)} features"
     )
-
-
-def scale_to_json(scale: Scale) -> list[float] | str:
-    """A list of numbers, or for long scales the text of their little-endian float64 bytes: zlib, then base64."""
-    if len(scale) <= _LISTED:
-        return list(scale)
-    return base64.b64encode(zlib.compress(np.asarray(scale, dtype="<f8").tobytes(), 9)).decode("ascii")
-
-
-def scale_from_json(value: Any) -> Scale:
-    """Inverse of :func:`scale_to_json`.
-
-    Raises:
-        BadInput: for anything else.
-
-    >>> long = tuple(float(i % 2) for i in range(784))
-    >>> scale_from_json(scale_to_json(long)) == long, len(scale_to_json(long))
-    (True, 56)
-    """
-    if isinstance(value, str):
-        return _unpacked(value)
-    if not isinstance(value, list):
-        raise BadInput(f"a scale in a record is a list of numbers or their packed text, got {value!r:.40}")
-    return tuple(value)
-
-
-@lru_cache(maxsize=16)
-def _unpacked(text: str) -> Scale:
-    try:
-        numbers = inflated("a packed scale", base64.b64decode(text, validate=True), _AS_FLOATS)
-        return tuple(np.frombuffer(numbers, dtype="<f8").tolist())
-    except ValueError as problem:
-        raise BadInput(f"a packed scale is damaged ({problem}); restore the record or run again") from problem
 
 
 def read_scale(file: str) -> Scale:

@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from numbers import Real
 from typing import Any
 
+from certify.core.input_box import InputBox
 from certify.errors import BadInput
 from certify.registry import nearest
 
@@ -79,6 +80,8 @@ def plain(value: Any) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, InputBox):
+        return value.to_json()
     if isinstance(value, tuple | list):
         return type(value)(map(plain, value))
     return value

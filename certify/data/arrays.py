@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from certify.core.input_box import BoxLike
 from certify.data.dataset import Dataset
 from certify.errors import DataError
 
@@ -17,7 +18,7 @@ def from_arrays(
     x: np.ndarray[Any, Any],
     y: np.ndarray[Any, Any],
     num_classes: int | None = None,
-    input_box: tuple[float, float] = (0.0, 1.0),
+    input_box: BoxLike = (0.0, 1.0),
 ) -> Dataset:
     """A data set from arrays of unknown origin; ``num_classes`` defaults to the largest label plus one, at least 2.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.digests import about, data_digest
+from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
@@ -87,7 +88,7 @@ class Dataset:
         x: the inputs.
         y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`.
         num_classes: number of classes; the largest label plus one if not given.
-        input_box: declared bounds of every feature.
+        input_box: declared (lower, upper) bound of every feature: two numbers, or two arrays with one number for each.
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
         targets: the true values of a regression, float64; the labels are then 0. None for classes.
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
@@ -107,7 +108,7 @@ class Dataset:
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     num_classes: int
-    input_box: tuple[float, float] | None = (0.0, 1.0)
+    input_box: BoxLike = (0.0, 1.0)
     index: NDArray[np.int64] | None = None
     targets: NDArray[np.float64] | None = None
     drawn_from: int | None = field(default=None, init=False)
@@ -131,14 +132,13 @@ class Dataset:
             raise DataError(
                 f"{self.name}: input {bad[0]} contains NaN or infinity ({bad.size} such inputs); clean the data"
             )
-        if self.input_box is not None:
-            lower, upper = self.input_box
-            if float(x.min()) < lower or float(x.max()) > upper:
-                raise DataError(
-                    f"{self.name}: values range from {float(x.min()):g} to {float(x.max()):g}, outside the declared "
-                    f"input box [{lower:g}, {upper:g}]; rescale them, declare their box, or leave their "
-                    "normalization to the Classifier (mean, std)"
-                )
+        box = check_box(self.input_box)
+        object.__setattr__(self, "input_box", box)
+        if box is not None and (fault := box.fault(x)):
+            raise DataError(
+                f"{self.name}: {fault}; rescale them, declare their box, or leave their normalization to the "
+                "Classifier (mean, std)"
+            )
         wrong = np.flatnonzero((raw < 0) | (raw >= min(self.num_classes, 2**31)))
         if wrong.size:
             raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from certify.bounded.arrays import arrays_of
+from certify.core.input_box import check_box
 from certify.data.arrays import from_arrays
 from certify.data.dataset import Dataset
 from certify.data.loaders import loader
@@ -19,8 +20,9 @@ OPTIONAL = ("num_classes", "input_box")
 def load_npz(where: str) -> Dataset:
     """Arrays ``x`` (n, ...) and ``y`` (n,), taken as they are: nothing is guessed about their scale.
 
-    Two more arrays are optional: ``input_box`` (2 values, the declared bounds of every feature; [0, 1] without it)
-    and ``num_classes`` (a scalar; the largest label plus one without it). Pickled objects are refused.
+    Two more arrays are optional: ``input_box`` (2 values, the declared bounds of all features, or two rows with the
+    bounds of each; [0, 1] without it) and ``num_classes`` (a scalar; the largest label plus one without it). Pickled
+    objects are refused.
 
     Raises:
         BadInput: if there is no such file.
@@ -40,12 +42,14 @@ def load_npz(where: str) -> Dataset:
     num_classes, box = (arrays.get(name) for name in OPTIONAL)
     if num_classes is not None and (num_classes.shape != () or num_classes.dtype.kind not in "ui"):
         raise DataError(f"{path}: num_classes must be a single integer")
-    if box is not None and (box.shape != (2,) or box.dtype.kind not in "uif" or not box[0] < box[1]):
-        raise DataError(f"{path}: input_box must be two numbers, lower below upper")
+    try:
+        input_box = (0.0, 1.0) if box is None else check_box(box)
+    except BadInput as problem:
+        raise DataError(f"{path}: {problem}") from problem
     return from_arrays(
         path.name,
         arrays["x"],
         arrays["y"],
         None if num_classes is None else int(num_classes),
-        (0.0, 1.0) if box is None else (float(box[0]), float(box[1])),
+        input_box,
     )

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
+from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import NORMS
 from certify.core.properties.base import Property, property_from
 from certify.core.properties.top_class import TOP_CLASS
-from certify.core.threats.base import THREATS, Threat, check_box
+from certify.core.threats.base import THREATS, Threat
 from certify.core.values import number, one_of
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Condition
@@ -33,7 +34,7 @@ class PolicyThreat:
 
     Args:
         norm: ``"l1"``, ``"l2"`` or ``"linf"``; or the name of another threat, such as ``"features"``.
-        input_box: (lower, upper) bound of every feature.
+        input_box: (lower, upper) bound of every feature, two numbers or two rows of numbers.
         units: the inputs' units, in the words of the run.
         scale: SHA-256 of the per-feature scale, or of another threat's groups of features, or how it begins; None for
             radii without one.
@@ -41,7 +42,7 @@ class PolicyThreat:
     """
 
     norm: str
-    input_box: tuple[float, float] | None = None
+    input_box: BoxLike = None
     units: str | None = None
     scale: str | None = None
     keeps: Property = TOP_CLASS
@@ -66,7 +67,7 @@ class PolicyThreat:
             what = "per-feature scale" if self.norm in NORMS else "SHA-256 of groups (scale)"
             return f"its {what} is {self.scale or 'none'}, the run's {has}"
         if self.input_box is not None and run.input_box != self.input_box:
-            return f"its input box is {_box(self.input_box)}, the run's {_box(run.input_box)}"
+            return f"its input box is {self.input_box}, the run's {run.input_box or 'none'}"
         if self.units is not None and run.units != self.units:
             return f"its radii are in {self.units!r}, the run's in {run.units!r}"
         return ""
@@ -199,7 +200,3 @@ def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], where: str) ->
     for key in given:
         if key not in known:
             raise BadInput(f"{where}: unknown key {key!r}{nearest(key, list(known))} known: {', '.join(known)}")
-
-
-def _box(box: tuple[float, float] | None) -> str:
-    return "none" if box is None else f"[{box[0]:g}, {box[1]:g}]"

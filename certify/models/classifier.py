@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
-from certify.core.threats.base import check_box
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 from certify.models.estimator import Estimator, is_estimator
@@ -75,7 +75,8 @@ class Classifier:
             Of what torch.compile, DataParallel or ``torch.export`` made, the model inside is taken. Or a fitted
             classifier of scikit-learn; see :class:`~certify.models.estimator.Estimator`.
         num_classes: K; scikit-learn's classifiers state it themselves.
-        input_box: (lower, upper) bound of every feature in raw input units, or None for no bound.
+        input_box: (lower, upper) bound of every feature in raw input units: two numbers, or two arrays with one number
+            for each feature, as tables need them, see :func:`~certify.core.input_box.check_box`. None for no bound.
         mean, std: normalization to apply inside, so that inputs and radii stay in raw units: one number, one for
             each place on axis 1 (channels of images and series, features of tables), or a name for both,
             ``mean="imagenet"``; see :func:`~certify.models.normalization.normalization`.
@@ -101,7 +102,7 @@ class Classifier:
         self,
         model: nn.Module | Callable[[Tensor], Any] | Any,
         num_classes: int | None = None,
-        input_box: tuple[float, float] | None = (0.0, 1.0),
+        input_box: BoxLike = (0.0, 1.0),
         *,
         mean: Statistic | None = None,
         std: Statistic | None = None,
@@ -290,14 +291,8 @@ class Classifier:
             )
         if not bool(torch.isfinite(x).all()):
             raise DataError("the data contain NaN or infinity; clean them before certifying")
-        if self.input_box is not None:
-            lower, upper = self.input_box
-            least, most = float(x.min()), float(x.max())
-            if least < lower or most > upper:
-                raise DataError(
-                    f"the data range from {least:g} to {most:g}, outside the declared input box "
-                    f"[{lower:g}, {upper:g}]; rescale them or declare their box"
-                )
+        if self.input_box is not None and (fault := self.input_box.fault(x.detach().cpu().numpy())):
+            raise DataError(f"the data: {fault}; rescale them or declare their box")
         rows = noisy(x, self.input_box)
         with torch.inference_mode():
             try:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from certify.bounded.files import opened, taken, text_room
 from certify.bounded.memory import check_room
 from certify.bounded.texts import from_json
+from certify.core.input_box import BoxLike
 from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
@@ -91,7 +92,7 @@ class ExportedNetwork(nn.Module):
 @MODEL_FILES.register(".pt2")
 def load_exported(
     path: Path,
-    input_box: tuple[float, float] | None = (0.0, 1.0),
+    input_box: BoxLike = (0.0, 1.0),
     device: str = "cpu",
     *,
     mean: Statistic | None = None,

@@ -14,6 +14,7 @@ from torch import nn
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_json
+from certify.core.input_box import BoxLike, check_box
 from certify.errors import BadInput, ModelError, one_line
 from certify.models.architecture import build, describe
 from certify.models.classifier import Classifier
@@ -30,7 +31,7 @@ def save_folder(
     module: nn.Sequential,
     *,
     num_classes: int,
-    input_box: tuple[float, float] | None,
+    input_box: BoxLike,
     input_shape: tuple[int, ...],
     recipe: Mapping[str, Any],
 ) -> Path:
@@ -57,7 +58,7 @@ def save_folder(
         "format": FORMAT,
         "layers": describe(module),
         "num_classes": num_classes,
-        "input_box": None if input_box is None else list(input_box),
+        "input_box": None if (box := check_box(input_box)) is None else box.to_json(),
         "input_shape": list(input_shape),
         "recipe": dict(recipe),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
@@ -86,9 +87,8 @@ def load_folder(folder: Path, device: str = "cpu") -> Classifier:
     try:
         record = from_json(content_of(path, text_room()))
         version, layers, digest = record["format"], list(record["layers"]), str(record["digest"])
-        box = record["input_box"]
-        num_classes, input_box = int(record["num_classes"]), None if box is None else (float(box[0]), float(box[1]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as problem:
+        num_classes, input_box = int(record["num_classes"]), check_box(record["input_box"])
+    except (BadInput, OSError, ValueError, TypeError, KeyError, IndexError) as problem:
         raise ModelError(f"{path} is corrupt ({one_line(problem)}); train the model again") from problem
     if version != FORMAT:
         raise ModelError(f"{path} has format {version!r}, this version reads {FORMAT}; train the model again")

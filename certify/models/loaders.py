@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.models.files import ADAPTED_FILES, MODEL_FILES
@@ -31,7 +32,7 @@ def load_model(
     spec: str,
     *,
     num_classes: int | None = None,
-    input_box: tuple[float, float] | None = (0.0, 1.0),
+    input_box: BoxLike = (0.0, 1.0),
     mean: Statistic | None = None,
     std: Statistic | None = None,
     device: str = "cpu",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.models.estimator import is_estimator
@@ -20,7 +21,7 @@ __all__ = ["load_named"]
 def load_named(
     spec: str,
     num_classes: int | None = None,
-    input_box: tuple[float, float] | None = (0.0, 1.0),
+    input_box: BoxLike = (0.0, 1.0),
     device: str = "cpu",
     *,
     mean: Statistic | None = None,

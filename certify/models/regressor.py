@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.core.input_box import BoxLike
 from certify.errors import ModelError
 from certify.models.classifier import Classifier
 from certify.models.normalization import Statistic
@@ -34,7 +35,7 @@ class Regressor(Classifier):
     def __init__(
         self,
         model: nn.Module | Callable[[Tensor], Any],
-        input_box: tuple[float, float] | None = (0.0, 1.0),
+        input_box: BoxLike = (0.0, 1.0),
         *,
         mean: Statistic | None = None,
         std: Statistic | None = None,

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from certify.core.input_box import InputBox
 from certify.errors import CertifyError, ModelError, one_line
 
 __all__ = ["check_rows", "check_size", "noisy", "refuse_batch_statistics"]
@@ -22,16 +23,18 @@ Batches of another size are summed in another order; the last is 64 roundings of
 """
 
 
-def noisy(x: Tensor, input_box: tuple[float, float] | None = None) -> Tensor:
+def noisy(x: Tensor, input_box: InputBox | None = None) -> Tensor:
     """A few inputs of (B, ...), from all over, and noisy copies of them inside a box, or within what values they have.
 
     >>> noisy(torch.zeros(100, 2)).shape
     torch.Size([6, 2])
     """
     taken = x[[0, len(x) // 2, len(x) - 1]]
-    lower, upper = input_box or (float(taken.min()), float(taken.max()))
-    if lower == upper:
-        lower, upper = lower - 1, upper + 1
+    if input_box is not None:
+        lower, upper = input_box.around(x)
+    else:
+        lower, upper = taken.amin(), taken.amax()
+        lower, upper = (lower - 1, upper + 1) if bool(lower == upper) else (lower, upper)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(taken.shape, generator=generator).to(taken)
     return torch.cat([taken, (taken + 0.25 * (upper - lower) * noise).clamp(lower, upper)])

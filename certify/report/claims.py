@@ -101,7 +101,8 @@ def threat_in_words(summary: Summary) -> str:
     threat = summary.threat
     box = "to any real values"
     if threat.input_box is not None:
-        box = f"as long as every feature stays in [{threat.input_box[0]:g}, {threat.input_box[1]:g}]"
+        its = "its " if threat.input_box.features else ""
+        box = f"as long as every feature stays in {its}{threat.input_box}"
     radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
     return (
         f"An adversary who sees everything may {threat.may}, {box}. Radii are in {threat.units}; "

@@ -59,7 +59,7 @@ def render_json(comparison: Comparison) -> str:
 def _about(comparison: Comparison) -> str:
     summary = comparison.baseline.summary
     box = summary.threat.input_box
-    inputs = "no input box" if box is None else f"inputs in [{box[0]:g}, {box[1]:g}]"
+    inputs = "no input box" if box is None else f"inputs in {box}"
     return (
         f"compared with {comparison.baseline.name} on the same {summary.n:,} inputs: {summary.threat.measure} radius "
         f"in {summary.threat.units}, {inputs}"

@@ -224,7 +224,7 @@ def _difference(one: Summary, other: Summary) -> str:
 
 def _threat(summary: Summary) -> str:
     threat = summary.threat
-    box = "no input box" if threat.input_box is None else "inputs in [{:g}, {:g}]".format(*threat.input_box)
+    box = "no input box" if threat.input_box is None else f"inputs in {threat.input_box}"
     return f"{threat.measure} radius in {threat.units}, {box}"
 
 

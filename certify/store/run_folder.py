@@ -179,7 +179,6 @@ class _Data(msgspec.Struct):
 
 class _Threat(msgspec.Struct):
     radii: list[float]
-    input_box: tuple[float, float] | None
     units: str
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from certify.core.input_box import InputBox
 from certify.core.properties.base import property_from
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, threat_from
@@ -30,12 +31,14 @@ class AtHand:
 
     Args:
         classifier, dataset: None where they cannot be loaded.
+        input_box: the bounds of features that the data state, or whoever asks; None where only the manifest has any.
         rows: position in the data set to row of ``dataset``.
         no_model, no_data: why something is missing, and what to do; empty where it is there.
     """
 
     classifier: Classifier | None
     dataset: Dataset | None
+    input_box: InputBox | None
     rows: Mapping[int, int]
     no_model: str
     no_data: str
@@ -62,7 +65,11 @@ class AtHand:
 
 
 def at_hand(
-    settings: Mapping[str, Any], context: Mapping[str, Any], model: str | None = None, data: str | None = None
+    settings: Mapping[str, Any],
+    context: Mapping[str, Any],
+    model: str | None = None,
+    data: str | None = None,
+    input_box: InputBox | None = None,
 ) -> AtHand:
     """Load model and data by the SPECs given, else by those in the manifest.
 
@@ -76,6 +83,7 @@ def at_hand(
     recorded = {what: str(specs.get(what, settings[what]["name"])) for what in ("data", "model")}
     dataset, no_data = _loaded("data", data, recorded["data"], _load_data)
     threat = threat_from(settings["threat"])
+    input_box = dataset.input_box if input_box is None and dataset is not None else input_box
 
     def load(spec: str) -> Classifier:
         inside = {name: specs[name] for name in ("mean", "std") if name in specs}
@@ -88,7 +96,7 @@ def at_hand(
             dataset = dataset.wanted(keeps, classifier.num_classes)
         classifier = classifier.keeping(keeps)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
-    return AtHand(classifier, dataset, rows, no_model, no_data)
+    return AtHand(classifier, dataset, input_box, rows, no_model, no_data)
 
 
 def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:

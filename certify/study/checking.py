@@ -12,6 +12,7 @@ from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, 
 from certify.checker.sample import data_claims, sample_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
+from certify.core.input_box import BoxLike, check_box
 from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
@@ -28,6 +29,7 @@ def check_run(
     seed: int | None = None,
     model: str | None = None,
     data: str | None = None,
+    input_box: BoxLike = None,
     bundle: tuple[Path, Path] | None = None,
     progress: bool | Observer = False,
 ) -> CheckResult:
@@ -43,6 +45,7 @@ def check_run(
         replay: how many blocks of noise to draw again, and about how many inputs to draw 1,000 fresh samples.
         seed: which blocks, and what fresh noise; derived from the records if None, so that a check can be repeated.
         model, data: SPECs to use in place of the manifest's; naming a Python function lets it run.
+        input_box: the bounds of the features where the data state none: only you know which values they can take.
         bundle: a signed bundle of this run and the public key of whoever vouches for it: the folder has to hold what
             was signed.
         progress: True shows how far the check is.
@@ -59,7 +62,8 @@ def check_run(
     held = held_records(path)
     # Nobody has the model and the data behind a published log.
     wanted = not all(one.evidence is not None and one.evidence.published for one in held.certificates)
-    there = at_hand(held.settings, held.context, model, data) if wanted or replay or model or data else None
+    wanted = wanted or bool(replay or model or data or input_box)
+    there = at_hand(held.settings, held.context, model, data, check_box(input_box)) if wanted else None
     sample = None if there is None else sample_of(held.settings["data"], there.dataset, there.no_data)
     claims = [] if bundle is None else _signed(*bundle, Path(path))
     claims += record_claims(held, None if sample is None else sample.positions, progress)
@@ -105,16 +109,20 @@ class _Executed:
     def same_box(self) -> list[CheckedClaim]:
         """Whether the input box is the model's own, and leaves out nothing that the data at hand may be.
 
-        A file without a box of its own takes the one in the manifest: then the data say.
+        A file without a box of its own takes the one in the manifest: then the data say, or whoever checks.
         """
         from certify.checker.networks import box_fault
 
         recorded, dataset = threat_from(self.settings["threat"]).input_box, self.there.dataset
         if self.there.classifier is None or dataset is None:
             return []
-        said, box = box_fault(recorded, self.there.classifier.input_box), dataset.input_box
-        if not said and recorded is not None and not (box and recorded[0] <= box[0] <= box[1] <= recorded[1]):
-            said = f"the manifest is about inputs in {list(recorded)}, the data lie in {box and list(box)}"
+        said, box = box_fault(recorded, self.there.classifier.input_box), self.there.input_box
+        if not said and recorded is not None:
+            if box is None:
+                unsaid = f"the data state no input box: if theirs is {recorded}, say so with --input-box"
+                return [left_open("manifest", "input box", unsaid)]
+            if not recorded.contains(box):
+                said = f"the manifest is about inputs in {recorded}, the data lie in {box}"
         return [judged("manifest", "input box", said)]
 
     def enough_classes(self) -> list[CheckedClaim]:

@@ -202,6 +202,8 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     """
     threat, keeps, options = _asked(settings)
     dataset = load_data(settings.data)
+    if settings.input_box is not None:
+        dataset = replace(dataset, input_box=settings.input_box)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
     dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)

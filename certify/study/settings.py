@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_toml
+from certify.core.input_box import InputBox, check_box, read_box
 from certify.core.legible import legible_line
-from certify.core.values import number, whole
+from certify.core.values import number, plain, whole
 from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["Settings", "amount", "label_of", "read_toml", "sweep"]
+__all__ = ["Settings", "amount", "box_of", "label_of", "read_toml", "sweep"]
 
 LONGEST_LABEL: Final = 60
 
-Bytes = int
-"""A number of bytes, as :func:`amount` reads it."""
-
 Radii = tuple[float, ...]
 """Declared radii, as :func:`~certify.core.written.radii_of` reads them."""
+
+Box = InputBox
+"""Bounds of features, as :func:`box_of` reads them."""
 
 Label = str
 """What a run is called, as :func:`label_of` reads it."""
@@ -40,6 +41,9 @@ _AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
 class Settings:
     """What ``certify run`` was asked to do. None means: the default of the part concerned.
 
+    ``options`` are the settings of certifiers that have flags of their own; ``option`` holds all others, by name, as
+    well as those of the threat and of the property.
+
     >>> Settings.of({"model": "net", "data": "digits", "radii": "0,0.25", "sigma": 0.25}).radii
     (0.0, 0.25)
     """
@@ -53,25 +57,11 @@ class Settings:
     property_: str = "top-class"  # without the underscore it would hide the decorator
     norm: str | None = None
     radii: Radii = ()
+    input_box: Box | None = None
     scale: str | None = None
     units: str | None = None
     option: Mapping[str, Any] = field(default_factory=dict)
-    sigma: float | None = None
-    n: int | None = None
-    n0: int | None = None
-    alpha: float | None = None
-    noise: str | None = None
-    schedule: str | None = None
-    selection: str | None = None
-    bound: str | None = None
-    looks: tuple[int, ...] | None = None
-    look_alphas: tuple[float, ...] | None = None
-    batch_size: int | None = None
-    claim: str | None = None
-    decide: bool | None = None
-    timeout: float | None = None
-    gap: float | None = None
-    max_memory: Bytes | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     attack: str = "none"
     attack_option: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -90,32 +80,34 @@ class Settings:
                 or a value of the wrong kind.
         """
         _check_spelling(given)
-        known = {one.name.rstrip("_"): one for one in fields(cls)}
+        known = {one.name.rstrip("_"): one for one in fields(cls) if one.name != "options"}
         values: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         for key, value in given.items():
             name = key.replace("-", "_")
-            if name not in known:
-                options = [option.replace("_", "-") for option in known]
-                raise BadInput(f"unknown setting {key!r}{nearest(key, options)} known: {', '.join(options)}")
-            if value is not None:
+            if name not in known and name not in OPTIONS:
+                names = [one.replace("_", "-") for one in (*known, *OPTIONS)]
+                raise BadInput(f"unknown setting {key!r}{nearest(key, names)} known: {', '.join(names)}")
+            if value is None:
+                continue
+            if name in OPTIONS:
+                options[name] = OPTIONS[name](key, value)
+            else:
                 values[known[name].name] = _KINDS.get(str(known[name].type), _text)(key, value)
         for name, example in (("model", "a folder that `certify train` wrote"), ("data", "digits")):
             if name not in values:
                 raise BadInput(f"no {name} given: name one with --{name}, for example {example}")
         if not values.get("radii"):
             raise BadInput("no radii declared: name them with --radii, for example 0,0.25,0.5")
-        return cls(**values)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What was set of the certifier's own settings."""
-        return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
+        return cls(**values, options=options)
 
     @property
     def given(self) -> dict[str, Any]:
         """What was set to anything but its default, by the flags' names: flags and study file together."""
-        values = ((one.name.rstrip("_").replace("_", "-"), getattr(self, one.name), one) for one in fields(self))
-        return {name: value for name, value, one in values if value not in (one.default, {}) and name != "shard"}
+        own = {one.name.rstrip("_"): getattr(self, one.name) for one in fields(self) if one.name != "options"}
+        defaults = {one.name.rstrip("_"): one.default for one in fields(self)}
+        given = {name: value for name, value in own.items() if value not in (defaults[name], {}) and name != "shard"}
+        return {name.replace("_", "-"): plain(value) for name, value in (given | dict(self.options)).items()}
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -136,26 +128,6 @@ class Settings:
         return int(number), int(count)
 
 
-_OPTIONS = (
-    "sigma",
-    "n",
-    "n0",
-    "alpha",
-    "noise",
-    "schedule",
-    "selection",
-    "bound",
-    "looks",
-    "look_alphas",
-    "batch_size",
-    "claim",
-    "decide",
-    "timeout",
-    "gap",
-    "max_memory",
-)
-
-
 def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
     """The runs that flags or TOML keys ask for, each with its folder: one for each sigma that is named.
 
@@ -166,7 +138,7 @@ def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
         BadInput: as :meth:`Settings.of`; without a folder, or for the same sigma twice.
 
     >>> study = {"model": "net", "data": "digits", "radii": "0,0.25", "out": "runs", "sigma": "0.12,0.25"}
-    >>> [(settings.sigma, folder) for settings, folder in sweep(study)]
+    >>> [(settings.options["sigma"], folder) for settings, folder in sweep(study)]
     [(0.12, 'runs/sigma-0.12'), (0.25, 'runs/sigma-0.25')]
     """
     scales = given.get("sigma")
@@ -214,7 +186,7 @@ def _text(key: str, value: Any) -> str:
     return value
 
 
-def amount(key: str, value: Any) -> Bytes:
+def amount(key: str, value: Any) -> int:
     """A number of bytes from a whole number, or from text with K, M or G behind it; ``key`` is what a message calls it.
 
     Raises:
@@ -244,6 +216,18 @@ def label_of(key: str, value: Any) -> Label:
     if not 0 < len(text) <= LONGEST_LABEL or text != legible_line(text) or text != text.strip():
         raise BadInput(f"{key} must be one line of 1 to {LONGEST_LABEL} characters that can be shown, got {value!r}")
     return text
+
+
+def box_of(key: str, value: Any) -> InputBox | None:
+    """An input box from text, as a flag gives it, or from two numbers or two rows of them, as a study file does.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> box_of("input-box", "0,1") == box_of("input-box", [0, 1])
+    True
+    """
+    return read_box(value) if isinstance(value, str) else check_box(value)
 
 
 def _statistic(key: str, value: Any) -> Statistic:
@@ -278,16 +262,33 @@ def _options(key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+OPTIONS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    "sigma": number,
+    "n": whole,
+    "n0": whole,
+    "alpha": number,
+    "noise": _text,
+    "schedule": _text,
+    "selection": _text,
+    "bound": _text,
+    "looks": _wholes,
+    "look_alphas": numbers,
+    "batch_size": whole,
+    "claim": _text,
+    "decide": _flag,
+    "timeout": number,
+    "gap": number,
+    "max_memory": amount,
+}
+"""Settings of certifiers that have a flag of their own, and how each is read: the common ones of those that come with
+the package. Whether the certifier that was asked for has it, and what it may be, says the certifier."""
+
 _KINDS = {
-    "bool | None": _flag,
     "int | None": whole,
-    "Bytes | None": amount,
-    "float | None": number,
     "Radii": radii_of,
+    "Box | None": box_of,
     "Label | None": label_of,
     "Statistic | None": _statistic,
-    "tuple[float, ...] | None": numbers,
-    "tuple[int, ...] | None": _wholes,
     "tuple[str, ...]": _texts,
     "Mapping[str, Any]": _options,
 }

@@ -91,12 +91,9 @@ def _other_threat(one: Run, other: Run) -> str:
     if ours.units != theirs.units:
         return f"radii are in {ours.units!r} and {theirs.units!r}"
     if ours.input_box != theirs.input_box:
-        return f"the input box is {_box(ours.input_box)} and {_box(theirs.input_box)}"
+        boxes = ("none" if box is None else str(box) for box in (ours.input_box, theirs.input_box))
+        return "the input box is {} and {}".format(*boxes)
     return ""
-
-
-def _box(box: tuple[float, float] | None) -> str:
-    return "none" if box is None else f"[{brief(box[0])}, {brief(box[1])}]"
 
 
 def _other_inputs(one: Run, other: Run) -> str:

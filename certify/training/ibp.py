@@ -64,13 +64,15 @@ class IntervalBounds:
     def train(self, dataset: Dataset, module: nn.Module, seed: int, progress: Progress | None = None) -> nn.Module:
         """Train ``module`` in place; see :class:`~certify.training.recipe.Recipe`."""
         graph = import_module(module.eval(), torch.from_numpy(dataset.x[:2]))
-        lower, upper = dataset.input_box or (-math.inf, math.inf)
         differences = torch.eye(dataset.num_classes)
 
         def loss(x: Tensor, y: Tensor, done: float) -> Tensor:
             grown = ramp(done, 0.0, self.growth)
             radius, kappa = self.eps * grown, 1 - (1 - self.kappa) * grown
-            ball = Interval((x - radius).clamp(lower, upper), (x + radius).clamp(lower, upper))
+            ball = Interval(x - radius, x + radius)
+            if (box := dataset.input_box) is not None:
+                ends = box.around(x)
+                ball = Interval(ball.lower.clamp(*ends), ball.upper.clamp(*ends))
             # Row j bounds z_y - z_j from below: the worst logits relative to that of the label.
             margins = interval_bounds(graph, ball, C=differences[y][:, None, :] - differences).lower
             clean, worst = (nn.functional.cross_entropy(logits, y) for logits in (module(x), -margins))

@@ -126,7 +126,7 @@ def test_an_example_that_was_moved_is_refuted():
     one = attacked()
     assert "returns the label, class 0" in found(moved(one, X.numpy()))["example"]
     beyond = X.numpy() + np.float32([0, 1, 0, 0])
-    assert "outside of the input box" in found(moved(one, beyond, radius=1.0, distance=1.0))["example"]
+    assert "outside the declared input box" in found(moved(one, beyond, radius=1.0, distance=1.0))["example"]
     assert "shape (2, 2)" in found(replace(one, x_adv=one.x_adv.reshape(2, 2)))["example"]
     assert "NaN" in found(replace(one, x_adv=np.full(4, np.nan, np.float32)))["example"]
     elsewhere = X.numpy() + 1.5 * (one.x_adv - X.numpy())

@@ -242,7 +242,7 @@ def test_a_proof_or_an_example_that_was_changed_is_refuted(complete):
     example = evidence.example.values
     nearer = Example.of(X[1].numpy() + np.float32(0.999) * (example - X[1].numpy()))
     assert "the record says" in refuted(altered(complete, example=nearer))["distance"]
-    assert "outside of the input box" in refuted(altered(complete, example=Example.of(example + 1)))["example"]
+    assert "outside the declared input box" in refuted(altered(complete, example=Example.of(example + 1)))["example"]
     assert "returns the label" in refuted(altered(complete, example=Example.of(X[1].numpy())))["example"]
     assert "distance" in refuted(altered(complete, falsified=evidence.falsified * 1.01))
     other = 3 - complete.prediction - evidence.adversarial_prediction

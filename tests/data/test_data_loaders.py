@@ -159,7 +159,7 @@ def test_npz_takes_arrays_as_they_are_with_an_optional_box_and_class_count(tmp_p
         ({"x": np.array([["a"], ["b"]])}, "must be numbers"),
         ({"x": np.array([[1e300], [0]])}, "NaN or infinity"),
         ({"y": np.array([0.0, np.nan])}, "a true value is NaN"),
-        ({"input_box": np.array([1, 0])}, "input_box must be two numbers"),
+        ({"input_box": np.array([1, 0])}, "input box .* is not an interval"),
         ({"num_classes": np.array([3])}, "num_classes must be a single integer"),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import certify
+from certify.core.input_box import InputBox
 from certify.errors import ModelError
 from certify.models.classifier import Classifier
 from certify.models.rows import check_rows, noisy
@@ -113,12 +114,12 @@ def test_dynamic_int8_is_refused_with_what_to_write_instead() -> None:
 
 
 def test_rows_are_made_of_the_data_and_stay_in_the_box() -> None:
-    rows = noisy(X, (0.0, 1.0))
+    rows = noisy(X, InputBox(0.0, 1.0))
     assert torch.equal(rows[:3], X[[0, 2, 3]])
     assert float(rows.min()) >= 0
     assert float(rows.max()) <= 1
     assert len(rows.unique(dim=0)) == 6
-    assert torch.equal(rows, noisy(X, (0.0, 1.0)))
+    assert torch.equal(rows, noisy(X, InputBox(0.0, 1.0)))
     check_rows(plain, rows)
 
 

@@ -362,7 +362,7 @@ def test_toml_keys_are_the_flags(tmp_path):
     )
     settings = Settings.of(read_toml(file))
     assert (settings.radii, settings.certifier) == ((0.0, 0.5), ("ibp", "crown"))
-    assert (settings.batch_size, settings.attack_option) == (7, {"steps": 3})
+    assert (settings.options["batch_size"], settings.attack_option) == (7, {"steps": 3})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from certify.bounds.importers.onnx_file import complaint, loaded, session_of
 from certify.bounds.importers.onnx_ml import scores_only
+from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.models.digest import function_digest
@@ -27,9 +28,7 @@ Adapter = Callable[[Tensor], Mapping[str, Any]]
 
 
 @ADAPTED_FILES.register(".onnx")
-def load_adapted(
-    path: Path, adapter: Adapter, num_classes: int | None, input_box: tuple[float, float] | None, device: str
-) -> Classifier:
+def load_adapted(path: Path, adapter: Adapter, num_classes: int | None, input_box: BoxLike, device: str) -> Classifier:
     """Read an ONNX file as a function of what an adapter makes of a batch: for smoothing and attacks without gradients.
 
     Args:

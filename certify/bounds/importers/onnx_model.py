@@ -13,6 +13,7 @@ from certify.bounds.importers.graph_module import GraphModule
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.onnx_import import import_file
 from certify.bounds.tensors import flat
+from certify.core.input_box import BoxLike
 from certify.errors import UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.models.files import MODEL_FILES
@@ -24,7 +25,7 @@ __all__ = ["Executed", "load_onnx"]
 @MODEL_FILES.register(".onnx")
 def load_onnx(
     path: Path,
-    input_box: tuple[float, float] | None = (0.0, 1.0),
+    input_box: BoxLike = (0.0, 1.0),
     device: str = "cpu",
     *,
     mean: Statistic | None = None,

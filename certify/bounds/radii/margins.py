@@ -118,7 +118,7 @@ class MarginBounds:
             gradient = flat(_slope(total, x), 1)
             if threat.input_box is not None:
                 # A feature at an end of the input box moves one way only.
-                lower, upper = (flat(inputs, 1) != end for end in threat.input_box)
+                lower, upper = (flat(inputs != end, 1) for end in threat.input_box.around(inputs))
                 gradient = torch.where(gradient > 0, gradient * lower, gradient * upper)
             if scale is not None:
                 gradient = gradient * torch.from_numpy(scale).to(gradient).flatten()

@@ -87,7 +87,7 @@ def largest_tried(threat: Threat, features: int) -> float:
     wanted = REACH * threat.largest if threat.largest > 0 else math.inf
     if threat.input_box is not None:
         scale = np.ones(features) if threat.scale is None else np.array(threat.scale)
-        sides = (threat.input_box[1] - threat.input_box[0]) / scale[scale > 0]
+        sides = threat.input_box.widths(features)[scale > 0] / scale[scale > 0]
         wanted = min(wanted, float(np.linalg.norm(sides, ord=ORDER[threat.norm])))
     return max(wanted if math.isfinite(wanted) else 1.0, threat.largest)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.evidence.claim import CLAIMS, Claim
+from certify.core.input_box import Recorded, check_box
 from certify.core.schema import Arithmetic, Count, Real
 from certify.core.values import one_of
 
@@ -40,7 +41,7 @@ class BoundEvidence(Evidence):
     """
 
     bound_method: str
-    input_box: tuple[float, float] | None
+    input_box: Recorded | None
     margins: tuple[float, ...]
     dtype: Arithmetic
     slack: Real
@@ -50,6 +51,7 @@ class BoundEvidence(Evidence):
     kind: Literal["bounds"] = "bounds"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "input_box", check_box(self.input_box))
         one_of("claim", self.claim, CLAIMS)
 
     def by(self, certificate: Certificate) -> bool:

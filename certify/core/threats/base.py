@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.input_box import BoxLike, InputBox, check_box
 from certify.core.rounding import brief
 from certify.core.written import radii_of
 from certify.errors import BadInput
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["THREATS", "UNITS", "Threat", "check_box", "need_threat", "threat_from"]
+__all__ = ["THREATS", "UNITS", "Threat", "need_threat", "threat_from"]
 
 UNITS: Final = "input units"
 """What radii are in where nobody says more."""
@@ -29,21 +30,6 @@ UNITS: Final = "input units"
 
 _NAMES: Final = ("scale", "threat")
 """Settings of findings that name a threat."""
-
-
-def check_box(box: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return the box as two floats, lower below upper, or None for no box."""
-    if box is None:
-        return None
-    if isinstance(box, str):
-        raise BadInput(f"an input box is two numbers (lower, upper), got {box!r:.60}")
-    try:
-        lower, upper = (float(edge) for edge in box)
-    except (TypeError, ValueError) as problem:
-        raise BadInput(f"an input box is two numbers (lower, upper), got {box!r}") from problem
-    if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
-        raise BadInput(f"input box {box} is not an interval; give finite (lower, upper) with lower < upper")
-    return lower, upper
 
 
 class Threat(ABC):
@@ -57,7 +43,8 @@ class Threat(ABC):
     Args:
         radii: the declared radii, ascending and not negative: the ones the summary reports. Each is a number, or text:
             ``"8/255"`` declares the float just above that fraction, see :func:`~certify.core.written.radius_of`.
-        input_box: (lower, upper) bound of every feature, or None for all real inputs.
+        input_box: (lower, upper) bound of every feature, two numbers or two arrays, see
+            :func:`~certify.core.input_box.check_box`; None for all real inputs.
         units: what a radius counts, in words, for the head of every table.
 
     Raises:
@@ -76,7 +63,7 @@ class Threat(ABC):
     """The name under which records keep what radii are measured in: a norm, or the threat's own name."""
 
     radii: tuple[float, ...]
-    input_box: tuple[float, float] | None
+    input_box: InputBox | None
     units: str
 
     def __post_init__(self) -> None:
@@ -135,13 +122,14 @@ class Threat(ABC):
         """Whether the settings of a finding name this threat and no other of its norm."""
         return {name: settings[name] for name in _NAMES if name in settings} == dict(self.named)
 
-    @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse inputs of a shape (without a batch axis) that the threat says nothing about.
 
         Raises:
             BadInput: naming what does not fit.
         """
+        if self.input_box is not None:
+            self.input_box.check_shape(shape)
 
     def check_inputs(self, x: NDArray[np.floating]) -> None:
         """Refuse inputs (B, ...) that are none of those the threat is about.
@@ -172,13 +160,13 @@ class Threat(ABC):
         if not np.isfinite(x_adv).all():
             return False
         if self.input_box is not None:
-            lower, upper = self.input_box
+            lower, upper = self.input_box.ends(x_adv.shape)
             exact = x_adv.astype(np.float64)  # comparing in float32 would round the edges of the box
             if bool((exact < lower).any()) or bool((exact > upper).any()):
                 return False
         return self.distance(x, x_adv) <= (self.largest if radius is None else radius)
 
-    def within(self, input_box: tuple[float, float] | None) -> Self:
+    def within(self, input_box: BoxLike) -> Self:
         """The same threat with the classifier's input box, where it states none of its own.
 
         Raises:
@@ -187,7 +175,8 @@ class Threat(ABC):
         box = check_box(input_box)
         if self.input_box is None or self.input_box == box:
             return replace(self, input_box=box)  # type: ignore[type-var]
-        raise BadInput(f"the threat model's input box {self.input_box} is not the classifier's {box}; state it once")
+        own = "none" if box is None else box
+        raise BadInput(f"the threat model's input box {self.input_box} is not the classifier's, {own}; state it once")
 
     def at(self, radii: Any) -> Self:
         """The same threat with other declared radii.
@@ -199,7 +188,7 @@ class Threat(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, from which :func:`threat_from` makes the threat again."""
-        box = None if self.input_box is None else list(self.input_box)
+        box = None if self.input_box is None else self.input_box.to_json()
         return {"threat": self.kind, "radii": list(self.radii), "input_box": box, "units": self.units}
 
     @classmethod
@@ -208,7 +197,7 @@ class Threat(ABC):
         """The member with the values of :meth:`to_dict`."""
 
     def __str__(self) -> str:
-        box = "no input box" if self.input_box is None else f"inputs in [{self.input_box[0]:g}, {self.input_box[1]:g}]"
+        box = "no input box" if self.input_box is None else f"inputs in {self.input_box}"
         radii = ", ".join(brief(radius) for radius in self.radii)
         return f"{self.noun}, declared radii {radii} ({self.units}), {box}"
 

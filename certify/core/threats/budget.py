@@ -126,6 +126,7 @@ class Budget(Threat):
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse groups beyond the features, and more changes than there are positions."""
+        Threat.check_shape(self, shape)
         features = math.prod(shape)
         if self.groups is not None and (last := max(map(max, self.groups))) >= features:
             raise BadInput(f"groups name feature {last}, an input of shape {tuple(shape)} has {features}, from 0")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.input_box import BoxLike
 from certify.core.threats.base import THREATS, Threat
 from certify.core.threats.budget import Budget, Groups, groups_of, recorded_groups
 from certify.errors import BadInput
@@ -51,7 +52,7 @@ class Categories(Budget):
 
     radii: tuple[float, ...]
     groups: Groups
-    input_box: tuple[float, float] | None = None
+    input_box: BoxLike = None
     units: str = "categories changed"
 
     def __post_init__(self) -> None:
@@ -60,8 +61,13 @@ class Categories(Budget):
             raise BadInput("a categorical input has two categories or more: give its group all its features")
         object.__setattr__(self, "groups", groups)
         Threat.__post_init__(self)
-        if self.input_box is not None and (self.input_box[0] > 0 or self.input_box[1] < 1):
-            raise BadInput(f"categories are 0 and 1, the input box {self.input_box} does not hold both")
+        self._check_box()
+
+    def _check_box(self) -> None:
+        for feature in sorted({feature for group in self.groups for feature in group}) if self.input_box else ():
+            low, high = self.input_box.of(feature)
+            if low > 0 or high < 1:
+                raise BadInput(f"categories are 0 and 1, the input box of feature {feature} is [{low:g}, {high:g}]")
 
     @property
     def may(self) -> str:
@@ -92,11 +98,10 @@ class Categories(Budget):
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Categories:
         """Inverse of :meth:`to_dict`."""
-        box = fields["input_box"]
         return cls(
             radii=tuple(fields["radii"]),
             groups=recorded_groups(fields["groups"]),
-            input_box=None if box is None else (box[0], box[1]),
+            input_box=fields["input_box"],
             units=fields["units"],
         )
 

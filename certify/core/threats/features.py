@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from certify.core.input_box import BoxLike
 from certify.core.threats.base import THREATS, Threat
 from certify.core.threats.budget import Budget, Groups, groups_of, recorded_groups
 from certify.errors import BadInput
@@ -43,7 +44,7 @@ class Features(Budget):
 
     radii: tuple[float, ...]
     groups: Groups | None = None
-    input_box: tuple[float, float] | None = None
+    input_box: BoxLike = None
     units: str = ""
 
     def __post_init__(self) -> None:
@@ -73,11 +74,11 @@ class Features(Budget):
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Features:
         """Inverse of :meth:`to_dict`."""
-        box, groups = fields["input_box"], fields.get("groups")
+        groups = fields.get("groups")
         return cls(
             radii=tuple(fields["radii"]),
             groups=None if groups is None else recorded_groups(groups),
-            input_box=None if box is None else (box[0], box[1]),
+            input_box=fields["input_box"],
             units=fields["units"],
         )
 

@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.input_box import BoxLike
 from certify.core.norms import Norm, check_norm, distance_up
-from certify.core.scale import Scale, check_scale, scale_digest, scale_from_json, scale_in_words, scale_to_json
+from certify.core.packed import pack, unpack
+from certify.core.scale import Scale, check_scale, scale_digest, scale_in_words
 from certify.core.threats.base import THREATS, UNITS, Threat
 from certify.errors import BadInput
 
@@ -37,7 +39,8 @@ class ThreatModel(Threat):
         radii: the declared radii, ascending and not negative, in the units of the inputs: the ones the summary reports.
             Each is a number, or text: ``"8/255"`` declares the float just above that fraction, see
             :func:`~certify.core.written.radius_of`.
-        input_box: (lower, upper) bound of every feature, or None for all real inputs.
+        input_box: (lower, upper) bound of every feature, two numbers or two arrays, see
+            :func:`~certify.core.input_box.check_box`; None for all real inputs.
         units: the inputs' units in words, for the head of every table.
         scale: one number >= 0 a feature, any array of the input's size; kept flat. None for 1 everywhere.
 
@@ -58,7 +61,7 @@ class ThreatModel(Threat):
 
     norm: Norm
     radii: tuple[float, ...]
-    input_box: tuple[float, float] | None = None
+    input_box: BoxLike = None
     units: str = UNITS
     scale: Scale | None = None
 
@@ -100,7 +103,8 @@ class ThreatModel(Threat):
         return {} if self.scale is None else {"scale": scale_digest(self.scale)}
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse a scale of another number of features."""
+        """Refuse an input box or a scale of another number of features."""
+        Threat.check_shape(self, shape)
         self.scale_of(shape)
 
     def scale_of(self, shape: Sequence[int]) -> NDArray[np.float64] | None:
@@ -127,21 +131,21 @@ class ThreatModel(Threat):
         fields: dict[str, Any] = {
             "norm": self.norm,
             "radii": list(self.radii),
-            "input_box": None if self.input_box is None else list(self.input_box),
+            "input_box": None if self.input_box is None else self.input_box.to_json(),
             "units": self.units,
         }
-        return fields if self.scale is None else fields | {"scale": scale_to_json(self.scale)}
+        return fields if self.scale is None else fields | {"scale": pack(self.scale)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ThreatModel:
         """Inverse of :meth:`to_dict`."""
-        box, scale = fields["input_box"], fields.get("scale")
+        scale = fields.get("scale")
         return cls(
             norm=fields["norm"],
             radii=tuple(fields["radii"]),
-            input_box=None if box is None else (box[0], box[1]),
+            input_box=fields["input_box"],
             units=fields["units"],
-            scale=None if scale is None else scale_from_json(scale),
+            scale=None if scale is None else unpack("a scale", scale),
         )
 
     def __str__(self) -> str:

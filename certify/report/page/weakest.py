@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from certify.core.columns import CertificateColumns, FindingColumns
 from certify.core.finding import Finding
+from certify.core.input_box import InputBox
 from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Layer
@@ -102,7 +103,7 @@ def _weak(run: Run, layer: Layer, originals: Originals, finding: Finding | None,
     if before is None and after is None:
         return Weak(layer, becomes, (), (), original=False)
     box = run.summary.threat.input_box
-    images = [None if one is None else as_image(one, box is not None) for one in (before, after)]
+    images = [None if one is None else as_image(one, box is not None and not box.features) for one in (before, after)]
     if any(image is None and one is not None for image, one in zip(images, (before, after), strict=True)):
         return Weak(layer, becomes, (), _moved(before, after), original=before is not None)
     pictures = tuple(_pictures(layer, becomes, images[0], images[1], box))
@@ -114,10 +115,10 @@ def _pictures(
     becomes: int | None,
     before: NDArray[np.floating] | None,
     after: NDArray[np.floating] | None,
-    box: tuple[float, float] | None,
+    box: InputBox | None,
 ) -> Iterable[Picture]:
     known = [image for image in (before, after) if image is not None]
-    low, high = box or (min(float(one.min()) for one in known), max(float(one.max()) for one in known))
+    low, high = box.hull if box else (min(float(one.min()) for one in known), max(float(one.max()) for one in known))
     span = (low, high if high > low else low + 1.0)
     if before is not None:
         yield picture(before, span, f"input {layer.index}, of class {layer.label}", f"class {layer.label}")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
+from certify.core.input_box import InputBox
 from certify.core.norms import Norm
 from certify.core.values import number
 from certify.errors import BadInput
@@ -81,7 +82,7 @@ class Noise(ABC):
                 f"{self.name} noise has no radius theorem in {norm}; it certifies {known}: choose that or another noise"
             )
 
-    def check_inputs(self, x: Tensor, input_box: tuple[float, float] | None) -> None:
+    def check_inputs(self, x: Tensor, input_box: InputBox | None) -> None:
         """Raise if the law cannot be used around these inputs, shape (B, ...)."""
 
     def project(self, noisy: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from flint import arb
 from torch import Tensor
 
+from certify.core.input_box import InputBox
 from certify.core.norms import Norm
 from certify.errors import BadInput, DataError
 from certify.smoothing.noise.base import NOISES, Noise
@@ -147,15 +148,15 @@ class GaussianGrid(Noise):
         self.check_norm(norm)
         return gaussian_radius(self.sigma, q_upper, rival_upper)
 
-    def check_inputs(self, x: Tensor, input_box: tuple[float, float] | None) -> None:
+    def check_inputs(self, x: Tensor, input_box: InputBox | None) -> None:
         """Raise unless every feature is a float32 of some k/255 and inputs are declared to lie in [0, 1].
 
         Raises:
             BadInput: for another input box, or none.
             DataError: naming the first value off the grid.
         """
-        if input_box is None or tuple(input_box) != (0.0, 1.0):
-            given = "none" if input_box is None else f"[{input_box[0]:g}, {input_box[1]:g}]"
+        if input_box != (0.0, 1.0):
+            given = input_box or "none"
             raise BadInput(f"{self.name} noise needs inputs in the box [0, 1], not {given}: use noise='gaussian'")
         for first in range(0, len(x), _CHECKED_TOGETHER):
             part = x[first : first + _CHECKED_TOGETHER]
