@@ -176,6 +176,11 @@ class Summary:
         reported = self.n if self.attacked is None else min(self.n, self.attacked)
         return reported >= (self.n if self.expected is None else self.expected)
 
+    def same_inputs(self, other: Summary) -> bool:
+        """Whether positions, labels and values are the same; values do not count where a published log holds none."""
+        values = self.contents == other.contents or not (self.contents and other.contents)
+        return values and (self.n, self.inputs) == (other.n, other.inputs)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

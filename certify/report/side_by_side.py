@@ -18,7 +18,6 @@ from certify.errors import BadInput
 from certify.report import html
 from certify.report.blocks import WIDTH, Block, blocks_text, wrapped
 from certify.report.summary_table import ROUNDING, at_least
-from certify.summary.pairing import same_inputs
 
 __all__ = ["UNDECLARED", "SideBySide", "Together", "by_runs", "once", "side_by_side"]
 
@@ -217,7 +216,7 @@ def _difference(one: Summary, other: Summary) -> str:
     if ours != theirs:
         scales = " with another scale" if _threat(one) == _threat(other) else ""
         return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"
-    if not same_inputs(one, other):
+    if not one.same_inputs(other):
         return f"other inputs ({_data(other)} beside {_data(one)})"
     return ""
 

@@ -11,7 +11,6 @@ from certify.core.shown import DRAWINGS, VIEWS
 from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.summary.curves import even_radii
-from certify.summary.pairing import same_inputs
 from certify.summary.words import percent
 
 __all__ = ["Envelope", "EnvelopeRow", "envelope"]
@@ -97,7 +96,7 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
             raise BadInput(
                 f"{name} and {other} are about different norms or radii, scales or properties; name common --radii"
             )
-        if not same_inputs(one, two):
+        if not one.same_inputs(two):
             raise BadInput(
                 f"{name} ({one.n:,} inputs) and {other} ({two.n:,}) are about different inputs; an envelope is over "
                 "runs on the same ones"

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from certify.core.rounding import brief
 from certify.core.run import Run
-from certify.core.summary import Summary
 from certify.errors import BadInput, IncompleteRun
 from certify.stats.paired import NonInferiority, PairedCounts, exact_test, tango_test
 
-__all__ = ["TESTS", "check_comparable", "held", "no_sample", "paired", "same_inputs"]
+__all__ = ["TESTS", "check_comparable", "held", "no_sample", "paired"]
 
 TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]]] = {
     "exact": exact_test,
@@ -39,12 +38,6 @@ def check_comparable(one: Run, other: Run) -> None:
     if difference := _other_threat(one, other) or _other_inputs(one, other):
         said = f"{one.name} and {other.name} cannot be compared: {difference}"
         raise IncompleteRun(said) if _unfinished(one, other) else BadInput(said)
-
-
-def same_inputs(one: Summary, other: Summary) -> bool:
-    """Whether positions, labels and values are the same; the values do not count where a published log holds none."""
-    values = one.contents == other.contents or not (one.contents and other.contents)
-    return values and (one.n, one.inputs) == (other.n, other.inputs)
 
 
 def paired(old: Run, new: Run, radius: float) -> PairedCounts:
