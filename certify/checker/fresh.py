@@ -14,7 +14,7 @@ from certify.core.finding import Finding
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.noise.base import NOISES
-from certify.stats.tails import at_least
+from certify.stats.binomial import binomial_at_least
 
 __all__ = ["LEVEL", "Execution", "class_on_noise", "examined"]
 
@@ -122,6 +122,6 @@ def _too_many(votes: list[int], label: int, bound: float | None) -> str:
     """Why a recorded bound on the label's probability is none, in words."""
     if bound is None or not 0 <= bound < 0.5:
         return f"it is bounded by {bound} in the record, which is not below one half"
-    if at_least(votes[label], sum(votes), bound) >= LEVEL:
+    if binomial_at_least(votes[label], sum(votes), bound) >= LEVEL:
         return ""
     return f"the label has {votes[label]:,} of {sum(votes):,} fresh votes, too many for at most {bound:.4g}"

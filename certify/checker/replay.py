@@ -21,7 +21,7 @@ from certify.errors import BadInput, CertifyError, one_line
 from certify.models.classifier import INVALID, Classifier
 from certify.smoothing.noise.base import NOISES, Noise
 from certify.smoothing.streams import BLOCK, Stream
-from certify.stats.tails import at_least, at_most
+from certify.stats.binomial import binomial_at_least, binomial_at_most
 
 __all__ = ["EXACT_SAMPLES", "FRESH_SAMPLES", "LEVEL", "Chosen", "chosen", "derived_seed", "replay_claims"]
 
@@ -189,7 +189,7 @@ class _Replay:
         rival, most = max(rivals.items(), key=lambda one: one[1], default=(INVALID, 0))
         bound, said = self.evidence.rival_upper, self._too_few(counts)
         # The rival is the strongest of all classes: each of them is tested at its share of the level.
-        if not said and at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.num_classes:
+        if not said and binomial_at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.num_classes:
             many = f"{most:,} of {FRESH_SAMPLES:,} samples return {_name(rival)}"
             said = f"{many}, too many for a probability of at most {brief_up(bound)}"
         return judged(self.subject, "fresh samples", said)
@@ -197,7 +197,7 @@ class _Replay:
     def _too_few(self, counts: Counter[int]) -> str:
         """Why votes contradict the lower bound on the probability of the class, in words."""
         hits, p_lower = 0 if self.kept is None else counts[self.kept], self.evidence.p_lower
-        if at_most(hits, counts.total(), p_lower) >= self.level:
+        if binomial_at_most(hits, counts.total(), p_lower) >= self.level:
             return ""
         return (
             f"{hits:,} of {counts.total():,} samples return {_name(self.kept)}, "

@@ -1,8 +1,8 @@
-"""Ball arithmetic: numbers with a proven error, so that a comparison is either certain or open, never a guess.
+"""Ball arithmetic: numbers with a proven error bound, so that a comparison is either certain or undecided.
 
-A confidence bound or a quantile is an inverse, and an inverse in floating point lands on either side of the exact one.
-What is checked here is the forward function, at the very float that is returned: ``tail <= alpha`` holds for the whole
-ball around the tail (Johansson 2017, the library Arb), so where the float came from does not matter.
+A confidence bound or a quantile is the inverse of a function, and an inverse in floating point lands on either side of
+the exact value. Therefore the function itself is evaluated at the float that is returned: ``tail <= alpha`` holds for
+the whole ball around the tail (Johansson 2017, the library Arb), however the float was found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from flint import acb, arb, ctx
 
 __all__ = ["binomial_tail", "float_above", "sound_root", "working_precision"]
 
-MARGIN: Final = 2.0**-51
-"""How far beyond the exact root, relative to its size, the first float to be verified lies."""
+FIRST_MARGIN: Final = 2.0**-51
+"""Relative distance from the root, on the sound side, of the first float to be verified."""
 
-STEPS: Final = 60
+MAX_NEWTON_STEPS: Final = 60
+"""Newton steps at one working precision; a handful are usual."""
+
 LONGEST_SERIES: Final = 4000
-"""Terms after which the general incomplete beta function (1 to 2 ms) is quicker than summing its series."""
+"""Number of terms above which the library's incomplete beta function (1 to 2 ms) is quicker than the series."""
 
 _precision_lock = Lock()
 
@@ -32,7 +34,7 @@ def working_precision(bits: int) -> Iterator[None]:
     """Compute with ``bits`` bits inside, and leave the library's setting as it was.
 
     The setting belongs to the process, not to the thread: the lock keeps two threads from restoring each other's. A
-    thread that changes it without the lock can widen the balls of another, never make them wrong.
+    thread that changes it without the lock can make the balls of another wider, but not wrong.
 
     >>> with working_precision(200):
     ...     third = arb(1) / 3
@@ -100,9 +102,9 @@ def sound_root(
     """A float that ``probe`` proves to be on the sound side of a root, within ``tolerance`` of it relatively.
 
     ``probe(x)`` returns two balls: one that is certainly <= 0 only where x is sound, and the Newton step from x to the
-    root. ``start`` is no more than a hint, tried a little further out. ``outward`` is the end of ``domain`` where
-    soundness is trivial: it decides the rounding and is the answer where nothing better can be proved. An open
-    comparison is repeated further out, and then with up to 32 times as many ``bits``.
+    root. ``start`` is only a first guess. ``outward`` is the end of ``domain`` where soundness is trivial: floats are
+    moved towards it, and it is the answer where nothing better can be proved. Where a comparison stays undecided, it is
+    repeated further out, and then with up to 32 times as many ``bits``.
 
     >>> def square_root_of_two(x):
     ...     return arb(x) ** 2 - 2, (2 - arb(x) ** 2) / (2 * arb(x))
@@ -115,8 +117,8 @@ def sound_root(
     x = min(max(x, math.nextafter(low, high)), math.nextafter(high, low))
     for precision in (bits << doubling for doubling in range(6)):
         with working_precision(precision):
-            margin = MARGIN
-            for _ in range(STEPS):
+            margin = FIRST_MARGIN
+            for _ in range(MAX_NEWTON_STEPS):
                 excess, step = probe(x)
                 close = bool(abs(step) <= tolerance * abs(x))
                 if excess <= 0:

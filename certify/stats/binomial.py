@@ -1,13 +1,13 @@
-"""Exact binomial confidence bounds, always rounded to the sound side.
+"""Exact binomial tails and confidence bounds, always rounded to the sound side.
 
 Near certainty everything is worked in ``q = 1 - p``, the probability of *missing*: ``1 - p_lower`` would lose digits.
 
-What a bound promises is a statement about a tail at that bound, ``P[Binomial(n, p_lower) >= k] <= alpha``. Inverse beta
-functions in floating point do not keep it: they land on the wrong side about half the time, and in places they are far
-off (``scipy.stats.beta.ppf(0.001, 1, 100000)`` is 2.5e-5 too high). So theirs is only the first guess, Newton steps in
-ball arithmetic lead to the exact bound, and the float that is returned has been verified: the ball around its tail lies
-at or below alpha, exactly that float alpha. It is within 1e-12 of the exact bound, relative to the bound, or next to it
-where floats are coarser (below 1e-308). Where nothing can be proved the answer is the trivial bound, 0 or 1.
+A bound promises something about the tail at that bound: ``P[Binomial(n, p_lower) >= k] <= alpha``. Inverse beta
+functions in floating point break this promise: they land on the wrong side about half the time, and in places they are
+far off (``scipy.stats.beta.ppf(0.001, 1, 100000)`` is 2.5e-5 too high). They only give the first guess. Newton steps in
+ball arithmetic lead to the exact bound, and the float that is returned is verified: the ball around its tail lies at or
+below the float alpha. It is within 1e-12 of the exact bound, relative to the bound, or next to it where floats are
+coarser (below 1e-308). Where nothing can be proved the answer is the trivial bound, 0 or 1.
 """
 
 from __future__ import annotations
@@ -23,13 +23,24 @@ from scipy import special
 from certify.errors import BadInput
 from certify.stats.balls import binomial_tail, float_above, sound_root, working_precision
 
-__all__ = ["check_alpha", "clopper_pearson_lower", "clopper_pearson_upper", "sign_test"]
+__all__ = [
+    "TAIL_BITS",
+    "binomial_at_least",
+    "binomial_at_most",
+    "check_alpha",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "sign_test",
+]
 
 TOLERANCE: Final = 2e-13
-"""Newton stops when the exact bound is this near, relatively: well inside the promised 1e-12."""
+"""Relative distance from the exact bound at which Newton steps stop: well inside the promised 1e-12."""
 
 EXACT_FLIPS: Final = 256
-"""Up to so many flips of a coin, the sign test counts outcomes in integers."""
+"""Largest number of coin flips for which the sign test counts outcomes in exact integers."""
+
+TAIL_BITS: Final = 128
+"""Working precision of a tail, in bits: it leaves an error 30 digits below the tail at ten million trials."""
 
 
 def check_alpha(alpha: float) -> float:
@@ -114,6 +125,40 @@ def _log_step(tail: arb, slope: arb, alpha: float) -> arb:
     """The Newton step in the logarithm of the bound towards tail = alpha; logits of the tails make it nearly linear."""
     level = arb(alpha)
     return (level * (1 - tail) / (tail * (1 - level))).log() * tail * (1 - tail) / slope
+
+
+def binomial_at_least(k: int, n: int, p: float) -> float:
+    """P[Binomial(n, p) >= k], rounded up.
+
+    >>> binomial_at_least(0, 10, 0.5), binomial_at_least(10, 10, 0.5) * 1024, binomial_at_least(11, 10, 0.5)
+    (1.0, 1.0, 0.0)
+    """
+    if k <= 0:
+        return 1.0
+    if k > n or p == 0:
+        return 0.0
+    return _tail(k, n, p, complement=False)
+
+
+def binomial_at_most(k: int, n: int, p: float) -> float:
+    """P[Binomial(n, p) <= k], rounded up.
+
+    >>> binomial_at_most(10, 10, 0.5), binomial_at_most(0, 1000, 0.001), binomial_at_most(-1, 10, 0.5)
+    (1.0, 0.36769..., 0.0)
+    """
+    if k >= n:
+        return 1.0
+    if k < 0 or p == 1:
+        return 0.0
+    return _tail(n - k, n, p, complement=True)
+
+
+def _tail(k: int, n: int, p: float, *, complement: bool) -> float:
+    """The upper end of a ball around P[... >= k] for p or, exactly, 1 - p; 1 where the ball says nothing."""
+    with working_precision(TAIL_BITS):
+        hit, miss = arb(p), 1 - arb(p)
+        tail, _ = binomial_tail(k, n, *((miss, hit) if complement else (hit, miss)))
+        return min(1.0, float_above(tail))
 
 
 def sign_test(k: int, n: int) -> float:

@@ -1,7 +1,7 @@
-"""Groups of inputs (classes, sources): how low the worst one may be, and which ones can be named.
+"""Groups of inputs (classes, sources): a lower bound for the worst one, and the names of those below a level.
 
-``counts`` maps a group to (certified, n), its inputs drawn independently from the group's own population. What is said
-of the minimum needs no correction for the number of groups; what names a group does.
+``counts`` maps a group to (certified, n), its inputs drawn independently from the group's own population. A statement
+about the minimum needs no correction for the number of groups; a statement that names a group does.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from certify.errors import BadInput
-from certify.stats import tails
-from certify.stats.binomial import clopper_pearson_lower
-from certify.stats.holm import holm
+from certify.stats.binomial import binomial_at_most, clopper_pearson_lower
 from certify.stats.population import less_false
-from certify.stats.simultaneous import check_delta, share
+from certify.stats.simultaneous import check_delta, holm, share
 
 __all__ = ["group_lowers", "groups_below", "worst_group_lower"]
 
@@ -67,7 +65,7 @@ def groups_below(counts: Mapping[Group, tuple[int, int]], level: float, delta: f
     if not 0 < level < 1:
         raise BadInput(f"the level to fall below must lie strictly between 0 and 1, got {level}")
     _check_groups(counts)
-    below = holm([tails.at_most(k, n, level) for k, n in counts.values()], delta)
+    below = holm([binomial_at_most(k, n, level) for k, n in counts.values()], delta)
     return tuple(group for group, named in zip(counts, below, strict=True) if named)
 
 

@@ -1,4 +1,4 @@
-"""Which alpha and n published radii are consistent with: they can only be rungs of a ladder that depends on both.
+"""The (n, alpha) that published radii are consistent with: only certain radii, the rungs of a ladder, are possible.
 
 After n samples of gaussian noise, k of them for the class, the radius is sigma * Phi^-1(BetaInv(alpha; k, n - k + 1))
 (Cohen et al. 2019): one rung for each k. This is a search over plausible pairs; nothing is certified from it.
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 MOST_RADII: Final = 30
-"""Distinct radii compared, from the largest: further down the rungs lie so close that every printed number is one."""
+"""Number of distinct radii compared, from the largest: further down, rungs lie closer than printed digits."""
 
 TELLING: Final = 10
-"""Distinct radii, and rows at the largest, from which a fit that nobody stated is taken for more than chance."""
+"""Least number of distinct radii, and of rows at the largest, for which an unstated fit is more than chance."""
 
 PAIRS: Final = tuple(
     (n, alpha)
@@ -58,7 +58,7 @@ class Fit:
         reached: whether the largest radius prints like ``top``.
         compared: how many distinct radii were compared.
         missing: the printed radii that no rung prints like; looked for only where ``top`` is reached.
-        unseen: the rung below ``top``, where other pairs fit as well and print theirs, and this one is never printed.
+        unseen: the rung below ``top`` if the log never prints it although it prints that of other pairs that fit.
     """
 
     n: int
@@ -127,7 +127,7 @@ def largest(printed: Iterable[Printed]) -> list[Printed]:
 
 
 def at_the_top(printed: Iterable[Printed]) -> int:
-    """How many rows print the largest radius: many, where it is the end of the ladder and not just the luckiest input.
+    """How many rows print the largest radius: many if it is the end of the ladder, few if it is the luckiest input.
 
     >>> from certify.core.printed import Printing
     >>> at_the_top(map(Printing(3, None).read, ["0.953", "0.5", "0.953"]))

@@ -15,18 +15,19 @@ import numpy as np
 from scipy import special
 
 from certify.errors import BadInput
-from certify.stats import tails
-from certify.stats.binomial import clopper_pearson_lower, clopper_pearson_upper
+from certify.stats.binomial import binomial_at_least, binomial_at_most, clopper_pearson_lower, clopper_pearson_upper
 from certify.stats.unconditional import ROUNDING, Outcomes, largest_chance
 
 __all__ = ["NonInferiority", "PairedCounts", "exact_test", "mcnemar_p_value", "tango_test"]
 
-_HALVINGS = 60
+_HALVINGS: Final = 60
+"""Bisection steps: an interval of length 2 shrinks below the spacing of floats near 1."""
 
-_BACK: Final = 3
+_REFINEMENTS: Final = 3
+"""Bisection steps of the exact limit, each of which costs an evaluation of the largest chance."""
 
-_RANGE: Final = 50
-"""A fiftieth of the level pays for a range of the discordance."""
+_RANGE_SHARE: Final = 50
+"""One part in 50 of the level pays for a range of the discordance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def tango_test(counts: PairedCounts, margin: float, level: float = 0.05) -> NonI
     """
     _check(margin, level)
     score = _tango_score(counts, -margin)
-    spent = level / _RANGE
+    spent = level / _RANGE_SHARE
     differing = counts.n01 + counts.n10
     discordance = (
         clopper_pearson_lower(differing, counts.n, spent / 2),
@@ -187,9 +188,10 @@ def _at_least_as_good(counts: PairedCounts, level: float) -> Outcomes | None:
 def _exact_lower(counts: PairedCounts, outcomes: Outcomes, discordance: tuple[float, float], level: float) -> float:
     """A difference under which the outcomes have at most the probability that is left, whatever the discordance.
 
-    From the approximate limit down in steps that begin with a fiftieth of a standard error, and half-way back.
+    The search goes down from the approximate limit, in growing steps that begin with a fiftieth of a standard error,
+    and then halves the last step a few times.
     """
-    allowed = level - level / _RANGE - ROUNDING
+    allowed = level - level / _RANGE_SHARE - ROUNDING
 
     def proved(difference: float) -> bool:
         return difference <= -1.0 or largest_chance(outcomes, difference, discordance, allowed) <= allowed
@@ -198,7 +200,7 @@ def _exact_lower(counts: PairedCounts, outcomes: Outcomes, discordance: tuple[fl
     step, above = math.sqrt(max(discordance[1], 1 / counts.n) / counts.n) / 50, lower
     while not proved(lower):
         above, lower, step = lower, lower - step, 1.5 * step
-    for _ in range(_BACK):
+    for _ in range(_REFINEMENTS):
         middle = (lower + above) / 2
         lower, above = (middle, above) if proved(middle) else (lower, middle)
     return max(-1.0, lower)
@@ -221,8 +223,8 @@ def exact_test(counts: PairedCounts, margin: float, level: float = 0.05) -> NonI
     _check(margin, level)
     n, b, c = counts.n, counts.n01, counts.n10
     t = _meeting_point(b, c, n, margin)
-    new_alone = tails.at_least(b, n, t) if t else 0.0  # that p01 >= 0 cannot be wrong
-    old_alone = tails.at_most(c, n, math.nextafter(t + margin, 0.0))
+    new_alone = binomial_at_least(b, n, t) if t else 0.0  # that p01 >= 0 cannot be wrong
+    old_alone = binomial_at_most(c, n, math.nextafter(t + margin, 0.0))
     lower = clopper_pearson_lower(b, n, level / 2) - clopper_pearson_upper(c, n, level / 2)
     return NonInferiority(
         counts,

@@ -1,9 +1,9 @@
 """Statements beyond the inputs at hand: about the population or the finite set that they were drawn from at random.
 
-Whatever the inputs were drawn from, one that is not robust at r is certified at r with probability at most alpha over
-its own noise. So the probability p of being certified and the true accuracy t satisfy p <= t + (1 - t) alpha, and a
-lower bound on p becomes the lower bound (p - alpha) / (1 - alpha) on t: a little above p - alpha. The inputs must be
-distinct and drawn at random; "every 20th" is not random, a seeded permutation is.
+An input that is not robust at r is certified at r with probability at most alpha over its own noise. So the probability
+p of being certified and the true accuracy t satisfy p <= t + (1 - t) alpha, and a lower bound on p becomes the lower
+bound (p - alpha) / (1 - alpha) on t: a little above p - alpha. The inputs must be distinct and drawn at random; "every
+20th" is not random, a seeded permutation is.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from fractions import Fraction
 from flint import arb
 
 from certify.errors import BadInput
-from certify.stats import tails
 from certify.stats.balls import working_precision
-from certify.stats.binomial import check_alpha, clopper_pearson_lower
-from certify.stats.simultaneous import false_certificates, share
+from certify.stats.binomial import TAIL_BITS, binomial_at_least, check_alpha, clopper_pearson_lower
+from certify.stats.simultaneous import check_certified, false_certificates, share
 
 __all__ = ["finite_population_lower", "less_false", "population_curve_lower", "population_lower"]
 
 _REST = 1e-6
-"""Share of delta granted to false certificates beyond the number at which the sum over them is cut."""
+"""Share of delta for the event that more certificates are false than the sum over their number includes."""
 
 
 def less_false(certified: float, alpha: float | None) -> float:
@@ -74,8 +73,8 @@ def population_curve_lower(certified: int, m: int, alpha: float | None, delta: f
     """
     if not 0 < delta <= 0.5:
         raise BadInput(f"delta must lie in (0, 0.5] for a band around a whole curve, got {delta}; 0.05 is usual")
-    _check_drawn(certified, m)
-    # Four operations, each within one unit in the last place: 2**-50 of the size is more than they can be off.
+    check_certified(certified, m)
+    # Four operations, each within one unit in the last place: together they err by less than 2**-50 of the size.
     width = math.sqrt(-math.log(delta) / (2 * m)) * (1 + 2.0**-50)
     return less_false(max(0.0, math.nextafter(certified / m, 0.0) - width - 2.0**-53), alpha)
 
@@ -101,7 +100,7 @@ def finite_population_lower(
     if m > size:
         raise BadInput(f"a subset of {m} inputs cannot come from a set of {size}")
     for k in certified:
-        _check_drawn(k, m)
+        check_certified(k, m)
     return tuple(_smallest_left(k, m, size, alpha, level) for k in certified)
 
 
@@ -113,12 +112,12 @@ def _smallest_left(k: int, m: int, size: int, alpha: float | None, level: float)
     cut, rest = 0, 0.0
     if alpha is not None:
         cut = false_certificates(m, alpha, level * _REST)
-        rest = tails.at_least(cut + 1, m, alpha)
-    false = [tails.at_least(j, m - k + j, alpha or 0.0) for j in range(min(cut, k) + 1)]
+        rest = binomial_at_least(cut + 1, m, alpha)
+    false = [binomial_at_least(j, m - k + j, alpha or 0.0) for j in range(min(cut, k) + 1)]
 
     def left(robust: int) -> bool:
         most, least = min(m, robust), max(m - (size - robust), k - min(cut, k))
-        with working_precision(tails.BITS):
+        with working_precision(TAIL_BITS):
             total = arb(rest)
             chance = arb.bin_uiui(robust, most) * arb.bin_uiui(size - robust, m - most) / arb.bin_uiui(size, m)
             for h in range(most, least - 1, -1):  # chance is P[H = h], from the top down
@@ -127,8 +126,3 @@ def _smallest_left(k: int, m: int, size: int, alpha: float | None, level: float)
             return not total <= level
 
     return bisect_left(range(size), True, key=left)
-
-
-def _check_drawn(certified: int, m: int) -> None:
-    if not 0 <= certified <= m or m < 1:
-        raise BadInput(f"{certified} certified inputs out of {m} are impossible")

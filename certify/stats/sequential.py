@@ -1,6 +1,6 @@
-"""Looking at the votes early: when, what a look costs in alpha, which radius it proves, when to give up.
+"""Looks at the votes before all are counted: when to look, at what share of alpha, what is proven, when to give up.
 
-Only claims need a guarantee. Abstaining is always sound, so giving up may rest on a guess; claiming may not.
+Only claims need a guarantee. Abstention is always sound, so the decision to give up may rest on approximations.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from certify.stats.binomial import check_alpha
 __all__ = ["Looks", "Plan", "best_look", "geometric_looks", "plan"]
 
 RATIO: Final = 1.2
-"""Each look has a fifth more samples than the one before: what is wasted beyond the needed number stays below that."""
+"""Samples at a look relative to the look before: at most a fifth more samples are drawn than were needed."""
 
-FIRST: Final = 16
+FIRST_LOOK: Final = 16
 """Samples at the first look: fewer cannot prove a majority at the usual alpha."""
 
 LAST_SHARE: Final = 0.3
 """Share of alpha on the last look; the others share the rest equally."""
 
 PRICE: Final = 0.35
-"""What proving a declared radius is worth in samples, as a share of the most samples: see :func:`_price`. Measured: at
-this price about 0.2 to 0.4 points of certified accuracy are lost against spending 100,000 samples on every input."""
+"""What proving a declared radius is worth in samples, as a share of the most samples: see :func:`_price`. At this price
+about 0.2 to 0.4 points of certified accuracy were lost compared with 100,000 samples for every input."""
 
-FULL: Final = 100_000
-"""Fewer samples than these make no proof cheaper: what is lost by giving up shrinks with the price, not with n."""
+LEAST_PRICED: Final = 100_000
+"""The price is computed for at least this many samples: giving up loses less the higher the price, whatever n is."""
 
 Integers = NDArray[np.int64]
 
@@ -107,7 +107,7 @@ def geometric_looks(n: int, alpha: float, q: float, ratio: float = RATIO, last_s
     >>> looks.alpha[5], round(looks.alpha[6], 6), round(looks.alpha[7], 6)
     (0.0, 0.0007, 0.0003)
     """
-    counts = [min(FIRST, n)]
+    counts = [min(FIRST_LOOK, n)]
     while counts[-1] < n:
         counts.append(min(n, math.ceil(counts[-1] * ratio)))
     early = alpha * (1.0 - last_share)
@@ -120,7 +120,7 @@ def geometric_looks(n: int, alpha: float, q: float, ratio: float = RATIO, last_s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What to conclude from the misses at each look: J targets, proven one after another, and K looks.
+    """Conclusions from the misses at each of K looks, for J targets that are proven one after another.
 
     A target is a bound on the probability of missing the class, low enough for one declared radius; targets descend.
     A later target is examined once the ones before are proven. All rest on the same K bounds, so alpha is paid once.
@@ -196,8 +196,8 @@ def _price(looks: Looks, q: float) -> float:
     out many more inputs lie within what is unresolved; priced like this every declared radius loses about as many.
     """
     z = float(special.ndtri(q))
-    price = PRICE * max(looks.most, FULL) * math.sqrt(2.0 * math.pi * q * (1.0 - q)) * math.exp(z * z / 2.0)
-    # Somebody's own looks may lie far apart: a proof that is as good as certain is worth the next one in any case.
+    price = PRICE * max(looks.most, LEAST_PRICED) * math.sqrt(2.0 * math.pi * q * (1.0 - q)) * math.exp(z * z / 2.0)
+    # Looks of one's own may lie far apart: a proof that is almost certain is always worth the next look.
     return max(price, 2.0 * max((after - before for before, after in pairwise(looks.n)), default=0))
 
 
@@ -213,7 +213,7 @@ def _give_up(looks: Looks, claim: Integers, q: float) -> Integers:
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
     weights = weights / weights.sum()
     steps = np.linspace(-10.0, 10.0, 401)
-    reach = int(claim.max())  # misses only grow: beyond this nothing can be proven any more
+    reach = int(claim.max())  # misses only grow: with more than this nothing can be proven any more
     give_up = np.empty(len(looks.n), dtype=np.int64)
     n_next, ahead, value = looks.n[-1], np.zeros(1), np.zeros(1)
     for k in range(len(looks.n) - 1, -1, -1):

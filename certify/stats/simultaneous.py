@@ -1,4 +1,4 @@
-"""Statements about this test set, made from certificates that are each wrong with probability at most alpha."""
+"""Statements that hold at once: about a test set from certificates that may each be false, and several tests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from certify.errors import BadInput
-from certify.stats import tails
-from certify.stats.binomial import check_alpha
+from certify.stats.binomial import binomial_at_least, check_alpha
 
 __all__ = [
+    "check_certified",
     "check_delta",
     "false_certificates",
     "false_certificates_shared_noise",
     "false_inputs",
+    "holm",
     "share",
     "true_accuracy_lower",
 ]
@@ -32,6 +33,16 @@ def check_delta(delta: float) -> float:
     return delta
 
 
+def check_certified(certified: int, m: int) -> None:
+    """Refuse a number of certified inputs that ``m`` inputs cannot have.
+
+    Raises:
+        BadInput: naming both numbers.
+    """
+    if not 0 <= certified <= m or m < 1:
+        raise BadInput(f"{certified} certified inputs out of {m} are impossible")
+
+
 def share(delta: float, statements: int) -> float:
     """What each of several statements may spend if all are to hold at once (Bonferroni): delta / J, rounded down.
 
@@ -43,12 +54,35 @@ def share(delta: float, statements: int) -> float:
     return math.nextafter(check_delta(delta) / statements, 0.0)
 
 
+def holm(p_values: Sequence[float], delta: float = 0.05) -> tuple[bool, ...]:
+    """Which of several hypotheses are rejected, such that a true one is among them with probability <= delta.
+
+    The smallest p-value is held against delta / J, the next against delta / (J - 1), and so on until one is too large.
+    Valid however the tests depend on each other, as those at several radii of one run do (Holm 1979).
+
+    Raises:
+        BadInput: for no p-values, one outside [0, 1] (NaN included), or delta outside (0, 1).
+
+    >>> holm([0.01, 0.04, 0.03]), holm([0.01, 0.02, 0.03])
+    ((True, False, False), (True, True, True))
+    """
+    check_delta(delta)
+    if not len(p_values) or not all(0 <= p <= 1 for p in p_values):
+        raise BadInput(f"Holm's correction needs p-values between 0 and 1, got {list(p_values)}")
+    rejected = [False] * len(p_values)
+    for tested, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if Fraction(p_values[place]) * (len(p_values) - tested) > Fraction(delta):  # exactly: floats would round
+            break
+        rejected[place] = True
+    return tuple(rejected)
+
+
 def false_certificates(m: int, alpha: float, delta: float) -> int:
     """How many of ``m`` certificates may be false: more are so with probability at most ``delta``.
 
     Each is false with probability at most alpha, independently, so their number is stochastically below
     Binomial(m, alpha), whose (1 - delta) quantile this is. Its tails are enclosed by ball arithmetic: where one cannot
-    be told from delta, the larger count is returned.
+    be distinguished from delta, the larger count is returned.
 
     Raises:
         BadInput: unless m >= 1 and alpha and delta lie strictly between 0 and 1.
@@ -57,11 +91,11 @@ def false_certificates(m: int, alpha: float, delta: float) -> int:
     [2, 3, 4]
     """
     _check_budget(m, alpha, delta)
-    return bisect_left(range(m), True, key=lambda false: tails.at_least(false + 1, m, alpha) <= delta)
+    return bisect_left(range(m), True, key=lambda false: binomial_at_least(false + 1, m, alpha) <= delta)
 
 
 def false_certificates_shared_noise(m: int, alpha: float, delta: float) -> int:
-    """What is left of :func:`false_certificates` if inputs share their noise: anything may depend on anything.
+    """:func:`false_certificates` for inputs that share their noise, where certificates may depend on each other.
 
     The expected number of false certificates is at most m alpha however they depend on each other, so more than c are
     false with probability at most m alpha / (c + 1) (Markov). The smallest c that makes this delta; none smaller is
@@ -87,9 +121,10 @@ def _check_budget(m: int, alpha: float, delta: float) -> None:
 def false_inputs(copies: Sequence[int], alpha: float, delta: float, labels: Sequence[int] | None = None) -> int:
     """How many inputs may carry a false certificate, where each distinct input occurs ``copies[i]`` times.
 
-    Copies share their noise, so one false certificate is false for all of them: in the worst case the inputs that occur
-    most often. ``labels[i]`` is the number of classes tested with that noise, more than one where the label names the
-    class and copies are labelled differently; each class adds alpha to the probability that the input is false.
+    Copies share their noise, so a certificate is false for all copies or none: the worst case is that the inputs with
+    most copies are false. ``labels[i]`` is the number of classes tested with that noise, more than one where the label
+    names the class and copies are labelled differently; each class adds alpha to the probability that the input is
+    false.
 
     >>> false_inputs([1] * 500, 0.001, 0.05), false_inputs([1] * 490 + [5, 5], 0.001, 0.05)
     (2, 10)
@@ -125,8 +160,8 @@ def true_accuracy_lower(
 ) -> float:
     """Lower bound on the fraction of the attempted inputs that are truly robust, with probability >= 1 - delta.
 
-    It holds at all radii at once, because a false certificate is one event, whatever the radius: an input whose
-    certificate is true is robust at every radius at which it was counted. ``alpha`` is None for proofs, which are never
+    It holds at all radii at once, because a certificate is false or true as a whole: an input whose certificate is true
+    is robust at every radius at which it was counted. ``alpha`` is None for proofs, which are never
     false. ``copies`` says how often each distinct input occurs; together they are all inputs. ``labels``: see
     :func:`false_inputs`.
 
@@ -134,7 +169,6 @@ def true_accuracy_lower(
     0.596
     """
     m = sum(copies)
-    if not 0 <= certified <= m:
-        raise BadInput(f"{certified} certified inputs out of {m} are impossible")
+    check_certified(certified, m)
     false = 0 if alpha is None else false_inputs(copies, alpha, delta, labels)
     return max(0, certified - false) / m

@@ -1,8 +1,8 @@
-"""The exact error of a paired test at every value of what it does not ask for: how often models differ at all.
+"""The largest error of a paired test over its nuisance parameter: the discordance, or how often the models differ.
 
-A difference d = p01 - p10 leaves the discordance psi = p01 + p10 open. A limit that keeps to its level must do so at
-each psi, so the largest error over all of them is bounded: exact sums over outcomes at some points, and between them a
-proof that no probability can change by more than two multinomial laws differ.
+A difference d = p01 - p10 leaves the discordance psi = p01 + p10 open. A limit keeps to its level only if it does so at
+every psi, so the largest error over all psi is bounded here: by exact sums over outcomes at some points, and between
+them by the fact that no probability changes by more than the distance between two multinomial laws.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["ROUNDING", "Outcomes", "largest_chance"]
 Reals = NDArray[np.float64]
 
 ROUNDING: Final = 1e-9
-"""More than the rounding of a sum, and what lies ten deviations out and is left away."""
+"""Added to each probability: more than the rounding of its sum and the outcomes ten deviations out that it omits."""
 
 INTERVALS: Final = 256
-"""Of psi, after which nothing finer is tried."""
+"""Largest number of intervals of psi in one round of halving."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,11 +69,11 @@ def largest_chance(
         outcomes: the set.
         difference: between -1 and 1.
         discordance: the least and the largest p01 + p10.
-        enough: a bound that is not above it is all that is wanted; if None, one within a fiftieth of the maximum.
-        intervals: how many may be looked at in one round.
+        enough: stop as soon as the bound is at most this; if None, when it is within a fiftieth of the maximum.
+        intervals: largest number of intervals in one round.
 
     Returns:
-        The bound. Above ``enough``, it may be any.
+        The bound. One above ``enough`` may be loose.
     """
     n = len(outcomes.most) - 1
     low, high = (max(side, abs(difference)) for side in discordance)

@@ -12,9 +12,8 @@ from certify.core.rounding import brief, brief_up
 from certify.core.run import Run
 from certify.core.values import one_of
 from certify.errors import BadInput
-from certify.stats.holm import holm
 from certify.stats.paired import PairedCounts, mcnemar_p_value
-from certify.stats.simultaneous import share
+from certify.stats.simultaneous import holm, share
 from certify.summary.pairing import TESTS, check_comparable, held, no_sample, paired
 from certify.summary.words import percent
 

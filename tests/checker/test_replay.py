@@ -18,8 +18,7 @@ from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.smoothing.streams import BLOCK
-from certify.stats.binomial import clopper_pearson_upper
-from certify.stats.tails import at_most
+from certify.stats.binomial import binomial_at_most, clopper_pearson_upper
 
 CLF = Classifier(lambda x: torch.stack([x[:, 0], x[:, 1], x[:, 2] - 0.6], dim=1), num_classes=3, digest="three")
 X = torch.tensor([[0.8, 0.5, 0.4], [0.5, 0.9, 0.4], [0.7, 0.5, 0.4], [0.5, 0.7, 0.4]])
@@ -218,8 +217,10 @@ def test_a_check_refutes_by_chance_at_most_once_in_a_million():
     for p_lower in (0.501, 0.6, 0.9, 0.999):
         for count in (1, 10, 1000):
             level = LEVEL / count / TESTS_EACH
-            few = max((k for k in range(FRESH_SAMPLES + 1) if at_most(k, FRESH_SAMPLES, p_lower) < level), default=-1)
-            assert count * TESTS_EACH * at_most(few, FRESH_SAMPLES, p_lower) <= LEVEL
+            few = max(
+                (k for k in range(FRESH_SAMPLES + 1) if binomial_at_most(k, FRESH_SAMPLES, p_lower) < level), default=-1
+            )
+            assert count * TESTS_EACH * binomial_at_most(few, FRESH_SAMPLES, p_lower) <= LEVEL
 
 
 def test_as_many_blocks_are_chosen_as_were_asked_for(fixed):

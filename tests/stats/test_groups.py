@@ -10,8 +10,8 @@ from scipy import stats
 
 from certify.errors import BadInput
 from certify.stats.groups import group_lowers, groups_below, worst_group_lower
-from certify.stats.holm import holm
 from certify.stats.population import population_lower
+from certify.stats.simultaneous import holm
 
 
 @pytest.fixture(autouse=True)
