@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +11,6 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
-from certify.core.legible import legible
-from certify.core.run import Run
 from certify.core.summary import FORMATS
 from certify.study.read import envelope_of_runs, read_runs, with_groups
 from certify.summary.convert import converted
@@ -59,7 +54,9 @@ def summary(
         more = {} if best is None else {"envelope": best.to_dict()}
         typer.echo(json.dumps(whole | more, indent=2, allow_nan=False))
     elif format == "csv" and len(found) > 1:
-        typer.echo(_one_csv(found))
+        from certify.report.machine import csv_of_runs
+
+        typer.echo(csv_of_runs(found))
         if best is not None:
             typer.echo(f"\n{best.render(format)}")
     else:
@@ -67,17 +64,3 @@ def summary(
         chosen_from = [] if best is None or format == "bibtex" else [best.render(format)]
         typer.echo("\n\n".join([*(render(one.summary) for one in found), *chosen_from]))
     return exit_code(*(one.summary for one in found))
-
-
-def _one_csv(runs: Sequence[Run]) -> str:
-    """The rows of all runs, each with its run and its norm: a radius says nothing without one."""
-    lines = [
-        {"run": run.name, "norm": run.summary.threat.measure, "units": run.summary.threat.units, **row}
-        for run in runs
-        for row in csv.DictReader(io.StringIO(FORMATS["csv"](run.summary)))
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return legible(text.getvalue().rstrip("\n"))

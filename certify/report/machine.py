@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from certify.core.legible import legible
+from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
 
-__all__ = ["csv_lines", "render_csv", "render_json"]
+__all__ = ["csv_lines", "csv_of_runs", "render_csv", "render_json"]
 
 
 def csv_lines(lines: Iterable[Sequence[Any]]) -> str:
@@ -30,8 +31,27 @@ def render_json(summary: Summary) -> str:
 @FORMATS.register("csv")
 def render_csv(summary: Summary) -> str:
     """The rows as CSV with a header line, one line a radius; a column that cannot be stated is empty."""
-    fields = ["radius", "certified", "certified_lower", "empirical", "abstain", "unknown", "population_lower"]
-    lines = [[*fields, *(f"certified_{method}" for method in summary.rows[0].by_method)]]
+    return _csv(_rows(summary))
+
+
+def csv_of_runs(runs: Sequence[Run]) -> str:
+    """The rows of all runs, each with its run and its norm: a radius says nothing without one."""
+    return _csv(
+        {"run": run.name, "norm": run.summary.threat.measure, "units": run.summary.threat.units, **row}
+        for run in runs
+        for row in _rows(run.summary)
+    )
+
+
+def _rows(summary: Summary) -> Iterator[dict[str, Any]]:
+    fields = ("radius", "certified", "certified_lower", "empirical", "abstain", "unknown", "population_lower")
     for row in summary.to_dict()["rows"]:
-        lines.append([*(row[field] for field in fields), *row["by_method"].values()])
-    return csv_lines(lines)
+        by_method = {f"certified_{method}": share for method, share in row["by_method"].items()}
+        yield {field: row[field] for field in fields} | by_method
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows under every name that one of them has, in the order of their first appearance."""
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return csv_lines([names, *([row.get(name) for name in names] for row in rows)])

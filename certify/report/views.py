@@ -15,7 +15,7 @@ from certify.core.shown import VIEWS
 from certify.report import html
 from certify.report.page.pictures import as_image, picture
 from certify.report.references import bibtex, cited_for
-from certify.summary.parts import parts_of
+from certify.summary.words import parts_of
 
 __all__ = ["bounds_html", "certificate_bibtex", "certificate_html", "finding_html", "sandwich_html"]
 

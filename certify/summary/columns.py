@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
@@ -16,21 +17,14 @@ from certify.core.verdict import Verdict
 
 __all__ = ["certificate_columns", "finding_columns"]
 
+R = TypeVar("R")
+
 _PLACE: Final = {verdict: place for place, verdict in enumerate(Verdict)}
 
 
 def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColumns:
     """Certificates as columns, in their order."""
-    kinds: dict[Hashable, int] = {}
-    first: list[Certificate] = []
-    kind = np.empty(len(certificates), dtype=np.int64)
-    for row, one in enumerate(certificates):
-        subject = None if one.evidence is None else one.evidence.subject
-        key = (one.method, one.threat, one.keeps, one.guarantee, one.model_digest, subject)
-        place = kinds.setdefault(key, len(first))
-        if place == len(first):
-            first.append(one)
-        kind[row] = place
+    kind, kinds = _by_kind(certificates, _certificate_kind)
     return CertificateColumns(
         index=np.array([one.index for one in certificates], dtype=np.int64),
         digest=[one.about for one in certificates],
@@ -43,32 +37,40 @@ def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColum
         seconds=np.array([one.seconds for one in certificates], dtype=np.float64),
         forward_passes=np.array([one.forward_passes for one in certificates], dtype=np.int64),
         kind=kind,
-        kinds=tuple(first),
+        kinds=kinds,
         fetch=certificates.__getitem__,
     )
 
 
 def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
     """Findings as columns, in their order."""
-    kinds: dict[Hashable, int] = {}
-    first: list[Finding] = []
-    kind = np.empty(len(findings), dtype=np.int64)
-    for row, one in enumerate(findings):
-        settings = json.dumps(dict(one.settings), sort_keys=True)
-        key = (one.attack, settings, one.norm, one.radii, one.model_digest)
-        place = kinds.setdefault(key, len(first))
-        if place == len(first):
-            first.append(one)
-        kind[row] = place
+    kind, kinds = _by_kind(findings, _finding_kind)
     return FindingColumns(
         index=np.array([one.index for one in findings], dtype=np.int64),
         digest=[one.about for one in findings],
         label=np.array([one.label for one in findings], dtype=np.int64),
         distance=np.array([_number(one.distance) for one in findings], dtype=np.float64),
         kind=kind,
-        kinds=tuple(first),
+        kinds=kinds,
         fetch=findings.__getitem__,
     )
+
+
+def _by_kind(records: Sequence[R], kind_of: Callable[[R], Hashable]) -> tuple[NDArray[np.int64], tuple[R, ...]]:
+    """The number of each record's kind, and the first record of every kind, which stands for all of it."""
+    numbers: dict[Hashable, int] = {}
+    kind = np.array([numbers.setdefault(kind_of(one), len(numbers)) for one in records], dtype=np.int64)
+    _, first = np.unique(kind, return_index=True)
+    return kind, tuple(records[row] for row in first.tolist())
+
+
+def _certificate_kind(one: Certificate) -> Hashable:
+    subject = None if one.evidence is None else one.evidence.subject
+    return one.method, one.threat, one.keeps, one.guarantee, one.model_digest, subject
+
+
+def _finding_kind(one: Finding) -> Hashable:
+    return one.attack, json.dumps(dict(one.settings), sort_keys=True), one.norm, one.radii, one.model_digest
 
 
 def _class(label: int | None) -> int:

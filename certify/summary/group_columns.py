@@ -14,7 +14,7 @@ from certify.core.sandwich import Sandwich
 from certify.errors import BadInput, DataError, one_line
 from certify.registry import nearest
 
-__all__ = ["group_column", "missed"]
+__all__ = ["group_column", "in_order", "missed"]
 
 MOST_CLASSES: Final = 2**24
 """More than any model has; each of them gets a name."""
@@ -60,6 +60,21 @@ def group_column(
         wanted = f"the {size:,} inputs" if size is not None and largest < size else f"inputs 0 to {largest:,} at least"
         raise BadInput(f"{spec} has shape {read.shape}; it needs one entry for each of {wanted} of the data set")
     return column, dict(enumerate(read.tolist()))
+
+
+def in_order(name: str, of: Sequence[Any] | Mapping[int, Any], positions: Sequence[int]) -> list[Any]:
+    """The group of the input at each position.
+
+    Raises:
+        BadInput: where an input has none, or there are more or fewer groups than inputs; ``name`` is the column's.
+    """
+    if isinstance(of, Mapping):
+        if missing := [position for position in positions if position not in of]:
+            raise BadInput(f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one")
+        return [of[position] for position in positions]
+    if len(given := list(of)) != len(positions):
+        raise BadInput(f"{name} has {len(given):,} entries for {len(positions):,} inputs; give one for each input")
+    return given
 
 
 def _from_csv(path: Path, column: str) -> dict[int, str]:

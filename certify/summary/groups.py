@@ -16,7 +16,7 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
-from certify.summary.group_columns import missed
+from certify.summary.group_columns import in_order, missed
 from certify.summary.words import percent
 
 __all__ = ["grouped"]
@@ -81,15 +81,7 @@ def _coded(
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The group of each input as a place among the names; names in the order of their numbers, or of the alphabet."""
     positions = index.tolist()
-    if isinstance(of, Mapping):
-        missing = [position for position in positions if position not in of]
-        if missing:
-            raise BadInput(f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one")
-        given = [of[position] for position in positions]
-    else:
-        given = list(of)
-        if len(given) != len(positions):
-            raise BadInput(f"{name} has {len(given):,} entries for {len(positions):,} inputs; give one for each input")
+    given = in_order(name, of, positions)
     values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]
     if not all(isinstance(value, int) for value in values):
         values = [str(value) for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,7 @@ from certify.core.summary import Contradiction
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["FAILED", "Joined", "join", "same_model"]
+__all__ = ["FAILED", "Copies", "Joined", "copies_of", "join", "same_model"]
 
 _ABSTAIN: Final = list(Verdict).index(Verdict.ABSTAIN)
 FAILED: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.failed)
@@ -51,6 +52,21 @@ class Joined:
     found: NDArray[np.bool_]
     by_method: dict[str, NDArray[np.float64]]
     contradictions: tuple[Contradiction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """How often inputs occur, one entry for each distinct input.
+
+    Copies share their noise, so their certificates are true or false together.
+
+    Args:
+        often: how often it occurs.
+        labels: how many classes were tested with its noise: its different labels where the label names the class.
+    """
+
+    often: list[int]
+    labels: list[int]
 
 
 def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
@@ -104,6 +120,21 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
         by_method=by_method,
         contradictions=tuple(_contradictions(certificates, findings, index, row, joined)),
     )
+
+
+def copies_of(digest: Sequence[str], label: Sequence[int], kinds: Sequence[Certificate]) -> Copies:
+    """Count the copies of inputs by their digests; their labels as well, unless votes named the class.
+
+    Args:
+        digest, label: of every input.
+        kinds: one certificate of each kind.
+    """
+    often = Counter(digest)
+    if len(often) == len(digest):
+        return Copies([1] * len(often), [1] * len(often))
+    by_votes = all(kind.evidence is not None and not kind.evidence.of_label for kind in kinds)
+    labels = Counter(of_input for of_input, _ in set(zip(digest, label, strict=True)))
+    return Copies(list(often.values()), [1 if by_votes else labels[of_input] for of_input in often])
 
 
 def _largest(

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from certify.core.reported import Reported, ReportedAttack
+from certify.core.sandwich import Sandwich
+from certify.core.summary import Contradiction
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 
-__all__ = ["beside", "by_log"]
-
-
-def by_log(reported: Iterable[Reported]) -> list[list[Reported]]:
-    """The rows of each log on its own, in the order in which the logs first appear."""
-    logs: dict[tuple[str, float], list[Reported]] = {}
-    for row in reported:
-        logs.setdefault((row.source_digest, row.radius), []).append(row)
-    return list(logs.values())
+__all__ = ["beside", "beside_logs"]
 
 
 def beside(rows: Sequence[Reported], certified: Mapping[int, tuple[int | None, float | None]]) -> ReportedAttack:
@@ -49,3 +44,34 @@ def beside(rows: Sequence[Reported], certified: Mapping[int, tuple[int | None, f
         certified=len(within),
         impossible=tuple(row.index for row in within if not row.correct),
     )
+
+
+def beside_logs(
+    sandwich: Sandwich, method: str, reported: Sequence[Reported], threat: Threat
+) -> tuple[tuple[ReportedAttack, ...], list[Contradiction]]:
+    """Each attack log beside the certificates of a table, and a contradiction for every impossible pair.
+
+    Raises:
+        BadInput: as :func:`beside`, or where logs and certificates are in different norms.
+    """
+    if not reported:
+        return (), []
+    if reported[0].norm != threat.norm:
+        raise BadInput(f"{reported[0].source} is in {reported[0].norm}, the certificates in {threat.norm}")
+    if threat.named:
+        raise BadInput(f"{reported[0].source} knows no per-feature scale, the certificates have one")
+    certified = {one.index: (one.label, one.certified) for one in sandwich}
+    logs = tuple(beside(rows, certified) for rows in _by_log(reported))
+    return logs, [
+        Contradiction(index, method, certified[index][1] or 0.0, log.source, log.radius, reported=True)
+        for log in logs
+        for index in log.impossible
+    ]
+
+
+def _by_log(reported: Iterable[Reported]) -> list[list[Reported]]:
+    """The rows of each log on its own, in the order in which the logs first appear."""
+    logs: dict[tuple[str, float], list[Reported]] = {}
+    for row in reported:
+        logs.setdefault((row.source_digest, row.radius), []).append(row)
+    return list(logs.values())

@@ -14,19 +14,17 @@ from certify.core.certificate import Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
-from certify.core.reported import Reported, ReportedAttack
-from certify.core.summary import Contradiction, Row, Summary
+from certify.core.reported import Reported
+from certify.core.summary import Row, Summary
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
-from certify.summary.copies import Copies, copies_of
 from certify.summary.curves import misjudged
-from certify.summary.join import Joined, join
-from certify.summary.parts import parts_of
+from certify.summary.join import Copies, Joined, copies_of, join
 from certify.summary.population import Population, population_of
-from certify.summary.reported import beside, by_log
-from certify.summary.words import head_of_table, statement
+from certify.summary.reported import beside_logs
+from certify.summary.words import head_of_table, parts_of, statement
 
 __all__ = ["DELTA", "summarize", "tabulate"]
 
@@ -116,7 +114,7 @@ def tabulate(
         of=of,
         delta=delta,
     )
-    logs, reports = _reported(joined, kinds[0].method, list(reported), threat)
+    logs, reports = beside_logs(joined.sandwich, kinds[0].method, list(reported), threat)
     reach = min((kind.radii[-1] for kind in findings.kinds), default=-1.0) if joined.found.all() else -1.0
     return Summary(
         threat=threat,
@@ -245,22 +243,3 @@ def _common_guarantee(kinds: Sequence[Certificate], methods: Sequence[str]) -> G
 
 def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _reported(
-    joined: Joined, method: str, reported: Sequence[Reported], threat: Threat
-) -> tuple[tuple[ReportedAttack, ...], list[Contradiction]]:
-    """Each attack log beside the certificates, and a contradiction for every impossible pair."""
-    if not reported:
-        return (), []
-    if reported[0].norm != threat.norm:
-        raise BadInput(f"{reported[0].source} is in {reported[0].norm}, the certificates in {threat.norm}")
-    if threat.named:
-        raise BadInput(f"{reported[0].source} knows no per-feature scale, the certificates have one")
-    certified = {one.index: (one.label, one.certified) for one in joined.sandwich}
-    logs = tuple(beside(rows, certified) for rows in by_log(reported))
-    return logs, [
-        Contradiction(index, method, certified[index][1] or 0.0, log.source, log.radius, reported=True)
-        for log in logs
-        for index in log.impossible
-    ]

@@ -1,8 +1,8 @@
-"""What a table is about and what it guarantees, in words."""
+"""What a table is about, what it guarantees and which methods made it, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from certify.core.rounding import brief_up, percent_down
 from certify.core.threats.base import Threat
 from certify.summary.join import FAILED, same_model
 
-__all__ = ["head_of_table", "percent", "statement"]
+__all__ = ["head_of_table", "parts_of", "percent", "statement"]
 
 
 def percent(probability: float) -> str:
@@ -27,7 +27,7 @@ def percent(probability: float) -> str:
     return percent_down(probability).removesuffix(".0") + "%"
 
 
-def subject(kinds: Sequence[Certificate]) -> str:
+def _subject(kinds: Sequence[Certificate]) -> str:
     """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
     executions = [c.evidence.executions for c in kinds if c.evidence is not None and c.guarantee.alpha is None]
     covered = bool(executions) and all(executions)
@@ -48,7 +48,7 @@ def statement(
         return (
             f"Each certified input is proven ({' or '.join(methods)}) to {first.keeps.family} under every "
             f"{threat.change} up to its radius inside the input box, with certainty: no sampling is involved, the "
-            f"proof is about {subject(kinds)}, and the fractions are of these {n:,} inputs."
+            f"proof is about {_subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
     promise = (
         f"with probability at least {percent(1 - delta)} over the sampling noise, the SMOOTHED model, not the base "
@@ -95,7 +95,7 @@ def head_of_table(
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)
     if evidence is None or evidence.sampling is None or first.alpha is None:
         head["method"] = " and ".join(methods)
-        head["guarantee"] = f"deterministic: a proof about {subject(certificates.kinds)}"
+        head["guarantee"] = f"deterministic: a proof about {_subject(certificates.kinds)}"
     else:
         head["smoothing"] = f"{evidence.sampling_in_words}, alpha={brief_up(first.alpha)} per input"
         head["guarantee"] = "about the SMOOTHED model, not the base model: majority vote under the noise"
@@ -113,6 +113,29 @@ def head_of_table(
     if errors:
         head["errors"] = f"{errors} computations failed; their inputs count as not certified"
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
+
+
+def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = ()) -> tuple[str, ...]:
+    """The laws, bounds, searches and statistics that made a table, which a bibliography looks up.
+
+    Names are ``family:member``, without repeats, in order of appearance; one of each kind of record is enough.
+
+    A family is ``certifier``, ``noise``, ``attack`` or ``statistics``. An attack on a smoothed classifier brings
+    ``attack:smoothed``, which is how it was aimed, besides its own name.
+
+    >>> parts_of([])
+    ()
+    """
+    names: dict[str, None] = {}
+    for one in certificates:
+        names[f"certifier:{one.method}"] = None
+        names.update(dict.fromkeys(() if one.evidence is None else one.evidence.parts))
+    for found in findings:
+        if f"certifier:{found.attack}" not in names:  # what a complete search finds is its own
+            names[f"attack:{found.attack}"] = None
+            if "noise" in found.settings:
+                names["attack:smoothed"] = None
+    return tuple(names)
 
 
 def _attack(finding: Finding) -> str:

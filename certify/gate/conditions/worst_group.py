@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
 from certify.gate.outcome import ConditionOutcome
 from certify.stats.groups import worst_group_lower
-from certify.summary.group_columns import group_column, missed
+from certify.summary.group_columns import group_column, in_order, missed
 from certify.summary.pairing import held
 
 __all__ = ["WorstGroup"]
@@ -84,11 +83,6 @@ class WorstGroup(ShareAtRadius):
         name, of = group_column(self.group, layers, trial.run.settings["data"]["of"])
         positions = layers.index.tolist()
         absent = missed(of, positions, trial.run.context.get("num_classes") if self.group == "label" else None)
-        if isinstance(of, Mapping):
-            if missing := [position for position in positions if position not in of]:
-                raise BadInput(
-                    f"{name} has no entry for input {missing[0]} ({len(missing)} such inputs); give every one"
-                )
-            of = [of[position] for position in positions]
-        certified = Counter(group for group, yes in zip(of, held(trial.run, self.radius), strict=True) if yes)
-        return {group: (certified[group], n) for group, n in Counter(of).items()}, absent
+        groups = in_order(name, of, positions)
+        certified = Counter(group for group, yes in zip(groups, held(trial.run, self.radius), strict=True) if yes)
+        return {group: (certified[group], n) for group, n in Counter(groups).items()}, absent
