@@ -30,18 +30,14 @@ class Headline:
     """What can be promised at one radius.
 
     Args:
-        name: of the run.
         sentence: radius, threat model, share, confidence, attacks and contradictions in one sentence.
         figures: the same as pairs of a name and a number.
         why: how the radius was chosen.
-        contradictions: how many there are.
     """
 
-    name: str
     sentence: str
     figures: tuple[tuple[str, str], ...]
     why: str
-    contradictions: int
 
 
 def headline(run: Run) -> Headline:
@@ -64,7 +60,7 @@ def headline(run: Run) -> Headline:
         if half
         else "At no declared radius are half of the inputs sure to hold; this is the smallest one above 0."
     )
-    return Headline(run.name, _sentence(summary, row), tuple(figures), why, len(summary.contradictions))
+    return Headline(_sentence(summary, row), tuple(figures), why)
 
 
 def _sentence(summary: Summary, row: Row) -> str:

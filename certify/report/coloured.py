@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from certify.core.legible import legible
-from certify.core.rounding import brief, percent_down, percent_up, round_down, round_up
+from certify.core.rounding import brief, percent_down, percent_up, round_down
 from certify.core.run import Run
 from certify.core.sandwich import Layer
 from certify.core.summary import Summary
 from certify.report.blocks import WIDTH, Block, fold
 from certify.report.side_by_side import SideBySide
-from certify.report.summary_table import cells, closing, group_blocks, headings, worst_lines
+from certify.report.summary_table import cells, closing, group_blocks, headings, layer_cells, worst_lines
 from certify.summary.distribution import distribution_of_p_lower, distribution_of_radii
 from certify.summary.words import percent
 
@@ -121,16 +121,7 @@ def _spread(summary: Summary) -> list[str]:
 def _inputs(console: Console, title: str, layers: Sequence[Layer]) -> None:
     if not layers:
         return
-    lines = [
-        [
-            str(one.index),
-            str(one.label),
-            str(one.verdict),
-            "" if one.certified is None else round_down(one.certified),
-            "" if one.attacked is None else round_up(one.attacked),
-        ]
-        for one in layers
-    ]
+    lines = [[str(one.index), str(one.label), str(one.verdict), *layer_cells(one)] for one in layers]
     _print(console, [title], "italic")
     console.print(_table([Block("", ["input", "label", "verdict", "certified", "attacked"], lines)]))
 

@@ -8,10 +8,21 @@ from typing import Final
 
 from certify.core.groups import GroupRow, Groups
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
+from certify.core.sandwich import Layer
 from certify.core.summary import Row, Summary
 from certify.report.blocks import Block
 
-__all__ = ["ROUNDING", "at_least", "cells", "closing", "group_blocks", "headings", "stacked", "worst_lines"]
+__all__ = [
+    "ROUNDING",
+    "at_least",
+    "cells",
+    "closing",
+    "group_blocks",
+    "headings",
+    "layer_cells",
+    "stacked",
+    "worst_lines",
+]
 
 ROUNDING: Final = "Certified shares are rounded down, shares under attack and clean accuracy up."
 """The rule under every table: no rounding makes a model look safer."""
@@ -95,6 +106,14 @@ def worst_lines(groups: Groups) -> list[str]:
             f"{percent_down(one.certified)} % certified{lower}"
         )
     return [*lines, groups.statement]
+
+
+def layer_cells(one: Layer, no_radius: str = "", no_example: str = "") -> list[str]:
+    """The certified radius of an input, rounded down, and the distance of its nearest example, rounded up."""
+    return [
+        no_radius if one.certified is None else round_down(one.certified),
+        no_example if one.attacked is None else round_up(one.attacked),
+    ]
 
 
 def closing(summary: Summary) -> list[str]:

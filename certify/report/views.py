@@ -15,6 +15,7 @@ from certify.core.shown import VIEWS
 from certify.report import html
 from certify.report.page.pictures import as_image, picture
 from certify.report.references import bibtex, cited_for
+from certify.report.summary_table import layer_cells
 from certify.summary.words import parts_of
 
 __all__ = ["bounds_html", "certificate_bibtex", "certificate_html", "finding_html", "sandwich_html"]
@@ -96,19 +97,9 @@ def _end(value: float, rounded: Callable[[float], str]) -> str:
 
 
 def _layer(one: Layer) -> Sequence[str]:
-    """One input as text: what is proven rounded down, what is broken and the gap rounded up."""
-    ends = (
-        "" if one.certified is None else round_down(one.certified),
-        "" if one.attacked is None else round_up(one.attacked),
-        "" if one.gap is None else round_up(one.gap),
-    )
-    return (
-        str(one.index),
-        str(one.label),
-        "" if one.prediction is None else str(one.prediction),
-        str(one.verdict),
-        *ends,
-    )
+    prediction = "" if one.prediction is None else str(one.prediction)
+    gap = "" if one.gap is None else round_up(one.gap)
+    return str(one.index), str(one.label), prediction, str(one.verdict), *layer_cells(one), gap
 
 
 def _image(one: Finding) -> str:

@@ -95,15 +95,7 @@ def sandwich(run: Run, key: str) -> Chart | None:
         f"lies between its two coordinates. {gap_sentence(run.summary)}"
     )
     rows = tuple((name, f"{int(chosen.sum()):,}") for name, chosen in kinds.items())
-    return Chart(
-        key,
-        title,
-        caption,
-        svg,
-        f"Inputs of {run.name} by what is known",
-        ("input", "how many"),
-        rows,
-    )
+    return Chart(key, title, caption, svg, f"Inputs of {run.name} by what is known", ("input", "how many"), rows)
 
 
 def gap_sentence(summary: Summary) -> str:
@@ -135,15 +127,8 @@ def radii(run: Run, key: str) -> Chart:
             caption.append("Many at the largest show how far the samples drawn can certify, not where the model ends.")
     bins = zip(pairwise(found.edges), found.counts, strict=True)
     rows = tuple((f"{brief(low)} to {brief(high)}", f"{count:,}") for (low, high), count in bins)
-    return Chart(
-        key,
-        title,
-        " ".join(caption),
-        svg,
-        f"Certified radii of {run.name}",
-        ("certified radius", "inputs"),
-        rows,
-    )
+    about, headings = f"Certified radii of {run.name}", ("certified radius", "inputs")
+    return Chart(key, title, " ".join(caption), svg, about, headings, rows)
 
 
 def probabilities(run: Run, key: str) -> Chart | None:
@@ -157,15 +142,7 @@ def probabilities(run: Run, key: str) -> Chart | None:
         "Lower confidence bounds on the probability that the base model returns the class under noise. Where sampling "
         "ends once the declared radii are decided, a bound says what was needed, not what more samples could show."
     )
-    return Chart(
-        key,
-        title,
-        caption,
-        svg,
-        f"Bounds p_A of {run.name}",
-        ("p_A", "inputs"),
-        _bars(axes),
-    )
+    return Chart(key, title, caption, svg, f"Bounds p_A of {run.name}", ("p_A", "inputs"), _bars(axes))
 
 
 def _bars(axes: Any) -> tuple[tuple[str, ...], ...]:

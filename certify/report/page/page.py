@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from certify.core.legible import legible
-from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
-from certify.report.blocks import Block
 from certify.report.claims import MEANINGS, Headline, headline, limits, threat_in_words
 from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
 from certify.report.page import charts
@@ -20,7 +18,7 @@ from certify.report.page.weakest import Weak, weakest
 from certify.report.protocol import averages, commands, protocol, reproduction
 from certify.report.references import bibtex, entries, references_of
 from certify.report.side_by_side import once, side_by_side
-from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, worst_lines
+from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, layer_cells, worst_lines
 
 __all__ = ["page"]
 
@@ -31,19 +29,10 @@ STRONG = 5
 """Strongest inputs listed for each run."""
 
 UNFOLDED = 2
-"""So many runs stand beside each other; of more, what each has alone is folded."""
+"""Up to this many runs are shown side by side in full; with more, the parts about single runs are folded."""
 
 _SHOWN_ELSEWHERE = ("CONTRADICTION", "contradictions ", "gap between proof and example", ROUNDING)
-"""How lines under a table begin that a page shows above all else, or as a table."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupTable:
-    """One table by group, and what its bounds mean."""
-
-    name: str
-    blocks: list[Block]
-    lines: list[str]
+"""Beginnings of the lines under a table that a page shows elsewhere: above all else, or in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +41,19 @@ class Section:
 
     Args:
         run: the run.
-        key: its name in the page's addresses.
         headline: the promise.
-        contradictions: each in words.
-        headings, rows: its table.
         charts: curves, sandwich, radii, probabilities.
-        groups: tables by group.
         weak: the weakest inputs.
         without: why pictures are missing; empty if none is.
         strong: the strongest inputs as a table.
     """
 
     run: Run
-    key: str
     headline: Headline
-    contradictions: tuple[str, ...]
-    headings: list[str]
-    rows: list[list[str]]
     charts: dict[str, Chart]
-    groups: list[GroupTable]
     weak: list[Weak]
     without: str
-    strong: list[tuple[str, ...]]
+    strong: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +96,10 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
     sections = [_section(run, f"run{place}", max(1, WEAK // len(runs)), data) for place, run in enumerate(runs)]
     text = environment.get_template("page.html.jinja").render(
         runs=sections,
+        headings=headings,
+        cells=cells,
+        group_blocks=group_blocks,
+        worst_lines=worst_lines,
         beside=beside,
         overlays=charts.overlays(beside),
         folded=len(runs) > UNFOLDED,
@@ -137,27 +121,16 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
 
 
 def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
-    summary = run.summary
     shown, without = _weakest(run, weak, data)
     return Section(
         run=run,
-        key=key,
         headline=headline(run),
-        contradictions=tuple(map(str, summary.contradictions)),
-        headings=headings(summary),
-        rows=[cells(summary, row) for row in summary.rows],
         charts=dict(_charts(run, key)),
-        groups=[GroupTable(one.name, group_blocks(one), worst_lines(one)) for one in summary.groups],
         weak=shown,
         without=without,
         strong=[
-            (
-                str(layer.index),
-                str(layer.label),
-                "none" if layer.certified is None else round_down(layer.certified),
-                "none found" if layer.attacked is None else round_up(layer.attacked),
-            )
-            for layer in summary.sandwich.strongest(STRONG)
+            [str(layer.index), str(layer.label), *layer_cells(layer, "none", "none found")]
+            for layer in run.summary.sandwich.strongest(STRONG)
         ],
     )
 
