@@ -14,7 +14,7 @@ from certify.core.values import one_of
 from certify.errors import BadInput
 from certify.process import tune_process
 from certify.progress.observer import observer
-from certify.report.checked import outcome_text
+from certify.report.check_result import check_text
 
 __all__ = ["check"]
 
@@ -59,7 +59,7 @@ def check(
         bundle=signed,
         progress=observer(quiet),
     )
-    typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else outcome_text(found))
+    typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else check_text(found))
     return _exit_code(found)
 
 

@@ -36,7 +36,7 @@ def evidence(*runs: Path) -> list[Path]:
 
 
 def spare(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
-    """Keep what is read, and what another option writes, from being written over.
+    """Refuse to overwrite a file that is read, or one that another option writes.
 
     Args:
         targets: the file that each option names; None where the option was not given.

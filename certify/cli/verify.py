@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["named_files", "verify"]
 
-EARLY, EARLIER = 0.2, 0.4
-"""Seconds before the limit at which the process answers ``timeout`` whatever it is doing, and at which it should stop
-by itself: the answer has a way to go, and a late one counts as none."""
+_ANSWER_MARGIN, _SEARCH_MARGIN = 0.2, 0.4
+"""Seconds before the limit. The process answers ``timeout`` at the first, whatever it is doing; the search should stop
+by itself at the second. The answer takes a moment to arrive, and one that arrives late counts as none."""
 
 
-SEARCHING = ("claim", "seed", "timeout", "proof", "stats")
-"""Options that say how to search, or what to keep of a search."""
+_SEARCH_OPTIONS = ("claim", "seed", "timeout", "proof", "stats")
+"""Options about a search, which ``--check`` refuses: it searches nothing."""
 
 
 def _above_zero(seconds: float) -> float:
@@ -88,7 +88,7 @@ def verify(
     tune_process()
     terminal = sys.stderr.isatty()
     late = f"{CLEAR}{_too_short(timeout)}\n" if terminal else ""
-    with answering(begin + timeout - EARLY - time.monotonic(), late) as say:
+    with answering(begin + timeout - _ANSWER_MARGIN - time.monotonic(), late) as say:
         if terminal:
             typer.echo(f"verifying {prop} of {net}", err=True)
         with ticking(begin, timeout):
@@ -100,7 +100,7 @@ def verify(
                 from certify.complete.verify_file import Seconds, verify_file
             limit_memory(free_memory())
             start_up = Seconds(time.monotonic() - begin, time.process_time())
-            deadline = Deadline(max(timeout - EARLIER, 1e-9), begin)
+            deadline = Deadline(max(timeout - _SEARCH_MARGIN, 1e-9), begin)
             found = verify_file(
                 net, prop, timeout=deadline, claim=claim, seed=seed, workers=torch.get_num_threads(), name=name
             )
@@ -168,7 +168,7 @@ def _confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
 
 
 def _refuse_searching(context: typer.Context) -> None:
-    for name in SEARCHING:
+    for name in _SEARCH_OPTIONS:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             raise BadInput(f"--check searches nothing, so --{name} does not go with it; leave one of them out")

@@ -1,4 +1,4 @@
-"""Hold a run against a policy."""
+"""Hold a run against a release policy, condition by condition."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Judgement:
 
     @property
     def statement(self) -> str:
-        """How sure a passed gate is, and what of."""
+        """The probability that a passed gate is right, and the statements that it rests on."""
         spent = self.policy.statements
         if not spent:
             return "No condition rests on a probability: proofs, counts and what attacks found."
@@ -75,7 +75,7 @@ class Judgement:
 
     @property
     def digests(self) -> dict[str, str]:
-        """What was judged, so that others can tell."""
+        """SHA-256 of the policy, model and data, so that others can tell what was judged."""
         named = {"policy": self.policy.digest, **_digests(self.trial.run, "")}
         return named if self.trial.baseline is None else named | _digests(self.trial.baseline, "baseline ")
 
@@ -142,7 +142,7 @@ def judge_run(
 
 
 def judge(policy: Policy, trial: Trial, first: Sequence[ConditionOutcome] = ()) -> Judgement:
-    """Hold a run that has been read against a policy; ``first`` is what was found before.
+    """Hold a run that was read already against a policy; ``first`` holds outcomes that were found before.
 
     Raises:
         BadInput: as :func:`judge_run`.
@@ -178,7 +178,7 @@ def _records(run: Run, progress: bool | Observer) -> ConditionOutcome:
 
 
 def _check_folder(policy: Policy, path: Path | str) -> None:
-    """Before its records are read: they may be many."""
+    """Refuse a shard or another threat model by the manifest alone, before any record is read: there may be many."""
     with RunFolder.open(path) as folder:
         settings = folder.manifest.settings
     shard, of = settings["shard"]

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 __all__ = ["ConditionOutcome", "Result"]
 
-_WIDE: Final = Context(prec=400)
+_EXACT: Final = Context(prec=400)
+"""More digits than any percentage needs, so that nothing is rounded before :meth:`ConditionOutcome.figures` does."""
 
 
 class Result(Enum):
@@ -73,7 +74,7 @@ class ConditionOutcome:
         sign = "+" if self.unit == "pp" else ""
 
         def text(value: float) -> str:
-            rounded = _percent(value).quantize(Decimal(1).scaleb(-digits), rounding=rounding, context=_WIDE)
+            rounded = _percent(value).quantize(Decimal(1).scaleb(-digits), rounding=rounding, context=_EXACT)
             return f"{rounded:{sign}f} {self.unit}"
 
         return {
@@ -99,4 +100,4 @@ class ConditionOutcome:
 
 def _percent(fraction: float) -> Decimal:
     """A hundred times the shortest decimal number that is this float: 0.57 is 57, not 56.99999999999999."""
-    return Decimal(repr(float(fraction))).scaleb(2).normalize(_WIDE)
+    return Decimal(repr(float(fraction))).scaleb(2).normalize(_EXACT)

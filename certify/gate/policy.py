@@ -24,13 +24,15 @@ from certify.stats.simultaneous import share
 
 __all__ = ["Policy", "PolicyThreat", "read_policy"]
 
-_SHORTEST: Final = 8
-"""Hexadecimal digits of a scale's SHA-256 that a policy has to state at least."""
+_DIGITS_STATED: Final = 8
+"""Hexadecimal digits of a scale's SHA-256: a policy has to state at least this many."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyThreat:
-    """What the policy's radii are measured in. What is left out is not compared; the norm and a scale always are.
+    """The threat model that the policy's radii are about.
+
+    A field that the policy leaves out is not compared with the run's; the norm and the scale always are.
 
     Args:
         norm: ``"l1"``, ``"l2"`` or ``"linf"``; or the name of another threat, such as ``"features"``.
@@ -52,18 +54,20 @@ class PolicyThreat:
         object.__setattr__(self, "input_box", check_box(self.input_box))
         if self.units is not None and not isinstance(self.units, str):
             raise BadInput(f"units must be text, got {self.units!r}")
-        if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _SHORTEST):
-            raise BadInput(f"scale must be the SHA-256 of one, at least {_SHORTEST} digits of it, got {self.scale!r}")
+        if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _DIGITS_STATED):
+            raise BadInput(
+                f"scale must be the SHA-256 of one, at least {_DIGITS_STATED} digits of it, got {self.scale!r}"
+            )
 
     def difference(self, run: Threat, keeps: Property) -> str:
-        """In what a run's threat model or property is another one, in words; empty if it is not."""
+        """The first difference between the run's threat model or property and the policy's, in words; else empty."""
         if keeps != self.keeps:
             return f"it asks inputs to {self.keeps}, the run to {keeps} (state the property in [threat])"
         if run.norm != self.norm:
             return f"it is about {self.norm}, the run about {run.norm}"
         named = next(iter(run.named.values()), None)
         if not (named or "").startswith(self.scale or "") or (named is None) != (self.scale is None):
-            has = "none" if named is None else f"{named[:_SHORTEST]}.."
+            has = "none" if named is None else f"{named[:_DIGITS_STATED]}.."
             what = "per-feature scale" if self.norm in NORMS else "SHA-256 of groups (scale)"
             return f"its {what} is {self.scale or 'none'}, the run's {has}"
         if self.input_box is not None and run.input_box != self.input_box:

@@ -25,8 +25,8 @@ from certify.summary.envelope import Envelope
 
 __all__ = ["certified", "curves", "envelope", "runs"]
 
-_EVERY: Final = 24
-"""Points of an attacked curve between two of its markers."""
+_POINTS_PER_MARKER: Final = 24
+"""Points of an attacked curve from one of its markers to the next."""
 
 _WIDEST, _FINEST, _ALONE = 2.8, 1.2, 1.5
 """Line widths in points. The first of several is the widest, so that one which runs below others can be seen."""
@@ -93,7 +93,11 @@ def runs(named: Sequence[Run], axes: Any = None) -> Any:
         attacked = _attacked(run.summary, found, axes, lines[-1].get_color(), float(width))
         if attacked is not None:
             # Runs of one model may be attacked alike: where lines lie on each other, every marker is still seen.
-            attacked.set(marker=MARKERS[place % len(MARKERS)], markersize=4, markevery=(3 * place % _EVERY, _EVERY))
+            attacked.set(
+                marker=MARKERS[place % len(MARKERS)],
+                markersize=4,
+                markevery=(3 * place % _POINTS_PER_MARKER, _POINTS_PER_MARKER),
+            )
     legend_of_runs(axes, lines, [run.name for run in named])
     return axes
 

@@ -16,7 +16,7 @@ _CELLS: Final = 40
 """Cells along each side of the plot: the inputs in one cell share a marker, so that a million of them can be drawn."""
 
 _SMALLEST: Final = 14
-"""Area of a marker that stands for one input, in square points."""
+"""Area in square points of a marker that stands for one input."""
 
 
 @PLOTS.register("sandwich")

@@ -1,1 +1,1 @@
-"""Progress of long work: who is told how far it is, and how that looks in a terminal, a notebook and a file."""
+"""Progress of long work, shown in a terminal, a notebook or a file."""

@@ -1,4 +1,4 @@
-"""Who wants to know how far long work is."""
+"""Observers of long work: what they are told, and which of them fits where the program runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Advance = Callable[[int, str], None]
 
 
 class Observer(Protocol):
-    """Somebody who wants to know what is being done, and how far it is."""
+    """Is told what is being done and how far it is, and shows that in its own way."""
 
     def announce(self, text: str) -> None:
-        """Say what is about to happen, once it is sure that it can."""
+        """Say what begins now, after everything that could refuse it was checked."""
 
     def warn(self, text: str) -> None:
-        """Say in one line that a result will probably not be what was meant."""
+        """Say in one line that a result will probably not be what the user meant."""
 
     def detail(self, text: str) -> None:
         """Say one result, for those who want to read each."""
@@ -87,7 +87,7 @@ def observer(quiet: bool = False, verbose: bool = False) -> Observer:
 
 
 def watching(progress: bool | Observer | None) -> Observer:
-    """The observer that a caller means: True for one that fits where it runs, False or None for silence.
+    """The observer that an argument ``progress`` stands for: True for one that fits, False or None for silence.
 
     >>> type(watching(False)).__name__
     'Quiet'

@@ -44,7 +44,7 @@ def audit_text(found: LogAudit | AttackAudit) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share of the rows, which a bare 1 would leave open to be read as one row."""
+    """A share of the rows in percent: a bare 1 could be read as one row."""
     return f"{100 * share:.6g} %"
 
 
@@ -58,7 +58,7 @@ def _fitting(found: LogAudit) -> Iterable[str]:
 
 
 def _excluded(fits: Iterable[Fit]) -> Iterable[str]:
-    """Those that share the top rung one by one; the rest together."""
+    """Each excluded pair (n, alpha) that reaches the log's largest radius, with the reason; the others are counted."""
     out = [one for one in fits if not one.fits]
     for one in out:
         if one.reached:

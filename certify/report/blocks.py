@@ -52,18 +52,18 @@ class Block:
 
     @property
     def widths(self) -> list[int]:
-        """Characters of each column; the last is wide enough for the title to fit above."""
+        """Characters of each column; the last one is widened until the title fits above the block."""
         widths = [max(map(len, column)) for column in zip(self.headings, *self.lines, strict=True)]
         widths[-1] += max(0, len(self.title) - sum(widths) - len(_GAP) * (len(widths) - 1))
         return widths
 
     @property
     def width(self) -> int:
-        """Characters of a line of it."""
+        """Characters in one line of the block."""
         return sum(self.widths) + len(_GAP) * (len(self.headings) - 1)
 
     def within(self, width: int) -> list[Block]:
-        """Itself if it is at most so wide, and its columns one by one, each under the title, otherwise."""
+        """The block itself if it fits into ``width`` characters; otherwise its columns one by one, each titled."""
         if self.width <= width:
             return [self]
         columns = zip(self.headings, *self.lines, strict=True)

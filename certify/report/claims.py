@@ -85,7 +85,7 @@ def _sentence(summary: Summary, row: Row) -> str:
 
 
 def _tried(row: Row, contradictions: int) -> str:
-    """What attacks say against a claim."""
+    """What attacks achieved at the radius of a claim."""
     found = f"{contradictions:,} contradiction{'s were' if contradictions > 1 else ' was'} found"
     if row.empirical is None:
         return found if contradictions else "no attack has tried that radius on every input"
@@ -93,7 +93,7 @@ def _tried(row: Row, contradictions: int) -> str:
 
 
 def threat_in_words(summary: Summary) -> str:
-    """Who is defended against."""
+    """The threat model in sentences: what the adversary may do, and at which radii in which units."""
     threat = summary.threat
     box = "to any real values"
     if threat.input_box is not None:
@@ -107,7 +107,7 @@ def threat_in_words(summary: Summary) -> str:
 
 
 def _property(summary: Summary) -> str:
-    """What being right means, where it is not the top class."""
+    """The property that has to hold, where it is another one than the top class."""
     said = summary.head.get("property", "")
     return f" What has to stay true: {said}." if said else ""
 

@@ -23,8 +23,8 @@ from certify.summary.words import percent
 
 __all__ = ["claim_in_a_line", "show"]
 
-_SHOWN = 5
-"""Weakest and strongest inputs that are shown."""
+_INPUTS_SHOWN = 5
+"""The weakest inputs that are listed, and as many of the strongest."""
 
 
 def show(runs: Sequence[Run], together: SideBySide, file: TextIO) -> None:
@@ -69,8 +69,8 @@ def _show_run(console: Console, summary: Summary) -> None:
     if max(map(len, drawn.splitlines())) <= console.width:
         _print(console, [drawn])
     _print(console, _spread(summary))
-    _inputs(console, f"weakest inputs, {summary.threat.measure}", summary.sandwich.weakest(_SHOWN))
-    _inputs(console, f"strongest inputs, {summary.threat.measure}", summary.sandwich.strongest(_SHOWN))
+    _inputs(console, f"weakest inputs, {summary.threat.measure}", summary.sandwich.weakest(_INPUTS_SHOWN))
+    _inputs(console, f"strongest inputs, {summary.threat.measure}", summary.sandwich.strongest(_INPUTS_SHOWN))
     for groups in summary.groups:
         _print(console, [f"by {groups.name}"], "italic")
         first, *blocks = group_blocks(groups)

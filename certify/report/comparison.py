@@ -15,7 +15,7 @@ from certify.summary.words import percent
 __all__ = ["render_html", "render_json", "render_markdown", "render_table"]
 
 _LISTED = 10
-"""Positions of lost inputs that a text lists; JSON has all."""
+"""Up to this many positions of lost inputs are listed in a text; JSON has all of them."""
 
 
 @COMPARISON_FORMATS.register("table")

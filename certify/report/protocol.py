@@ -1,4 +1,4 @@
-"""How runs were made, and what it takes to make them again: names, with a value for each run."""
+"""How runs were made, and what it takes to make them again: a list of names with a value for each run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Facts = list[list[str]]
 
 
 def protocol(runs: Sequence[Run]) -> Facts:
-    """What was asked of certifiers and attack, beside what each table's head says."""
+    """The head of each run's table, and the settings of its certifiers."""
     return _side_by_side([{**run.summary.head, **_certifiers(run.settings)} for run in runs])
 
 
 def reproduction(runs: Sequence[Run]) -> Facts:
-    """Digests, seed, versions and whatever else pins a run."""
+    """Digests, seed, versions and everything else that identifies a run."""
     return _side_by_side([_pins(run) for run in runs])
 
 
 def averages(runs: Sequence[Run]) -> Facts:
-    """What a run has one number of, whatever the radius: contradictions, average radius, gaps."""
+    """The figures of each run that belong to no single radius: contradictions, average radius, gaps."""
     return _side_by_side([_averages(run.summary) for run in runs])
 
 
@@ -76,10 +76,10 @@ def _word(value: Any) -> str:
 
 
 def _asked(run: Run) -> list[str]:
-    """The options that a page of this run needs to show it as it is; all runs of a page share them."""
+    """The options with which ``certify report`` shows this run as it is; all runs of a page share them."""
     summary = run.summary
     radii = _word(summary.threat.radii)
-    # Of a column in a file, a table by group keeps the name alone.
+    # A table by group keeps the name of a column, not the file it came from.
     groups = ["label" if one.name == "label" else f"FILE:{one.name}" for one in summary.groups]
     other = summary.declared and summary.declared != summary.threat.radii
     return [*(["--radii", radii] if other else []), *(word for group in groups for word in ("--group", group))]

@@ -80,7 +80,7 @@ def bibtex(keys: Iterable[str]) -> str:
 
 @FORMATS.register("bibtex")
 def render(summary: Summary) -> str:
-    """The references for everything that made a table; parts that have none are named in a comment above."""
+    """The references for the methods and statistics of a table; a comment above names those that have no reference."""
     without = [part for part in summary.parts if not cited_for([part])]
     above = f"% no reference is known here for {legible_line(', '.join(without))}\n\n" if without else ""
     return above + bibtex(references_of(summary))

@@ -19,7 +19,7 @@ from certify.report import html
 from certify.report.blocks import WIDTH, Block, blocks_text, wrapped
 from certify.report.summary_table import ROUNDING, at_least
 
-__all__ = ["UNDECLARED", "SideBySide", "Together", "by_runs", "once", "side_by_side"]
+__all__ = ["UNDECLARED", "ComparableRuns", "SideBySide", "by_runs", "once", "side_by_side"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -28,7 +28,7 @@ UNDECLARED = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class ComparableRuns:
     """Runs about the same inputs under the same threat model, and the radii of any of them, ascending."""
 
     runs: tuple[Run, ...]
@@ -36,7 +36,7 @@ class Together:
 
     @property
     def about(self) -> str:
-        """The threat model without radii, and the inputs, in words."""
+        """The threat model without its radii, and the inputs, in words."""
         one = self.runs[0].summary
         return f"{_threat(one)}; {_data(one)}"
 
@@ -80,7 +80,7 @@ class SideBySide:
         apart: why there is more than one table, a line each.
     """
 
-    tables: tuple[Together, ...]
+    tables: tuple[ComparableRuns, ...]
     apart: tuple[str, ...]
 
     def notes(self) -> list[str]:
@@ -177,7 +177,7 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
         kinds.append([run])
     return SideBySide(
         tuple(
-            Together(tuple(kind), tuple(sorted({row.radius for run in kind for row in run.summary.rows})))
+            ComparableRuns(tuple(kind), tuple(sorted({row.radius for run in kind for row in run.summary.rows})))
             for kind in kinds
         ),
         tuple(apart),
@@ -185,7 +185,7 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
 
 
 def once(said: Iterable[tuple[str, T]]) -> dict[T, tuple[str, ...]]:
-    """Each thing that is said, in the order of its first time, with the names of the runs that say it.
+    """Everything that runs say, each thing once, with the names of the runs that say it, in order of first appearance.
 
     >>> once([("a", "proof"), ("b", "proof"), ("b", "no attack")])
     {'proof': ('a', 'b'), 'no attack': ('b',)}
@@ -197,7 +197,7 @@ def once(said: Iterable[tuple[str, T]]) -> dict[T, tuple[str, ...]]:
 
 
 def by_runs(said: Iterable[tuple[str, T]]) -> dict[tuple[str, ...], list[T]]:
-    """The same by names: what the same runs say stands together.
+    """The same the other way round: for each group of runs, the things that exactly these runs say.
 
     >>> by_runs([("a", "proof"), ("a", "clean"), ("b", "proof"), ("b", "no attack")])
     {('a', 'b'): ['proof'], ('a',): ['clean'], ('b',): ['no attack']}

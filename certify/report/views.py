@@ -20,8 +20,8 @@ from certify.summary.words import parts_of
 
 __all__ = ["bounds_html", "certificate_bibtex", "certificate_html", "finding_html", "sandwich_html"]
 
-LINES: Final = 10
-"""Of a table with a line an input; the rest is a to_frame() away."""
+_LINES_SHOWN: Final = 10
+"""Lines of a table with one line for each input; ``to_frame()`` has all of them."""
 
 
 @VIEWS.register("certificate.html")
@@ -75,7 +75,7 @@ def sandwich_html(layers: Sandwich) -> str:
         said += f", which are {round_up(gaps.median)} apart in the median and {round_up(gaps.largest)} at most"
     note = "Radii and distances are in the norm and the units of the summary that these columns belong to."
     headings = ("input", "label", "prediction", "verdict", "certified", "attacked", "gap")
-    table = html.table([headings, *map(_layer, layers.weakest(LINES))])
+    table = html.table([headings, *map(_layer, layers.weakest(_LINES_SHOWN))])
     return html.paragraphs([f"{said}. The weakest:"]) + table + html.paragraphs([note])
 
 
@@ -83,12 +83,12 @@ def sandwich_html(layers: Sandwich) -> str:
 def bounds_html(interval: Any) -> str:
     """The ends of the first entries, rounded outward."""
     frame = interval.to_frame()
-    first = frame.head(LINES)
+    first = frame.head(_LINES_SHOWN)
     lines = [
         (str(sample), str(entry), _end(lower, round_down), _end(upper, round_up))
         for (sample, entry), lower, upper in zip(first.index, first["lower"], first["upper"], strict=True)
     ]
-    more = f"<p>{len(frame) - LINES:,} more</p>" if len(frame) > LINES else ""
+    more = f"<p>{len(frame) - _LINES_SHOWN:,} more</p>" if len(frame) > _LINES_SHOWN else ""
     return html.table([("sample", "entry", "at least", "at most"), *lines]) + more
 
 

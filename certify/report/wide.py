@@ -11,13 +11,13 @@ from certify.core.rounding import brief, percent_down, percent_up, round_down
 from certify.core.run import Run
 from certify.registry import Registry
 from certify.report.machine import csv_lines
-from certify.report.side_by_side import UNDECLARED, Together, side_by_side
+from certify.report.side_by_side import UNDECLARED, ComparableRuns, side_by_side
 from certify.report.summary_table import ROUNDING
 from certify.report.titled import Titled, register_titled
 
 __all__ = ["WIDE_FORMATS", "wide"]
 
-WIDE_FORMATS: Registry[Callable[[Together], str]] = Registry("format of a wide table")
+WIDE_FORMATS: Registry[Callable[[ComparableRuns], str]] = Registry("format of a wide table")
 """A wide table of runs that can be compared, as text."""
 
 
@@ -37,7 +37,7 @@ def wide(runs: Sequence[Run], format: str = "table") -> str:
 
 
 @WIDE_FORMATS.register("json")
-def _json(together: Together) -> str:
+def _json(together: ComparableRuns) -> str:
     """Exact fractions by exact radii, null where a run did not declare one."""
     runs = {
         run.name: {
@@ -53,7 +53,7 @@ def _json(together: Together) -> str:
 
 
 @WIDE_FORMATS.register("csv")
-def _csv(together: Together) -> str:
+def _csv(together: ComparableRuns) -> str:
     """Exact fractions under exact radii."""
     lines: list[list[Any]] = [["run", "norm", "units", "clean", "acr", *together.radii]]
     for run in together.runs:
@@ -67,7 +67,7 @@ def _certified(run: Run) -> dict[float, float]:
     return {row.radius: row.certified for row in run.summary.rows}
 
 
-def _titled(together: Together) -> Titled:
+def _titled(together: ComparableRuns) -> Titled:
     lines = [["run", *(f"r={brief(radius)}" for radius in together.radii), "clean %", "ACR"]]
     for run in together.runs:
         certified = {row.radius: percent_down(row.certified) for row in run.summary.rows}

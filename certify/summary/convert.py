@@ -1,4 +1,4 @@
-"""Certified radii in another norm: always a line of its own, never a column."""
+"""Certified radii in another norm: lines below the table, never a column of it, since nothing was certified there."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
 
 
 def _broken(summary: Summary) -> NDArray[np.float64]:
-    """From which radius on each input is known not to be right and robust; NaN for never.
+    """The radius from which on each input is known not to be right and robust; NaN if it never is.
 
     The class that a plain model names is its answer; what smoothing names, or does not, is an estimate.
     """

@@ -13,7 +13,7 @@ from certify.core.sandwich import Sandwich
 __all__ = ["QUANTILES", "Distribution", "distribution_of_p_lower", "distribution_of_radii"]
 
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""The quantiles that are kept."""
+"""Shares of the inputs at which a distribution is read off."""
 
 
 @dataclass(frozen=True, slots=True)

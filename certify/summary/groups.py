@@ -79,7 +79,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
 def _coded(
     name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """The group of each input as a place among the names; names in the order of their numbers, or of the alphabet."""
+    """The group of each input as an index into the names; the names are in numeric or alphabetic order."""
     positions = index.tolist()
     given = in_order(name, of, positions)
     values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]

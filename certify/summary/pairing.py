@@ -21,8 +21,8 @@ TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]
 }
 """Paired tests of non-inferiority, each with a lower limit of the difference."""
 
-_NAMED: Final = 5
-"""Positions that a message lists."""
+_POSITIONS_LISTED: Final = 5
+"""Up to this many positions of missing inputs are listed in a message."""
 
 
 def check_comparable(one: Run, other: Run) -> None:
@@ -124,6 +124,6 @@ def _lacking(one: Run, other: Run) -> list[tuple[Run, NDArray[np.int64]]]:
 
 
 def _missing(run: Run, lacks: NDArray[np.int64]) -> str:
-    listed = ", ".join(map(str, lacks[:_NAMED].tolist())) + ", .." * (lacks.size > _NAMED)
+    listed = ", ".join(map(str, lacks[:_POSITIONS_LISTED].tolist())) + ", .." * (lacks.size > _POSITIONS_LISTED)
     why = "" if run.summary.complete else f"; {run.name} is incomplete, and the same run command resumes it"
     return f"{run.name} misses {lacks.size:,} of the other's inputs (positions {listed}){why}"

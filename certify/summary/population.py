@@ -1,4 +1,4 @@
-"""What the inputs say about those they were drawn from: a line with its condition, and a bound for each radius."""
+"""What certified inputs say about the population they were drawn from: a bound for each radius, and its condition."""
 
 from __future__ import annotations
 

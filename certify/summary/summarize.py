@@ -87,7 +87,7 @@ def tabulate(
     of: int | None = None,
     delta: float = DELTA,
 ) -> Summary:
-    """As :func:`summarize`, of records that are columns already."""
+    """The same as :func:`summarize`, from records that are columns already, as the store reads them."""
     kinds, attacks_belong = certificates.kinds, findings is not None
     searches = [certificates.fetch(int(row)) for row in np.flatnonzero(_searched(kinds)[certificates.kind])]
     findings = finding_columns([]) if findings is None else findings
@@ -144,7 +144,7 @@ def tabulate(
 
 
 def _searched(kinds: Sequence[Certificate]) -> NDArray[np.bool_]:
-    """Whether certificates of a kind may hold examples that a search found on its way."""
+    """For each kind, whether its certificates may hold adversarial examples that a search found while it proved."""
     return np.array([kind.evidence is not None and kind.evidence.searched for kind in kinds])
 
 

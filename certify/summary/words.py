@@ -28,7 +28,7 @@ def percent(probability: float) -> str:
 
 
 def _subject(kinds: Sequence[Certificate]) -> str:
-    """What proofs are about. Among claims of two kinds the weaker one is what holds for the table."""
+    """What proofs are about: float32 executions are claimed for the table only where every proof covers them."""
     executions = [c.evidence.executions for c in kinds if c.evidence is not None and c.guarantee.alpha is None]
     covered = bool(executions) and all(executions)
     return "the model in exact real arithmetic" + " and in every float32 execution" * covered
@@ -146,14 +146,14 @@ def _attack(finding: Finding) -> str:
 
 
 def _afterwards(evidence: Evidence | None) -> str:
-    """What radii mean that were not declared."""
+    """What a certified share means at a radius that was not declared before the run."""
     if evidence is not None and evidence.stops_early:
         return "sampling stopped when the declared ones were decided, so at others the certified share is a lower limit"
     return "the guarantee is the same at any radius"
 
 
 def _samples(certificates: CertificateColumns, most: int) -> str:
-    """Mean samples per input, and how many times fewer that is than the most for every input."""
+    """Mean samples per input, and how many times fewer that is than drawing the full n for every input."""
     drawn = certificates.forward_passes[~np.isin(certificates.verdict, FAILED)]
     total = int(drawn.sum())
     times = most * len(drawn) // max(1, total)

@@ -38,7 +38,7 @@ POPULATION: Final = "population"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What conditions look at.
+    """A run on trial: everything that conditions look at.
 
     Args:
         run: the run on trial, summarized at the policy's radii, with bounds that fail with probability at most
@@ -65,7 +65,7 @@ class Trial:
         return f"{self.run.summary.threat.measure} {brief(radius)}"
 
     def with_confidence(self, over: str) -> str:
-        """What an interval end means that was made with this trial's share.
+        """How sure an interval end is that was made with this trial's share, over the randomness named.
 
         >>> Trial(None, 0.025).with_confidence("the draw of the inputs")
         'with probability at least 97.5% over the draw of the inputs'
@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def drawn(self) -> str:
-        """What statements about a population are over."""
+        """The randomness that statements about a population are over, in words."""
         noise = "" if self.run.summary.guarantee.alpha is None else " and the sampling noise"
         return f"the draw of the inputs, if it was random,{noise}".removesuffix(",")
 
@@ -93,7 +93,7 @@ class Condition(ABC):
 
     kind: ClassVar[str]
     on_part: ClassVar[bool] = False
-    """Whether it can be judged while the run is incomplete."""
+    """Whether it can be judged while the run is still incomplete."""
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -102,7 +102,7 @@ class Condition(ABC):
 
     @property
     def statement(self) -> str | None:
-        """Name of the probability statement it rests on: conditions that share one pay once. None spends nothing."""
+        """The probability statement it rests on: conditions with the same one share its cost; None costs nothing."""
         return None
 
     @property
@@ -168,7 +168,7 @@ def checked_subject(value: Any) -> str:
 
 
 def subject_in_words(of: str) -> str:
-    """How a title goes on.
+    """The subject of a condition as its title states it.
 
     >>> subject_in_words("population")
     'of the population'

@@ -22,7 +22,7 @@ class WorstGroup(ShareAtRadius):
     """The lower end of the certified accuracy of the worst group is at least a threshold.
 
     For these inputs it rests on the statement about all of them: whichever certificates are false, they may all lie in
-    one group, so each group is worth its certified inputs less that many, and the least group is named. For the
+    one group, so each group counts its certified inputs minus that number, and the lowest group is named. For the
     population it is the least of the groups' uncorrected bounds, a statement of its own that names no group. It is
     about groups with inputs: where the classes, or the file, name one that has none, nothing is decided.
 

@@ -18,11 +18,11 @@ from certify.report.latex.text import escape, settable
 
 __all__ = ["drawing", "pdf", "pgfplots"]
 
-_SIZE: Final = (3.5, 3.2)
+_AXES_INCHES: Final = (3.5, 3.2)
 """Width and height of one set of axes in inches: two fill the text of a paper."""
 
-_THINNER: Final = 0.6
-"""Lines of a paper beside those of a screen."""
+_LINE_SCALE: Final = 0.6
+"""Width of a line on paper, as a multiple of its width on a screen."""
 
 _STEPS: Final = {"steps-pre": "const plot mark right", "steps-post": "const plot mark left"}
 _DASHES: Final = {"--": "dashed", ":": "dotted", "-.": "dashdotted", "-": "solid"}
@@ -46,7 +46,7 @@ def drawing(runs: Sequence[Run]) -> Any:
     measures: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         measures.setdefault((run.summary.threat.measure, run.summary.threat.units), []).append(run)
-    width, height = _SIZE
+    width, height = _AXES_INCHES
     with rc_context({"font.size": 8, "legend.fontsize": 6.5, "pdf.fonttype": 42}):
         figure = Figure(figsize=(width * len(measures), height), layout="constrained")
         for axes, alike in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures.values(), strict=True):
@@ -146,7 +146,7 @@ def _line(line: Any, color: str, axes: Any) -> str:
 
 
 def _style(line: Any, color: str) -> list[str]:
-    width = f"line width={_number(line.get_linewidth() * _THINNER)}pt"
+    width = f"line width={_number(line.get_linewidth() * _LINE_SCALE)}pt"
     return [color, _DASHES.get(line.get_linestyle(), "only marks"), width]
 
 

@@ -13,11 +13,11 @@ from certify.report.summary_table import ROUNDING, closing, stacked
 
 __all__ = ["render", "table"]
 
-MOST: Final = 36
-"""Lines of a table that fit on a page below its caption."""
+_LINES_PER_PAGE: Final = 36
+"""Lines of a table that fit on a page below its caption; a longer table runs over several pages."""
 
-_WIDE: Final = 10
-"""Columns that fit the width of a page with the usual gaps."""
+_COLUMNS_PER_PAGE: Final = 10
+"""Columns that fit the width of a page with the usual gaps; more columns get smaller letters and gaps."""
 
 Named = tuple[str, Summary]
 """A summary and the name of its run, "" for none."""
@@ -33,8 +33,8 @@ def table(named: Sequence[Named]) -> str:
     """A table for several summaries, one block of lines each; it needs the package booktabs.
 
     The caption states what each number is about. Contradictions, incompleteness and the statements stand below as text,
-    what several runs share said once: in the table, they would make it higher than a page. So would more lines than
-    :data:`MOST`: then the table runs over several pages, and needs longtable too.
+    what several runs share said once: inside the table they would make it higher than a page. A table of more than
+    :data:`_LINES_PER_PAGE` lines runs over several pages, and needs the package longtable too.
     """
     headings, blocks = stacked([summary for _, summary in named])
     body = []
@@ -44,7 +44,7 @@ def table(named: Sequence[Named]) -> str:
             rf"\multicolumn{{{len(headings)}}}{{@{{}}l}}{{\emph{{{escape(name)}}}, {escape(measured)}}} \\*"
         ] * bool(name)
         body.append("\n".join([*title, *map(_line, block)]))
-    long = sum(block.count("\n") + 1 for block in body) > MOST
+    long = sum(block.count("\n") + 1 for block in body) > _LINES_PER_PAGE
     return "\n".join(
         [
             f"% needs \\usepackage{{booktabs{',longtable' * long}}}",
@@ -99,7 +99,7 @@ def _over_pages(headings: Sequence[str], body: str, caption: str) -> list[str]:
 
 def _size(headings: Sequence[str]) -> str:
     """Letters and gaps with which the columns of several methods fit the width of a page, too."""
-    return r"\small" if len(headings) <= _WIDE else r"\footnotesize\setlength{\tabcolsep}{3pt}"
+    return r"\small" if len(headings) <= _COLUMNS_PER_PAGE else r"\footnotesize\setlength{\tabcolsep}{3pt}"
 
 
 def _columns(headings: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
 from certify.report.page.svg import drawn
-from certify.report.side_by_side import SideBySide, Together
+from certify.report.side_by_side import ComparableRuns, SideBySide
 from certify.summary.distribution import distribution_of_radii
 
 __all__ = ["Chart", "curves", "gap_sentence", "overlays", "probabilities", "radii", "sandwich"]
@@ -48,7 +48,7 @@ def overlays(beside: SideBySide) -> list[Chart]:
     return [_overlay(one, f"all{place}") for place, one in enumerate(beside.tables) if len(one.runs) > 1]
 
 
-def _overlay(together: Together, key: str) -> Chart:
+def _overlay(together: ComparableRuns, key: str) -> Chart:
     caption = (
         "Each run in a colour of its own. Solid: certified. Dashed, where an attack ran: what it did not break. A "
         "shaded band reaches to what is truly robust with the confidence of that run's statement, each by itself. The "

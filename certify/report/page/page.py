@@ -22,13 +22,13 @@ from certify.report.summary_table import ROUNDING, cells, closing, group_blocks,
 
 __all__ = ["page"]
 
-WEAK = 8
-"""Weakest inputs shown on a page, shared by its runs; each has at least one."""
+_WEAKEST_SHOWN = 8
+"""The weakest inputs on a page, divided among its runs; each run has at least one."""
 
-STRONG = 5
-"""Strongest inputs listed for each run."""
+_STRONGEST_SHOWN = 5
+"""The strongest inputs listed for each run."""
 
-UNFOLDED = 2
+_RUNS_IN_FULL = 2
 """Up to this many runs are shown side by side in full; with more, the parts about single runs are folded."""
 
 _SHOWN_ELSEWHERE = ("CONTRADICTION", "contradictions ", "gap between proof and example", ROUNDING)
@@ -58,7 +58,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Attributed:
-    """A sentence, and the runs it is about; "" for all runs of the page."""
+    """A sentence and the names of the runs it is about; the names are empty if it is about all runs of the page."""
 
     runs: str
     text: str
@@ -93,7 +93,9 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
         lstrip_blocks=True,
     )
     beside = side_by_side(runs)
-    sections = [_section(run, f"run{place}", max(1, WEAK // len(runs)), data) for place, run in enumerate(runs)]
+    sections = [
+        _section(run, f"run{place}", max(1, _WEAKEST_SHOWN // len(runs)), data) for place, run in enumerate(runs)
+    ]
     text = environment.get_template("page.html.jinja").render(
         runs=sections,
         headings=headings,
@@ -102,7 +104,7 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
         worst_lines=worst_lines,
         beside=beside,
         overlays=charts.overlays(beside),
-        folded=len(runs) > UNFOLDED,
+        folded=len(runs) > _RUNS_IN_FULL,
         why=_said(runs, lambda run: [headline(run).why]),
         averages=averages(runs),
         closing=_said(runs, _closing),
@@ -130,7 +132,7 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
         without=without,
         strong=[
             [str(layer.index), str(layer.label), *layer_cells(layer, "none", "none found")]
-            for layer in run.summary.sandwich.strongest(STRONG)
+            for layer in run.summary.sandwich.strongest(_STRONGEST_SHOWN)
         ],
     )
 

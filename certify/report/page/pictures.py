@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 __all__ = ["Picture", "as_image", "difference", "picture"]
 
-LARGEST: Final = 64
-"""Pixels a side at most; larger images are averaged down."""
+_LONGEST_SIDE: Final = 64
+"""Pixels: an image with a longer side is averaged down, so that a page stays small."""
 
-FLAT: Final = 64
-"""Fewest features of a flat input that is taken for a square image: eight by eight."""
+_SMALLEST_SQUARE: Final = 64
+"""Features: a flat input with fewer than eight by eight is not taken for a square image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def as_image(x: NDArray[np.floating], boxed: bool) -> NDArray[np.floating] | Non
     >>> as_image(np.zeros((3, 8, 8)), True).shape, as_image(np.zeros(64), True).shape, as_image(np.zeros(10), True)
     ((8, 8, 3), (8, 8, 1), None)
     """
-    if x.ndim == 1 and boxed and x.size >= FLAT and math.isqrt(x.size) ** 2 == x.size:
+    if x.ndim == 1 and boxed and x.size >= _SMALLEST_SQUARE and math.isqrt(x.size) ** 2 == x.size:
         x = x.reshape(1, math.isqrt(x.size), -1)
     if x.ndim == 2 and min(x.shape) > 1:
         x = x[None]
@@ -76,8 +76,8 @@ def _magnified(largest: float) -> float:
 
 
 def _small(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The image with blocks averaged until no side is longer than :data:`LARGEST`; the last rows may be cut."""
-    block = -(-max(image.shape[:2]) // LARGEST)
+    """The image with blocks averaged until no side is longer than :data:`_LONGEST_SIDE`; the last rows may be cut."""
+    block = -(-max(image.shape[:2]) // _LONGEST_SIDE)
     height, width = (max(1, side // block) for side in image.shape[:2])
     cut = image[: height * block, : width * block]
     if cut.shape[:2] != (height * block, width * block):  # thinner than one block

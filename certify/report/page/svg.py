@@ -25,11 +25,11 @@ _STYLE: Final = {
     "legend.fontsize": 8.0,
     "lines.markersize": 5.0,
 }
-_SIZE: Final = (4.6, 3.3)
+_INCHES: Final = (4.6, 3.3)
 """Inches at 72 pixels: about the width of a phone, so that text there is as large as it says."""
 
 
-def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, float] = _SIZE) -> tuple[Markup, Any]:
+def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, float] = _INCHES) -> tuple[Markup, Any]:
     """What ``draw`` draws on fresh Axes as an ``<svg>`` element, and the Axes it returns.
 
     The same drawing gives the same bytes. The ten colours of matplotlib's cycle become the CSS variables ``--c0`` to

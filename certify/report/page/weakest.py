@@ -21,8 +21,8 @@ from certify.store.run_folder import RunFolder
 
 __all__ = ["Moved", "Weak", "weakest"]
 
-FEATURES: Final = 6
-"""Features shown of an input that is no image: those that moved most."""
+_FEATURES_SHOWN: Final = 6
+"""Features listed for an input that is no image: those that changed most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,6 @@ def _moved(before: NDArray[np.floating] | None, after: NDArray[np.floating] | No
     if before is None or after is None or before.shape != after.shape:
         return ()
     change = np.abs(after.astype(np.float64) - before)
-    order = np.argsort(-change, axis=None, kind="stable")[:FEATURES]
+    order = np.argsort(-change, axis=None, kind="stable")[:_FEATURES_SHOWN]
     places = [tuple(int(axis) for axis in np.unravel_index(one, change.shape)) for one in order if change.flat[one] > 0]
     return tuple(Moved(", ".join(map(str, place)), f"{before[place]:.6g}", f"{after[place]:.6g}") for place in places)
