@@ -1,4 +1,4 @@
-"""Arrays in numpy's files: what a header promises is held against what the file holds before memory is taken for it."""
+"""Arrays in numpy's files: the size in a header is compared with the size of the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from certify.errors import one_line
 __all__ = ["array_of", "arrays_of"]
 
 SHARE = 0.5
-"""The part of the free memory that arrays may take: whoever loads them computes with them."""
+"""Share of the free memory that arrays may take: the rest is for computing with them."""
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -39,7 +39,7 @@ def array_of(path: Path | str) -> NDArray[Any]:
 
 
 def arrays_of(path: Path | str, names: Iterable[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Those of the named arrays that are in a file that ``numpy.savez`` wrote, and the names of all that are in it.
+    """The named arrays as far as a file of ``numpy.savez`` has them, and the names of all its arrays.
 
     Raises:
         OSError: if there is no such file.

@@ -1,7 +1,7 @@
-"""Files read in bounded memory: regular ones alone, and of a packed one no more than there is room for.
+"""Files read in bounded memory: regular files only, and compressed ones only as far as there is room for their content.
 
-What is wrong with a file is an OSError whose ``strerror`` says it in words, like "No such file or directory": a reader
-that names the file in one line of its own needs to know no more.
+Whatever is wrong with a file raises an OSError whose ``strerror`` is a phrase like "No such file or directory", so that
+callers can put it behind the name of the file.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from certify.errors import one_line
 __all__ = ["GZIP", "content_of", "opened", "taken", "text_room"]
 
 GZIP: Final = b"\x1f\x8b"
-"""How the content of a gzipped file begins, whatever its name is."""
+"""The first bytes of every gzipped file, whatever its name is."""
 
 _TEXT: Final = 2**26
-"""Bytes that a text may have on the smallest machine."""
+"""Bytes of text that may be parsed on any machine, however little memory is free."""
 
 _PARSED: Final = 30
-"""How many bytes each byte of a text may become when it is parsed into lists of short pieces."""
+"""Bytes of memory that each byte of a text may take when it is parsed into lists of short pieces."""
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Opening a pipe would otherwise wait for somebody who writes to it."""
+"""Without O_NONBLOCK, opening a pipe would wait for somebody who writes to it."""
 
 _PART: Final = 2**20
+"""Bytes that are read at a time."""
 _KINDS: Final = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
 def text_room() -> int:
-    """Bytes of text that may be parsed: what thirty times as many leave free three quarters of, and 64 MiB anywhere."""
+    """Bytes of text that may be parsed: a thirtieth of a quarter of the free memory, but at least 64 MiB."""
     return max(_TEXT, room() // _PARSED)
 
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[io.BufferedReader]:
-    """A regular file to read bytes from. A pipe, which would be waited for, or a device without end is refused.
+    """A regular file to read bytes from. Pipes, which may block, and devices, which may be endless, are refused.
 
     Raises:
         OSError: if there is none, or it is something else.
@@ -76,8 +77,7 @@ def content_of(path: Path | str, most: int | None = None, *, unpack: bool = Fals
     Args:
         path: the file.
         most: bytes that it may hold; by default a quarter of the memory that is free.
-        unpack: whether the content is unpacked if it is gzip, which its first bytes say and not its name; ``most`` is
-            then about what is inside.
+        unpack: whether content that begins like gzip is decompressed; ``most`` then limits the decompressed content.
 
     Raises:
         OSError: if there is no such file, it holds more, or its gzip is damaged.
@@ -103,7 +103,7 @@ def content_of(path: Path | str, most: int | None = None, *, unpack: bool = Fals
 
 
 def taken(stream: IO[bytes] | io.BufferedIOBase, name: str, most: int | None = None) -> bytes:
-    """The rest of a stream, in parts: no more than a part beyond what it may hold is ever read.
+    """The rest of a stream, read in parts, so that at most one part beyond the limit is ever read.
 
     Args:
         stream: what to read.

@@ -1,4 +1,4 @@
-"""How much memory there is to spare, and what that much is refused."""
+"""How much memory there is to spare, and the refusal of inputs that would take more."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["NoRoom", "check_room", "free_memory", "room"]
 
 
 class NoRoom(BadInput):
-    """Something takes more memory than there is to spare: it may be right, on a larger machine."""
+    """Something takes more memory than there is to spare; it may be fine on a larger machine."""
 
 
 ROOM = 0.25
-"""The part of what is free that what somebody else wrote may make us take: a little text can ask for a great deal."""
+"""Share of the free memory that foreign files may make us allocate: a short text can ask for a great deal."""
 
 MEMINFO, GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-"""Where Linux says what is free, and what a container may take (cgroups, version 2 or 1)."""
+"""Where Linux states the free memory, and the limit of a container (cgroups, version 2 or 1)."""
 
 _GROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -30,26 +30,26 @@ _GROUP_FILES = (
         "total_inactive_file",
     ),
 )
-"""Limit, usage and statistics of either version, and what the part is called that would be given up at once."""
+"""Files with limit, usage and statistics in either version, and the name of the usage that is only cache."""
 
 
 def free_memory() -> int:
-    """Bytes of memory that could be had now: of the machine, or of the container if it may take less."""
+    """Bytes of memory that are free now: those of the machine, or of the container if its limit is lower."""
     return min([_free_of_machine(), *_free_of_groups()])
 
 
 def room(share: float = ROOM) -> int:
-    """Bytes that numbers which somebody else wrote may take: a quarter of what is free, or another share of it."""
+    """Bytes that what somebody else wrote may take: a quarter of the free memory, or another share of it."""
     return int(share * free_memory())
 
 
 def check_room(what: str, size: int, share: float = ROOM) -> None:
-    """Refuse what somebody else wrote, before anything is allocated for it.
+    """Refuse something that somebody else wrote and that takes too much memory, before anything is allocated for it.
 
     Args:
         what: names it in the message.
         size: bytes that it would take.
-        share: the part of what is free that it may take.
+        share: the share of the free memory that it may take.
 
     Raises:
         NoRoom: if that is more than :func:`room`.
@@ -68,7 +68,7 @@ def _free_of_machine() -> int:
 
 
 def _free_of_groups() -> list[int]:
-    """What is left of the limits that are set; files that were read are no use of memory."""
+    """What is left of each limit that is set; cached files do not count as use."""
     free = []
     for limit, usage, statistics, idle in _GROUP_FILES:
         try:

@@ -1,5 +1,7 @@
-"""JSON, TOML and packed text that somebody else wrote: what is wrong with them is a ValueError, however deeply they are
-nested, and none takes more memory than there is to spare.
+"""JSON, TOML and compressed text that somebody else wrote.
+
+Whatever is wrong with a text raises a ValueError, also where it is nested too deeply, and none takes more memory than
+there is to spare.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ TOO_DEEP: Final = "it is nested too deeply to be read"
 
 
 def from_json(text: str | bytes, **options: Any) -> Any:
-    """What JSON says; ``options`` are those of ``json.loads``.
+    """The value of JSON; ``options`` are those of ``json.loads``.
 
     Raises:
         ValueError: for other text, or text so deeply nested that no record of this package is.
@@ -34,10 +36,10 @@ def from_json(text: str | bytes, **options: Any) -> Any:
 
 
 def strictly_from_json(text: str | bytes) -> Any:
-    """What JSON says that every parser reads alike: no name stands twice in an object, and every number is one.
+    """The value of JSON that all parsers read alike: no name is repeated in an object, and all numbers are finite.
 
-    Of two values under one name some parsers take the first and some the last: whoever writes both shows different
-    readers different things.
+    Of two values under one name, some parsers take the first and some the last, so one text could say different things
+    to different readers.
 
     Raises:
         ValueError: for other text.
@@ -65,7 +67,7 @@ def _no_number(text: str) -> float:
 
 
 def from_toml(content: bytes) -> dict[str, Any]:
-    """What TOML in UTF-8 says.
+    """The value of TOML in UTF-8.
 
     Raises:
         ValueError: for other text, or text so deeply nested that no settings are.
@@ -80,12 +82,12 @@ def from_toml(content: bytes) -> dict[str, Any]:
 
 
 def inflated(what: str, data: bytes, factor: int = 1) -> bytes:
-    """What zlib compressed, as far as there is room for it.
+    """Decompress what zlib compressed, unless it takes more memory than there is to spare.
 
     Args:
         what: names it in the message.
-        data: all of it, and nothing behind it.
-        factor: how many bytes each byte becomes when it is read.
+        data: the compressed data, complete and with nothing after them.
+        factor: bytes of memory that each decompressed byte takes when it is parsed.
 
     Raises:
         NoRoom: where it would take more than a quarter of the memory that is free.

@@ -14,8 +14,8 @@ from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
+from certify.smoothing.certify import Predictions, predict_votes
 from certify.smoothing.noise.base import Noise, name_and_sigma
-from certify.smoothing.predict import Predictions, predict_votes
 from certify.smoothing.sampler import Sampler
 from certify.smoothing.theorem import Theorem
 

@@ -1,8 +1,11 @@
-"""CERTIFY of Cohen, Rosenfeld and Kolter (2019), with any schedule of looks at the votes, for many inputs at once."""
+"""CERTIFY and PREDICT of Cohen, Rosenfeld and Kolter (2019), for many inputs at once.
+
+CERTIFY takes any schedule of looks at the votes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,15 +15,24 @@ from certify.core.certificate import Look
 from certify.smoothing.sampler import Ballot, Votes
 from certify.smoothing.schedule import Shares
 from certify.smoothing.theorem import Theorem
-from certify.stats.binomial import clopper_pearson_upper
+from certify.stats.binomial import check_alpha, clopper_pearson_upper, sign_test
 from certify.stats.sequential import Looks, Plan, best_look, plan
 
-__all__ = ["RIVAL_SHARE", "ChosenBy", "SmoothedRadius", "certify_votes", "shares_for", "top_class"]
+__all__ = [
+    "RIVAL_SHARE",
+    "ChosenBy",
+    "Predictions",
+    "SmoothedRadius",
+    "certify_votes",
+    "predict_votes",
+    "shares_for",
+    "top_class",
+]
 
 ChosenBy = Literal["draws", "label", "votes"]
 
 RIVAL_SHARE: Final = 0.1
-"""Share of alpha that bounds the runner-up, where it is bounded on its own. It has to be fixed before the draws."""
+"""Share of alpha that bounds the runner-up where it is bounded separately. It has to be fixed before the draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,7 @@ class SmoothedRadius:
 
 
 def shares_for(chosen_by: ChosenBy, rival_share: float = 0.0) -> Shares:
-    """How each look's alpha is divided; what is divided never exceeds it, rounding included.
+    """How each look's alpha is divided; the parts never sum to more than it, rounding included.
 
     >>> shares_for("votes")
     Shares(top=0.5, rival=0.0)
@@ -79,7 +91,7 @@ def certify_votes(
 
     A class is named; votes are drawn until the declared ``radii`` are proven or given up; each look bounds the class's
     probability by Clopper-Pearson at its own alpha. Each claim is false with probability at most the sum of the
-    alphas. That needs a class named independently of the votes counted:
+    alphas, provided that the class was named in one of these ways:
 
     * ``"draws"``: the top class of ``n0`` *separate* draws. Reusing them for the bound would break the level.
     * ``"label"``: the given label. Only this class can be certified, which is all that certified accuracy counts.
@@ -94,9 +106,9 @@ def certify_votes(
         looks: when to look, at which alpha.
         radii: the declared radii, ascending: the ones worth sampling for.
         chosen_by, n0, labels: what names the class, see above.
-        rival_share: share of each alpha that bounds the runner-up on its own, by the largest count of another class;
-            0 takes 1 - p_A for it. The true runner-up's count is at most that maximum and the bound is monotone, so no
-            factor for the number of classes is needed.
+        rival_share: share of each alpha that bounds the runner-up separately, by the largest count of another class;
+            0 uses the bound 1 - p_A instead. The true runner-up's count is at most that maximum and the bound is
+            monotone, so no factor for the number of classes is needed.
 
     Returns:
         One result an input, in order.
@@ -164,3 +176,36 @@ def _bounds(history: Sequence[Look], looks: Looks, c_a: int | None, shares: Shar
         return q_upper, q_upper
     most = max([best.invalid, *(count for label, count in best.counts.items() if label != c_a)])
     return q_upper, min(q_upper, clopper_pearson_upper(most, best.n, best.alpha * shares.rival))
+
+
+class Predictions(list[int | None]):
+    """Classes, None where the samples did not decide, with the seed that draws the same noise again.
+
+    >>> Predictions([1, None], seed=7) == [1, None]
+    True
+    """
+
+    def __init__(self, classes: Iterable[int | None], seed: int) -> None:
+        super().__init__(classes)
+        self.seed = seed
+
+
+def predict_votes(votes: Votes, n: int, alpha: float) -> list[int | None]:
+    """The class the smoothed classifier returns at each input; wrong with probability at most ``alpha``; None abstains.
+
+    The two most voted classes are compared by a two-sided sign test (Cohen et al. 2019, Algorithm PREDICT and
+    Proposition 1).
+    """
+    check_alpha(alpha)
+    return [
+        _winner(look, alpha) for look in votes.count("prediction", [Ballot(row, 0, n) for row in range(len(votes))])
+    ]
+
+
+def _winner(look: Look, alpha: float) -> int | None:
+    ranked = sorted(look.counts, key=lambda label: (-look.counts[label], label))
+    if not ranked:
+        return None
+    n_a = look.counts[ranked[0]]
+    n_b = look.counts[ranked[1]] if len(ranked) > 1 else 0
+    return ranked[0] if sign_test(n_a, n_a + n_b) <= alpha else None

@@ -38,9 +38,9 @@ class Votes(Protocol):
 def default_batch_size(classifier: Classifier, x: Tensor) -> int:
     """Samples per forward pass for inputs (B, ...).
 
-    A fixed rule, because a timed choice could change the last digit of a score.
-    On a CPU a batch of about 384 KiB of input keeps the activations of a small network in cache; batches several times
-    larger were measured two to three times slower per sample. A GPU wants more.
+    The rule is fixed, because a choice by timing could change the last digit of a score. On a CPU a batch of about 384
+    KiB of input keeps the activations of a small network in cache; batches several times larger were measured two to
+    three times slower per sample. A GPU wants more.
     """
     if classifier.device.type != "cpu":
         return 1024
@@ -86,7 +86,7 @@ class Sampler:
     def _stream(self, stage: str) -> Stream:
         if stage not in self._streams:
             shape, device = tuple(self._x.shape[1:]), self._classifier.device
-            # Stages follow one another, so one block of noise in memory is enough.
+            # Stages follow one another, so only the stream of the current stage is kept.
             self._streams = {stage: Stream(self._noise, shape, seed=self._seed, stage=stage, device=device)}
         return self._streams[stage]
 
@@ -100,7 +100,7 @@ class Sampler:
         filled = 0
 
         def vote() -> None:
-            labels = self._classifier.predict(noisy[:filled], scratch=True)  # it is filled anew for every pass
+            labels = self._classifier.predict(noisy[:filled], scratch=True)  # the buffer is refilled for every pass
             votes.add_(torch.bincount(owner[:filled] * classes + labels + 1, minlength=len(votes)))
 
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""When the votes are looked at, and what radius that can certify at most."""
+"""When the votes are looked at, and the largest radius that this schedule can certify."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from certify.stats.sequential import Looks, geometric_looks
 __all__ = ["MOST_SAMPLES", "SCHEDULES", "Schedule", "Shares", "check_count", "largest_radius"]
 
 SCHEDULES: Final = ("declared", "fixed")
+
 MOST_SAMPLES: Final = 10**9
+"""Largest number of samples for one input: far beyond what anybody draws, and exact in every count."""
 
 
 def check_count(name: str, value: Any) -> int:
@@ -35,7 +37,7 @@ def check_count(name: str, value: Any) -> int:
 
 
 class Shares(NamedTuple):
-    """How the alpha of a look is divided between the class and, where it is bounded on its own, the runner-up."""
+    """How the alpha of a look is divided between the class and, where it is bounded separately, the runner-up."""
 
     top: float = 1.0
     rival: float = 0.0
@@ -103,12 +105,12 @@ class Schedule:
             raise BadInput(f"the last look is at {self.looks[-1]} samples, but n={self.n}: make them equal")
 
     def draws_alpha(self, theorem: Theorem) -> float:
-        """The part of alpha that pays for draws that are not quite the law's: the error of one sample, n times."""
+        """The part of alpha that pays for draws that do not follow the law exactly: n times the error of one sample."""
         paid = self.n * theorem.noise.total_variation(theorem.dimensions)
         return math.nextafter(paid, math.inf) if paid else 0.0
 
     def looks_for(self, theorem: Theorem, smallest: float) -> Looks:
-        """When the votes are looked at, and the alpha of each look; together they spend what the draws leave of alpha.
+        """The looks at the votes with their alphas, which sum to what the draws leave of alpha.
 
         Args:
             theorem: the radius theorem.
@@ -132,7 +134,7 @@ class Schedule:
         return geometric_looks(self.n, alpha, q) if q else Looks((self.n,), (alpha,))
 
     def check(self, theorem: Theorem, threat: Threat, shares: Shares = WHOLE) -> None:
-        """Refuse radii that n samples cannot certify; of a fixed n, where none can be.
+        """Refuse radii that n samples cannot certify; with a fixed n, only if it can certify none of them.
 
         Raises:
             BadInput: it says what can be certified, and which n would do.

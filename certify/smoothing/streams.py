@@ -1,4 +1,4 @@
-"""Blocked, seeded noise: which noise a sample gets depends on the input and the sample's number, and on nothing else.
+"""Blocked, seeded noise: the noise of a sample depends on seed, stage, input and sample number, and on nothing else.
 
 Samples are numbered from 0 within a stage (selection, estimation, ...) of one input. Sample ``i`` is row ``i % 128`` of
 block ``i // 128``, and each block has a generator of its own, seeded by a hash. So votes do not depend on batch size,
@@ -18,15 +18,15 @@ from certify.smoothing.noise.base import Noise
 
 __all__ = ["BLOCK", "Stream"]
 
-HELD: Final = 64 * 2**20
-"""Bytes of noise that may be kept: inputs that advance together come back to the block they left in the middle."""
+MAX_HELD_BYTES: Final = 64 * 2**20
+"""Bytes of noise that may be kept: inputs that advance together return to the block that they left in the middle."""
 
 BLOCK: Final = 128
 """Samples per seeded block. It is part of the definition of every stream: changing it changes all results."""
 
 
 class Stream:
-    """The noise of one stage of any input; the last block of some inputs is kept, while that takes little memory.
+    """The noise of one stage for any input; it keeps the last block of as many inputs as fit in little memory.
 
     Args:
         noise: the law.
@@ -49,7 +49,7 @@ class Stream:
         self._generator = torch.Generator(device=device)
         self._shape = (BLOCK, *shape)
         self._held: dict[str, tuple[int, Tensor]] = {}
-        self._most = max(1, HELD // (4 * math.prod(self._shape)))
+        self._most = max(1, MAX_HELD_BYTES // (4 * math.prod(self._shape)))
 
     @property
     def generator(self) -> str:
@@ -63,7 +63,7 @@ class Stream:
         """
         held, buffer = self._held.pop(digest, (-1, None))
         if buffer is None:
-            # The input that has waited longest gives its block up.
+            # The least recently used block is overwritten.
             oldest = next(iter(self._held)) if len(self._held) >= self._most else None
             buffer = (
                 torch.empty(self._shape, device=self._generator.device) if oldest is None else self._held.pop(oldest)[1]

@@ -16,11 +16,11 @@ from certify.training.recipe import Progress
 
 __all__ = ["Loop", "ramp"]
 
-HOLD = 0.7
-"""The share of training at the full learning rate; after it the rate falls linearly to zero."""
+FULL_RATE_SHARE = 0.7
+"""Share of the training at the full learning rate, which then falls linearly to zero."""
 
 LARGEST_GRADIENT = 10.0
-"""Gradients of larger l2 norm are scaled down to it: the interval loss has steep moments while its box grows."""
+"""Gradients of larger l2 norm are scaled down to it: the interval loss is steep at times while its box grows."""
 
 Loss = Callable[[Tensor, Tensor, float], Tensor]
 """The loss of a batch: inputs (B, ...), labels (B,) and the share of training that is done, in [0, 1)."""
@@ -72,7 +72,7 @@ class Loop:
             with _one_thread():
                 for step, rows in enumerate(batches):
                     done = (epoch + step / len(batches)) / self.epochs
-                    optimiser.param_groups[0]["lr"] = self.learning_rate * (1 - ramp(done, HOLD, 1.0))
+                    optimiser.param_groups[0]["lr"] = self.learning_rate * (1 - ramp(done, FULL_RATE_SHARE, 1.0))
                     value = loss(x[rows], y[rows], done)
                     optimiser.zero_grad()
                     value.backward()

@@ -13,12 +13,12 @@ from certify.errors import BadInput
 from certify.training.loop import Loop
 from certify.training.recipe import RECIPES, Progress
 
-__all__ = ["Noise"]
+__all__ = ["NoiseAugmentation"]
 
 
 @RECIPES.register("noise")
 @dataclass(frozen=True, slots=True)
-class Noise:
+class NoiseAugmentation:
     """Cross-entropy on inputs with fresh Gaussian noise at every step (Cohen, Rosenfeld and Kolter 2019, section 3.3).
 
     Certify with the same ``sigma``: a network that never saw the noise is near chance under it. The noise leaves the
@@ -28,7 +28,7 @@ class Noise:
         sigma: standard deviation of the noise, in input units.
         epochs, batch_size, learning_rate: see :class:`~certify.training.loop.Loop`.
 
-    >>> Noise(sigma=-1)
+    >>> NoiseAugmentation(sigma=-1)
     Traceback (most recent call last):
     ...
     certify.errors.BadInput: sigma must be a finite number above 0, got -1

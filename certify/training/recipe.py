@@ -1,7 +1,8 @@
-"""The one signature of every training recipe, the registry of them, and training into a folder."""
+"""The signature and the registry of training recipes, the small network that they train, and training into a folder."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +14,11 @@ from certify.data.dataset import Dataset
 from certify.models.architecture import build
 from certify.models.folder import save_folder
 from certify.registry import Registry
-from certify.training.architectures import small_network
 
-__all__ = ["RECIPES", "Progress", "Recipe", "train_model"]
+__all__ = ["RECIPES", "Progress", "Recipe", "small_network", "train_model"]
+
+LARGEST_SIDE = 8
+"""Strided convolutions halve an image until no side is longer than this many pixels, and then once more."""
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with the epochs done, the epochs in all and the mean loss of the last one."""
@@ -78,3 +81,43 @@ def train_model(
         input_shape=shape,
         recipe=provenance,
     )
+
+
+def small_network(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -> list[dict[str, Any]]:
+    """Layers of a network that trains in seconds: 3x3 convolutions for images (C, H, W), then two linear layers.
+
+    The first convolution has ``width`` channels, the others twice as many; the hidden linear layer has four times as
+    many units. The result is a description for :func:`certify.models.architecture.build`.
+
+    >>> [layer["layer"] for layer in small_network((1, 8, 8), num_classes=10)]
+    ['Conv2d', 'ReLU', 'Conv2d', 'ReLU', 'Flatten', 'Linear', 'ReLU', 'Linear']
+    >>> small_network((5,), num_classes=2)[1]
+    {'layer': 'Linear', 'in_features': 5, 'out_features': 64}
+    """
+    layers: list[dict[str, Any]] = []
+    features = math.prod(input_shape)
+    if len(input_shape) == 3:
+        channels, height, width_in_pixels = input_shape
+        strides = [1, *[2] * (1 + max(0, math.ceil(math.log2(max(height, width_in_pixels) / LARGEST_SIDE))))]
+        for stride in strides:
+            wider = width if stride == 1 else 2 * width
+            layers += [_convolution(channels, wider, stride), {"layer": "ReLU"}]
+            channels, height, width_in_pixels = wider, -(-height // stride), -(-width_in_pixels // stride)
+        features = channels * height * width_in_pixels
+    layers += [{"layer": "Flatten"}, _linear(features, 4 * width), {"layer": "ReLU"}]
+    return [*layers, _linear(4 * width, num_classes)]
+
+
+def _convolution(channels: int, wider: int, stride: int) -> dict[str, Any]:
+    return {
+        "layer": "Conv2d",
+        "in_channels": channels,
+        "out_channels": wider,
+        "kernel_size": 3,
+        "stride": stride,
+        "padding": 1,
+    }
+
+
+def _linear(features: int, units: int) -> dict[str, Any]:
+    return {"layer": "Linear", "in_features": features, "out_features": units}

@@ -18,8 +18,8 @@ from certify.core.certificate import Look
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
+from certify.smoothing.certify import predict_votes
 from certify.smoothing.noise.gaussian import Gaussian
-from certify.smoothing.predict import predict_votes
 from certify.smoothing.sampler import Ballot, Sampler, default_batch_size
 from certify.smoothing.streams import BLOCK, Stream
 from certify.study.evaluate import evaluate
@@ -105,7 +105,7 @@ def test_noise_does_not_depend_on_how_many_blocks_are_held(conv, monkeypatch):
     x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = []
     for bytes_held in (1, 2 * 128 * 64 * 4, 2**30):
-        monkeypatch.setattr("certify.smoothing.streams.HELD", bytes_held)
+        monkeypatch.setattr("certify.smoothing.streams.MAX_HELD_BYTES", bytes_held)
         sampler = Sampler(conv, x, ["a", "b", "c", "b", "d"], Gaussian(1.0), seed=0)
         cuts = itertools.pairwise((0, 30, 100, 140, 300))
         found.append([sampler.count("estimation", [Ballot(row, *cut) for row in range(5)]) for cut in cuts])

@@ -21,12 +21,11 @@ from certify.models.architecture import build
 from certify.models.classifier import Classifier
 from certify.models.digest import module_digest
 from certify.models.loaders import load_model
-from certify.training.architectures import small_network
 from certify.training.ibp import IntervalBounds
-from certify.training.noise import Noise
-from certify.training.recipe import RECIPES, Recipe, train_model
+from certify.training.noise import NoiseAugmentation
+from certify.training.recipe import RECIPES, Recipe, small_network, train_model
 
-EXAMPLES: dict[str, Recipe] = {"ibp": IntervalBounds(epochs=2, growth=0.5), "noise": Noise(epochs=2)}
+EXAMPLES: dict[str, Recipe] = {"ibp": IntervalBounds(epochs=2, growth=0.5), "noise": NoiseAugmentation(epochs=2)}
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +84,13 @@ def test_noise_training_makes_a_model_that_stands_the_noise(digits: Dataset) -> 
     test = load_data("digits")
     noisy = torch.from_numpy(test.x) + 0.25 * torch.randn(test.x.shape, generator=generator)
 
-    def accuracy(recipe: Noise) -> float:
+    def accuracy(recipe: NoiseAugmentation) -> float:
         classifier = Classifier(recipe.train(digits, network(), 0), 10)
         return float((classifier.predict(noisy).numpy() == test.y).mean())
 
-    trained = accuracy(Noise(sigma=0.25, epochs=8))
+    trained = accuracy(NoiseAugmentation(sigma=0.25, epochs=8))
     assert trained > 0.8
-    assert trained > accuracy(Noise(sigma=1e-3, epochs=8)) + 0.03
+    assert trained > accuracy(NoiseAugmentation(sigma=1e-3, epochs=8)) + 0.03
 
 
 def test_interval_training_makes_a_model_whose_robustness_is_cheap_to_prove(digits: Dataset) -> None:
@@ -129,7 +128,7 @@ def test_settings_that_cannot_be_right_are_refused(name: str, settings: dict[str
 
 def test_training_that_diverges_is_an_error_and_not_a_model(digits: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="diverged in epoch . of 2: lower the learning rate"):
-        train_model(Noise(epochs=2, learning_rate=1e30), digits.subset(200, seed=0), tmp_path / "net")
+        train_model(NoiseAugmentation(epochs=2, learning_rate=1e30), digits.subset(200, seed=0), tmp_path / "net")
     assert not (tmp_path / "net").exists()
 
 

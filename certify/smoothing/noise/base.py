@@ -18,9 +18,9 @@ from certify.registry import Registry
 
 __all__ = ["NOISES", "Noise", "law_of", "name_and_sigma"]
 
-SMALLEST: Final = 1e-30
-LARGEST: Final = 1e30
-"""Scales that float32 holds with room on both sides."""
+SMALLEST_SIGMA: Final = 1e-30
+LARGEST_SIGMA: Final = 1e30
+"""Scales well inside the range of float32, so that draws neither underflow nor overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Noise(ABC):
     """A distribution of additive noise with a radius theorem; a law is one file with one final subclass.
 
     A subclass states ``name``, ``norms`` (those for which :meth:`radius` is a theorem), ``citation`` and
-    ``assumption``, and defines :meth:`sample` and :meth:`radius`. What it leaves as it is here: draws that stand for
-    the law without error, a base model that sees input plus noise, any input.
+    ``assumption``, and defines :meth:`sample` and :meth:`radius`. The defaults of the other methods say that draws
+    follow the law exactly, that the base model sees input plus noise, and that any input is allowed.
 
     Args:
         sigma: standard deviation of the noise in every coordinate, in input units.
@@ -50,10 +50,10 @@ class Noise(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", number("sigma", self.sigma))
-        if not SMALLEST <= self.sigma <= LARGEST:
+        if not SMALLEST_SIGMA <= self.sigma <= LARGEST_SIGMA:
             raise BadInput(
-                f"sigma must be a positive number from {SMALLEST:g} to {LARGEST:g}, got {self.sigma}; it is in input "
-                "units, 0.25 is usual"
+                f"sigma must be a positive number from {SMALLEST_SIGMA:g} to {LARGEST_SIGMA:g}, got {self.sigma}; "
+                "it is in input units, 0.25 is usual"
             )
 
     @abstractmethod
@@ -86,18 +86,18 @@ class Noise(ABC):
         """Raise if the law cannot be used around these inputs, shape (B, ...)."""
 
     def project(self, noisy: Tensor) -> None:
-        """Bring input plus noise to what the base model is shown, in place; nothing to do for most laws."""
+        """Turn input plus noise into what the base model is shown, in place; most laws change nothing."""
 
     def sample_anywhere(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Noise to be added about any real point, as an attack needs it; for most laws :meth:`sample`."""
+        """Noise about any real point, which attacks need; the same as :meth:`sample` for most laws."""
         return self.sample(shape, generator)
 
     def total_variation(self, dimensions: int) -> float:
-        """Total variation distance between one drawn noise vector and the law, rounded up; paid for out of alpha."""
+        """Total variation distance between one drawn noise vector and the law, rounded up; alpha pays for it."""
         return 0.0
 
     def slack(self, dimensions: int, norm: Norm) -> float:
-        """Most distance between an input as given and the point that the noise is centred on, rounded up."""
+        """Largest distance between an input as given and the point that the noise is centred on, rounded up."""
         return 0.0
 
 
@@ -105,7 +105,7 @@ NOISES: Registry[Callable[[float], Noise]] = Registry("noise", package="certify.
 
 
 def name_and_sigma(noise: str | Noise, sigma: float | None = None) -> tuple[str, float]:
-    """The registered name and the scale of noise that was given as either, a name with ``sigma`` or a law.
+    """The registered name and the scale of noise that is given as a name with ``sigma``, or as a law.
 
     Raises:
         BadInput: for a name without ``sigma``, a law with another one, or a law that its name and scale do not make.
@@ -125,7 +125,7 @@ def name_and_sigma(noise: str | Noise, sigma: float | None = None) -> tuple[str,
 
 
 def law_of(noise: Any, sigma: float | None = None) -> Any:
-    """Noise as a law: a registered name with ``sigma``, or a law as it is given, whoever wrote it.
+    """The law of noise that is given as a registered name with ``sigma``, or as a law, which may be unregistered.
 
     Raises:
         BadInput: for a name without ``sigma``, or a law with another one.

@@ -22,18 +22,20 @@ from certify.stats.balls import float_above, working_precision
 __all__ = ["GaussianGrid", "Thresholds", "thresholds"]
 
 LEVELS: Final = 255
-"""Grid steps from 0 to 1. Noise of more steps than that, either way, is clipped like noise of exactly so many."""
+"""Grid steps from 0 to 1. Noise of more steps, up or down, is clipped in the same way as noise of 255 steps."""
 
 BITS: Final = 62
+"""Random bits of a draw."""
+
 HEAD: Final = 16
-"""Random bits of a draw, and how many of them settle all but about one draw in two hundred."""
+"""The first bits of a draw, which suffice for all but about one draw in two hundred."""
 
 NEAREST: Final = 2.0**-23
-"""How far a float32 input may lie from k/255. A rounded quotient is off by 2**-25, a product with a rounded 1/255 by
-1.25 * 2**-24 (all 256 were computed exactly)."""
+"""Largest distance of a float32 input from k/255. A rounded quotient is off by 2**-25, a product with a rounded 1/255
+by 1.25 * 2**-24 (all 256 were computed exactly)."""
 
 _CHECKED_TOGETHER: Final = 256
-"""Inputs held in float64 at a time."""
+"""Inputs converted to float64 at a time when they are checked, which bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
