@@ -70,11 +70,11 @@ class Certifier(ABC):
 
     @property
     def default_norm(self) -> Norm:
-        """The norm that is meant where none is named."""
+        """The norm that is used where none is named."""
         return "linf"
 
     def target(self, classifier: Classifier) -> Target:
-        """What the certificates are about, as something to attack: the network, or a classifier derived from it."""
+        """The model that the certificates are about, as something to attack: the network, or one made from it."""
         return Plain(classifier)
 
     @abstractmethod

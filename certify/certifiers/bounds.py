@@ -16,11 +16,10 @@ from certify.bounds.hints import packed
 from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS
 from certify.bounds.radii.ladder import ladder
-from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
-from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
+from certify.certifiers.deterministic import ProofAttempt, certificates, check_network, graph_of
 from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
@@ -111,15 +110,8 @@ class Bounds(Certifier):
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
-        """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
-
-        Raises:
-            BadInput: for a scale of another number of features.
-            ModelError, UnsupportedOperator: each says what works instead.
-        """
-        shape = tuple(x.shape[1:])
-        threat.check_inputs(x.cpu().numpy())
-        claimable(graph_of(classifier, shape, self.max_memory), self.claim, classifier.device)
+        """Refuse what :func:`~certify.certifiers.deterministic.check_network` refuses."""
+        check_network(classifier, threat, x, self.claim, self.max_memory)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""

@@ -14,11 +14,10 @@ from torch import Tensor
 from certify.bounded.memory import NoRoom
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
-from certify.bounds.radii.margins import claimable
 from certify.bounds.radii.radius import REACH
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
-from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
+from certify.certifiers.deterministic import ProofAttempt, certificates, check_network, graph_of
 from certify.complete.proofs.text import packed
 from certify.complete.question import Question
 from certify.complete.radius import Ends, bracketed, decided
@@ -108,17 +107,14 @@ class Complete(Certifier):
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
-        """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
+        """Refuse other devices than the CPU, and what :func:`~certify.certifiers.deterministic.check_network` refuses.
 
         Raises:
-            BadInput: for a scale of another number of features.
-            ModelError, UnsupportedOperator: each says what works instead.
+            BadInput, ModelError, UnsupportedOperator: each says what works instead.
         """
-        shape = tuple(x.shape[1:])
-        threat.check_inputs(x.cpu().numpy())
         if classifier.device.type != "cpu":
             raise ModelError("complete verification runs on the CPU: load the model with device cpu")
-        claimable(graph_of(classifier, shape), self.claim, classifier.device)
+        check_network(classifier, threat, x, self.claim)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input, as soon as it is decided."""
@@ -126,7 +122,11 @@ class Complete(Certifier):
         for row in range(len(batch)):
             part, prove = batch.rows(slice(row, row + 1)), partial(self._prove, classifier, graph, threat)
             [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
-            yield certificate if certificate.evidence else replace(certificate, evidence=self._at(part, certificate))
+            yield (
+                certificate
+                if certificate.evidence
+                else replace(certificate, evidence=self._evidence_without_search(part, certificate))
+            )
 
     def _prove(
         self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor
@@ -143,7 +143,7 @@ class Complete(Certifier):
         return [self._proof(ends, threat, late=deadline.passed)]
 
     def _proof(self, ends: Ends, threat: Threat, *, late: bool) -> ProofAttempt:
-        least, short = threat.radii[0], self._short(ends, threat, late=late)
+        least, short = threat.radii[0], self._why_open(ends, threat, late=late)
         evidence = CompleteEvidence(
             claim=self.claim,
             dtype="float64",
@@ -166,7 +166,7 @@ class Complete(Certifier):
             return ProofAttempt(None, evidence, ends.work, reason, otherwise=Verdict.FALSIFIED)
         return ProofAttempt(None, evidence, ends.work, short)
 
-    def _short(self, ends: Ends, threat: Threat, *, late: bool) -> str:
+    def _why_open(self, ends: Ends, threat: Threat, *, late: bool) -> str:
         """Why proof and example are farther apart than asked for; empty where they are not."""
         if self.gap is None:
             least = -1.0 if ends.certified is None else ends.certified
@@ -183,7 +183,7 @@ class Complete(Certifier):
         found = "no example found" if ends.example is None else f"an example at {round_up(ends.falsified)}"
         return f"{why}: {proven}, and {found}"
 
-    def _at(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
+    def _evidence_without_search(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
         """The evidence where no search was needed: a misclassified input is its own example."""
         wrong = certificate.verdict is Verdict.FALSIFIED
         return CompleteEvidence(

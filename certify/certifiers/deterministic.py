@@ -14,8 +14,10 @@ from torch import Tensor
 from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.output import network_graph
+from certify.bounds.radii.margins import claimable
 from certify.certifiers.base import settle
 from certify.core.certificate import Certificate, Evidence
+from certify.core.evidence import Claim
 from certify.core.guarantee import Guarantee
 from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
@@ -25,7 +27,7 @@ from certify.models.classifier import INVALID, Classifier
 from certify.models.digest import all_tensors, tensor_bytes, weights_digest
 from certify.models.overrides import FUNCTIONS, hooks
 
-__all__ = ["ProofAttempt", "Prove", "certificates", "graph_of"]
+__all__ = ["ProofAttempt", "Prove", "certificates", "check_network", "graph_of"]
 
 _graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
 """Imported graphs by input shape, each with the contents of its module at that time."""
@@ -75,6 +77,19 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...], max_memory: int | N
     if any(now.get(name) != content for name, content in kept.items()):
         raise ModelError(CHANGED)
     return graph
+
+
+def check_network(
+    classifier: Classifier, threat: Threat, x: Tensor, claim: Claim, max_memory: int | None = None
+) -> None:
+    """Refuse classifiers that wrap a function, networks with an operator that has no rule, and claims out of reach.
+
+    Raises:
+        BadInput: for a scale of another number of features.
+        ModelError, UnsupportedOperator: each says what works instead.
+    """
+    threat.check_inputs(x.cpu().numpy())
+    claimable(graph_of(classifier, tuple(x.shape[1:]), max_memory), claim, classifier.device)
 
 
 def _kept(classifier: Classifier, graph: Graph) -> dict[str, str]:

@@ -158,7 +158,7 @@ class Smoothing(Certifier):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
     def chosen_by(self, labels: Sequence[int] | None) -> ChosenBy:
-        """What names the class to certify.
+        """How the class to certify is chosen.
 
         Raises:
             BadInput: for ``selection="label"`` without labels.
@@ -195,7 +195,7 @@ class Smoothing(Certifier):
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
-        """Refuse a norm without a theorem, inputs the noise is not for, radii that n samples cannot certify.
+        """Refuse a norm without a theorem, inputs that the noise law excludes, and radii that n samples cannot certify.
 
         Raises:
             BadInput: it says which n would do. With a fixed n, only if it can certify none of them: see
@@ -209,7 +209,7 @@ class Smoothing(Certifier):
         self.check_batches(classifier, x)
 
     def check_batches(self, classifier: Classifier, x: Tensor) -> None:
-        """Refuse a model that answers otherwise in batches of the size in which its votes are counted.
+        """Refuse a model whose answers change in batches of the size in which its votes are counted.
 
         Raises:
             ModelError: if it does.
@@ -277,7 +277,7 @@ class Smoothing(Certifier):
 
     @property
     def rival_share(self) -> float:
-        """Share of alpha that bounds the runner-up on its own."""
+        """Share of alpha that bounds the runner-up separately; 0 where it is bounded by 1 - p_A."""
         return RIVAL_SHARE if self.bound == "runner-up" else 0.0
 
     def _evidence(

@@ -1,1 +1,1 @@
-"""The small trusted kernel: every claim derived again from its evidence, none of it believed."""
+"""The small trusted kernel: it derives every claim again from its evidence and trusts none of the certifiers."""

@@ -81,7 +81,7 @@ def _with_classifier(certificates: Sequence[Certificate], clf: Classifier, x: An
 
 
 def _inputs(certificates: Sequence[Certificate], x: Any) -> Tensor:
-    """The inputs as a batch; a single one may come without its batch axis, which its digest tells from one with."""
+    """The inputs as a batch. A single input may lack the batch axis; its digest shows whether it does."""
     from certify.data.batch import as_inputs
     from certify.data.dataset import input_digest
 

@@ -123,7 +123,8 @@ def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier)
     }
     other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
     differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
-    distance = _distance(finding, x, threat)
+    assert finding.x_adv is not None
+    distance = threat.distance(x.numpy(), finding.x_adv)
     apart = not abs(distance - stated) <= DISTANCE_RTOL * stated  # also true for an infinite distance
     said = f"it lies at {threat.measure} distance {brief_up(distance)}, the record says {brief_up(stated)}"
     declared = radius in threat.radii or radius == stated > threat.largest
@@ -133,11 +134,6 @@ def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier)
         judged(subject, "distance", said if apart else ""),
         judged(subject, "radius", outside or ("" if declared else f"radius {radius} is none of the declared ones")),
     ]
-
-
-def _distance(finding: Finding, x: Tensor, threat: Threat) -> float:
-    assert finding.x_adv is not None
-    return threat.distance(x.numpy(), finding.x_adv)
 
 
 def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifier, x: Tensor, seed: int) -> Execution:
@@ -167,7 +163,8 @@ def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, execut
         return ""
     if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):
         return ""
-    distance = _distance(finding, x, threat)
+    assert finding.x_adv is not None
+    distance = threat.distance(x.numpy(), finding.x_adv)
     if distance > radius or not executed.loses(kept):
         return ""
     return (

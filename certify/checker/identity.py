@@ -13,7 +13,7 @@ from certify.core.finding import Finding
 from certify.data.dataset import input_digest
 from certify.models.classifier import INVALID, Classifier
 
-__all__ = ["TIE_RTOL", "class_claim", "confirmed", "identity_claims", "ties"]
+__all__ = ["TIE_RTOL", "class_claim", "class_name", "confirmed", "identity_claims", "ties"]
 
 TIE_RTOL: Final = 1e-5
 """Two float32 scores closer than this, relative to the largest score, may swap ranks when sums are reordered."""
@@ -54,7 +54,7 @@ def class_claim(
     returned = int(classifier.answers(x[None], about)[0])
     if returned == named:
         return judged(subject, "prediction", "")
-    said = f"the record says {_class(named)}, the model returns {_class(returned)}"
+    said = f"the record says {class_name(named)}, the model returns {class_name(returned)}"
     if INVALID not in (returned, named) and named < classifier.num_classes:
         apart = scores[0, returned] - scores[0, named]
         if bool(apart <= TIE_RTOL * scores.abs().max()):
@@ -68,5 +68,6 @@ def ties(scores: Tensor) -> int:
     return int((best[:, 0] - best[:, 1] <= TIE_RTOL * scores.abs().amax(dim=1)).sum())
 
 
-def _class(label: int) -> str:
-    return "no class" if label == INVALID else f"class {label}"
+def class_name(label: int | None) -> str:
+    """A class as messages name it; None and ``INVALID`` are no class."""
+    return "no class" if label in (None, INVALID) else f"class {label}"

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from certify.checker.identity import ties
+from certify.checker.identity import class_name, ties
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import brief, brief_up
@@ -190,7 +190,7 @@ class _Replay:
         bound, said = self.evidence.rival_upper, self._too_few(counts)
         # The rival is the strongest of all classes: each of them is tested at its share of the level.
         if not said and binomial_at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.num_classes:
-            many = f"{most:,} of {FRESH_SAMPLES:,} samples return {_name(rival)}"
+            many = f"{most:,} of {FRESH_SAMPLES:,} samples return {class_name(rival)}"
             said = f"{many}, too many for a probability of at most {brief_up(bound)}"
         return judged(self.subject, "fresh samples", said)
 
@@ -200,7 +200,7 @@ class _Replay:
         if binomial_at_most(hits, counts.total(), p_lower) >= self.level:
             return ""
         return (
-            f"{hits:,} of {counts.total():,} samples return {_name(self.kept)}, "
+            f"{hits:,} of {counts.total():,} samples return {class_name(self.kept)}, "
             f"too few for a probability of at least {brief(p_lower)}"
         )
 
@@ -212,7 +212,7 @@ class _Replay:
         label = min(excess)
         said = (
             f"{votes.counts[label]:,} of {votes.counts.total():,} samples of seed {self.evidence.seed} return "
-            f"{_name(label)}, the record has {recorded[label]:,} in {recorded.total():,}"
+            f"{class_name(label)}, the record has {recorded[label]:,} in {recorded.total():,}"
         )
         if excess.total() <= votes.close:
             return left_open(subject, claim, f"{said}; {votes.close} tie within rounding")
@@ -228,10 +228,6 @@ class _Replay:
             found[before, after].append(samples)
         for (before, after), inside in sorted(found.items()):
             yield looks[before - 1] if before else None, looks[after], inside
-
-
-def _name(label: int | None) -> str:
-    return "no class" if label in (None, INVALID) else f"class {label}"
 
 
 @dataclass(frozen=True, slots=True)

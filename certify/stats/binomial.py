@@ -60,7 +60,7 @@ def _check_counts(k: int, n: int) -> None:
 
 
 def _bits(n: int) -> int:
-    """Enough for a tail of n trials: log-gamma functions of size n log(n) cancel in it."""
+    """Working precision for a tail of n trials, in which log-gamma functions of size n log(n) cancel."""
     return 64 + n.bit_length()
 
 

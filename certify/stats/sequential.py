@@ -73,7 +73,7 @@ class Looks:
 
     @classmethod
     def summing_to(cls, alpha: float, n: Sequence[int], alphas: Sequence[float]) -> Looks:
-        """A schedule of somebody's own, whose alphas must sum to ``alpha``.
+        """A schedule that the user gives, whose alphas must sum to ``alpha``.
 
         Raises:
             BadInput: if they do not, to nine digits.
@@ -190,7 +190,7 @@ def _most_misses(n: int, alpha: float, q: float) -> int:
 
 
 def _price(looks: Looks, q: float) -> float:
-    """What proving a target is worth, in samples: in proportion to how coarsely samples resolve its radius.
+    """What proving a target is worth, in samples; more where samples resolve the radius more coarsely.
 
     They resolve a probability to about sqrt(q (1 - q) / n), that is a Gaussian radius to sqrt(q (1 - q) / n) / pdf. Far
     out many more inputs lie within what is unresolved; priced like this every declared radius loses about as many.

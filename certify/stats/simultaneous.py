@@ -44,7 +44,7 @@ def check_certified(certified: int, m: int) -> None:
 
 
 def share(delta: float, statements: int) -> float:
-    """What each of several statements may spend if all are to hold at once (Bonferroni): delta / J, rounded down.
+    """The error probability of each of J statements that hold at once (Bonferroni): delta / J, rounded down.
 
     >>> share(0.05, 4)
     0.0124999...

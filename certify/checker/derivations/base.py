@@ -1,4 +1,4 @@
-"""How claims are derived again: what every kind of evidence must offer, the registry of kinds, and what follows."""
+"""How claims are derived again: what each kind of evidence defines, the registry of kinds, and claims that follow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROOFS: Final = (
 
 
 class RunSettings(NamedTuple):
-    """What a run's manifest lays down for the certificates of one certifier.
+    """What a run's manifest prescribes for the certificates of one certifier.
 
     Args:
         certifier: the certifier's settings.
@@ -118,7 +118,7 @@ class Derivation:
                 yield name, getattr(evidence, name), asked.certifier[name]
 
     def same_for_all(self, certificate: Certificate) -> Mapping[str, object]:
-        """What no setting spells out although it is the same for all inputs of a run."""
+        """Values that are the same for all inputs of a run although no setting states them."""
         return {}
 
 

@@ -38,7 +38,7 @@ class BoundDerivation(Derivation):
         return margin_claims(certificate, evidence_of(certificate, BoundEvidence), kept, radius, graph, x)
 
     def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
-        """The input box is the threat model's, and the method is the certifier's."""
+        """The input box must be the threat model's, and the method the certifier's."""
         yield from super().settings(certificate, asked)
         evidence = evidence_of(certificate, BoundEvidence)
         yield "input box", evidence.input_box, certificate.threat.input_box

@@ -47,7 +47,7 @@ class CompleteDerivation(Derivation):
         return leaf_claims(certificate, evidence_of(certificate, CompleteEvidence), kept, radius, graph, x)
 
     def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
-        """The gap is the certifier's, or none where that asks for none."""
+        """The gap must be the certifier's, or None where the certifier has none."""
         yield from super().settings(certificate, asked._replace(certifier={"gap": None, **asked.certifier}))
 
 

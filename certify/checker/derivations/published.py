@@ -1,4 +1,4 @@
-"""Radii that were read from a log: they cannot be derived, because a log holds no counts; they can contradict it."""
+"""Radii that were read from a log. A log holds no counts to derive them from, but they can contradict it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class PublishedDerivation(Derivation):
     statement = "Published radii ({threats}) hold no evidence: that they do not contradict their log proves none."
 
     def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[CheckedClaim]:
-        """All lines together: how many digits a log prints shows in all of it."""
+        """All lines together, because only all of them show how many digits a log prints."""
         return published_claims(certificates, whole=whole)
 
     def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
