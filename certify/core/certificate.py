@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from certify.core.digests import about
 from certify.core.evidence import (
@@ -29,6 +29,7 @@ from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
 __all__ = [
+    "RECORD",
     "BoundEvidence",
     "Certificate",
     "CompleteEvidence",
@@ -38,6 +39,30 @@ __all__ = [
     "PublishedEvidence",
     "SmoothingEvidence",
 ]
+
+RECORD: Final[Mapping[str, Any]] = {
+    "index": int,
+    "input_digest": str,
+    "label": int | None,
+    "prediction": int | None,
+    "verdict": str,
+    "radius": float | None,
+    "radius_hex": str | None,
+    "norm": str,
+    "guarantee": str,
+    "alpha": float | None,
+    "method": str,
+    "threat": dict,
+    "model_digest": str,
+    "evidence": dict | None,
+    "seconds": float,
+    "forward_passes": int,
+    "reason": str,
+    "property": dict | None,
+}
+"""What :meth:`Certificate.to_dict` writes, in its order: the schema of exports, and of whatever reads records fast.
+
+There is no property where it is the top class, as in records from before there were others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from functools import reduce
+from inspect import isfunction
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from msgspec import Meta, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert, defstruct
 
 from certify.errors import BadInput
 
-__all__ = ["Arithmetic", "Count", "Positive", "Probability", "Real", "Some", "read"]
+__all__ = ["Arithmetic", "Count", "Positive", "Probability", "Real", "Some", "glance", "read"]
 
 Count = Annotated[int, Meta(ge=0)]
 Some = Annotated[int, Meta(ge=1)]
@@ -42,6 +46,39 @@ def read(cls: type[T], values: Mapping[str, Any]) -> T:
     if unknown := _unknown(values, made):
         raise BadInput(f"not a certificate record: there is no field {unknown!r}")
     return made
+
+
+def glance(cls: type, kind: str = "") -> type[Struct]:
+    """A struct of the fields and the behaviour of a dataclass, to look at a record of it without making one.
+
+    Fields are of the types in their annotations, and nothing is checked beyond that. Of dataclasses among them, only
+    numbers and texts are read: tables of votes and examples take most of the time, and no summary asks for them.
+
+    Args:
+        cls: a dataclass whose properties and methods ask its fields and each other.
+        kind: what its field ``kind`` holds, by which a decoder of several structs tells them apart; empty without one.
+    """
+    hints = get_type_hints(cls)  # without the ranges
+    shown = [(one.name, _glanced(hints[one.name])) for one in fields(cls) if one.name != "kind"]
+    if not kind:
+        return defstruct(cls.__name__, [one for one in shown if get_origin(one[1]) is None], gc=False)
+    said = {
+        name: value
+        for base in reversed(cls.__mro__[:-1])
+        for name, value in vars(base).items()
+        if isinstance(value, property) or (isfunction(value) and not name.startswith("__"))
+    }
+    return defstruct(cls.__name__, shown, namespace={**said, "kind": kind}, tag_field="kind", tag=kind, gc=False)
+
+
+def _glanced(hint: Any) -> Any:
+    """An annotation with a struct in place of each dataclass."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return glance(hint)
+    if get_origin(hint) is Literal or not (parts := get_args(hint)):
+        return hint
+    parts = tuple(map(_glanced, parts))
+    return reduce(or_, parts) if isinstance(hint, UnionType) else get_origin(hint)[parts]
 
 
 def _unknown(given: object, made: object) -> str:

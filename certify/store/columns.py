@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Hashable, Iterable
+from functools import cache, reduce
+from operator import or_
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.core.certificate import Certificate
+from certify.core.certificate import RECORD, Certificate
 from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.digests import about, target_of
+from certify.core.evidence import EVIDENCE, Evidence
 from certify.core.finding import Finding
+from certify.core.schema import glance
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
 
@@ -31,53 +35,14 @@ _PLACE: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CERTIFIED: Final = _PLACE[Verdict.CERTIFIED.value]
 
 
-class _Look(msgspec.Struct, gc=False):
-    n: int
-
-
-class _Evidence(msgspec.Struct, gc=False):
-    """The fields by which evidence is of one kind or another; each kind has some of them."""
-
-    kind: str
-    noise: str = ""
-    sigma: float = 0.0
-    n: int = 0
-    inferred: bool = False
-    claim: str = ""
-    chosen_by: str = ""
-    rival_share: float = 0.0
-    seed: int = 0
-    q_upper: float = math.nan
-    lowest: float = math.nan
-    selection: _Look | None = None
-    looks: list[_Look] = []
-    later: list[tuple[int, float]] = []
-
-    def subject(self) -> Hashable:
-        """What :func:`certify.summary.words.subject_of` tells apart, and nothing coarser."""
-        n_most = self.later[-1][0] if self.later else self.looks[-1].n if self.looks else 0
-        one_look = len(self.looks) + len(self.later) == 1
-        n0 = None if self.selection is None else self.selection.n
-        smoothed = (self.noise, self.sigma, self.n, self.inferred, self.chosen_by, self.rival_share, self.seed)
-        return self.kind, self.claim, n_most, one_look, n0, smoothed
-
-
-class _Certificate(msgspec.Struct, gc=False):
-    index: int
-    input_digest: str
-    label: int | None
-    prediction: int | None
-    verdict: str
-    radius_hex: str | None
-    guarantee: str
-    alpha: float | None
-    method: str
-    threat: msgspec.Raw
-    model_digest: str
-    seconds: float
-    forward_passes: int
-    evidence: _Evidence | None
-    property: msgspec.Raw = msgspec.Raw(b"")
+@cache
+def _reader(kinds: tuple[tuple[str, type[Evidence]], ...]) -> Callable[[str], Any]:
+    """Reads of a certificate what counts, with evidence of one of these kinds."""
+    glances = [glance(kind, name) for name, kind in kinds]
+    types = {**RECORD, "evidence": reduce(or_, glances, None), "threat": msgspec.Raw}
+    counted = [(name, types[name]) for name in RECORD if name not in ("norm", "radius", "reason", "property")]
+    optional = ("property", msgspec.Raw, msgspec.Raw(b""))
+    return msgspec.json.Decoder(msgspec.defstruct("Certificate", [*counted, optional], gc=False)).decode
 
 
 class _Finding(msgspec.Struct, gc=False):
@@ -128,20 +93,23 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
     Raises:
         StoreError: from ``whole``, for a record that cannot be.
     """
-    decode, kinds, digest = msgspec.json.Decoder(_Certificate).decode, _Kinds(), list[str]()
+    decode, kinds, digest = _reader(tuple(EVIDENCE.items())), _Kinds(), list[str]()
     index, label, prediction, verdict, kind, passes, numbers = (array("q") for _ in range(7))
-    radius, lowest, q_upper, seconds = (array("d") for _ in range(4))
+    radius, sure, p_lower, seconds = (array("d") for _ in range(4))
     for number, position, text in rows:
         try:
             one = decode(text)
             proven = math.nan if one.radius_hex is None else float.fromhex(one.radius_hex)
             place = _PLACE[one.verdict]
-        except (msgspec.MsgspecError, TypeError, ValueError, KeyError, RecursionError) as problem:
+            evidence = one.evidence
+            subject = None if evidence is None else evidence.subject
+            sure.append(math.nan if evidence is None or math.isnan(proven) else evidence.sure(proven))
+            p_lower.append(math.nan if evidence is None else evidence.p_lower)
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError) as problem:
             raise _damaged(whole, number, position) from problem
         within = _fits(one.label, one.prediction, one.forward_passes)
         if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf or not within:
             raise _damaged(whole, number, position)
-        evidence = one.evidence
         numbers.append(number)
         index.append(one.index)
         digest.append(about(one.input_digest, _number(one.property, "around")))
@@ -149,11 +117,8 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
         prediction.append(NO_CLASS if one.prediction is None else one.prediction)
         verdict.append(place)
         radius.append(proven)
-        lowest.append(math.nan if evidence is None else evidence.lowest)
-        q_upper.append(math.nan if evidence is None else evidence.q_upper)
         seconds.append(one.seconds)
         passes.append(one.forward_passes)
-        subject = None if evidence is None else evidence.subject()
         kind.append(
             kinds.place(
                 (
@@ -178,8 +143,8 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
         prediction=_whole(prediction),
         verdict=_whole(verdict).astype(np.int8),
         radius=_real(radius),
-        sure=np.fmin(_real(radius), _real(lowest)),
-        p_lower=_below_one(_real(q_upper)),
+        sure=_real(sure),
+        p_lower=_real(p_lower),
         seconds=_real(seconds),
         forward_passes=_whole(passes),
         kind=_whole(kind),
@@ -230,12 +195,6 @@ def _damaged(whole: Callable[[int, int], object], number: int, position: int) ->
 def _fits(*values: int | None) -> bool:
     """Whether numbers have a place among 64-bit integers: JSON knows no largest one."""
     return all(value is None or -(2**63) <= value < 2**63 for value in values)
-
-
-def _below_one(q_upper: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 - q, rounded down: the subtraction's own error is exact in floats, and says where it went up."""
-    p_lower = 1.0 - q_upper
-    return np.where((1.0 - p_lower) - q_upper < 0, np.nextafter(p_lower, 0.0), p_lower)
 
 
 def _whole(values: array[Any]) -> NDArray[np.int64]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO, get_args, get_type_hints
 
-from certify.core.certificate import Certificate
+from certify.core.certificate import RECORD, Certificate
 from certify.core.legible import cell
 from certify.core.reported import Reported
 from certify.core.rounding import round_down
@@ -41,22 +41,6 @@ class Export:
 
 EXPORTS: Registry[Export] = Registry("export format")
 
-CERTIFICATE: Final = (
-    *("index", "input_digest", "label", "prediction", "verdict", "radius", "radius_hex", "norm", "guarantee"),
-    *("alpha", "method", "model_digest", "seconds", "forward_passes", "reason"),
-)
-REPORTED: Final = (
-    *("index", "label", "prediction", "base_prediction", "norm", "radius", "radius_hex", "source", "source_digest"),
-)
-NESTED: Final = ("threat", "evidence")
-"""Fields of a certificate that are tables themselves: as JSON in Parquet, left out of CSV."""
-
-TYPES: Final = {
-    **dict.fromkeys(("index", "label", "prediction", "base_prediction", "forward_passes"), "int64"),
-    **dict.fromkeys(("radius", "alpha", "seconds"), "float64"),
-}
-"""Of Parquet columns; all others are text."""
-
 BATCH: Final = 10_000
 """Records in a row group."""
 
@@ -78,10 +62,10 @@ def csv_rows(records: Exported, out: TextIO) -> None:
     """
     writer = csv.writer(out, lineterminator="\n")
     for line, record in enumerate(records):
-        fields = CERTIFICATE if isinstance(record, Certificate) else REPORTED
+        row = record.to_dict()
+        fields = [name for name in row if name not in _nested(RECORD)]
         if line == 0:
             writer.writerow(fields)
-        row = record.to_dict()
         row["radius"] = None if record.radius is None else round_down(record.radius, 6)
         values = (row[name] for name in fields)
         writer.writerow([cell(value) if isinstance(value, str) else value for value in values])
@@ -90,7 +74,7 @@ def csv_rows(records: Exported, out: TextIO) -> None:
 @EXPORTS.register("parquet")
 @partial(Export, binary=True)
 def parquet_table(records: Exported, out: BinaryIO) -> None:
-    """Typed columns with every field of the record; threat model and evidence as JSON text. Floats are exact.
+    """Typed columns with every field of the record; threat, property and evidence as JSON text. Floats are exact.
 
     No record at all makes the columns of certificates, and no row.
     """
@@ -101,13 +85,13 @@ def parquet_table(records: Exported, out: BinaryIO) -> None:
         raise MissingExtra("pyarrow", "parquet", "export --format parquet") from absent
     batches = _batches(records)
     first = next(batches, [])
-    names = REPORTED if first and isinstance(first[0], Reported) else (*CERTIFICATE, *NESTED)
-    types = {"int64": pyarrow.int64(), "float64": pyarrow.float64(), "text": pyarrow.string()}
-    schema = pyarrow.schema([(name, types[TYPES.get(name, "text")]) for name in names])
+    record = get_type_hints(Reported) | {"radius_hex": str} if first and isinstance(first[0], Reported) else RECORD
+    types = {int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, types.get(_kind(hint), pyarrow.string())) for name, hint in record.items()])
     with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
         for batch in chain([first], batches):
             rows = [_flat(record.to_dict()) for record in batch]
-            columns = {name: [row[name] for row in rows] for name in names}
+            columns = {name: [row.get(name) for row in rows] for name in schema.names}
             writer.write_table(pyarrow.table(columns, schema=schema))
 
 
@@ -116,5 +100,16 @@ def _batches(records: Exported) -> Iterator[list[Certificate | Reported]]:
     return iter(lambda: list(islice(remaining, BATCH)), [])
 
 
+def _kind(hint: Any) -> Any:
+    """A type, also where the field may be empty."""
+    return next((part for part in get_args(hint) if part is not type(None)), hint)
+
+
+def _nested(record: Mapping[str, Any]) -> list[str]:
+    """Fields that are tables themselves: JSON text in Parquet, left out of CSV."""
+    return [name for name, hint in record.items() if _kind(hint) is dict]
+
+
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: json.dumps(row[name], allow_nan=False) for name in NESTED if row.get(name) is not None}
+    tables = {name: row[name] for name in _nested(RECORD) if row.get(name) is not None}
+    return row | {name: json.dumps(table, allow_nan=False) for name, table in tables.items()}

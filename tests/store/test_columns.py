@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 import certify
+from certify.core.certificate import RECORD, Certificate
+from certify.core.evidence import EVIDENCE, Evidence
+from certify.core.properties.top_k import TopK
 from certify.core.summary import Summary
 from certify.errors import StoreError
+from certify.store.columns import read_certificates
 from certify.store.run_folder import RunFolder
 from certify.study.read import summarize_run
 from certify.summary.columns import certificate_columns, finding_columns
@@ -44,6 +50,15 @@ def linear_classifier() -> certify.Classifier:
     module = torch.nn.Linear(2, 2, bias=False).requires_grad_(False).eval()
     module.weight.copy_(torch.eye(2))
     return certify.Classifier(module, num_classes=2, input_box=(0.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def certificates(linear_classifier) -> list[Certificate]:
+    l2, linf = certify.ThreatModel("l2", (0.0, 0.1)), certify.ThreatModel("linf", (0.0, 0.1))
+    return [
+        *certify.smooth(linear_classifier, X[:3], Y[:3], threat=l2, sigma=0.25, n=500),
+        *certify.bound(linear_classifier, X[:3], Y[:3], threat=linf),
+    ]
 
 
 def plain(summary: Summary) -> dict[str, object]:
@@ -108,3 +123,46 @@ def test_a_record_that_cannot_be_is_named(run, tmp_path, change):
     named = r"damaged record in certificates at \d+ \(.+\)|the record about input \d+ has fields of another kind"
     with pytest.raises(StoreError, match=rf"^[^\n]*({named}); restore it or run again$"):
         summarize_run(tmp_path)
+
+
+def test_columns_ask_a_kind_of_evidence_from_elsewhere_what_tells_claims_apart(scoped, certificates):
+    @dataclass(frozen=True, slots=True)
+    class Foreign(Evidence):
+        part: str
+        weight: float
+        kind: Literal["foreign"] = "foreign"
+
+        def by(self, certificate):
+            return True
+
+        def fault(self, certificate):
+            return ""
+
+        @property
+        def subject(self):
+            return self.kind, self.part
+
+        def sure(self, radius):
+            return radius * self.weight
+
+    scoped(EVIDENCE)["foreign"] = Foreign
+    proof = next(one for one in certificates if one.guarantee.kind == "deterministic" and one.radius)
+    made = [replace(proof, index=i, evidence=Foreign(part, 0.5)) for i, part in enumerate("aabb")]
+    rows = [(one.index, one.index, json.dumps(one.to_dict())) for one in made]
+    read = read_certificates(rows, lambda number, position: made[position])
+    assert read.kind.tolist() == [0, 0, 1, 1]
+    assert read.sure.tolist() == [proof.radius / 2] * 4
+
+
+def test_evidence_that_cannot_be_is_damage_and_no_crash(certificates):
+    smoothed = next(one for one in certificates if one.guarantee.kind == "probabilistic")
+    text = smoothed.to_dict()
+    text["evidence"] |= {"looks": [], "later": []}
+    with pytest.raises(StoreError, match="fields of another kind"):
+        read_certificates([(1, smoothed.index, json.dumps(text))], lambda number, position: smoothed)
+
+
+def test_a_record_has_the_fields_of_the_schema(certificates):
+    for one in certificates:
+        assert [*one.to_dict(), "property"] == list(RECORD)
+        assert list(replace(one, keeps=TopK(k=1)).to_dict()) == list(RECORD)

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from certify.certifiers.bounds import bound
 from certify.certifiers.smooth import smooth
 from certify.cli import main
-from certify.core.certificate import Certificate
+from certify.core.certificate import RECORD, Certificate
 from certify.core.reported import Reported
 from certify.core.threats.lp import ThreatModel
 from certify.store import export
@@ -41,10 +41,12 @@ def table_of(records) -> pyarrow.Table:
 def test_rows_are_the_certificates_exactly(certificates):
     rows = table_of(certificates).to_pylist()
     for row in rows:
-        row |= {name: None if row[name] is None else json.loads(row[name]) for name in ("threat", "evidence")}
+        row |= {
+            name: None if row[name] is None else json.loads(row[name]) for name in ("threat", "evidence", "property")
+        }
     assert [Certificate.from_dict(row) for row in rows] == certificates
     assert [row["seconds"] for row in rows] == [one.seconds for one in certificates]
-    assert set(rows[0]) == set(certificates[0].to_dict())
+    assert set(rows[0]) == {*certificates[0].to_dict(), "property"} == set(RECORD)
 
 
 def test_columns_are_typed_whatever_is_missing(certificates):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -125,7 +124,8 @@ class SmoothingEvidence(Evidence):
     def p_lower(self) -> float:
         """Lower confidence bound on the probability of the returned class, rounded down."""
         p_lower = 1.0 - self.q_upper
-        return p_lower if Fraction(p_lower) <= 1 - Fraction(self.q_upper) else math.nextafter(p_lower, 0.0)
+        # What the subtraction lost is itself exact: 1 - p_lower is a float (Sterbenz 1974).
+        return p_lower if (1.0 - p_lower) - self.q_upper >= 0 else math.nextafter(p_lower, 0.0)
 
     def fault(self, certificate: Certificate) -> str:
         """All looks are paid for out of alpha, and the class is more probable than any other."""
