@@ -122,11 +122,9 @@ class Complete(Certifier):
         for row in range(len(batch)):
             part, prove = batch.rows(slice(row, row + 1)), partial(self._prove, classifier, graph, threat)
             [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
-            yield (
-                certificate
-                if certificate.evidence
-                else replace(certificate, evidence=self._evidence_without_search(part, certificate))
-            )
+            if certificate.evidence is None:
+                certificate = replace(certificate, evidence=self._settled(part, certificate))
+            yield certificate
 
     def _prove(
         self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor
@@ -183,7 +181,7 @@ class Complete(Certifier):
         found = "no example found" if ends.example is None else f"an example at {round_up(ends.falsified)}"
         return f"{why}: {proven}, and {found}"
 
-    def _evidence_without_search(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
+    def _settled(self, part: Batch, certificate: Certificate) -> CompleteEvidence:
         """The evidence where no search was needed: a misclassified input is its own example."""
         wrong = certificate.verdict is Verdict.FALSIFIED
         return CompleteEvidence(

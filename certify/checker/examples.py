@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.checker.fresh import Execution, class_on_noise, examined
+from certify.checker.fresh_noise import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CONTRADICTION, CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate

@@ -16,7 +16,7 @@ from scipy import special
 
 from certify.errors import BadInput
 from certify.stats.binomial import binomial_at_least, binomial_at_most, clopper_pearson_lower, clopper_pearson_upper
-from certify.stats.unconditional import ROUNDING, Outcomes, largest_chance
+from certify.stats.unconditional import ROUNDING, OutcomeSet, largest_chance
 
 __all__ = ["NonInferiority", "PairedCounts", "exact_test", "mcnemar_p_value", "tango_test"]
 
@@ -163,12 +163,12 @@ def _tango_lower(counts: PairedCounts, level: float) -> float:
     return rejected
 
 
-def _at_least_as_good(counts: PairedCounts, level: float) -> Outcomes | None:
+def _at_least_as_good(counts: PairedCounts, level: float) -> OutcomeSet | None:
     """The outcomes whose approximate limit is not below that of ``counts``; None for all of them.
 
-    An outcome's limit is at least d if its score there is at least the normal quantile; a little less is let in too, so
-    that rounding leaves none out. And whatever has more n01 or less n10 than one of them is: chances of such a set grow
-    with the difference.
+    An outcome's limit is at least d if its score there is at least the normal quantile; slightly lower scores are let
+    in too, so that rounding leaves none out. Outcomes with more n01 or less n10 than one of these are added, so that
+    the chance of the set grows with the difference.
     """
     limit = _tango_lower(counts, level)
     if limit <= -1.0:
@@ -182,10 +182,10 @@ def _at_least_as_good(counts: PairedCounts, level: float) -> Outcomes | None:
         apart = outside - inside > 1
         inside, outside = np.where(apart & good, middle, inside), np.where(apart & ~good, middle, outside)
     inside[counts.n01] = max(inside[counts.n01], counts.n10)
-    return Outcomes(np.minimum(np.maximum.accumulate(inside), n - n01))
+    return OutcomeSet(np.minimum(np.maximum.accumulate(inside), n - n01))
 
 
-def _exact_lower(counts: PairedCounts, outcomes: Outcomes, discordance: tuple[float, float], level: float) -> float:
+def _exact_lower(counts: PairedCounts, outcomes: OutcomeSet, discordance: tuple[float, float], level: float) -> float:
     """A difference under which the outcomes have at most the probability that is left, whatever the discordance.
 
     The search goes down from the approximate limit, in growing steps that begin with a fiftieth of a standard error,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-__all__ = ["ROUNDING", "Outcomes", "largest_chance"]
+__all__ = ["ROUNDING", "OutcomeSet", "largest_chance"]
 
 Reals = NDArray[np.float64]
 
@@ -26,8 +26,8 @@ INTERVALS: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcomes:
-    """A set of outcomes (n01, n10) of n inputs that with each outcome holds those with more n01 and with less n10.
+class OutcomeSet:
+    """A set of outcomes (n01, n10) of n inputs that is closed under more n01 and under less n10.
 
     Args:
         most: for each n01 = 0 .. n, the largest n10 in the set; -1 for none. Ascending.
@@ -51,7 +51,7 @@ class Outcomes:
 
 
 def largest_chance(
-    outcomes: Outcomes,
+    outcomes: OutcomeSet,
     difference: float,
     discordance: tuple[float, float],
     enough: float | None = None,

@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from certify.errors import BadInput
 from certify.stats.paired import PairedCounts, _tango_lower, _tango_score, exact_test, mcnemar_p_value, tango_test
-from certify.stats.unconditional import Outcomes, largest_chance
+from certify.stats.unconditional import OutcomeSet, largest_chance
 
 
 def table(b: int, c: int, n: int) -> PairedCounts:
@@ -93,7 +93,7 @@ def test_no_limit_of_tangos_order_is_too_high_with_more_than_its_level_anywhere(
     worst = approximate = 0.0
     for limit in sorted(set(limits.values()) - {-1.0}):
         above = [max([-1, *(c for c in range(n - b + 1) if limits[b, c] >= limit)]) for b in range(n + 1)]
-        better = Outcomes(np.maximum.accumulate(above))
+        better = OutcomeSet(np.maximum.accumulate(above))
         worst = max(worst, largest_chance(better, limit, (0.0, 1.0), level, intervals=2**14))
         rough = [(b, c) for b, c in cells if _tango_lower(table(b, c, n), level) >= limit]
         at_one = np.array([[b, c] for b, c in rough if b + c == n])
@@ -105,7 +105,7 @@ def test_no_limit_of_tangos_order_is_too_high_with_more_than_its_level_anywhere(
 
 
 def test_the_largest_chance_is_above_every_exact_sum():
-    inside = Outcomes(np.minimum(np.arange(13) * 2 - 3, 12).clip(min=-1))
+    inside = OutcomeSet(np.minimum(np.arange(13) * 2 - 3, 12).clip(min=-1))
     cells = np.array([(b, c) for b in range(13) for c in range(13 - b) if c <= inside.most[b]])
     for difference in (-0.6, -0.1, 0.0, 0.3):
         psi = np.linspace(abs(difference), 1, 400)

@@ -29,7 +29,7 @@ class LipschitzDerivation(Derivation):
         self, certificate: Certificate, kept: int, radius: float, graph: Graph, x: Tensor
     ) -> list[CheckedClaim]:
         """The quotient of margins and constants."""
-        from certify.checker.constants import quotient_claims
+        from certify.checker.lipschitz_quotients import quotient_claims
 
         return quotient_claims(certificate, evidence_of(certificate, LipschitzEvidence), kept, radius, graph, x)
 
