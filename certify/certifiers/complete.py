@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -25,13 +26,16 @@ from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.example import Example
 from certify.core.rounding import round_down, round_up
-from certify.core.threats.base import Threat
+from certify.core.threats.base import Threat, need_threat
 from certify.core.values import number, one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer
+
+if TYPE_CHECKING:
+    from certify.complete.verify_file import Verification
 
 __all__ = ["GAP", "Complete", "verify"]
 
@@ -201,6 +205,7 @@ class Complete(Certifier):
         )
 
 
+@overload
 def verify(
     clf: Classifier,
     x: Any,
@@ -214,14 +219,44 @@ def verify(
     workers: int = 1,
     index: Sequence[int] | None = None,
     progress: bool | Observer = False,
-) -> list[Certificate]:
+) -> list[Certificate]: ...
+
+
+@overload
+def verify(
+    clf: str | Path,
+    x: str | Path,
+    *,
+    timeout: float = 60.0,
+    claim: Claim = "exact",
+    seed: int = 0,
+    workers: int = 1,
+) -> Verification: ...
+
+
+def verify(
+    clf: Classifier | str | Path,
+    x: Any,
+    y: Any = None,
+    *,
+    threat: Threat | None = None,
+    timeout: float = 60.0,
+    gap: float | None = None,
+    claim: Claim = "exact",
+    seed: int = 0,
+    workers: int = 1,
+    index: Sequence[int] | None = None,
+    progress: bool | Observer = False,
+) -> list[Certificate] | Verification:
     """Decide for each input whether its class is constant within the declared radii: a proof, an example, or neither.
 
-    Branch and bound and attacks run side by side until one of them succeeds or the time is over.
+    Branch and bound and attacks run side by side until one of them succeeds or the time is over. Two files, an ONNX
+    network and a VNN-LIB property, are decided as ``certify verify`` decides them.
 
     Args:
-        clf: the classifier of a module whose operators all have a rule, on the CPU.
-        x, threat, index, progress: as for :func:`~certify.certifiers.certify.certify`.
+        clf: the classifier of a module whose operators all have a rule, on the CPU; or an ONNX file.
+        x: inputs, as for :func:`~certify.certifiers.certify.certify`; or a VNN-LIB file.
+        threat, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
         gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
             times the largest declared one: a proof and an example at most this far apart, relative to the latter.
@@ -230,10 +265,12 @@ def verify(
     Returns:
         One certificate an input: certified with the largest radius proven, falsified where an example lies within the
         smallest declared radius, or unknown with a reason. ``evidence`` holds the proof and the nearest example, and
-        ``finding`` the example as an attack would report it.
+        ``finding`` the example as an attack would report it. For files, their
+        :class:`~certify.complete.verify_file.Verification`: ``answer.outcome`` is ``"sat"``, ``"unsat"``, ...
 
     Raises:
-        BadInput: for a threat, time limit, gap, claim, seed or number of workers that means nothing.
+        BadInput: for a threat, time limit, gap, claim, seed or number of workers that means nothing; for files, labels
+            or a threat beside a property that states its own inputs.
         UnsupportedOperator: names the operator without a rule, or whose executions nothing is known about.
         DataError, ModelError: for inputs or models that cannot be certified.
 
@@ -251,7 +288,16 @@ def verify(
     >>> 0.249 < true.radius < 0.25 <= true.evidence.falsified < 0.251
     True
     """
+    if isinstance(clf, str | Path):
+        if any(one is not None for one in (y, threat, gap, index)):
+            raise BadInput(
+                "a property file says which inputs it is about: y, threat, gap and index go with classifiers"
+            )
+        from certify.complete.verify_file import verify_file
+
+        return verify_file(clf, x, timeout=timeout, claim=claim, seed=seed, workers=workers)
     certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
+    threat = need_threat(threat)
     return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
 
 

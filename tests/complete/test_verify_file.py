@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+import certify
 from certify.complete.proofs.file import check_proof, witness_fault, write_proof
 from certify.complete.verify_file import posed, verify_file
 from certify.errors import BadInput, ModelError
@@ -168,3 +170,13 @@ def test_an_output_of_one_number_a_sample(files):
         prop = f"{box}(declare-const Y_0 Real)(assert (>= Y_0 {least}))"
         found = verify_file(*files(prop, node("Relu", "x", to="r"), node("MatMul", "r", "w"), inputs=3, w=[1, 2, 3]))
         assert found.answer.outcome == outcome
+
+
+def test_verify_takes_files_as_the_command_does(files) -> None:
+    network, prop = files(UNIT + "(assert (>= Y_0 5))")
+    assert certify.verify(network, prop, timeout=20).answer.outcome == "unsat"
+    assert certify.verify(str(network), str(prop)).answer.outcome == "unsat"
+    with pytest.raises(BadInput, match="go with classifiers"):
+        certify.verify(network, prop, threat=certify.ThreatModel("linf", (0.1,)))
+    with pytest.raises(BadInput, match=r"expected a certify\.ThreatModel"):
+        certify.verify(certify.Classifier(torch.nn.Linear(1, 2).eval(), 2), [[0.5]])
