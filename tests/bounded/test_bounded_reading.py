@@ -21,7 +21,8 @@ from PIL import Image
 from certify.bounded.texts import from_json
 from certify.complete.proofs.file import check_proof
 from certify.complete.reading.files import text_of
-from certify.core.scale import read_scale, scale_from_json
+from certify.core.packed import unpack
+from certify.core.scale import read_scale
 from certify.data.loaders import load_data
 from certify.errors import CertifyError
 from certify.gate.policy import read_policy
@@ -211,7 +212,7 @@ def test_a_scale_in_a_record_is_unpacked_only_as_far_as_there_is_room(monkeypatc
     bomb = b64encode(zlib.compress(ZEROS)).decode()
     monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**22)
     with pytest.raises(CertifyError, match="more than this machine has to spare"):
-        scale_from_json(bomb)
+        unpack("a scale", bomb)
 
 
 @pytest.mark.parametrize("reader", ["policy", "study", "proof", "manifest", "model folder"])

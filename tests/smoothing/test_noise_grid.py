@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from certify.core.input_box import check_box
 from certify.errors import BadInput, DataError
 from certify.smoothing.noise.gaussian_grid import NEAREST, GaussianGrid, thresholds
 
@@ -136,4 +137,4 @@ def test_inputs_off_the_grid_are_refused_by_place_and_value():
 @pytest.mark.parametrize(("box", "said"), [(None, "none"), ((-1.0, 1.0), r"\[-1, 1\]"), ((0.0, 255.0), r"\[0, 255\]")])
 def test_another_input_box_is_refused(box, said):
     with pytest.raises(BadInput, match=rf"in the box \[0, 1\], not {said}: use noise='gaussian'"):
-        GaussianGrid(0.25).check_inputs(torch.zeros(1, 4), box)
+        GaussianGrid(0.25).check_inputs(torch.zeros(1, 4), check_box(box))
