@@ -35,7 +35,7 @@ def _in_one_line(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning as people read it: where it comes from in the code is for those who write code."""
+    """Show a warning as one line, without the place in the code that raised it."""
     typer.echo(f"certify: {str(message).splitlines()[0]}", err=True)
 
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done; 1 a gate or a check failed; 2 usage or bad input; 3 incomplete; 4 contradiction.
     """
-    alone = arguments is None  # otherwise somebody else's process, which may have lived for long and will go on
+    alone = arguments is None  # otherwise the process belongs to a caller and goes on afterwards
     caller = Caller(began() if alone else time.monotonic(), alone)
     if alone:
         outlast_readers()
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         message, code = f"unexpected {one_line(problem)}; --debug shows where", 2
     if alone:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is known: another Ctrl-C has nothing left to stop
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is over: another Ctrl-C has nothing left to stop
     if message:
         sys.stderr.write(f"certify: {legible(message)}\n")
     return code

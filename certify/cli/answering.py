@@ -55,7 +55,7 @@ def answering(seconds: float, late: str = "") -> Iterator[Say]:
         BadInput: when memory ran out.
     """
     sys.stdout.flush()
-    taken, said = threading.Lock(), False  # the lock is never given back: a second answer would be none
+    taken, said = threading.Lock(), False  # the lock is never released: there is exactly one answer
 
     def say(answer: str) -> None:
         nonlocal said
@@ -70,7 +70,7 @@ def answering(seconds: float, late: str = "") -> Iterator[Say]:
     def expire() -> None:
         if taken.acquire(blocking=False):
             try:
-                os.write(1, b"timeout\n")  # past the buffers, which somebody else may be writing to
+                os.write(1, b"timeout\n")  # not through the buffers, which another thread may be writing to
                 os.write(2, late.encode())
             finally:
                 os._exit(0)
@@ -104,7 +104,7 @@ def ticking(begin: float, timeout: float) -> Iterator[None]:
     over = threading.Event()
 
     def tick() -> None:
-        while not over.wait(1 - (time.monotonic() - begin) % 1):  # as each second is full
+        while not over.wait(1 - (time.monotonic() - begin) % 1):  # wake at each full second
             sys.stderr.write(f"{CLEAR}{time.monotonic() - begin:.0f} of {timeout:g} s")
             sys.stderr.flush()
 

@@ -106,7 +106,7 @@ def _certify(
 
 
 def exit_code(*summaries: Summary) -> ExitCode:
-    """What summaries have to say: a contradiction before all else, then what is missing."""
+    """The exit code of summaries: a contradiction comes before missing inputs."""
     if any(one.contradictions for one in summaries):
         return ExitCode.CONTRADICTION
     return ExitCode.DONE if all(one.complete for one in summaries) else ExitCode.INCOMPLETE
@@ -134,7 +134,7 @@ def radii_or_declared(text: str | None) -> tuple[float, ...] | None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C inside ends the command as incomplete: every finished record is kept."""
+    """Turn Ctrl-C inside the block into an incomplete run: every finished record is kept."""
     try:
         yield
     except KeyboardInterrupt:

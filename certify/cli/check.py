@@ -64,7 +64,7 @@ def check(
 
 
 def _exit_code(found: CheckResult) -> ExitCode:
-    """A contradiction, a false claim; then what somebody with model, data and all records could still derive."""
+    """Contradictions come first, then refuted claims, then claims that could not be checked."""
     if found.contradicted:
         return ExitCode.CONTRADICTION
     if found.refuted:

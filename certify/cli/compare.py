@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import Radii, app, exit_code, radii_or_declared
-from certify.cli.files import evidence, replacing, writable
+from certify.cli.files import evidence_files, replacing, require_writable
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
 from certify.core.written import radii_of
 from certify.errors import BadInput, MissingExtra
@@ -36,7 +36,7 @@ def compare(
         raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
     if plot is None and radius is not None:
         raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
-    writable({"--plot": plot}, evidence(*runs))
+    require_writable({"--plot": plot}, evidence_files(*runs))
     found = compare_runs(read_runs(runs, radii_or_declared(radii)), test=test)
     if plot is not None:
         _draw(found, plot, None if radius is None else radii_of("radius", [radius])[0])

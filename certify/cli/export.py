@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, app, exit_code
-from certify.cli.files import evidence, present, replacing, writable
+from certify.cli.files import evidence_files, replacing, require_files, require_writable
 from certify.core.certificate import Certificate
 from certify.core.reported import Reported
 from certify.core.run import Run
@@ -45,8 +45,8 @@ def export(
     chosen = EXPORTS[format]
     if out is None and chosen.binary and sys.stdout.isatty():
         raise BadInput(f"{format} is not text for a terminal; name a file: --out FILE")
-    writable({"--out": out}, evidence(run))
-    read = read_run(run)  # what cannot be summarised is no run to export: empty, damaged, of other settings
+    require_writable({"--out": out}, evidence_files(run))
+    read = read_run(run)  # refuses what cannot be summarized: an empty or damaged folder, or records of other settings
     records = reported_of(run) if attack_logs else certificates_of(run)
     if not records:
         raise BadInput(f"{run} holds no imported attack log; certify import --attack FILE=EPS adds one")
@@ -71,8 +71,8 @@ def _bundle(run: Path, bundle: Path, key: Path | None) -> int:
     if key is None:
         make = "openssl genpkey -algorithm ed25519 -out PRIVATE.pem"
         raise BadInput(f"--bundle needs --key PRIVATE.pem to sign with; make one: {make}")
-    present(key)
-    writable({"--bundle": bundle}, [key, *evidence(run)])
+    require_files(key)
+    require_writable({"--bundle": bundle}, [key, *evidence_files(run)])
     read = read_run(run)
     signer = write_bundle(read, bundle, key)
     typer.echo(f"{bundle} is signed by key {signer}", err=True)

@@ -13,11 +13,11 @@ from certify.core.whole import writing
 from certify.errors import BadInput
 from certify.store.run_folder import EVIDENCE
 
-__all__ = ["clear", "evidence", "present", "replacing", "spare", "writable"]
+__all__ = ["evidence_files", "remove_earlier", "replacing", "require_distinct", "require_files", "require_writable"]
 
 
-def present(*files: Path) -> None:
-    """Refuse files that cannot be read because they are not there.
+def require_files(*files: Path) -> None:
+    """Refuse input files that do not exist.
 
     Raises:
         BadInput: for the first one that is missing or a folder.
@@ -30,12 +30,12 @@ def present(*files: Path) -> None:
             raise BadInput(f"{file} is a folder; name a file")
 
 
-def evidence(*runs: Path) -> list[Path]:
-    """The files of run folders without which nobody can read or check them."""
+def evidence_files(*runs: Path) -> list[Path]:
+    """The files of run folders that no command may overwrite: without them nobody can read or check a run."""
     return [run / name for run in runs for name in EVIDENCE]
 
 
-def spare(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
+def require_distinct(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Refuse to overwrite a file that is read, or one that another option writes.
 
     Args:
@@ -53,7 +53,7 @@ def spare(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
             raise BadInput(f"{other} and {option} both name {path}; choose two files")
 
 
-def writable(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
+def require_writable(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Make sure that files can be made, or replaced as a whole.
 
     Args:
@@ -66,24 +66,26 @@ def writable(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> Non
     """
     for option, path in _given(targets):
         mode, folder = _mode(path, follow=False), path.parent
-        if mode is not None and not stat.S_ISREG(mode):  # a device is replaced as easily, a link followed unseen
+        if mode is not None and not stat.S_ISREG(
+            mode
+        ):  # otherwise a device could be replaced, or a link followed unseen
             raise BadInput(f"{option} {path} is no plain file; choose another")
         if not folder.is_dir():
             raise BadInput(f"{option} {path}: there is no folder {folder}; make it, or choose another file")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise BadInput(f"{option} {path}: the folder {folder} cannot be written to; choose another file")
-    spare(targets, sources)
+    require_distinct(targets, sources)
 
 
-def clear(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
+def remove_earlier(targets: Mapping[str, Path | None], sources: Iterable[Path]) -> None:
     """Make sure that files can be written, and remove what an earlier run left there: it would look current.
 
     Nothing is removed before all of them are found to be right.
 
     Raises:
-        BadInput: as :func:`writable`, or for a file that cannot be removed.
+        BadInput: as :func:`require_writable`, or for a file that cannot be removed.
     """
-    writable(targets, sources)
+    require_writable(targets, sources)
     for option, path in _given(targets):
         try:
             path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, Quiet, app, exit_code
-from certify.cli.files import clear, evidence, replacing, spare
+from certify.cli.files import evidence_files, remove_earlier, replacing, require_distinct
 from certify.errors import BadInput
 from certify.gate.judge import GATE_FORMATS, judge_run
 from certify.gate.policy import read_policy
@@ -32,9 +32,9 @@ def gate(
 ) -> int:
     """Hold interval ends against a policy: 0 passed, 1 failed, 3 incomplete run, 4 contradiction."""
     render = GATE_FORMATS[format]
-    read = [policy, *evidence(run, *([] if baseline is None else [baseline]))]
-    spare({"--junit": junit, "--markdown": markdown}, read)  # of both, before one is removed
-    clear({"--junit": junit}, read)
+    read = [policy, *evidence_files(run, *([] if baseline is None else [baseline]))]
+    require_distinct({"--junit": junit, "--markdown": markdown}, read)  # check both before one is removed
+    remove_earlier({"--junit": junit}, read)
     found = judge_run(read_policy(policy), run, baseline, check=check, progress=observer(quiet))
     if junit is not None:
         with replacing("--junit", junit) as file:
@@ -47,7 +47,7 @@ def gate(
 
 
 def _append(file: Path, text: str) -> None:
-    """Add to what is there: the summary of a workflow step is one file that many commands write to."""
+    """Append to the file: many commands of a workflow step write their summaries to the same one."""
     try:
         with file.open("a", encoding="utf-8") as summary:
             summary.write(text)

@@ -11,7 +11,7 @@ __all__ = ["outlast_readers"]
 
 
 class _Outlet(io.FileIO):
-    """A file that takes what is written to it when nobody reads it any more."""
+    """A file that goes on accepting output after its reader has left."""
 
     def write(self, data: object, /) -> int:
         """See ``io.RawIOBase``."""

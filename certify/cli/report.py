@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
-from certify.cli.files import evidence, replacing, writable
+from certify.cli.files import evidence_files, replacing, require_writable
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
 
@@ -31,7 +31,7 @@ def report(
     group: Groups = None,
 ) -> int:
     """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
-    writable({"--html": html, "--card": card, "--markdown": markdown}, evidence(*runs))
+    require_writable({"--html": html, "--card": card, "--markdown": markdown}, evidence_files(*runs))
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
     chosen = radii_or_declared(radii)

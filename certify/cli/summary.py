@@ -60,7 +60,7 @@ def summary(
         if best is not None:
             typer.echo(f"\n{best.render(format)}")
     else:
-        # A list of references is about the same runs, chosen from or not.
+        # The envelope is chosen from the same runs, so it adds no references.
         chosen_from = [] if best is None or format == "bibtex" else [best.render(format)]
         typer.echo("\n\n".join([*(render(one.summary) for one in found), *chosen_from]))
     return exit_code(*(one.summary for one in found))

@@ -14,7 +14,7 @@ import typer
 
 from certify.cli.answering import CLEAR, Answering, answering, ticking
 from certify.cli.app import Caller, ExitCode, app
-from certify.cli.files import clear, present
+from certify.cli.files import remove_earlier, require_files
 from certify.core.evidence import Claim
 from certify.core.whole import write_whole
 from certify.errors import BadInput
@@ -74,13 +74,13 @@ def verify(
     With --check it says confirmed and what was confirmed, exit code 0; or refuted and why, exit code 1. That takes as
     long as it takes, and no option about the search goes with it.
     """
-    with answering(math.inf):  # before the clock runs: whatever it cuts short, no file of an earlier run is left
+    with answering(math.inf):  # before the clock runs, so that a timeout leaves no file of an earlier run
         net, prop, name = named_files(files, network or [])
-        present(net, prop)
+        require_files(net, prop)
         if check is not None:
-            present(check)
+            require_files(check)
             _refuse_searching(context)
-        clear({"--proof": proof, "--stats": stats}, (net, prop))
+        remove_earlier({"--proof": proof, "--stats": stats}, (net, prop))
     if check is not None:
         return _confirm(check, net, prop)
     caller: Caller = context.obj
@@ -112,7 +112,7 @@ def verify(
             from certify.complete.proofs.file import write_proof
 
             write_proof(proof, found, net, prop, claim=claim, seed=seed)
-    finally:  # neither file is lost because the other cannot be written
+    finally:  # a failure to write one file does not lose the other
         if stats is not None:
             _write(stats, found, start_up)
     if caller.alone:

@@ -168,7 +168,8 @@ def _records(run: Run, progress: bool | Observer) -> ConditionOutcome:
     found = check_records(run.path, progress)
     title, count = f"the records of {run.name} follow from their evidence", len(found.claims)
     if not found.refuted:
-        if unknown := [one for one in found.open if one.claim == "radius"]:  # by noise that is known elsewhere alone
+        # A radius stays open where the noise law is a plug-in's, whose theorem the checker does not know.
+        if unknown := [one for one in found.open if one.claim == "radius"]:
             said = f"{unknown[0]}; --no-check takes it on trust"
             return ConditionOutcome("records", title, Result.UNDECIDED, reason=said)
         said = f"{count:,} claims derived from the records alone; model and data: certify check"

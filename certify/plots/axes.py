@@ -36,7 +36,7 @@ def new_axes() -> Any:
 
 
 def radius_label(summary: Summary, which: str = "") -> str:
-    """What an axis with radii is called: never without the norm and the units."""
+    """The label of an axis with radii, which always names the norm and the units."""
     return f"{which} {summary.threat.measure} radius ({summary.threat.units})".lstrip()
 
 
@@ -46,7 +46,7 @@ def certified_lines(axes: Any) -> list[Any]:
 
 
 def key(axes: Any, label: str) -> str:
-    """The label, or one that no legend shows where the axes have it already: a style is named once."""
+    """The label, or one that legends hide if the axes have it already, so that each style is named once."""
     return "_nolegend_" if label in axes.get_legend_handles_labels()[1] else label
 
 
@@ -71,7 +71,7 @@ def legend_of_runs(axes: Any, lines: Sequence[Any], names: Sequence[str]) -> Non
 
 
 def _styles(axes: Any, lines: Sequence[Any]) -> list[tuple[Any, str]]:
-    """Everything else that has a label; in grey where it stands for all runs, by having the colour of one."""
+    """Everything else that has a label, in grey where it stands for all runs and not for the one it is drawn for."""
     colors = {_color(line) for line in lines}
     drawn = [*axes.get_lines(), *axes.collections]
     labelled = zip(*axes.get_legend_handles_labels(), strict=True)

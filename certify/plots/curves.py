@@ -135,7 +135,7 @@ def _certified(summary: Summary, found: Curve, axes: Any, width: float = _ALONE)
 
 
 def _label(summary: Summary, axes: Any) -> None:
-    """What the axes measure. Where curves on them differ in that, it is said."""
+    """Label the axes; where curves on them are about different norms or inputs, the labels say so."""
     radius, share = radius_label(summary), f"accuracy on {summary.n:,} inputs (%)"
     if certified_lines(axes):
         before = axes.get_xlabel()
@@ -162,10 +162,10 @@ def _attacked(summary: Summary, found: Curve, axes: Any, color: str, width: floa
 
 
 def _sure(summary: Summary, found: Curve) -> str:
-    """With what confidence; a proof and an executed example need none."""
+    """The confidence in brackets; empty for proofs, which need none."""
     return "" if summary.guarantee.alpha is None else f" ({percent_down(found.confidence).removesuffix('.0')} % sure)"
 
 
 def _points(summary: Summary) -> int:
-    """Every declared radius is kept, however many there are."""
+    """Points of a drawn curve: at least one for every declared radius."""
     return max(POINTS, len(summary.rows) + 2)

@@ -52,7 +52,7 @@ def sandwich(summary: Summary, axes: Any = None) -> Any:
 
 
 def _marks(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], top: float, **style: Any) -> None:
-    """One marker a cell, at the place of its first input; larger for more of them, up to eight times."""
+    """Draw one marker for each cell, at its first input, with up to eight times the area where the cell holds more."""
     if not len(x):
         return
     cells = np.floor(np.stack([x, y]) * (_CELLS / top))

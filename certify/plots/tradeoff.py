@@ -58,7 +58,7 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
 
 
 def _point(axes: Any, run: Run, radius: float, color: str, marker: str) -> tuple[float, float]:
-    """Clean and certified accuracy in percent, where the point is."""
+    """Draw one point; return its clean and certified accuracy in percent."""
     row = next(row for row in run.summary.rows if row.radius == radius)
     clean, certified = 100 * run.summary.clean, 100 * row.certified
     above = certified if row.empirical is None else 100 * row.empirical
@@ -68,7 +68,7 @@ def _point(axes: Any, run: Run, radius: float, color: str, marker: str) -> tuple
 
 
 def _limit(axes: Any) -> None:
-    """Room around the points, and no marks where no share of inputs can be."""
+    """Leave room around the points, and no tick marks below 0 or above 100 %."""
     axes.margins(x=0.2, y=0.1)
     for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
         low, high = axis.get_view_interval()

@@ -42,7 +42,7 @@ class Lines:
     def announce(self, text: str) -> None:
         """See :class:`~certify.progress.observer.Observer`."""
         out = self._out or sys.stderr
-        out.write(f"{text}\n")  # in one call: two threads write
+        out.write(f"{text}\n")  # one call, because two threads write
         out.flush()
 
     def warn(self, text: str) -> None:
@@ -64,7 +64,7 @@ class Lines:
         self.announce(f"{what}  {done}/{total} {unit}")
 
         def tell() -> None:
-            # Not when something is finished: one group of inputs can take longer than anybody waits in silence.
+            # By time and not by results: one group of inputs can take longer than people wait in silence.
             for pause in chain(self._pauses, repeat(self._pauses[-1])):
                 if over.wait(pause):
                     return

@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line that is drawn again and again."""
+"""Progress on a terminal: one line that is redrawn in place."""
 
 from __future__ import annotations
 

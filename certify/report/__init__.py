@@ -1,1 +1,4 @@
-"""Formats of a summary, one file each: they register themselves in ``certify.core.summary.FORMATS``."""
+"""What people read: formats of a summary, and pages, papers, cards and comments about runs.
+
+Formats register themselves in ``certify.core.summary.FORMATS``, views of single values in ``certify.core.shown.VIEWS``.
+"""

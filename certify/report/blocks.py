@@ -38,7 +38,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Columns that belong together.
+    """Columns that belong together under one title.
 
     Args:
         title: what they are about; empty for the block that names the lines.
@@ -71,7 +71,7 @@ class Block:
 
 
 def fold(first: Block, blocks: Sequence[Block], width: int) -> list[list[Block]]:
-    """The blocks in tables of at most ``width`` characters, each with ``first`` to its left and at least one more.
+    """Divide blocks among tables of at most ``width`` characters, each of ``first`` and at least one more.
 
     >>> left, one = Block("", ["radius"], [["0.5"]]), Block("run", ["certified %"], [["61.2"]])
     >>> [len(table) for table in fold(left, [one, one, one], width=36)]
@@ -87,7 +87,7 @@ def fold(first: Block, blocks: Sequence[Block], width: int) -> list[list[Block]]
 
 
 def blocks_text(first: Block, blocks: Sequence[Block], width: int) -> list[str]:
-    """The tables as lines of plain text, an empty one between two."""
+    """The folded tables as lines of plain text, with an empty line between two tables."""
     text: list[str] = []
     for table in fold(first, blocks, width):
         text += [""] * bool(text)

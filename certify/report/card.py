@@ -10,7 +10,7 @@ from certify.core.rounding import brief, brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, MissingExtra
 from certify.report.claims import limits, threat_in_words
-from certify.report.markdown import below, escape, made, results, verdict
+from certify.report.markdown import below, escape, protocol_and_digests, results, verdict
 from certify.report.summary_table import ROUNDING
 from certify.summary.words import percent
 
@@ -59,7 +59,7 @@ def _said(model: Mapping[str, str]) -> str:
 
 
 def _metrics(run: Run) -> Iterator[dict[str, Any]]:
-    """The rows of the model-index: clean accuracy, then what is certified and what attacks leave at each radius."""
+    """The metrics of the model-index: clean accuracy, then at each radius certified and attacked accuracy."""
     summary, data = run.summary, run.settings["data"]
     threat, alpha, sure = summary.threat, summary.guarantee.alpha, percent(summary.confidence)
     about = {
@@ -110,6 +110,6 @@ def _text(name: str, runs: Sequence[Run]) -> str:
             *each(lambda run: ["\n".join(f"- {escape(text)}" for text in limits(run.summary))]),
             "## Reproduce",
             "`certify check RUN` derives every claim again from its evidence.",
-            made(runs),
+            protocol_and_digests(runs),
         ]
     )

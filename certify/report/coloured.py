@@ -1,4 +1,4 @@
-"""Runs on a terminal that can do more than plain text. The cells and sentences are those of every other table."""
+"""Runs on a terminal with colours. The cells and sentences are those of every other table."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _show_run(console: Console, summary: Summary) -> None:
 
 
 def _columns(summary: Summary) -> tuple[Block, list[Block]]:
-    """The radii, and each other column by itself: a narrow terminal shows them below each other."""
+    """The column of radii, and every other column as a block of its own, so that a narrow terminal can fold them."""
     rows = [cells(summary, row) for row in summary.rows]
     first, *others = (
         Block("", [heading], [[row[place]] for row in rows]) for place, heading in enumerate(headings(summary))
@@ -145,5 +145,5 @@ def _print(console: Console, lines: Iterable[str], style: str = "") -> None:
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Text whose only control characters are those of its style."""
+    """Text in a style; control characters in the text itself are replaced."""
     return Text(legible(text), style=style)

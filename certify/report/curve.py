@@ -9,10 +9,10 @@ import uniplot
 from certify.core.summary import FORMATS, Summary
 from certify.summary.curves import even_radii
 
-__all__ = ["drawn", "render"]
+__all__ = ["drawn_curves", "render"]
 
 
-def drawn(title: str, radii: Sequence[float], shares: Mapping[str, Sequence[float]]) -> str:
+def drawn_curves(title: str, radii: Sequence[float], shares: Mapping[str, Sequence[float]]) -> str:
     """Curves of shares over the same ascending radii, in percent, as text; a share named "" has no legend."""
     text: str = uniplot.plot_to_string(
         xs=[radii] * len(shares),
@@ -39,4 +39,4 @@ def render(summary: Summary) -> str:
     if all(row.empirical is not None for row in summary.rows):
         shares["attacked"] = [summary.empirical_at(radius) or 0.0 for radius in radii]
     names = "lower line certified, upper line attacked" if len(shares) > 1 else "certified"
-    return drawn(f"accuracy in % over the {summary.threat.measure} radius: {names}", radii, shares)
+    return drawn_curves(f"accuracy in % over the {summary.threat.measure} radius: {names}", radii, shares)

@@ -6,7 +6,7 @@ import json
 
 from certify.core.rounding import brief, percent_down
 from certify.core.shown import VIEWS
-from certify.report.curve import drawn
+from certify.report.curve import drawn_curves
 from certify.report.machine import csv_lines
 from certify.report.summary_table import ROUNDING, at_least
 from certify.report.titled import Titled, register_titled
@@ -33,7 +33,7 @@ def curve(best: Envelope) -> str:
     """The best certified accuracy over the radius, drawn with characters."""
     title = f"certified accuracy in % over the {best.norm} radius: the best of {len(best.runs)} runs at each"
     radii, shares = zip(*best.curve, strict=True)
-    return drawn(title, radii, {"": shares})
+    return drawn_curves(title, radii, {"": shares})
 
 
 def _titled(best: Envelope) -> Titled:

@@ -18,7 +18,18 @@ from certify.report.frameworks.evidence import NOT_ADVICE, Mapped, evidence_for,
 from certify.report.protocol import protocol, reproduction
 from certify.report.summary_table import cells, closing, headings, stacked
 
-__all__ = ["below", "details", "escape", "evidence", "made", "markdown", "render", "results", "table", "verdict"]
+__all__ = [
+    "below",
+    "details",
+    "escape",
+    "evidence",
+    "markdown",
+    "protocol_and_digests",
+    "render",
+    "results",
+    "table",
+    "verdict",
+]
 
 _LISTED: Final = 20
 """Contradictions listed one by one: a comment has a largest size, and each of them is in the summary."""
@@ -33,7 +44,7 @@ _FIRST: Final = re.compile(r"^(\d*)([-+=>#.)])")
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows it, on one line and also at the beginning of one.
+    """Text as Markdown that shows it literally, on one line, wherever in the line it stands.
 
     >>> print(escape("- a|b <c> @team *d*"))
     \\- a\\|b \\<c> @<!-- -->team \\*d\\*
@@ -78,7 +89,7 @@ def markdown(runs: Sequence[Run]) -> str:
             verdict(runs),
             results(runs),
             *statements,
-            made(runs),
+            protocol_and_digests(runs),
             details("Beside EU AI Act, NIST AI RMF and ISO/IEC 42001", evidence(evidence_for(runs))),
         ]
     )
@@ -103,7 +114,7 @@ def verdict(runs: Sequence[Run]) -> str:
 
 
 def results(runs: Sequence[Run]) -> str:
-    """The tables of all runs below each other, each line with its run and what its radius is measured in."""
+    """The tables of all runs below each other; each line names its run and the norm of its radius."""
     joint, blocks = stacked([run.summary for run in runs])
     lines = [
         [run.name, run.summary.threat.measure, *line] for run, block in zip(runs, blocks, strict=True) for line in block
@@ -111,7 +122,7 @@ def results(runs: Sequence[Run]) -> str:
     return table(["run", "norm", *joint], lines, words=2)
 
 
-def made(runs: Sequence[Run]) -> str:
+def protocol_and_digests(runs: Sequence[Run]) -> str:
     """Protocol and digests of all runs, folded: a line for each setting, a column for each run."""
     # Where the folder lies on the machine that made it tells other readers nothing.
     lines = {name: [name, *texts] for name, *texts in (*reproduction(runs), *protocol(runs)) if name != "run folder"}
@@ -143,7 +154,7 @@ def _attacked(summary: Summary) -> bool:
 
 
 def below(summary: Summary) -> list[str]:
-    """The lines under a table, contradictions as a list that does not grow without end."""
+    """The lines under a table; of contradictions, at most :data:`_LISTED` are listed."""
     lines = [line.replace("   ", "; ") for line in closing(summary)]
     wrong = [line for line in lines if line.startswith("CONTRADICTION")]
     listed = [f"- {escape(line)}" for line in wrong[:_LISTED]]

@@ -19,7 +19,7 @@ from certify.report import html
 from certify.report.blocks import WIDTH, Block, blocks_text, wrapped
 from certify.report.summary_table import ROUNDING, at_least
 
-__all__ = ["UNDECLARED", "ComparableRuns", "SideBySide", "by_runs", "once", "side_by_side"]
+__all__ = ["UNDECLARED", "ComparableRuns", "SideBySide", "by_runs", "said_once", "side_by_side"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -84,7 +84,7 @@ class SideBySide:
     apart: tuple[str, ...]
 
     def notes(self) -> list[str]:
-        """What the tables do not say, in words."""
+        """Sentences about how to read the tables, and what they leave out."""
         runs = [run for table in self.tables for run in table.runs]
         notes = [ROUNDING, *self.apart]
         if any(run.summary.guarantee.alpha is not None for run in runs):
@@ -184,10 +184,10 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
     )
 
 
-def once(said: Iterable[tuple[str, T]]) -> dict[T, tuple[str, ...]]:
+def said_once(said: Iterable[tuple[str, T]]) -> dict[T, tuple[str, ...]]:
     """Everything that runs say, each thing once, with the names of the runs that say it, in order of first appearance.
 
-    >>> once([("a", "proof"), ("b", "proof"), ("b", "no attack")])
+    >>> said_once([("a", "proof"), ("b", "proof"), ("b", "no attack")])
     {'proof': ('a', 'b'), 'no attack': ('b',)}
     """
     runs: dict[T, dict[str, None]] = {}
@@ -203,13 +203,13 @@ def by_runs(said: Iterable[tuple[str, T]]) -> dict[tuple[str, ...], list[T]]:
     {('a', 'b'): ['proof'], ('a',): ['clean'], ('b',): ['no attack']}
     """
     things: dict[tuple[str, ...], list[T]] = {}
-    for thing, names in once(said).items():
+    for thing, names in said_once(said).items():
         things.setdefault(names, []).append(thing)
     return things
 
 
 def _difference(one: Summary, other: Summary) -> str:
-    """What keeps two runs from standing in one table, in words; empty if nothing does."""
+    """Why two runs cannot stand in one table, in words; empty if they can."""
     ours, theirs = ((t.measure, t.units, t.input_box, dict(t.named)) for t in (one.threat, other.threat))
     if one.keeps != other.keeps:
         return f"another property ({other.keeps} beside {one.keeps})"

@@ -143,7 +143,7 @@ def _gap(summary: Summary) -> str:
 
 
 def _merged(these: Sequence[str], those: Sequence[str]) -> list[str]:
-    """Both lists as one without repeats; what only one has follows what it followed there."""
+    """Merge two lists of headings without repeats; a heading of only one list keeps its predecessor."""
     merged, after = list(these), 0
     for heading in those:
         if heading not in merged:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Titled:
-    """Plain texts as a table.
+    """A table of plain texts.
 
     Args:
         title: what it is about.

@@ -81,7 +81,7 @@ def sandwich_html(layers: Sandwich) -> str:
 
 @VIEWS.register("interval.html")
 def bounds_html(interval: Any) -> str:
-    """The ends of the first entries, rounded outward."""
+    """The bounds of the first entries, rounded outward."""
     frame = interval.to_frame()
     first = frame.head(_LINES_SHOWN)
     lines = [

@@ -1,4 +1,4 @@
-"""Certificates and findings in memory as columns; the store reads its own straight from the file."""
+"""Certificates and findings in memory as columns; the store reads its own columns straight from the file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
 
 
 def _by_kind(records: Sequence[R], kind_of: Callable[[R], Hashable]) -> tuple[NDArray[np.int64], tuple[R, ...]]:
-    """The number of each record's kind, and the first record of every kind, which stands for all of it."""
+    """The number of each record's kind, and the first record of every kind, which represents it."""
     numbers: dict[Hashable, int] = {}
     kind = np.array([numbers.setdefault(kind_of(one), len(numbers)) for one in records], dtype=np.int64)
     _, first = np.unique(kind, return_index=True)

@@ -14,7 +14,7 @@ from certify.core.values import one_of
 from certify.errors import BadInput
 from certify.stats.paired import PairedCounts, mcnemar_p_value
 from certify.stats.simultaneous import holm, share
-from certify.summary.pairing import TESTS, check_comparable, held, no_sample, paired
+from certify.summary.pairing import PAIRED_TESTS, check_comparable, is_certified, no_sample, paired
 from certify.summary.words import percent
 
 __all__ = ["compare"]
@@ -52,7 +52,7 @@ def compare(
     baseline, *others = runs
     for other in others:
         check_comparable(baseline, other)
-    one_of("test", test, TESTS)
+    one_of("test", test, PAIRED_TESTS)
     common = _common_radii(runs, radii)
     pairs = [(other, radius) for other in others for radius in common]
     why = no_sample(*runs)
@@ -84,8 +84,8 @@ def _common_radii(runs: Sequence[Run], asked: Sequence[float] | None) -> tuple[f
 
 
 def _counts(old: Run, new: Run, radius: float) -> Change:
-    """What both, either or neither certify; limits are another matter."""
-    before, after, index = held(old, radius), held(new, radius), old.summary.sandwich.index
+    """Count what both, one or neither of two runs certify, without limits and p-values."""
+    before, after, index = is_certified(old, radius), is_certified(new, radius), old.summary.sandwich.index
     counts = paired(old, new, radius)
     lost, gained = (tuple(index[chosen].tolist()) for chosen in (before & ~after, after & ~before))
     return Change(new.name, radius, counts.n11, counts.n00, lost, gained, None, None, None, None)
@@ -106,8 +106,8 @@ def _tested(changes: Sequence[Change], delta: float, test: str) -> list[Change]:
 def _limits(counts: PairedCounts, test: str, level: float) -> tuple[float, float]:
     """Both limits of the difference, each at ``level``: the upper one is the lower one of the runs exchanged."""
     exchanged = PairedCounts(n11=counts.n11, n10=counts.n01, n01=counts.n10, n00=counts.n00)
-    any_margin = 0.5  # no limit depends on it
-    return TESTS[test](counts, any_margin, level).lower, -TESTS[test](exchanged, any_margin, level).lower
+    any_margin = 0.5  # the limits do not depend on the margin
+    return PAIRED_TESTS[test](counts, any_margin, level).lower, -PAIRED_TESTS[test](exchanged, any_margin, level).lower
 
 
 def _shift(old: Run, new: Run) -> Shift:
@@ -138,7 +138,7 @@ def _counted(runs: Sequence[Run], why: str) -> str:
 
 
 def _notes(runs: Sequence[Run]) -> Iterator[str]:
-    """What a reader could take for granted and must not."""
+    """Warnings about differences that a reader could overlook."""
     heads = [run.summary.head for run in runs]
     if len({head.get("guarantee") for head in heads}) > 1:
         named = "; ".join(f"{run.name}: {run.summary.head.get('guarantee')}" for run in runs)

@@ -1,4 +1,4 @@
-"""Certified radii in another norm: lines below the table, never a column of it, since nothing was certified there."""
+"""Certified radii in another norm: lines below the table and never a column of it, since they only follow from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best of several runs at each radius: what papers plot, and what choosing on the test set leaves of it."""
+"""The best of several runs at each radius, as papers plot it, and what it guarantees though chosen on the test set."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from certify.core.sandwich import Sandwich
 from certify.errors import BadInput, DataError, one_line
 from certify.registry import nearest
 
-__all__ = ["group_column", "in_order", "missed"]
+__all__ = ["group_column", "groups_without_inputs", "in_order"]
 
 MOST_CLASSES: Final = 2**24
 """More than any model has; each of them gets a name."""
@@ -102,8 +102,10 @@ def _from_npz(path: Path, name: str) -> np.ndarray[Any, Any]:
     return found[name]
 
 
-def missed(of: Sequence[Any] | Mapping[int, Any], index: Sequence[int], classes: int | None = None) -> list[str]:
-    """Groups that are known and have no input here; of them a sample says nothing, and the worst may be one.
+def groups_without_inputs(
+    of: Sequence[Any] | Mapping[int, Any], index: Sequence[int], classes: int | None = None
+) -> list[str]:
+    """Known groups without an input here: the sample says nothing about them, and the worst group may be one of them.
 
     Args:
         of: the group of each input, in order or by position in the data set: then those of all positions are known.
@@ -113,7 +115,7 @@ def missed(of: Sequence[Any] | Mapping[int, Any], index: Sequence[int], classes:
     Raises:
         BadInput: where a manifest says that there are that many classes and no model has as many.
 
-    >>> missed({0: "cat", 1: "dog", 2: "emu"}, [0, 1]), missed([0, 2], [5, 6], classes=3)
+    >>> groups_without_inputs({0: "cat", 1: "dog", 2: "emu"}, [0, 1]), groups_without_inputs([0, 2], [5, 6], classes=3)
     (['emu'], ['1'])
     """
     if isinstance(of, Mapping):

@@ -16,7 +16,7 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
-from certify.summary.group_columns import in_order, missed
+from certify.summary.group_columns import groups_without_inputs, in_order
 from certify.summary.words import percent
 
 __all__ = ["grouped"]
@@ -40,7 +40,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         MissingExtra: without fairlearn.
     """
     codes, names = _coded(name, summary.sandwich.index, of)
-    absent = missed(of, summary.sandwich.index.tolist(), classes)
+    absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
     lowers, worst_lower = _bounds(summary, codes, len(names))
     if absent:
         worst_lower = [None if lower is None else 0.0 for lower in worst_lower]

@@ -18,10 +18,10 @@ from certify.core.summary import Contradiction
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["FAILED", "Copies", "Joined", "copies_of", "join", "same_model"]
+__all__ = ["FAILED_VERDICTS", "Copies", "Joined", "copies_of", "join", "same_model"]
 
 _ABSTAIN: Final = list(Verdict).index(Verdict.ABSTAIN)
-FAILED: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.failed)
+FAILED_VERDICTS: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.failed)
 """Places of the verdicts of computations that failed."""
 
 
@@ -83,7 +83,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
     _once_by_each(methods, of_method, index, row)
     _same_data(certificates, first, row)
 
-    named = np.where(np.isin(certificates.verdict, FAILED), NO_CLASS, certificates.prediction)
+    named = np.where(np.isin(certificates.verdict, FAILED_VERDICTS), NO_CLASS, certificates.prediction)
     right = named == certificates.label
     certified, top = _largest(np.where(right, certificates.radius, np.nan), row, len(index))
     sure, _ = _largest(np.where(right, certificates.sure, np.nan), row, len(index))
@@ -123,7 +123,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
 
 
 def copies_of(digest: Sequence[str], label: Sequence[int], kinds: Sequence[Certificate]) -> Copies:
-    """Count the copies of inputs by their digests; their labels as well, unless votes named the class.
+    """Count copies of inputs by their digests, and their different labels, unless votes named the class.
 
     Args:
         digest, label: of every input.
@@ -144,7 +144,7 @@ def _largest(
     ascending = np.lexsort((values,))
     ascending = ascending[~np.isnan(values[ascending])]
     where = np.full(n, -1)
-    where[row[ascending]] = ascending  # what comes last stays
+    where[row[ascending]] = ascending  # a later, larger value overwrites an earlier one
     return np.where(where < 0, np.nan, values[where]), where
 
 
@@ -201,7 +201,7 @@ def _contradictions(
     row: NDArray[np.int64],
     joined: NDArray[np.int64],
 ) -> list[Contradiction]:
-    """Pairs of a certificate and an example inside its radius, by position; most inputs are out of the question."""
+    """Pairs of a certificate and an example inside its radius, by position; other inputs are skipped early."""
     nearest = np.full(len(index), np.inf)
     examples = joined[~np.isnan(findings.distance[joined])]
     about = np.searchsorted(index, findings.index[examples])
@@ -229,7 +229,7 @@ def _contradictions(
 
 
 def _inside_box(certificate: Certificate, finding: Finding) -> bool:
-    """Whether the example lies in the box that the certificate is about: an attack may have been given a larger one."""
+    """Whether the example lies in the input box of the certificate: the attack may have been given a larger one."""
     box = certificate.threat.input_box
     if box is None or finding.x_adv is None:
         return True

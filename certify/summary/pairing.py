@@ -13,9 +13,9 @@ from certify.core.run import Run
 from certify.errors import BadInput, IncompleteRun
 from certify.stats.paired import NonInferiority, PairedCounts, exact_test, tango_test
 
-__all__ = ["TESTS", "check_comparable", "held", "no_sample", "paired"]
+__all__ = ["PAIRED_TESTS", "check_comparable", "is_certified", "no_sample", "paired"]
 
-TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]]] = {
+PAIRED_TESTS: Final[Mapping[str, Callable[[PairedCounts, float, float], NonInferiority]]] = {
     "exact": exact_test,
     "tango": tango_test,
 }
@@ -42,12 +42,12 @@ def check_comparable(one: Run, other: Run) -> None:
 
 def paired(old: Run, new: Run, radius: float) -> PairedCounts:
     """How many inputs both of two comparable runs, either alone, or neither certify at ``radius``."""
-    return PairedCounts.of(held(old, radius).tolist(), held(new, radius).tolist())
+    return PairedCounts.of(is_certified(old, radius).tolist(), is_certified(new, radius).tolist())
 
 
-def held(run: Run, radius: float) -> NDArray[np.bool_]:
-    """For every input, whether it is right and certified at ``radius``, by what the record shows."""
-    return np.greater_equal(run.summary.sandwich.sure, radius)  # which NaN, for no radius, is not
+def is_certified(run: Run, radius: float) -> NDArray[np.bool_]:
+    """For every input, whether the record shows that it is predicted correctly and certified at ``radius``."""
+    return np.greater_equal(run.summary.sandwich.sure, radius)  # NaN, which stands for no radius, is not
 
 
 def no_sample(*runs: Run) -> str:
@@ -104,14 +104,14 @@ def _other_inputs(one: Run, other: Run) -> str:
 
 
 def _unfinished(one: Run, other: Run) -> bool:
-    """Whether inputs are all that is missing, and only in runs that can be finished."""
+    """Whether missing inputs are the only difference, and only unfinished runs miss any."""
     short = [run for run, lacks in _lacking(one, other) if lacks.size]
     about_the_same = not (_other_threat(one, other) or _other_data(one, other))
     return about_the_same and bool(short) and not any(run.summary.complete for run in short)
 
 
 def _other_data(one: Run, other: Run) -> str:
-    """The names of the data, where they differ: whoever confused two data sets sees it in these first."""
+    """The names of the data where they differ: a mix-up of two data sets shows in the names first."""
     named = ((run.summary.head.get("data", "given inputs"), f", n={run.summary.n:,}") for run in (one, other))
     ours, theirs = (name.removesuffix(inputs) for name, inputs in named)
     return "" if ours == theirs else f"the data are {ours} and {theirs}"

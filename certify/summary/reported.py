@@ -1,4 +1,4 @@
-"""Attack logs beside certificates of the same inputs, compared input by input: aggregates hide what cannot be."""
+"""Attack logs beside certificates, compared input by input: aggregates would hide impossible pairs."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def _common_threat(
             raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")
     if radii is None:
         return threat
-    asked = threat.at(radii)  # which says what is wrong with others
+    asked = threat.at(radii)  # raises, with the reason, where these cannot be radii
     if asked.radii[0] < threat.radii[0]:
         raise BadInput(
             f"radius {asked.radii[0]:g} is below the smallest declared radius {threat.radii[0]:g}; "

@@ -13,7 +13,7 @@ from certify.core.guarantee import Guarantee
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief_up, percent_down
 from certify.core.threats.base import Threat
-from certify.summary.join import FAILED, same_model
+from certify.summary.join import FAILED_VERDICTS, same_model
 
 __all__ = ["head_of_table", "parts_of", "percent", "statement"]
 
@@ -109,7 +109,7 @@ def head_of_table(
         head["attack"] = " and ".join(map(_attack, attacks))
         if not all(same_model(first, finding) for finding in attacks):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
-    errors = int(np.count_nonzero(np.isin(certificates.verdict, FAILED)))
+    errors = int(np.count_nonzero(np.isin(certificates.verdict, FAILED_VERDICTS)))
     if errors:
         head["errors"] = f"{errors} computations failed; their inputs count as not certified"
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
@@ -131,7 +131,7 @@ def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = 
         names[f"certifier:{one.method}"] = None
         names.update(dict.fromkeys(() if one.evidence is None else one.evidence.parts))
     for found in findings:
-        if f"certifier:{found.attack}" not in names:  # what a complete search finds is its own
+        if f"certifier:{found.attack}" not in names:  # what a complete search finds was found by the certifier itself
             names[f"attack:{found.attack}"] = None
             if "noise" in found.settings:
                 names["attack:smoothed"] = None
@@ -154,7 +154,7 @@ def _afterwards(evidence: Evidence | None) -> str:
 
 def _samples(certificates: CertificateColumns, most: int) -> str:
     """Mean samples per input, and how many times fewer that is than drawing the full n for every input."""
-    drawn = certificates.forward_passes[~np.isin(certificates.verdict, FAILED)]
+    drawn = certificates.forward_passes[~np.isin(certificates.verdict, FAILED_VERDICTS)]
     total = int(drawn.sum())
     times = most * len(drawn) // max(1, total)
     fewer = f" ({times}x fewer than n for every input)" if times >= 2 else ""

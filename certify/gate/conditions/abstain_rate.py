@@ -1,4 +1,4 @@
-"""At most so many inputs are left without an answer."""
+"""A policy's limit on the share of inputs left without an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from certify.gate.conditions.base import (
 )
 from certify.gate.outcome import ConditionOutcome
 from certify.stats.binomial import clopper_pearson_upper
-from certify.summary.join import FAILED
+from certify.summary.join import FAILED_VERDICTS
 
 __all__ = ["AbstainRate"]
 
@@ -48,17 +48,17 @@ class AbstainRate(Condition):
 
     @property
     def statement(self) -> str | None:
-        """One for the population; a count needs none."""
+        """A bound for the population is one statement; a count is none."""
         return "abstain rate of the population" if self.of == POPULATION else None
 
     def title(self, trial: Trial) -> str:
-        """Abstain rate, of whom."""
+        """The abstain rate, and of which inputs."""
         return f"abstain rate {subject_in_words(self.of)} ({trial.run.summary.threat.measure})"
 
     def judge(self, trial: Trial) -> ConditionOutcome:
         """Compare the count, or the upper end that it gives for a population."""
         summary, row = trial.run.summary, trial.run.summary.rows[0]
-        failed = int(np.isin(summary.sandwich.verdict, FAILED).sum())
+        failed = int(np.isin(summary.sandwich.verdict, FAILED_VERDICTS).sum())
         unanswered = row.abstain + failed
         rate = unanswered / summary.n
         reason = f"{failed:,} of them failed rather than abstained, which is no answer either" if failed else ""

@@ -1,4 +1,4 @@
-"""At least so many inputs withstand the attacks of the run. An attack that fails proves nothing: it is a smoke test."""
+"""A policy's demand on accuracy under the run's attacks: a smoke test, since an attack that fails proves nothing."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class AttackedAccuracy(ShareAtRadius):
 
     @property
     def statement(self) -> str | None:
-        """One for each radius of the population; counts need none."""
+        """A bound for the population is one statement at each radius; a count is none."""
         return f"attacked accuracy of the population at {self.radius!r}" if self.of == POPULATION else None
 
     def title(self, trial: Trial) -> str:
-        """Accuracy under attack, of whom, where."""
+        """The accuracy under attack, of which inputs and at which radius."""
         return f"accuracy under attack {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
     def judge(self, trial: Trial) -> ConditionOutcome:

@@ -61,7 +61,7 @@ class Trial:
         return next(row for row in self.run.summary.rows if row.radius == radius)
 
     def at(self, radius: float) -> str:
-        """A radius as titles name it, with its norm."""
+        """A radius with its norm, as titles name it."""
         return f"{self.run.summary.threat.measure} {brief(radius)}"
 
     def with_confidence(self, over: str) -> str:

@@ -1,4 +1,4 @@
-"""At least so many inputs are truly right and robust at a radius."""
+"""A policy's demand on certified accuracy at a radius."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CertifiedAccuracy(ShareAtRadius):
 
     @property
     def statement(self) -> str:
-        """All radii hold at once, whatever is asked of them."""
+        """One statement for all radii, since the bounds at all radii hold at once."""
         return f"certified accuracy {subject_in_words(self.of)}, all radii"
 
     def title(self, trial: Trial) -> str:
-        """Certified accuracy, of whom, where."""
+        """The certified accuracy, of which inputs and at which radius."""
         return f"certified accuracy {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
     def judge(self, trial: Trial) -> ConditionOutcome:

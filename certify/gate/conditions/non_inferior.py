@@ -1,4 +1,4 @@
-"""The run is not worse than an earlier one by more than a margin, input by input."""
+"""A policy's demand that a run is not worse than an earlier one by more than a margin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from certify.core.values import number, one_of
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Condition, Trial, checked_radius
 from certify.gate.outcome import ConditionOutcome
-from certify.summary.pairing import TESTS, no_sample, paired
+from certify.summary.pairing import PAIRED_TESTS, no_sample, paired
 
 __all__ = ["NonInferior"]
 
@@ -38,7 +38,7 @@ class NonInferior(Condition):
         object.__setattr__(self, "margin", number("margin", self.margin))
         if not 0 < self.margin < 1:
             raise BadInput(f"margin must be a fraction above 0 and below 1 (2 points are 0.02), got {self.margin:g}")
-        one_of("test", self.test, TESTS)
+        one_of("test", self.test, PAIRED_TESTS)
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -56,7 +56,7 @@ class NonInferior(Condition):
         return True
 
     def title(self, trial: Trial) -> str:
-        """Difference of certified accuracy from the baseline, where."""
+        """The difference of certified accuracy from the baseline, and at which radius."""
         named = "the baseline" if trial.baseline is None else trial.baseline.name
         return f"certified accuracy less that of {named} at {trial.at(self.radius)}"
 
@@ -67,7 +67,7 @@ class NonInferior(Condition):
         if why := no_sample(trial.baseline, trial.run):
             return self.undecided(trial, why)
         counts = paired(trial.baseline, trial.run, self.radius)
-        found = TESTS[self.test](counts, self.margin, trial.share)
+        found = PAIRED_TESTS[self.test](counts, self.margin, trial.share)
         return self.lower(
             trial,
             counts.difference,

@@ -1,4 +1,4 @@
-"""At least so many inputs of every group are truly right and robust at a radius."""
+"""A policy's demand on the certified accuracy of the worst group at a radius."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
 from certify.gate.outcome import ConditionOutcome
 from certify.stats.groups import worst_group_lower
-from certify.summary.group_columns import group_column, in_order, missed
-from certify.summary.pairing import held
+from certify.summary.group_columns import group_column, groups_without_inputs, in_order
+from certify.summary.pairing import is_certified
 
 __all__ = ["WorstGroup"]
 
@@ -43,13 +43,13 @@ class WorstGroup(ShareAtRadius):
 
     @property
     def statement(self) -> str:
-        """For these inputs, the one that certified accuracy rests on."""
+        """For these inputs it is the statement that certified accuracy rests on; for the population, one of its own."""
         if self.of == THESE:
             return f"certified accuracy {subject_in_words(THESE)}, all radii"
         return f"worst {self.group} of the population at {self.radius!r}"
 
     def title(self, trial: Trial) -> str:
-        """Worst group, of whom, where."""
+        """The worst group, of which inputs and at which radius."""
         return f"certified accuracy of the worst {self.group} {subject_in_words(self.of)} at {trial.at(self.radius)}"
 
     def judge(self, trial: Trial) -> ConditionOutcome:
@@ -82,7 +82,11 @@ class WorstGroup(ShareAtRadius):
         layers = trial.run.summary.sandwich
         name, of = group_column(self.group, layers, trial.run.settings["data"]["of"])
         positions = layers.index.tolist()
-        absent = missed(of, positions, trial.run.context.get("num_classes") if self.group == "label" else None)
+        absent = groups_without_inputs(
+            of, positions, trial.run.context.get("num_classes") if self.group == "label" else None
+        )
         groups = in_order(name, of, positions)
-        certified = Counter(group for group, yes in zip(groups, held(trial.run, self.radius), strict=True) if yes)
+        certified = Counter(
+            group for group, yes in zip(groups, is_certified(trial.run, self.radius), strict=True) if yes
+        )
         return {group: (certified[group], n) for group, n in Counter(groups).items()}, absent

@@ -10,7 +10,7 @@ from certify.core.run import Run
 from certify.errors import BadInput
 from certify.report.frameworks.clauses import CLAUSES, Clause
 from certify.report.frameworks.statements import robustness
-from certify.report.side_by_side import once
+from certify.report.side_by_side import said_once
 
 __all__ = ["NOT_ADVICE", "Mapped", "Numbered", "NumberedClause", "evidence_for", "numbered"]
 
@@ -99,7 +99,7 @@ def numbered(mapped: Sequence[Mapped]) -> Numbered:
 
 
 def _mapped(clause: Clause, runs: Sequence[Run]) -> Mapped:
-    facts = once((run.name, one) for run in runs for fact in clause.facts for one in fact(run))
+    facts = said_once((run.name, one) for run in runs for fact in clause.facts for one in fact(run))
     said = [(f"{', '.join(names)}: {one.text}", one.gap) for one, names in facts.items()]
     norms = " and ".join(sorted({run.summary.threat.measure for run in runs}))
     narrow = [f"Only changes measured in {norms} were considered: no rotation, weather, patch or text."]

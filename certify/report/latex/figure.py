@@ -140,7 +140,7 @@ def _area(band: Any, color: str, axes: Any) -> str:
 
 def _line(line: Any, color: str, axes: Any) -> str:
     points = line.get_xydata()
-    if line.get_transform() != axes.transData:  # a line across the axes, in shares of their width
+    if line.get_transform() != axes.transData:  # a line across the axes has x in shares of their width
         points = [(share * axes.get_xlim()[1], height) for share, height in points]
     return _plot([*_style(line, color), _STEPS.get(line.get_drawstyle(), "sharp plot"), _mark(line)], points, "")
 
@@ -153,18 +153,18 @@ def _style(line: Any, color: str) -> list[str]:
 def _mark(line: Any) -> str:
     mark = f"mark={_MARKS.get(line.get_marker(), 'none')}"
     every = line.get_markevery()
-    # What stands for the line in the legend has its one marker.
+    # The line's symbol in the legend has one marker.
     return mark if not isinstance(every, tuple) else f"{mark}, mark phase={every[0] + 1}, mark repeat={every[1]}"
 
 
 def _plot(style: Sequence[str], points: Iterable[Any], end: str) -> str:
-    """One plot; the legend is written apart, and what is not known (NaN) is left out."""
+    """One plot without a legend entry; points that are not known (NaN) are left out."""
     coordinates = " ".join(f"({_number(x)},{_number(y)})" for x, y in points if not isnan(y))
     return rf"\addplot[{', '.join([*style, 'forget plot'])}] coordinates {{{coordinates}}}{end};"
 
 
 def _image(handle: Any, color: str) -> str:
-    """What stands in the legend before a text."""
+    """The symbol in the legend before a text."""
     if not hasattr(handle, "get_width"):
         return rf"\addlegendimage{{{', '.join([*_style(handle, color), _mark(handle)])}}}"
     look = f"draw=none, fill={color}, fill opacity={_opacity(handle)}"
@@ -173,5 +173,5 @@ def _image(handle: Any, color: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Every digit: rounded to nearest, a step could reach beyond the radius that was proven."""
+    """The number with every digit: rounded, a step of a curve could reach beyond the radius that was proven."""
     return repr(float(value))

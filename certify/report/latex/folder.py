@@ -94,7 +94,7 @@ def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
 
 
 def _protocol(runs: Sequence[Run]) -> str:
-    """Everything above the runs' tables as lists of names and texts: what several share stands there once."""
+    """The heads of the runs' tables as lists of names and texts; lines that several runs share are listed once."""
     heads = by_runs((run.name, line) for run in runs for line in run.summary.head.items())
     whole = "All runs" if len(runs) > 1 else runs[0].name
     return "\n".join(

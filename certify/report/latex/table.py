@@ -8,7 +8,7 @@ from typing import Final
 from certify.core.rounding import brief_up, percent_down
 from certify.core.summary import FORMATS, Summary
 from certify.report.latex.text import escape
-from certify.report.side_by_side import by_runs, once
+from certify.report.side_by_side import by_runs, said_once
 from certify.report.summary_table import ROUNDING, closing, stacked
 
 __all__ = ["render", "table"]
@@ -98,7 +98,7 @@ def _over_pages(headings: Sequence[str], body: str, caption: str) -> list[str]:
 
 
 def _size(headings: Sequence[str]) -> str:
-    """Letters and gaps with which the columns of several methods fit the width of a page, too."""
+    """The letter size and gaps with which this many columns fit the width of a page."""
     return r"\small" if len(headings) <= _COLUMNS_PER_PAGE else r"\footnotesize\setlength{\tabcolsep}{3pt}"
 
 
@@ -118,7 +118,7 @@ def _line(texts: Sequence[str]) -> str:
 
 def _caption(named: Sequence[Named]) -> str:
     """What is counted, how it is rounded, and once for all runs that share them: threat model, inputs, probability."""
-    about = once((name, _about(summary)) for name, summary in named)
+    about = said_once((name, _about(summary)) for name, summary in named)
     sure = ""
     if levels := {percent_down(one.confidence) for _, one in named if one.guarantee.alpha is not None}:
         level = " or ".join(level.removesuffix(".0") for level in sorted(levels))
@@ -138,7 +138,7 @@ def _about(summary: Summary) -> str:
 
 
 def _notes(named: Sequence[Named]) -> list[str]:
-    """The lines under the table, each once, below the names of the runs of which it is said."""
+    """The lines under the table, each said once, after the names of the runs it is about."""
     closed = [(name, line) for name, summary in named for line in closing(summary) if line != ROUNDING]
     said = [(name, line.replace("   ", "; ")) for name, line in closed]
     lines = []

@@ -14,7 +14,7 @@ from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
-from certify.report.page.svg import drawn
+from certify.report.page.svg import as_svg
 from certify.report.side_by_side import ComparableRuns, SideBySide
 from certify.summary.distribution import distribution_of_radii
 
@@ -55,8 +55,8 @@ def _overlay(together: ComparableRuns, key: str) -> Chart:
         "table below has the numbers."
     )
     title = f"Runs over the {together.runs[0].summary.threat.measure} radius"
-    height = 3.3 + 0.09 * len(together.runs)  # two names stand in a line of the legend
-    svg, _ = drawn(lambda axes: DRAWINGS["runs"](together.runs, axes), key, title, (4.6, height))
+    height = 3.3 + 0.09 * len(together.runs)  # a line of the legend holds two names
+    svg, _ = as_svg(lambda axes: DRAWINGS["runs"](together.runs, axes), key, title, (4.6, height))
     return Chart(key, title, caption, svg)
 
 
@@ -70,7 +70,7 @@ def curves(run: Run, key: str) -> Chart:
         caption.append("Dotted: at least this much of what the inputs were drawn from.")
     caption.append("Dashed and dotted: predicted correctly without any change.")
     title = f"Accuracy over the {summary.threat.measure} radius"
-    svg, _ = drawn(lambda axes: PLOTS["curves"](summary, axes), key, title)
+    svg, _ = as_svg(lambda axes: PLOTS["curves"](summary, axes), key, title)
     return Chart(key, title, " ".join(caption), svg)
 
 
@@ -89,7 +89,7 @@ def sandwich(run: Run, key: str) -> Chart | None:
         "misclassified or no class named": ~layers.correct,
     }
     title = "Each input between proof and adversarial example"
-    svg, _ = drawn(lambda axes: PLOTS["sandwich"](run.summary, axes), key, title, (4.6, 4.0))
+    svg, _ = as_svg(lambda axes: PLOTS["sandwich"](run.summary, axes), key, title, (4.6, 4.0))
     caption = (
         "Inputs that are predicted correctly; larger marks are several inputs close together. The true radius of each "
         f"lies between its two coordinates. {gap_sentence(run.summary)}"
@@ -114,7 +114,7 @@ def radii(run: Run, key: str) -> Chart:
     """How the certified radii are distributed."""
     found = distribution_of_radii(run.summary.sandwich)
     title = "Certified radii"
-    svg, _ = drawn(lambda axes: PLOTS["radii"](run.summary, axes), key, title)
+    svg, _ = as_svg(lambda axes: PLOTS["radii"](run.summary, axes), key, title)
     total = found.n + found.without
     caption = [f"{found.without:,} of {total:,} inputs have no certified radius."]
     if found.largest is not None:
@@ -137,7 +137,7 @@ def probabilities(run: Run, key: str) -> Chart | None:
     if np.isnan(p_lower).all():
         return None
     title = "Probability of the class under noise, p_A"
-    svg, axes = drawn(lambda axes: PLOTS["probabilities"](run.summary, axes), key, title, (4.6, 3.6))
+    svg, axes = as_svg(lambda axes: PLOTS["probabilities"](run.summary, axes), key, title, (4.6, 3.6))
     caption = (
         "Lower confidence bounds on the probability that the base model returns the class under noise. Where sampling "
         "ends once the declared radii are decided, a bound says what was needed, not what more samples could show."

@@ -52,7 +52,7 @@ def originals_of(run: Run, given: Dataset | None = None) -> Originals:
 
 
 def _specs(run: Run, name: str) -> Iterator[str]:
-    """The SPECs that may mean a data set of this name: the command's, then the name without its part."""
+    """The SPECs that may mean a data set of this name: the one that the command named, then those made of the name."""
     command = [str(word) for word in run.context.get("command", ())]
     spoken = [after for word, after in pairwise(command) if word == "--data"]
     spoken += [word.removeprefix("--data=") for word in command if word.startswith("--data=")]

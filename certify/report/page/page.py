@@ -17,7 +17,7 @@ from certify.report.page.originals import originals_of
 from certify.report.page.weakest import Weak, weakest
 from certify.report.protocol import averages, commands, protocol, reproduction
 from certify.report.references import bibtex, entries, references_of
-from certify.report.side_by_side import once, side_by_side
+from certify.report.side_by_side import said_once, side_by_side
 from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, layer_cells, worst_lines
 
 __all__ = ["page"]
@@ -138,8 +138,8 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
 
 
 def _said(runs: Sequence[Run], of: Callable[[Run], Iterable[str]]) -> list[Attributed]:
-    """What is said of the runs, nothing twice; of several runs each sentence with those it is about."""
-    said = once((run.name, text) for run in runs for text in of(run))
+    """Sentences about the runs, each once, with the names of the runs it is about."""
+    said = said_once((run.name, text) for run in runs for text in of(run))
     return [Attributed("" if len(names) == len(runs) else ", ".join(names), text) for text, names in said.items()]
 
 

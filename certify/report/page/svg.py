@@ -13,11 +13,11 @@ from markupsafe import Markup, escape
 from certify.core.legible import legible
 from certify.errors import MissingExtra
 
-__all__ = ["drawn"]
+__all__ = ["as_svg"]
 
 _STYLE: Final = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a name with two dollars in it is a name
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -29,7 +29,7 @@ _INCHES: Final = (4.6, 3.3)
 """Inches at 72 pixels: about the width of a phone, so that text there is as large as it says."""
 
 
-def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, float] = _INCHES) -> tuple[Markup, Any]:
+def as_svg(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, float] = _INCHES) -> tuple[Markup, Any]:
     """What ``draw`` draws on fresh Axes as an ``<svg>`` element, and the Axes it returns.
 
     The same drawing gives the same bytes. The ten colours of matplotlib's cycle become the CSS variables ``--c0`` to
@@ -39,7 +39,7 @@ def drawn(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, f
     Raises:
         MissingExtra: without matplotlib.
 
-    >>> svg, axes = drawn(lambda axes: axes.set_xlabel("radius") and axes, "one", "An axis")
+    >>> svg, axes = as_svg(lambda axes: axes.set_xlabel("radius") and axes, "one", "An axis")
     >>> svg.startswith("<svg"), "radius" in svg, "http:" in svg.replace("http://www.w3.org", "")
     (True, True, False)
     """

@@ -78,7 +78,7 @@ def _records(run: Run, wanted: set[int]) -> dict[int, tuple[Finding | None, str]
     """The nearest finding, if any, and the digest of each input wanted."""
     if run.path is None:
         return {}
-    with RunFolder.open(run.path) as folder:  # as columns: of a million records, only these few are read whole
+    with RunFolder.open(run.path) as folder:  # read as columns: of a million records only the wanted few are decoded
         certificates = _fetched(folder.records.certificate_columns(), wanted)
         findings = _fetched(folder.records.finding_columns(), wanted)
     found = [*findings, *(one.finding for one in certificates if one.finding is not None)]
@@ -130,7 +130,7 @@ def _pictures(
 
 
 def _moved(before: NDArray[np.floating] | None, after: NDArray[np.floating] | None) -> tuple[Moved, ...]:
-    """The features that moved most; of an input without an example, or the other way round, nothing can be said."""
+    """The features that changed most; empty unless both the input and its example are known."""
     if before is None or after is None or before.shape != after.shape:
         return ()
     change = np.abs(after.astype(np.float64) - before)
