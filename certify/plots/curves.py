@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from certify.core.rounding import percent_down
 from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
@@ -22,6 +21,7 @@ from certify.plots.axes import (
 )
 from certify.summary.curves import POINTS, Curve, curve
 from certify.summary.envelope import Envelope
+from certify.summary.words import percent
 
 __all__ = ["certified", "curves", "envelope", "runs"]
 
@@ -163,7 +163,7 @@ def _attacked(summary: Summary, found: Curve, axes: Any, color: str, width: floa
 
 def _sure(summary: Summary, found: Curve) -> str:
     """The confidence in brackets; empty for proofs, which need none."""
-    return "" if summary.guarantee.alpha is None else f" ({percent_down(found.confidence).removesuffix('.0')} % sure)"
+    return "" if summary.guarantee.alpha is None else f" ({percent(found.confidence, ' %')} sure)"
 
 
 def _points(summary: Summary) -> int:

@@ -6,10 +6,11 @@ import textwrap
 from typing import Any, Final
 
 from certify.core.comparison import COMPARISON_PLOTS, Comparison
-from certify.core.rounding import brief, percent_down
+from certify.core.rounding import brief
 from certify.core.run import Run
 from certify.errors import BadInput
 from certify.plots.axes import MARKERS, new_axes
+from certify.summary.words import percent
 
 __all__ = ["tradeoff"]
 
@@ -44,9 +45,9 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
     for place, method in enumerate(methods):
         axes.plot([], [], MARKERS[place % len(MARKERS)], color=f"C{place}", label=method)
     baseline = comparison.baseline.summary
-    confidence = percent_down(min(run.summary.confidence for run in comparison.runs)).removesuffix(".0")
+    confidence = percent(min(run.summary.confidence for run in comparison.runs), " %")
     axes.plot(
-        [], [], "|", color="0.4", label=f"from truly robust (at least, {confidence} % each) to not broken by attacks"
+        [], [], "|", color="0.4", label=f"from truly robust (at least, {confidence} each) to not broken by attacks"
     )
     _limit(axes)
     for point, alike in names.items():

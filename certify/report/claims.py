@@ -8,6 +8,7 @@ from typing import Final
 from certify.core.rounding import brief, percent_down, percent_up
 from certify.core.run import Run
 from certify.core.summary import Row, Summary
+from certify.summary.words import percent
 
 __all__ = ["MEANINGS", "Headline", "headline", "limits", "threat_in_words"]
 
@@ -47,8 +48,8 @@ def headline(run: Run) -> Headline:
     row = half[-1] if half else next((row for row in summary.rows if row.radius > 0), summary.rows[0])
     figures = [("certified, rounded down", f"{percent_down(row.certified)} %")]
     if summary.guarantee.alpha is not None:
-        sure = percent_down(summary.confidence).removesuffix(".0")
-        figures.append((f"truly robust, {sure} % sure", f">= {percent_down(row.certified_lower)} %"))
+        sure = percent(summary.confidence, " %")
+        figures.append((f"truly robust, {sure} sure", f">= {percent_down(row.certified_lower)} %"))
     figures.append(
         ("no attack succeeded", "not attacked")
         if row.empirical is None
@@ -74,9 +75,9 @@ def _sentence(summary: Summary, row: Row) -> str:
         )
     else:
         published = "if the published log is as it says, " if "published" in summary.methods else ""
-        sure = percent_down(summary.confidence).removesuffix(".0")
+        sure = percent(summary.confidence, " %")
         claim = (
-            f"{published}with {sure} % confidence the smoothed model is right, and stays right under {change}, on at "
+            f"{published}with {sure} confidence the smoothed model is right, and stays right under {change}, on at "
             f"least {percent_down(row.certified_lower)} % of {summary.n:,} inputs ({percent_down(row.certified)} % are "
             "certified)"
         )

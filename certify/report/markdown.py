@@ -134,11 +134,10 @@ def protocol_and_digests(runs: Sequence[Run]) -> str:
 def evidence(mapped: Sequence[Mapped]) -> str:
     """What the runs show, what they do not, each said once with a number; and which numbers speak to each clause."""
     found = numbered(mapped)
-    clauses = [[one.framework, one.clause, one.asks, one.evidence, one.gaps] for one in found.clauses]
     return "\n\n".join(
         [
             escape(NOT_ADVICE),
-            table(["framework", "clause", "asks that", "evidence", "gaps"], clauses, words=5),
+            table(["framework", "clause", "asks that", "evidence", "gaps"], found.clauses, words=5),
             "Evidence:",
             "\n".join(f"- E{place}: {escape(text)}" for place, text in enumerate(found.evidence, 1)),
             "Gaps:",

@@ -11,6 +11,7 @@ from certify.core.rounding import brief, percent_below, percent_down, percent_up
 from certify.core.sandwich import Layer
 from certify.core.summary import Row, Summary
 from certify.report.blocks import Block
+from certify.summary.words import percent
 
 __all__ = [
     "ROUNDING",
@@ -34,7 +35,7 @@ def at_least(confidence: float) -> str:
     >>> at_least(0.95), at_least(1 - 0.05 / 3)
     ('>= (95 %)', '>= (98.3 %)')
     """
-    return f">= ({percent_down(confidence).removesuffix('.0')} %)"
+    return f">= ({percent(confidence, ' %')})"
 
 
 def headings(summary: Summary) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,6 @@ class Distribution:
     at_largest: float
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def distribution_of_radii(sandwich: Sandwich, bins: int = 20) -> Distribution:

@@ -18,13 +18,13 @@ from certify.summary.join import FAILED_VERDICTS, same_model
 __all__ = ["head_of_table", "parts_of", "percent", "statement"]
 
 
-def percent(probability: float) -> str:
+def percent(probability: float, sign: str = "%") -> str:
     """A probability in percent, never rounded up.
 
-    >>> percent(0.95), percent(1 - 0.05 / 3)
-    ('95%', '98.3%')
+    >>> percent(0.95), percent(1 - 0.05 / 3), percent(0.95, " %")
+    ('95%', '98.3%', '95 %')
     """
-    return percent_down(probability).removesuffix(".0") + "%"
+    return percent_down(probability).removesuffix(".0") + sign
 
 
 def _subject(kinds: Sequence[Certificate]) -> str:

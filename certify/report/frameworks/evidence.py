@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from certify.core.run import Run
 from certify.errors import BadInput
@@ -38,8 +38,7 @@ class Mapped:
     gaps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedClause:
+class NumberedClause(NamedTuple):
     """One clause, what it asks for, and the numbers of the evidence ("E1, E2") and of the gaps ("G1")."""
 
     framework: str
