@@ -19,7 +19,7 @@ __all__ = [
     "Caller",
     "Commands",
     "ExitCode",
-    "Groups",
+    "GroupBy",
     "Quiet",
     "Radii",
     "Verbose",
@@ -33,7 +33,7 @@ __all__ = [
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress; warnings and errors alone on standard error")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="each result as it is made, on standard error")]
 Radii = Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")]
-Groups = Annotated[list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")]
+GroupBy = Annotated[list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")]
 
 
 class ExitCode(IntEnum):
@@ -113,7 +113,7 @@ def exit_code(*summaries: Summary) -> ExitCode:
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
-    """The pairs as a dictionary; values that read as numbers become numbers.
+    """Texts of the form ``name=value`` as a dictionary; values that read as numbers become numbers.
 
     >>> pairs("attack option", ["steps=100", "loss=margin"])
     {'steps': 100, 'loss': 'margin'}
@@ -129,7 +129,7 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
 
 def radii_or_declared(text: str | None) -> tuple[float, ...] | None:
     """The radii that ``--radii`` names; None, which stands for the declared ones, where it was not given."""
-    return None if text is None else tuple(radii_of("radii", text))
+    return None if text is None else radii_of("radii", text)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
+from certify.cli.app import GroupBy, Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence_files, replacing, require_writable
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
@@ -28,7 +28,7 @@ def report(
         str | None, typer.Option(help="the data SPEC of the run, for pictures; found by its name if not given")
     ] = None,
     radii: Radii = None,
-    group: Groups = None,
+    group: GroupBy = None,
 ) -> int:
     """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
     require_writable({"--html": html, "--card": card, "--markdown": markdown}, evidence_files(*runs))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import Groups, Radii, app, exit_code, radii_or_declared
+from certify.cli.app import GroupBy, Radii, app, exit_code, radii_or_declared
 from certify.core.summary import FORMATS
 from certify.study.read import envelope_of_runs, read_runs, with_groups
 from certify.summary.convert import converted
@@ -26,7 +26,7 @@ def summary(
     envelope: Annotated[bool, typer.Option(help="the best at each radius over these runs as well")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="the table of papers: a line a run, a column a radius")] = False,
     convert: Annotated[str | None, typer.Option(help="linf, l2 or l1: what the radii contain in that norm")] = None,
-    group: Groups = None,
+    group: GroupBy = None,
 ) -> int:
     """Certified accuracy at each radius beside what attacks achieve; several runs side by side."""
     render = FORMATS[format]
