@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
-from certify.bounds.radii.radius import REACH, proven_radii
+from certify.bounds.radii.radius import SEARCH_FACTOR, proven_radii
 from certify.bounds.region import ball
 from certify.core.norms import Norm
 from certify.core.specification import Specification
@@ -90,7 +90,7 @@ def bisected(module: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> fl
     """CPU seconds of fifteen halvings."""
     graph = import_module(module, x[:1])
     C = torch.from_numpy(np.stack([Specification.top_class(k, 10).rows for k in range(10)])).float()[y]
-    low, high = torch.zeros(len(x)), torch.full((len(x),), REACH * threat.largest)
+    low, high = torch.zeros(len(x)), torch.full((len(x),), SEARCH_FACTOR * threat.largest)
     begin = time.process_time()
     for _ in range(STEPS):
         middle = (low + high) / 2
@@ -115,7 +115,7 @@ def row(name: str, norm: Norm, count: int) -> str:
     widths = [
         proof.failed / radius - 1
         for proof, radius in zip(proofs, radii, strict=True)
-        if radius < REACH * threat.largest
+        if radius < SEARCH_FACTOR * threat.largest
     ]
     searched, claimed, zero = (
         sum(getattr(proof, stage) for proof in proofs) / len(proofs) for stage in ("searched", "claimed", "at_zero")
@@ -167,7 +167,7 @@ def main() -> None:
         "bisection, x",
     )
     command = "    python benchmarks/radius.py" + ("" if options.images == 200 else f" --images {options.images}")
-    notes = NOTES.format(METHOD=METHOD, STEPS=STEPS, GROUP=GROUP, width=REACH * 2.0**-STEPS)
+    notes = NOTES.format(METHOD=METHOD, STEPS=STEPS, GROUP=GROUP, width=SEARCH_FACTOR * 2.0**-STEPS)
     lines = ["| " + " | ".join(headings) + " |", "|---|---|" + "---:|" * (len(headings) - 2), *rows]
     text = "\n\n".join(["# Evaluations per certified radius", command, "\n".join(lines), notes])
     print(text)

@@ -1,4 +1,4 @@
-"""The affine part of a network between nonlinear results, as one linear map with a transpose and an absolute value."""
+"""The affine part of a network between nonlinear results as one linear map, with its transpose and absolute value."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from certify.bounds.tensors import flat
 
 __all__ = ["AffinePart"]
 
-SIDE = 4096
-"""Rows or columns, whichever are fewer, of a matrix that is written out."""
+LARGEST_SIDE = 4096
+"""A matrix is written out if it has at most this many rows, or columns if those are fewer..."""
 
-ENTRIES = 2**24
-"""Entries of a matrix that is written out: 128 MB."""
+LARGEST_MATRIX = 2**24
+"""...and at most this many entries, which are 128 MB in float64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffinePart:
-    """Some results as affine functions of earlier ones: ``(outputs) = W (sources) + b``. Only W matters here.
+    """Results as affine functions of earlier ones: ``(outputs) = W (sources) + b``. Only W matters here.
 
     Args:
         graph: the network.
@@ -56,11 +56,11 @@ class AffinePart:
 
     @classmethod
     def single(cls, graph: Graph, *chain: Node) -> AffinePart:
-        """One node, or several of which each is the only reader of the one before it."""
+        """One node, or a chain of nodes each of which is the only reader of the one before."""
         return cls(graph, (chain[-1].name,), tuple(dict.fromkeys(chain[0].inputs)), chain)
 
     def chain(self, node: Node) -> AffinePart:
-        """A node of this part and those before it, back to and past the first that is more than a scale or a move."""
+        """A node with the chain before it, back until a second node would be more than a scale or a move."""
         earlier, chain = {node.name: node for node in self.nodes}, [node]
         while len(chain[0].inputs) == 1 and self.graph.readers[chain[0].inputs[0]] == 1:
             before = earlier.get(chain[0].inputs[0])
@@ -71,7 +71,7 @@ class AffinePart:
 
     @property
     def moves(self) -> bool:
-        """Whether every output entry depends on one source entry only."""
+        """Whether every output entry depends on only one source entry."""
         return all(_separable(node) for node in self.nodes)
 
     def shapes(self, names: tuple[str, ...]) -> list[Shape]:
@@ -88,16 +88,16 @@ class AffinePart:
     def written(self) -> bool:
         """Whether W is small enough to be written out and multiplied with itself."""
         rows, columns = self.size
-        return min(rows, columns) <= SIDE and rows * columns <= ENTRIES
+        return min(rows, columns) <= LARGEST_SIDE and rows * columns <= LARGEST_MATRIX
 
     @property
     def rounding(self) -> float:
-        """The relative error of a product with |W| or its transpose, all terms of which have one sign."""
+        """The relative error of a product with |W| or its transpose, whose terms all have one sign."""
         return gamma(self.terms, self.graph.dtype)
 
     @property
     def terms(self) -> int:
-        """More than the roundings on any way through the part, forth or back; sums over branches included."""
+        """An upper bound of the roundings on any path through the part in either direction, with sums over branches."""
         terms = len(self.outputs) + 8
         for node in self.nodes:
             assert isinstance(node.operator, Affine)
@@ -127,7 +127,7 @@ class AffinePart:
         return torch.cat([flat(values[name], 1) for name in self.outputs], dim=1)
 
     def absolute_transposed(self, A: Tensor) -> Tensor:
-        """``A |W|`` for rows A, with |W| as in :meth:`absolute`, which is linear: its derivative is the transpose."""
+        """``A |W|`` for rows A, as the derivative of :meth:`absolute`, which is linear."""
         with torch.enable_grad():
             x = A.new_zeros(len(A), self.size[1]).requires_grad_()
             y = self.absolute(x)

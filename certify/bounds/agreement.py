@@ -1,6 +1,6 @@
-"""Whether a graph computes what its source answers: each output entry within what rounding can do to that entry.
+"""Whether a graph agrees with its source, up to the rounding errors possible in each single output entry.
 
-What other outputs are, or how they round, is never an excuse: a constant output of -1e9 hides nothing.
+Other outputs have no influence: a constant output of -1e9 must not hide a difference in another.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from certify.errors import UnsupportedOperator
 __all__ = ["agrees", "enclosure", "image", "inputs_within"]
 
 LUCK = 16
-"""How many times more than what is seen of rounding, on inputs of one size, an answer may be off without a proof."""
+"""An answer may be off by this many times the rounding observed on inputs of similar size before a proof is needed."""
 
 NEIGHBOURS = 8
-"""Inputs next to one at which an entry was rounded suspiciously little."""
+"""Nearby inputs that are tried if an entry's rounding error at an input was suspiciously small."""
 
 LIVE = 16
-"""Numbers for each entry of the widest result that lie in memory at a time while inputs are compared."""
+"""Numbers in memory at a time for each entry of the widest result while inputs are compared."""
 
 ENOUGH = 2**28
-"""Bytes beyond which more inputs at a time make a comparison no faster."""
+"""Bytes beyond which comparing more inputs at a time is not faster."""
 
 Source = Callable[[slice], Sequence[Tensor]]
-"""Places of inputs to the answers of a source there, (b, *output shape), executed in its own type or a wider one."""
+"""From a slice of the inputs to the source's answers (b, *output shape), executed in its own type or a wider one."""
 
 
 def agrees(
@@ -44,18 +44,18 @@ def agrees(
 ) -> bool:
     """Whether a source answers what a graph computes.
 
-    An answer must lie in the enclosure of all executions of the graph at that input. Where errors only add up on the
-    way, as in deep networks, such enclosures are wide; so an answer that is farther off than executions of the graph
-    are seen to be, on this input or others of at most comparable size, must also lie in the tighter enclosure that
-    follows rounding errors back from that entry. An answer that is NaN or infinite must be what the graph's own
-    execution in that type gives: a network that overflows does so on both sides.
+    Every answer must lie in the enclosure of all executions of the graph at that input. In deep networks these
+    enclosures are wide, because errors add up. So an answer that is farther off than executions of the graph were
+    observed to be, on this input or others of at most similar size, must also lie in a tighter enclosure that follows
+    rounding errors back from that entry. A NaN or infinite answer must equal the graph's own execution in that type: a
+    network that overflows does so on both sides.
 
     Args:
         graph: in any type.
         x: inputs (B, ...).
-        source: is asked about ``least`` inputs or more at a time, and once more about single ones.
-        dtype: the type that the source rounds to.
-        least: inputs that have to be asked about together.
+        source: called with at least ``least`` inputs, and again with single ones in doubt.
+        dtype: the type that the source computes in.
+        least: the number of inputs that must be evaluated together.
         max_memory: bytes to stay within, about; None for a part of what is free.
     """
     narrow, wide = graph if graph.dtype == dtype else graph.to(dtype), graph.to(torch.float64)
@@ -79,7 +79,7 @@ def agrees(
         gaps.append((rounded - exact).abs().nan_to_num(0.0, 0.0, 0.0).float())
         offs.append(off.float())
     if dtype != torch.float32:
-        return True  # nothing finer is there to see its roundings with, and its enclosures are narrow
+        return True  # no finer type can measure its rounding errors, and its enclosures are narrow
     seen, far = LUCK * _seen(x, torch.cat(gaps)), torch.cat(offs)
     for place in (far > seen).reshape(len(x), -1).any(dim=1).nonzero().flatten().tolist():
         rows = slice(place, place + 1)
@@ -88,17 +88,17 @@ def agrees(
         try:
             if bool(doubtful.any()) and not _proven(wide, x[rows], doubtful, source(rows)):
                 return False
-        except UnsupportedOperator:  # nothing follows errors back through softmax and normalization
+        except UnsupportedOperator:  # errors cannot be followed back through softmax and normalization
             if bool((far[rows] > LUCK * nearby).any()):
                 return False
     return True
 
 
 def enclosure(graph: Graph, inputs: Interval, dtype: torch.dtype | None) -> Interval:
-    """The exact output of a graph on inputs (B, ...), and every execution in ``dtype`` if any, (B, *output shape).
+    """Enclosures (B, *output shape) of the exact outputs on inputs (B, ...), and of executions in ``dtype`` if any.
 
-    Each result is dropped when the last node has read it. Of operators whose executions are covered by no claim, those
-    are taken to round like the sums that stand for them.
+    Results are freed once the last node has read them. Operators whose executions no claim covers are assumed to round
+    like the sums that stand for them.
     """
     boxes, unread = {graph.input: inputs}, Counter(graph.readers)
     for node in graph.nodes:
@@ -115,7 +115,7 @@ def image(operator: Operator, given: list[Interval], dtype: torch.dtype | None) 
     box = operator.interval(*given, outward=True)
     if dtype is None or (off := _executed(operator, given, box)) is None:
         return box
-    # What rules say about float32 is said of one type in arithmetic of another: some room for that.
+    # The factor 1.1 pays for scaling what rules state about float32 to another type.
     off = off * 1.1 * unit(dtype) / unit(torch.float32) + smallest(dtype)
     return Interval.known(box.lower - off, box.upper + off)
 
@@ -130,7 +130,7 @@ def _executed(operator: Operator, inputs: list[Interval], box: Interval) -> Tens
 
 
 def inputs_within(graph: Graph, max_memory: int | None) -> int:
-    """How many inputs can be compared at a time, at least one."""
+    """How many inputs to compare at a time, at least one."""
     columns = [
         math.prod(node.shape[1:]) * node.operator.weight[0].numel() * node.operator.groups
         for node in graph.nodes
@@ -142,16 +142,16 @@ def inputs_within(graph: Graph, max_memory: int | None) -> int:
 
 
 def _seen(x: Tensor, gaps: Tensor) -> Tensor:
-    """The largest gap of each entry, on that input or others of at most comparable size: one may be small by luck."""
+    """The largest gap of each entry over all inputs of at most similar size: a single gap may be small by luck."""
     reach = x.double().abs().flatten(1).amax(dim=1)
     return torch.stack([gaps[reach <= 2 * most.clamp(min=1)].amax(dim=0) for most in reach])
 
 
 def _nearby(narrow: Graph, wide: Graph, x: Tensor) -> Tensor:
-    """The largest gap of each entry on inputs next to one input (1, ...): what was small by luck there is not here."""
+    """The largest gap of each entry over inputs near one input (1, ...), where it is not small by luck."""
     generator, gap = torch.Generator().manual_seed(0), torch.zeros(1, *narrow.output.shape, device=x.device)
     for _ in range(NEIGHBOURS):
-        # Zeros are moved as well: normalization divides what is equal there by next to nothing.
+        # Zeros are moved as well: normalization divides by nearly nothing where all entries are equal.
         reach = 2.0**-12 * torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device)
         moved = x + x.abs().clamp(min=2.0**-8) * reach
         with torch.no_grad():
@@ -161,8 +161,8 @@ def _nearby(narrow: Graph, wide: Graph, x: Tensor) -> Tensor:
 
 
 def _proven(graph: Graph, x: Tensor, doubtful: Tensor, answers: Sequence[Tensor]) -> bool:
-    """Whether doubtful entries lie in what rounding errors, followed back from each, allow."""
-    from certify.bounds.crown import tighten  # they read graphs, and are needed here only in doubt
+    """Whether doubtful entries lie in enclosures that follow the rounding errors back from each."""
+    from certify.bounds.crown import tighten  # rarely needed, and importers need this module without them
     from certify.bounds.ibp import propagate
 
     x = x.double()

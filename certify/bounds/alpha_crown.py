@@ -1,17 +1,18 @@
-"""alpha-CROWN (Xu et al. 2021): CROWN whose free planes are searched for, row by row.
+"""alpha-CROWN (Xu et al. 2021): CROWN with free planes that are optimized for each row.
 
-Every choice of free planes is sound, so the search may be loose: it runs in float32 without error terms and leaves
-hints, one number in 0..255 for each plane. Proving takes hints and no search: backward passes with these planes, in
-whatever arithmetic the claim asks for. So hints are all that somebody needs who wants to derive the claim again.
+Every choice of free planes is sound, so the search runs in float32 without error terms. It leaves hints: one integer
+from 0 to 255 for each plane. Proving needs only the hints: backward passes with these planes, in the arithmetic of the
+claim. So anyone can derive the claim again from the hints.
 
-Each row has planes of its own, also the rows that bound intermediate results. Then a row's planes serve no other end
-than the row's own bound, and results can be bounded in order, each by a search in its own rows: no gradient through
-the whole network, and no more memory than one chunk of rows takes.
+Each row has planes of its own, and so do the rows that bound intermediate results. As a row's planes serve only that
+row's bound, results are bounded in order, each by optimizing its own rows: no gradient runs through the whole network,
+and memory is limited to one chunk of rows.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from certify.bounded.memory import check_room
+from certify.bounds.adam import Adam
 from certify.bounds.backward import RowBounds, backward, minimum
 from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten
 from certify.bounds.deadline import NEVER, Deadline
@@ -39,24 +41,22 @@ from certify.core.evidence import Claim
 __all__ = ["Hint", "Sharing", "alpha_crown", "optimize_rows", "prove", "proven_layers", "search", "search_layers"]
 
 ITERATIONS = 20
+"""Optimization steps for each chunk of rows."""
 
 RATE, DECAY = 0.5, 0.9
-"""Shares lie in [0, 1]: long first steps find the right side, short last ones the place."""
+"""The first step size for shares in [0, 1], long enough to cross the interval, and its decay per step."""
 
-MIXING = 0.3
-"""Weights of rows take shorter steps than shares: they begin at the best row, which is seldom far."""
-
-MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
-"""Adam's constants."""
+MIXING_RATE = 0.3
+"""The step size of row weights relative to that of shares: they start at the best row, seldom far from the optimum."""
 
 FIRST, NONE = torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
-"""The one sample that there is, and no entries."""
+"""The only sample of a batch of one; no entries."""
 
 
 class Sharing:
-    """Planes by shares (k, b, r, ...) for each row: those given, or where none are, those of a search.
+    """Provides each row's planes to a backward pass by shares (k, b, r, ...), which are given or to be optimized.
 
-    Then nodes get theirs when a backward pass first meets them.
+    Shares to be optimized are created when a backward pass first meets their node.
     """
 
     def __init__(self, shares: dict[str, Tensor] | None = None) -> None:
@@ -96,7 +96,7 @@ def _fit(box: Interval, A: Coefficients, samples: Samples) -> Interval:
 
 
 def _inside(planes: Relaxation, inside: Tensor) -> Relaxation:
-    """Planes without offsets where windows stick out: there is no neuron."""
+    """Planes with offset 0 where windows extend beyond the image: there is no neuron."""
     lower, upper = (None if o is None else o * inside for o in (planes.lower_offset, planes.upper_offset))
     return Relaxation(planes.lower_slopes, lower, planes.upper_slopes, upper)
 
@@ -108,23 +108,23 @@ def optimize_rows(
     iterations: int | None = None,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The best lower bounds found for rows, (b, r), and the shares they were found with: (shares, b, r, ...) by node.
+    """The best lower bounds found for rows, (b, r), and their shares (shares, b, r, ...) by node.
 
-    Steps are Adam's (Kingma & Ba 2015), projected to [0, 1].
+    Shares are optimized by Adam's steps, projected to [0, 1].
 
     Args:
         layers, samples: as for a backward pass.
-        rows: what is bounded.
-        iterations: steps; None for those of alpha-CROWN.
-        weights: (b, r, n) numbers in [0, 1] to begin with, where ``rows`` is a function of such numbers. Better ones
-            are searched for as well, and come back under the name ``""``, (1, b, r, n).
+        rows: the rows to bound, or a function of ``weights`` that makes them.
+        iterations: the number of steps; None for that of alpha-CROWN.
+        weights: (b, r, n) starting values in [0, 1], if ``rows`` is a function. They are optimized as well and returned
+            under the name ``""``, (1, b, r, n).
     """
     sharing = Sharing()
     iterations = ITERATIONS if iterations is None else iterations
     mixing = None if weights is None else weights.clone().unsqueeze(0).requires_grad_()
     best: Tensor | None = None
     kept: dict[str, Tensor] = {}
-    moments: dict[str, tuple[Tensor, Tensor]] = {}
+    moments: defaultdict[str, Adam] = defaultdict(Adam)
     for iteration in range(iterations + 1):
         with torch.enable_grad():
             asked = rows if isinstance(rows, LinearBounds) else rows(mixing[0])  # type: ignore[index]
@@ -139,14 +139,11 @@ def optimize_rows(
         if iteration == iterations or not free:
             break
         slopes = torch.autograd.grad(total, list(free.values()))
-        pace = RATE * DECAY**iteration * (1 - SQUARE ** (iteration + 1)) ** 0.5 / (1 - MEAN ** (iteration + 1))
         with torch.no_grad():
             for (name, shares), slope in zip(free.items(), slopes, strict=True):
-                mean, square = moments.setdefault(name, (torch.zeros_like(slope), torch.zeros_like(slope)))
-                mean.lerp_(slope, 1 - MEAN)
-                square.lerp_(slope.square(), 1 - SQUARE)
-                step = pace * (MIXING if name == "" else 1)
-                shares.addcdiv_(mean, square.sqrt().add_(TINY), value=step).clamp_(0, 1)
+                mean, size, correction = moments[name](slope)
+                step = RATE * DECAY**iteration * correction * (MIXING_RATE if name == "" else 1)
+                shares.addcdiv_(mean, size, value=step).clamp_(0, 1)
     assert best is not None
     return best, kept
 
@@ -154,14 +151,14 @@ def optimize_rows(
 def search(
     graph: Graph, region: Region, C: Tensor, *, joint: bool = True, deadline: Deadline = NEVER
 ) -> tuple[RowBounds, tuple[Hint, ...]]:
-    """Lower bounds of ``C y`` for one region, (1, rows), without error terms, and the planes that gave them.
+    """Optimize planes for ``C y`` over one region: lower bounds (1, rows) without error terms, and hints.
 
     Args:
-        graph: the network; float32 is the precision to search in.
+        graph: the network, usually in float32.
         region: one region of inputs, of the graph's dtype.
         C: (1, rows, outputs).
-        joint: search for planes of the rows that bound intermediate results too.
-        deadline: ends it, with nothing.
+        joint: optimize also the planes for bounds of intermediate results.
+        deadline: when to give up, without a result.
 
     Raises:
         NoRoom: where the planes of so many rows take more memory than there is to spare.
@@ -188,7 +185,7 @@ def prove(
     claim: Claim | None,
     deadline: Deadline = NEVER,
 ) -> RowBounds:
-    """The same lower bounds by the planes of hints alone, with error terms where there is a claim."""
+    """Lower bounds of ``C y`` with the planes of hints; with error terms if there is a claim."""
     layers = proven_layers(graph, region, hints, claim=claim, deadline=deadline)
     found = output_rows(layers, C)
     for hint in hints:
@@ -202,7 +199,7 @@ def prove(
 def search_layers(
     graph: Graph, region: Region, stop: Callable[[], bool], deadline: Deadline = NEVER
 ) -> tuple[Hint, ...]:
-    """Planes for all intermediate results of one region; once ``stop`` says so, what is left has those of CROWN."""
+    """Optimize planes for all intermediate results of one region, until ``stop``; later ones keep CROWN's."""
     hints: list[Hint] = []
     propagate(graph, region, claim=None, tighten=partial(_searched, hints, stop), deadline=deadline)
     return tuple(hints)
@@ -211,7 +208,7 @@ def search_layers(
 def proven_layers(
     graph: Graph, region: Region, hints: Sequence[Hint], *, claim: Claim | None, deadline: Deadline = NEVER
 ) -> Layers:
-    """Boxes of all results of one region by the planes of hints alone, with error terms where there is a claim."""
+    """Boxes of all results of one region with the planes of hints; with error terms if there is a claim."""
     return propagate(graph, region, claim=claim, tighten=partial(_proved, hints), deadline=deadline)
 
 
@@ -220,29 +217,29 @@ def _never() -> bool:
 
 
 def _asked(graph: Graph, C: Tensor) -> list[LinearBounds]:
-    """The rows, as many at a time as memory allows."""
+    """The rows ``C y`` in chunks of bounded memory."""
     parts, shape = C.split(max(1, CHUNK // graph.widest), dim=1), graph.output.shape
     return [LinearBounds.of(graph.output.name, part.reshape(*part.shape[:2], *shape)) for part in parts]
 
 
 def _joined(parts: Sequence[Hint]) -> Hint:
-    """The planes of consecutive rows in one."""
+    """One hint from those of consecutive rows."""
     shares = {name: torch.cat([part.shares[name] for part in parts], 1) for name in parts[0].shares}
     return replace(parts[0], shares=shares)
 
 
 def _parted(hint: Hint, sizes: list[int]) -> list[Hint]:
-    """The planes of rows in parts of so many rows each.
+    """A hint split into parts of ``sizes`` rows each.
 
     Raises:
-        IndexError, RuntimeError: for those of another number of rows.
+        IndexError, RuntimeError: if it has another number of rows.
     """
     shares = {name: share.split(sizes, dim=1) for name, share in hint.shares.items()}
     return [replace(hint, shares={name: part[i] for name, part in shares.items()}) for i in range(len(sizes))]
 
 
 def _searched(hints: list[Hint], stop: Callable[[], bool], layers: Layers, name: str, wanted: Tensor) -> Interval:
-    """CROWN first; a search for the entries that are open after it."""
+    """Tighten a box by CROWN, then by optimized planes for the entries that are still not linear."""
     box = layers.boxes[name] = tighten(layers, name, wanted)
     for samples, entries, rows in entry_rows(layers, name, wanted & bent(layers, name)):
         if stop():
@@ -269,7 +266,7 @@ def _bounded(layers: Layers, rows: LinearBounds, hint: Hint) -> RowBounds:
 
 
 def _tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:
-    """A box cut by lower bounds (1, 2 r) of entries (r,) of its one sample and then of their negatives."""
+    """A box tightened by lower bounds (1, 2 r) of entries (r,) of its one sample, and of their negatives."""
     below, above = (flat(end, 1).clone() for end in (box.lower, box.upper))
     below[0, entries], above[0, entries] = lower[0, : len(entries)], -lower[0, len(entries) :]
     ends = (torch.minimum(below, above), torch.maximum(below, above))
@@ -285,7 +282,7 @@ def _hint(name: str, entries: Tensor, shares: Mapping[str, Tensor]) -> Hint:
 def alpha_crown(
     graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
 ) -> RowBounds:
-    """Planes searched for every row, also of those that bound intermediate results."""
+    """Planes optimized for every row, including those that bound intermediate results."""
     return _one_by_one(graph, region, C, claim, deadline, joint=True)
 
 
@@ -293,14 +290,14 @@ def alpha_crown(
 def alpha_crown_last(
     graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
 ) -> RowBounds:
-    """Planes searched for the rows asked for; intermediate results as CROWN bounds them."""
+    """Planes optimized for the rows asked for; intermediate results are bounded by CROWN."""
     return _one_by_one(graph, region, C, claim, deadline, joint=False)
 
 
 def _one_by_one(
     graph: Graph, region: Region, C: Tensor, claim: Claim | None, deadline: Deadline, *, joint: bool
 ) -> RowBounds:
-    """One sample after the other: rows of one fill a chunk, and what is found for it depends on it alone."""
+    """One sample after another: the rows of one fill a chunk, and its result does not depend on other samples."""
     guide = graph if claim is None else graph.to(torch.float32)
     parts = []
     for i in range(len(C)):

@@ -1,4 +1,4 @@
-"""The backward pass: rows of a result, expressed in earlier results and bounded there."""
+"""The backward pass: rows of a result are expressed in earlier results and bounded there."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from certify.bounds.tensors import Relaxation, flat
 __all__ = ["Planes", "RowBounds", "backward", "minimum", "usual_planes"]
 
 Planes = Callable[[Layers, Node, Coefficients, Samples], tuple[Relaxation, Tensor | None]]
-"""The planes at a nonlinear node for rows with given coefficients, as tensors (b, 1 or r, ...) in their layout; and
-what a step through them can lose, in the same layout, or None where nobody asks."""
+"""Gives the planes at a nonlinear node for rows with given coefficients, as tensors (b, 1 or r, ...) in their layout;
+and the rounding error of a step through them in the same layout, or None if there is no claim."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowBounds:
     """Lower bounds of rows, (B, rows), and the rounding errors already subtracted from them, (B, rows).
 
-    ``hints``, where a search was made: for each sample, what derives its bounds again without the search.
+    ``hints`` of each sample, if planes were optimized, derive its bounds again without the optimization.
     """
 
     lower: Tensor
@@ -61,7 +61,7 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
         layers: boxes of everything that the bounds depend on.
         bounds: rows in terms of any results, for b samples, or for one that stands for all.
         samples: which b samples of the batch the rows belong to.
-        planes: what goes on through nonlinear nodes (CROWN, Zhang et al. 2018); None to stop there.
+        planes: relaxes nonlinear nodes on the way to the input (CROWN, Zhang et al. 2018); None to stop at them.
 
     Raises:
         OutOfTime: once the deadline of the layers passed.
@@ -102,7 +102,7 @@ def _through_affine(
         if (sliding := operator.sliding()) is not None:
             return [A.masked().through(sliding, shapes[0], layers.matrices(node))], offset
         if all(shape == node.shape for shape in shapes) and (operator.separable or len(shapes) > 1):
-            # One output entry reads the same entry of each input: the adjoint multiplies by an image of factors.
+            # Each output entry reads the same entry of each input, so the adjoint multiplies by an image of factors.
             ones = A.A.new_ones(1, *node.shape)
             return [A.times(factor) for factor in operator.adjoint(ones, shapes)], offset
         A = A.dense()
@@ -110,7 +110,7 @@ def _through_affine(
 
 
 def usual_planes(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> tuple[Relaxation, Tensor | None]:
-    """The same planes for all rows of a sample."""
+    """CROWN's planes, which are the same for all rows of a sample."""
     assert isinstance(node.operator, Nonlinear)
     planes = layers.relaxation(node, node.operator)
 
@@ -126,11 +126,11 @@ def usual_planes(layers: Layers, node: Node, A: Coefficients, samples: Samples) 
 def _through_planes(
     layers: Layers, node: Node, A: Coefficients, samples: Samples, planes: Planes
 ) -> tuple[list[Coefficients], Tensor | None, Tensor | None]:
-    """A positive coefficient takes the lower plane, a negative one the upper plane."""
+    """Positive coefficients take the lower plane, negative ones the upper plane."""
     lines, error = planes(layers, node, A, samples)
     entries = held(A)
     positive = entries.clamp(min=0)
-    # Slopes of all neurons, cut into windows, are 0 where there is no neuron.
+    # Windows of CROWN's slopes are 0 outside the image.
     inside = isinstance(A, Patches) and (A.inside or planes is usual_planes)
     parts: list[Coefficients] = []
     for below, above in zip(lines.lower_slopes, lines.upper_slopes, strict=True):
@@ -162,9 +162,9 @@ def _lost(layers: Layers, node: Node, A: Coefficients, samples: Samples) -> Tens
 
 
 def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds:
-    """The least value of linear bounds over the boxes, or the region where they are linear in the input.
+    """The least value of linear bounds over the boxes of the results they read, and over the region for the input.
 
-    Outward bounds have every rounding error subtracted, and become minus infinity where NaN appeared.
+    If bounds are claimed, every rounding error is subtracted, and NaN becomes minus infinity.
     """
     lower, slack = bounds.b, bounds.slack
     if (void := layers.void(samples)) is not None:

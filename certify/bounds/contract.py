@@ -1,4 +1,4 @@
-"""What every operator rule brings for the tests that run over all of them."""
+"""Examples that every operator rule provides, for the tests that run over all rules."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ from torch import Tensor, nn
 
 from certify.data.dataset import seeded_generator
 
-__all__ = ["Example", "seeded"]
+__all__ = ["Applied", "Example", "seeded"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A tiny module that uses the operator, and a box (1, ...) of inputs."""
+    """A small module that uses the operator, and a box (1, ...) of inputs."""
 
     module: nn.Module
     lower: Tensor
     upper: Tensor
+
+
+class Applied(nn.Module):
+    """A function of a batch as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The function's result."""
+        return self.function(x)
 
 
 def seeded(layer: Callable[..., nn.Module], *settings: Any, **options: Any) -> nn.Module:

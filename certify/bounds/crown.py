@@ -25,16 +25,16 @@ from certify.core.evidence import Claim
 __all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
 
 SHARED = 4
-"""Rows shared by all samples that are held at a time, in multiples of a chunk's."""
+"""Rows that are the same for all samples are held for this many chunks at a time."""
 
 
 def output_rows(layers: Layers, C: Tensor) -> RowBounds:
-    """Lower bounds of ``C y`` back to the input, or from the last boxes where those give more."""
+    """Lower bounds of ``C y``: the better of a backward pass to the input and one to the last nonlinear results."""
     return in_chunks(layers, C, usual_planes).better(row_bounds(layers, C))
 
 
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
-    """A box of one result by backward passes for the entries ``wanted`` (B, ...), cut with the box it had."""
+    """The box of a result, improved by backward passes for the entries ``wanted`` (B, ...)."""
     box = layers.boxes[name]
     lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
     for samples, entries, bounds in entry_rows(layers, name, wanted):
@@ -47,17 +47,17 @@ def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
 
 
 def meet(layers: Layers, box: Interval, other: Interval) -> Interval:
-    """What two boxes of one result have in common."""
+    """The intersection of two boxes of one result."""
     lower, upper = torch.maximum(box.lower, other.lower), torch.minimum(box.upper, other.upper)
-    # Without error terms, rounding may leave nothing in common.
+    # Without error terms, rounding may make the intersection empty.
     return Interval(lower, upper if layers.outward else torch.maximum(lower, upper))
 
 
 def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tensor, Tensor, LinearBounds]]:
-    """Single entries of a result as equations in the last nonlinear results, in chunks of bounded memory.
+    """Single entries of a result, expressed in the last nonlinear results, in chunks of bounded memory.
 
-    Yields samples (b,), entries (b, r), and the rows. In images, entries are patches: they see few places. Elsewhere
-    an entry is the same function for every sample, and that part of the work is done once.
+    Yields samples (b,), entries (b, r), and the rows. Entries of images are held as patches, because they depend on few
+    places. Other entries are the same affine function for every sample, which is computed only once.
     """
     wanted = flat(wanted, 1)
     if (width := _windows(layers.graph, name)) is not None:
@@ -73,7 +73,7 @@ def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tens
 
 
 def rows_for(layers: Layers, name: str, sample: int, entries: Tensor) -> LinearBounds:
-    """The same for entries (r,) that are known, of one sample: (1, r) equations."""
+    """The same for given entries (r,) of one sample: rows (1, r)."""
     samples = torch.tensor([sample])
     if _windows(layers.graph, name) is not None:
         return _patches(layers, name, samples, entries.unsqueeze(0))
@@ -86,20 +86,20 @@ def _patches(layers: Layers, name: str, samples: Tensor, entries: Tensor) -> Lin
 
 
 def _shared(layers: Layers, name: str, entries: Tensor) -> LinearBounds:
-    """Equations (1, r) that hold for every sample."""
+    """Rows (1, r) that are the same for every sample."""
     shape = layers.graph.shapes[name]
     units = F.one_hot(entries, math.prod(shape)).to(layers.graph.dtype).reshape(1, len(entries), *shape)
     return backward(layers, LinearBounds.of(name, units), slice(None), None)
 
 
 EVERYTHING = (2**15, 2**15)
-"""A window that covers every image."""
+"""A window larger than any image."""
 
 
 def _windows(graph: Graph, name: str) -> int | None:
-    """The most coefficients that a row for one entry of a result has on its way back, if it is held as patches.
+    """The most coefficients that a row for one entry of a result has during a backward pass that holds patches.
 
-    None where the result is no image whose entries see windows of the last nonlinear results.
+    None if the result is no image whose entries depend on windows of the last nonlinear results.
     """
     if len(graph.shapes[name]) != 3:
         return None
@@ -127,9 +127,9 @@ def _windows(graph: Graph, name: str) -> int | None:
 
 
 def _chunks(wanted: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Groups of (samples (b,), entries (b, r)) that cover a mask (B, n), with b * r at most ``most``.
+    """Groups of samples (b,) and entries (b, r) that cover a mask (B, n), with b * r at most ``most``.
 
-    Samples of similar counts share a group; one with fewer entries repeats its last one.
+    Samples with similar counts share a group; those with fewer entries repeat their last one.
     """
     counts = wanted.sum(1)
     order = counts.argsort(descending=True, stable=True).tolist()

@@ -1,4 +1,4 @@
-"""One time budget that bounds and searches look at between their pieces of work."""
+"""Time limits that bounds and searches check between pieces of work."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["NEVER", "Deadline", "OutOfTime"]
 
 
 class OutOfTime(CertifyError):
-    """A piece of work was given up because the time was over; whoever asked for it has the rest of the answer."""
+    """The time limit passed during a piece of work; results before it remain with the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A time limit in seconds that began when this was made; infinity is none.
+    """A time limit in seconds that starts when this is created; infinite for no limit.
 
     Raises:
         BadInput: for a limit that is no number, or not above 0.
@@ -50,7 +50,7 @@ class Deadline:
         return Deadline(max(min(self.left * share, most), 1e-9))
 
     def check(self) -> None:
-        """Called between two pieces of work.
+        """Check the limit, between two pieces of work.
 
         Raises:
             OutOfTime: if the time is over.
@@ -60,4 +60,4 @@ class Deadline:
 
 
 NEVER = Deadline(math.inf)
-"""All the time there is."""
+"""No time limit."""

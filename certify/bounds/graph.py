@@ -1,4 +1,4 @@
-"""The one representation of a network that every bound method reads, whatever it was imported from."""
+"""The graph of a network, which every bound method reads, whatever the network was imported from."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ class Graph:
 
     @cached_property
     def widest(self) -> int:
-        """The most numbers that one result has."""
+        """The size of the largest result."""
         return max(math.prod(shape) for shape in self.shapes.values())
 
     @cached_property
     def readers(self) -> Counter[str]:
-        """How many inputs of nodes each result is."""
+        """How often each result is read."""
         return Counter(name for node in self.nodes for name in node.inputs)
 
     @cached_property
@@ -112,7 +112,7 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     def moves(self, name: str) -> tuple[Node, ...]:
-        """The nodes on the way to a result that only move entries of one other, the first one first."""
+        """The chain of nodes before a result that only move entries of an earlier one, in order."""
         node = self.producers.get(name)
         if node is None or not isinstance(node.operator, Affine) or len(node.inputs) != 1:
             return ()
@@ -122,9 +122,9 @@ class Graph:
 
     @cached_property
     def depth(self) -> dict[str, int]:
-        """How far each result is from a box, if the input is one: 0 a box itself, 1 one affine map of a box, 2 further.
+        """The image of an input box at each result: 0 if it is a box, 1 if an affine image of a box, 2 otherwise.
 
-        Interval arithmetic is exact up to depth 1, and only there: no other method can add anything.
+        Interval arithmetic is exact up to depth 1, so no other method can improve on it there.
         """
         depth = {self.input: 0}
         for node in self.nodes:

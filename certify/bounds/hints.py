@@ -1,4 +1,4 @@
-"""Which free planes a search chose: enough to derive its bounds again without it."""
+"""Hints: the free planes that a search chose, from which its bounds can be derived again without the search."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from certify.errors import BadInput
 __all__ = ["LEVELS", "LISTED", "Hint", "packed", "unpacked"]
 
 LEVELS = 255
-"""Shares are kept as whole numbers up to this."""
+"""Shares in [0, 1] are stored as integers from 0 to this."""
 
 SLOPES = "the slopes of a certificate"
-"""What messages call it."""
+"""What messages call the hints."""
 
 LISTED = 32
-"""The most bytes of memory that a character of JSON takes."""
+"""The most bytes of memory that a character of JSON takes once it is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +33,9 @@ class Hint:
     """Planes for some rows of one sample.
 
     Args:
-        name: the result that the rows are entries of, or "" for the rows that were asked for.
-        entries: (r,) which; each stands for itself and then for its negative. Empty for the rows asked for.
-        shares: by nonlinear node, (shares, rows, ...) uint8, in the layout that the backward pass has there.
+        name: the result whose entries the rows are, or "" for the rows that the caller asked for.
+        entries: (r,) the entries; rows are these and then their negatives. Empty for the rows asked for.
+        shares: by nonlinear node, (shares, rows, ...) uint8, in the layout of the backward pass there.
     """
 
     name: str
@@ -64,7 +64,7 @@ def unpacked(text: str) -> tuple[Hint, ...]:
     """Inverse of :func:`packed`.
 
     Raises:
-        BadInput: for text that is no such thing, or that takes more memory than there is to spare.
+        BadInput: for any other text, or if unpacking it takes more memory than there is to spare.
     """
     try:
         data = inflated(SLOPES, base64.b64decode(text, validate=True))

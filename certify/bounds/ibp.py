@@ -12,7 +12,7 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
-from certify.bounds.linear_prefix import over_shape
+from certify.bounds.linear_prefix import over_constraint
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
 from certify.bounds.rules.base import Affine, Nonlinear
@@ -22,21 +22,21 @@ from certify.core.evidence import Claim
 __all__ = ["CHUNK", "bent", "ibp", "in_chunks", "interval_bounds", "propagate", "row_bounds"]
 
 CHUNK = 2**20
-"""Numbers in the largest coefficient tensor of a backward pass: this bounds the memory, whatever batch and network."""
+"""The most numbers in a coefficient tensor of a backward pass, which bounds the memory for any batch and network."""
 
 Tighten = Callable[[Layers, str, Tensor], Interval]
-"""A better box of a result that nonlinear nodes are about to read, for the entries (B, ...) that would gain from it."""
+"""Improves the box of a result before nonlinear nodes read it, for the entries (B, ...) that gain from it."""
 
 
 def propagate(
     graph: Graph, region: Region, *, claim: Claim | None, tighten: Tighten | None = None, deadline: Deadline = NEVER
 ) -> Layers:
-    """Boxes of every result, in order. ``tighten`` is asked once for each result that a nonlinear node reads.
+    """Boxes of every result, in order. ``tighten`` is called once for each result that a nonlinear node reads.
 
-    A result that only moves entries of another is not asked for, but the other one: it may hold fewer entries.
+    For a result that only moves entries of another one it is called with that one, which may have fewer entries.
 
     Raises:
-        OutOfTime: once the deadline passed. The layers keep it, for what is bounded over them.
+        OutOfTime: once the deadline passed. The layers keep the deadline for later bounds over them.
     """
     layers = Layers(graph, region, claim, {graph.input: region.box}, deadline=deadline)
     asked = set()
@@ -56,17 +56,17 @@ def propagate(
 
 
 def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
-    depth, ball = layers.graph.depth[name], layers.region.ball
-    if depth == 1 and ball is not None:
-        layers.boxes[name] = over_shape(layers, name, ball)
+    depth, constraint = layers.graph.depth[name], layers.region.constraint
+    if depth == 1 and constraint is not None:
+        layers.boxes[name] = over_constraint(layers, name, constraint)
     elif depth > 1 and tighten is not None:
         layers.boxes[name] = tighten(layers, name, bent(layers, name))
 
 
 def bent(layers: Layers, name: str) -> Tensor:
-    """The entries of a result whose box matters to any node that bends them, also after moves.
+    """The entries of a result on whose box some nonlinear node is not linear, also through moves.
 
-    A node bends all entries as long as its inputs are not known.
+    If the other inputs of that node are not known yet, these are all its entries.
     """
     mask = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
     for node in layers.graph.nodes:
@@ -97,7 +97,7 @@ def row_bounds(layers: Layers, C: Tensor) -> RowBounds:
 
 
 def in_chunks(layers: Layers, C: Tensor, planes: Planes | None) -> RowBounds:
-    """Lower bounds of ``C y`` by backward passes for as many samples, and of these as many rows, as memory allows."""
+    """Lower bounds of ``C y`` by backward passes, in chunks of samples and rows of bounded memory."""
     shape, (count, rows) = layers.graph.output.shape, C.shape[:2]
     most = max(1, CHUNK // layers.graph.widest)
     parts = []
@@ -118,7 +118,7 @@ def interval_bounds(graph: Graph, box: Interval, C: Tensor | None = None, *, out
         graph: the network.
         box: inputs (B, ...), of the graph's dtype.
         C: (B, rows, outputs); None for the output itself.
-        outward: subtract rounding errors, for a claim. Training has no use for it.
+        outward: subtract rounding errors, for a claim; training does not need that.
 
     Returns:
         (B, *output shape), or (B, rows).

@@ -1,4 +1,4 @@
-"""What is known about every intermediate result of one network on one batch of regions."""
+"""Boxes, relaxations and rounding errors of every intermediate result of a network on one batch of regions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from certify.errors import UnsupportedOperator
 __all__ = ["Layers"]
 
 MATRICES = 2**24
-"""Numbers in all matrices of sliding operators that are kept: 128 MB."""
+"""The most numbers in all cached matrices of sliding operators: 128 MB in float64."""
 
 
 @dataclass(slots=True, eq=False)
 class Layers:
-    """Boxes of all results so far, and from them, once each, relaxations and rounding errors.
+    """Boxes of all results so far; relaxations and rounding errors follow from them and are cached.
 
     Args:
         graph: the network.
         region: the inputs, one region a sample.
-        claim: what bounds must hold for, whatever was rounded on the way: ``"exact"``, the network in exact real
-            arithmetic; ``"float32"``, every execution of it in float32; None for a search that claims nothing.
+        claim: what bounds must hold for despite rounding: ``"exact"``, the network in exact real arithmetic;
+            ``"float32"``, every float32 execution of it; None for a search, which claims nothing.
         boxes: an enclosure of each result by name; filled in the order of the nodes.
-        leans: boxes that free planes are chosen by, where these are not the boxes themselves. An entry that another
-            method bounds better leans as its backward pass says: so a better box never makes a plane worse.
-        voids: by node, the samples (B,) mask whose regions may hold points at which the node has no value, or at which
-            an execution overflows where executions are claimed about. What comes after may look bounded: nothing holds.
-        deadline: looked at between pieces of work by whoever bounds rows over these layers.
+        leans: boxes by which free planes are chosen, for results where these differ from ``boxes``. They come from the
+            backward pass alone, so that a box improved by another method never makes a plane worse.
+        voids: by node, a mask (B,) of samples whose regions may hold points at which the node is undefined, or at which
+            an execution overflows if executions are claimed about. No later bound holds for these samples.
+        deadline: checked between pieces of work while rows are bounded over these layers.
     """
 
     graph: Graph
@@ -54,15 +54,15 @@ class Layers:
 
     @property
     def outward(self) -> bool:
-        """Whether bounds are claimed."""
+        """Whether rounding errors must be subtracted, because bounds are claimed."""
         return self.claim is not None
 
     def inputs(self, node: Node) -> list[Interval]:
-        """The boxes that a node reads."""
+        """The boxes of a node's inputs."""
         return [self.boxes[name] for name in node.inputs]
 
     def within(self, boxes: Mapping[str, Interval]) -> Layers:
-        """The same for parts of its one region: smaller boxes (B, ...) of some results. Errors stay the region's."""
+        """The layers of parts of the one region, from smaller boxes (B, ...) of some results; errors stay the same."""
         errors = {node.name: self.error(node) for node in self.graph.nodes} if self.outward else {}
         known = {**self.boxes, **boxes}
         return Layers(
@@ -81,7 +81,7 @@ class Layers:
         self.boxes[node.name] = box
 
     def _overflows(self, node: Node, box: Interval) -> Tensor:
-        """Where a sum on the way of an execution may leave float32, in any order: terms of one size, and some room."""
+        """Where a partial sum of an execution may exceed float32, in any order of summation, with a margin."""
         size, terms = box.magnitude(), 1
         if isinstance(operator := node.operator, Affine):
             terms += operator.forward_terms
@@ -91,18 +91,18 @@ class Layers:
         return ~(size * (16 * terms) < torch.finfo(torch.float32).max)  # NaN may be anything
 
     def void(self, samples: Tensor | slice) -> Tensor | None:
-        """Which of some samples nothing can be said about, (b,) mask; None for none."""
+        """Mask (b,) of the samples about which nothing can be claimed; None if there are none."""
         return torch.stack(list(self.voids.values())).any(dim=0)[samples] if self.voids else None
 
     def move(self, node: Node) -> None:
-        """The box of a result that only moves entries of another, and what that leans by."""
+        """Fill in the box and the lean of a node that only moves entries of another result."""
         [name] = node.inputs
         self.advance(node)
         if name in self.leans:
             self.leans[node.name] = node.operator.interval(self.leans[name], outward=self.outward)
 
     def executed(self, node: Node) -> Tensor | None:
-        """How far an execution's result may be off, where executions are what is claimed about; None for 0."""
+        """How far a float32 execution of the node may be off, if executions are claimed about; None for 0."""
         if self.claim != "float32":
             return None
         try:
@@ -112,13 +112,13 @@ class Layers:
                 f"node {node.name} ({node.operator.kind}{f', {node.source}' if node.source else ''}): {problem}; "
                 'claim "exact" instead, which is about the network in exact real arithmetic'
             ) from None
-        # Rounding the error itself, and adding it.
+        # Pays for the rounding of the error itself, and of adding it.
         return None if off is None else off * (1 + 1e-6) + smallest(torch.float32)
 
     def matrices(self, node: Node) -> dict[tuple[int, int], Tensor]:
-        """What the sliding operator of ``node`` does to windows of each size, filled in by those who use it.
+        """The cache of matrices by which the sliding operator of ``node`` acts on windows, by window size.
 
-        When there are many of them, all that are kept are given up.
+        Callers fill it. When all caches together are too large, they are emptied.
         """
         if sum(M.numel() for known in self._matrices.values() for M in known.values()) > MATRICES:
             self._matrices.clear()
@@ -134,13 +134,13 @@ class Layers:
         return self._relaxations[node.name]
 
     def error(self, node: Node) -> tuple[Tensor | None, Tensor]:
-        """What one step back through ``node`` can lose to rounding: E (B, *shape) to be weighed by |A|, and a constant.
+        """The rounding error of a backward step through ``node``: E (B, *shape), to be weighed by |A|, and a constant.
 
-        With A computed at the node's output, the step computes ``A W`` and ``A b`` with errors of at most
-        ``g_m |A| |W|`` and ``g_n |A| |b|``, m and n the numbers of terms. Times the largest inputs, they are
-        ``|A| E`` with ``E = g_m |W| max|x| + g_n |b|``. The same holds for the slopes and offsets of a relaxation.
-        Each count is enlarged by the number of nodes, which pays for sums over branches and for adding up offsets.
-        What an execution may be off is weighed in the same way.
+        With coefficients A at the node's output, the step computes ``A W`` and ``A b`` with errors of at most
+        ``g_m |A| |W|`` and ``g_n |A| |b|``, where m and n are the numbers of terms. Times the largest inputs, these are
+        ``|A| E`` with ``E = g_m |W| max|x| + g_n |b|``. The same holds for the slopes and offsets of a relaxation. Each
+        count is enlarged by the number of nodes, which pays for sums over branches and for adding up offsets. The error
+        of an execution is weighed in the same way.
         """
         if node.name not in self._errors:
             self._errors[node.name] = self._error(node)
@@ -168,7 +168,7 @@ class Layers:
         return error, floor
 
     def error_of_planes(self, node: Node, planes: Relaxation, largest: list[Tensor]) -> Tensor:
-        """E of one step back through ``planes``, where inputs are at most ``largest``."""
+        """E of one backward step through ``planes``, where inputs are at most ``largest`` in size."""
         dtype = largest[0].dtype
         g_product, g_sum = gamma(self._extra, dtype), gamma(math.prod(node.shape) + self._extra, dtype)
         error = torch.full_like(largest[0], smallest(dtype))  # small sizes may meet large coefficients

@@ -1,4 +1,4 @@
-"""Rows bounded by linear functions of earlier results: what a backward pass carries."""
+"""Linear lower bounds of rows in earlier results, which a backward pass carries."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from certify.errors import BadInput
 __all__ = ["Coefficients", "LinearBounds", "Samples", "fit", "held", "plus", "sizes", "weigh", "whole"]
 
 Samples = Tensor | slice
-"""Which samples of the batch rows belong to."""
+"""The samples of the batch that rows belong to."""
 
 Coefficients = Tensor | Patches
-"""(b, r, *shape of a result), or windows of it."""
+"""Of rows: (b, r, *shape of a result), or only windows of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class LinearBounds:
     Args:
         A: coefficients (b, r, *shape of the result) by name of the result.
         b: offsets (b, r).
-        slack: what float rounding may have cost on the way, (b, r), not negative.
+        slack: bounds of the rounding errors so far, (b, r), not negative.
 
     A batch of 1 stands for every sample.
     """
@@ -48,34 +48,34 @@ class LinearBounds:
 
     @classmethod
     def of(cls, name: str, rows: Coefficients) -> LinearBounds:
-        """Rows of one result as bounds of themselves."""
+        """Rows of one result, before any backward step."""
         zero = held(rows).new_zeros(held(rows).shape[:2])
         return cls({name: rows}, zero, zero)
 
     def chosen(self, samples: Tensor, rows: Tensor) -> LinearBounds:
-        """Rows (b, r) of bounds that were made once for all samples (b,)."""
+        """Rows (b, r) for samples (b,), from bounds computed once for all samples."""
         A = {name: A[0][rows] for name, A in self.A.items() if isinstance(A, Tensor)}
         slack = self.slack[samples.unsqueeze(1) if len(self.slack) > 1 else 0, rows]
         return LinearBounds(A, self.b[0][rows], slack)
 
     def both_signs(self) -> LinearBounds:
-        """The rows of bounds that are equations, then the same rows negated."""
+        """The rows, then the same rows negated; only for bounds that are equations."""
         A = {n: torch.cat([A, -A], dim=1) if isinstance(A, Tensor) else A.both_signs() for n, A in self.A.items()}
         return LinearBounds(A, torch.cat([self.b, -self.b], dim=1), self.slack.repeat(1, 2))
 
 
 def held(A: Coefficients) -> Tensor:
-    """The entries that are held, (b, r, ...): of the whole result, or of windows of it."""
+    """The stored coefficients, (b, r, ...): of the whole result, or of windows of it."""
     return A if isinstance(A, Tensor) else A.A
 
 
 def sizes(A: Coefficients) -> Tensor:
-    """Their magnitudes."""
+    """The absolute values of the stored coefficients."""
     return held(A).abs()
 
 
 def fit(A: Coefficients, values: Tensor) -> Tensor:
-    """Values (b or 1, ...) in the layout of rows."""
+    """Values (b or 1, ...) of a result in the layout of the stored coefficients."""
     return A.of(values) if isinstance(A, Patches) else values.unsqueeze(1)
 
 
@@ -86,7 +86,7 @@ def whole(A: Coefficients) -> Tensor:
 
 def plus(first: Coefficients, second: Coefficients) -> Coefficients:
     """The sum of coefficients of the same rows."""
-    # Windows of branches that stride differently move apart from neuron to neuron.
+    # Windows with different strides are at other relative places for every neuron.
     if isinstance(first, Patches) and isinstance(second, Patches) and first.stride == second.stride:
         return first + second
     return whole(first) + whole(second)

@@ -1,4 +1,4 @@
-"""The first affine layer over more than a box: exact by the dual norm, or by a threat's own minimum of its rows."""
+"""The first affine layer over a constrained region: exact, by the dual norm or by a threat's own minimum of rows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval
 from certify.core.norms import DUAL
 
-__all__ = ["over_shape"]
+__all__ = ["over_constraint"]
 
 ROWS, NUMBERS = 512, 2**22
-"""Rows of the layer's matrix held at a time, and how many numbers they may have."""
+"""The most rows of the layer's matrix that are held at a time, and the most numbers in them."""
 
 
-def over_shape(layers: Layers, name: str, shape: Ball | Reach) -> Interval:
-    """Bounds ``y(center) - below`` and ``y(center) + above`` of an affine function of the input, cut with its box.
+def over_constraint(layers: Layers, name: str, constraint: Ball | Reach) -> Interval:
+    """Bounds ``y(center) - below`` and ``y(center) + above`` of an affine function of the input, and its box.
 
-    Over a ball both are ``radius ||W_i||_dual``. The matrix is the same for every sample, so its norms are computed
-    once a batch. Over what a threat reaches they are ``W_i center - min W_i x`` and the same of ``-W_i``.
+    Over a ball, both distances are ``radius ||W_i||_dual``; the norms are computed once, as the matrix is the same for
+    every sample. Over what a threat reaches they are ``W_i center - min W_i x`` and the same for ``-W_i``.
     """
     graph = layers.graph
     chain: list[Node] = []
     while name != graph.input:
         chain.append(graph.producers[name])
         name = chain[-1].inputs[0]
-    center = Interval(shape.center, shape.center)
+    center = Interval(constraint.center, constraint.center)
     off = torch.zeros_like(center.lower)  # how far executions may end from the exact results
     for node in reversed(chain):
         center = node.operator.interval(center, outward=layers.outward)
@@ -41,15 +41,15 @@ def over_shape(layers: Layers, name: str, shape: Ball | Reach) -> Interval:
         off = node.operator.absolute(off) * (1 + 1e-6)
         if (more := layers.executed(node)) is not None:
             off = off + more
-    if isinstance(shape, Ball):
-        below = above = shape.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, shape)
+    if isinstance(constraint, Ball):
+        below = above = constraint.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, constraint)
     else:
-        below, above = _reaches(layers, chain, shape)
+        below, above = _reaches(layers, chain, constraint)
     box = layers.boxes[chain[0].name]
     if not layers.outward:
         lower = torch.maximum(box.lower, center.lower - below)
         return Interval(lower, torch.maximum(lower, torch.minimum(box.upper, center.upper + above)))
-    # The two sums here round once more; the factor of the norms has room for that, the smallest number for underflow.
+    # The padding pays for the rounding of the two sums here, and the smallest number for underflow.
     lower, upper = center.lower - below, center.upper + above
     pad = 4 * gamma(1, lower.dtype)
     least = smallest(lower.dtype)
@@ -77,21 +77,21 @@ def _rows(layers: Layers, chain: list[Node], most: int) -> Iterator[Tensor]:
 
 
 def _terms(chain: list[Node]) -> int:
-    """Roundings in an entry of a chain's matrix: it has one product and otherwise moves and scales, so none cancels."""
+    """Roundings in an entry of a chain's matrix, whose terms never cancel: all but one node only move or scale."""
     return sum(node.operator.adjoint_terms for node in chain if isinstance(node.operator, Affine))
 
 
-def _reaches(layers: Layers, chain: list[Node], shape: Reach) -> tuple[Tensor, Tensor]:
-    """How far each row (B, ...) falls and rises from its value at the centre over what a threat reaches, rounded up."""
+def _reaches(layers: Layers, chain: list[Node], constraint: Reach) -> tuple[Tensor, Tensor]:
+    """How far each row (B, ...) falls below and rises above its value at the centre, rounded up."""
     terms = _terms(chain) if layers.outward else None
-    box, center, found = layers.region.box, shape.center.flatten(1), []
+    box, center, found = layers.region.box, constraint.center.flatten(1), []
     for A in _rows(layers, chain, NUMBERS // len(center)):
         rows = A.flatten(1)
         at = center @ rows.T
         ends = []
         for sign in (1.0, -1.0):
-            least, error = shape.least(sign * A.unsqueeze(0), box, terms)
-            # The error is that of sums that are no smaller than the one at the centre. Of no point, nothing is said.
+            least, error = constraint.least(sign * A.unsqueeze(0), box, terms)
+            # Twice the error pays for the sum at the centre, too. An infinite minimum (empty set) claims nothing.
             ends.append((sign * at - least + 2 * error).nan_to_num(nan=torch.inf).where(least.isfinite(), torch.inf))
         found.append(torch.stack(ends))
     below, above = torch.cat(found, dim=2).reshape(2, len(center), *chain[0].shape)
@@ -99,7 +99,7 @@ def _reaches(layers: Layers, chain: list[Node], shape: Reach) -> tuple[Tensor, T
 
 
 def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
-    """Dual norm of each row of the chain's matrix, each entry times the ball's scale, rounded up."""
+    """The dual norm of each row of the chain's matrix times the ball's scale, rounded up."""
     norms = []
     for A in _rows(layers, chain, NUMBERS):
         A = A if ball.scale is None else A * ball.scale

@@ -1,4 +1,4 @@
-"""Lipschitz constants of networks in l2, and the radii that margins buy with them (Tsuzuku et al. 2018)."""
+"""Lipschitz constants of networks in l2, and the certified radii ``margin / constant`` (Tsuzuku et al. 2018)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Constants:
 
     Args:
         graph: the network, in float64.
-        of: one for each nonlinear result and the input, by name.
-        layers: the factors: norms of the affine parts between nonlinear results, under the names of what they end in.
-        output: the constant of all outputs together.
+        of: the constants of all nonlinear results and the input, by name.
+        layers: norms of the affine parts between nonlinear results, by the names of the results they end in.
+        output: the constant of all outputs as one vector.
         last: the affine part that ends in the output.
-        together: the constant of all sources of that part together.
+        together: the constant of all sources of that part as one vector.
     """
 
     graph: Graph
@@ -44,10 +44,11 @@ class Constants:
     together: float
 
     def rows(self, C: Tensor) -> Tensor:
-        """The constants of ``C y`` for rows C (R, outputs): (R,).
+        """The constants (R,) of ``C y`` for rows C (R, outputs).
 
-        ``||c W||_2`` times that of what W reads, or ``||c||_2`` times that of the outputs if that is less. For
-        ``y_c - y_j`` the first is the distance of two rows of the last layer, at most ``sqrt(2) ||W||_2``.
+        For each row c the lesser of ``||c W||_2`` times the constant of what W reads, and ``||c||_2`` times that of the
+        outputs. For ``y_c - y_j`` the first has the distance of two rows of the last layer, at most ``sqrt(2)
+        ||W||_2``.
         """
         part, u = self.last, unit(C.dtype)
         A, error = part.transposed(C), 2 * part.rounding * part.absolute_transposed(C.abs())
@@ -89,11 +90,12 @@ def check_lipschitz(graph: Graph) -> None:
 
 
 def lipschitz_constants(graph: Graph, deadline: Deadline = NEVER) -> Constants:
-    """Multiply norms and constants along the network, and add where branches meet.
+    """Multiply norms and constants along the network, and add them where branches meet.
 
-    With W the affine map from the last nonlinear results ``h_i`` to what an operator reads, that has a constant
-    of at most ``||W||_2`` times that of ``(h_1, h_2, ...)`` together, and of at most ``sum_i ||W_i||_2`` times that of
-    ``h_i``. Together they have at most the root of the sum of squares.
+    Let W be the affine map from the last nonlinear results ``h_i`` to what an operator reads. The constant of that is
+    at most ``||W||_2`` times the constant of ``(h_1, h_2, ...)`` as one vector, and at most the sum of ``||W_i||_2``
+    times the constant of ``h_i``. The constant of several results as one vector is at most the root of the sum of
+    squares.
 
     Args:
         graph: the network, in float64.
@@ -121,7 +123,7 @@ def lipschitz_constants(graph: Graph, deadline: Deadline = NEVER) -> Constants:
 
 
 class _Composition:
-    """The constants of a graph's results, in the making."""
+    """The constants of a graph's results while they are computed, node by node."""
 
     def __init__(self, graph: Graph, deadline: Deadline) -> None:
         self.graph, self.deadline = graph, deadline
@@ -143,7 +145,7 @@ class _Composition:
         return self._stacked[names]
 
     def together(self, names: tuple[str, ...], of: Mapping[str, float]) -> float:
-        """The constant of several results as one vector, from their own."""
+        """The constant of several results as one vector, from the constants of each."""
         left, squares = list(names), []
         while left:
             name = left.pop()
@@ -156,7 +158,7 @@ class _Composition:
         return _norm(squares)
 
     def _sort(self, first: str, second: str) -> bool:
-        """Whether two results are the larger and the smaller of the same two: sorting moves no two vectors apart."""
+        """Whether two results are the maximum and the minimum of the same two inputs: sorting has constant 1."""
         if self.graph.input in (first, second):
             return False
         one, other = self.graph.producers[first], self.graph.producers[second]
@@ -179,7 +181,7 @@ class _Composition:
         return constant, joint
 
     def _in_pieces(self, part: AffinePart, name: str, known: dict[str, float]) -> float:
-        """The constant of one result of a part that is too large to be one matrix: chain by chain."""
+        """The constant of one result of a part that is too large for one matrix, chain by chain."""
         if name not in known:
             chain = part.chain(self.graph.producers[name])
             for source in chain.sources:
@@ -190,7 +192,7 @@ class _Composition:
 
 
 def _up(value: float) -> float:
-    """A computed product or sum of bounds, rounded up; NaN, as in 0 times infinity, says that there is none."""
+    """A computed product or sum of bounds, rounded up; infinite for NaN, as in 0 times infinity."""
     return math.inf if math.isnan(value) else math.nextafter(value, math.inf)
 
 
@@ -200,10 +202,10 @@ def _norm(values: Iterable[float]) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LipschitzRadii:
-    """What was proven for a batch.
+    """The radii that were proven for a batch.
 
     Args:
-        radius: (B,), NaN where some margin at the input does not exceed its rounding error.
+        radius: (B,), NaN where a margin at the input is not above its rounding error.
         margins: lower bounds of the rows at the inputs, (B, rows).
         constants: upper bounds of the rows' Lipschitz constants, (B, rows).
         slack: rounding errors subtracted from the margins, (B, rows).
@@ -216,7 +218,7 @@ class LipschitzRadii:
 
 
 def lipschitz_radii(constants: Constants, x: Tensor, C: Tensor, deadline: Deadline = NEVER) -> LipschitzRadii:
-    """How far every row of ``C y`` stays positive: the least of margins over constants, rounded down.
+    """The radius within which every row of ``C y`` stays positive: the least margin over constant, rounded down.
 
     Args:
         constants: of the network.

@@ -1,4 +1,4 @@
-"""How much memory bounds may take, whatever the batch."""
+"""Memory limits for bounds, independent of the batch size."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from certify.errors import BadInput
 __all__ = ["check_fits", "check_memory", "samples_within"]
 
 KEPT = 12
-"""Numbers kept for each entry of each result: two ends, planes, their errors, what they lean by, temporaries."""
+"""Numbers kept for each entry of each result: two ends, planes, their errors, leans, temporaries."""
 
 PASS = 10
-"""Numbers that a backward pass holds for each coefficient of its rows: what it reads, writes and weighs."""
+"""Numbers that a backward pass holds for each coefficient of its rows: read, written and weighed."""
 
-LEAST = 2**27
-"""Bytes that are taken whatever ``max_memory`` says: the libraries alone take more."""
+LEAST_BYTES = 2**27
+"""Never refused, whatever ``max_memory`` says: the libraries alone take more."""
 
 WORK = 2**31
-"""Multiply-adds of one operator on all samples at a time: about a second on one core, until somebody looks at a
-deadline. More samples would be no faster."""
+"""The most multiply-adds of one operator on all samples at a time: about a second on one core between two checks of a
+deadline. More samples at a time would not be faster."""
 
 SHARE = 0.5
-"""The part of what is free that is taken without asking."""
+"""The share of free memory that is used by default."""
 
 
 def check_memory(max_memory: int | None) -> None:
@@ -42,18 +42,18 @@ def check_memory(max_memory: int | None) -> None:
 
 
 def check_fits(graph: Graph, max_memory: int | None) -> None:
-    """Refuse a network of which one sample cannot be bounded within ``max_memory`` bytes, before anything is allocated.
+    """Refuse a network if bounding one sample takes more than ``max_memory`` bytes, before anything is allocated.
 
     Args:
         graph: the network.
         max_memory: None for half of what is free.
 
     Raises:
-        NoRoom: with what it takes, about.
+        NoRoom: with an estimate of what it takes.
     """
     size = torch.finfo(graph.dtype).bits // 8
     needed = size * (KEPT * _entries(graph) + 2 * PASS * graph.widest)
-    if needed > max(LEAST, _budget(max_memory)):
+    if needed > max(LEAST_BYTES, _budget(max_memory)):
         limit = "half of what is free" if max_memory is None else f"max_memory = {max_memory / 2**20:,.0f} MB"
         raise NoRoom(
             f"bounding this network takes about {needed / 2**20:,.0f} MB for one input, which is more than {limit}: "
@@ -70,11 +70,11 @@ def _entries(graph: Graph) -> int:
 
 
 def samples_within(graph: Graph, max_memory: int | None) -> int:
-    """How many samples can be bounded at a time within ``max_memory`` bytes, at least one.
+    """How many samples to bound at a time within ``max_memory`` bytes (None for half of what is free), at least one.
 
-    None stands for half of what is free. What a method keeps grows with the samples; the rows that it works on are cut
-    into chunks of one size. One operator on all of them takes no more than :data:`WORK`. A power of two, so that a
-    little more or less memory changes no group.
+    Boxes and planes grow with the samples, while rows are processed in chunks of fixed size. One operator on all
+    samples takes at most :data:`WORK`. The result is a power of two, so that a little more or less free memory does not
+    change how samples are grouped.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> graph = import_module(torch.nn.Linear(1000, 10), torch.zeros(1, 1000))

@@ -1,4 +1,4 @@
-"""Bound methods by name: one file in this package each."""
+"""The registry of bound methods, and their application to batches of any size."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Method(Protocol):
     def __call__(
         self, graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
     ) -> RowBounds:
-        """``C``: (B, rows, outputs), of the graph's dtype. Without a claim, rounding errors are not subtracted.
+        """Bound ``C y`` for C (B, rows, outputs) of the graph's dtype. Without a claim, rounding errors are ignored.
 
         Raises:
-            OutOfTime: soon after the deadline passed: it is looked at between any two operators.
+            OutOfTime: soon after the deadline passed, which is checked between any two operators.
         """
 
 
@@ -43,7 +43,7 @@ def bounds_of_rows(
     max_memory: int | None = None,
     deadline: Deadline = NEVER,
 ) -> RowBounds:
-    """What a method gives for a batch of any size, in parts that fit into memory.
+    """Apply a method to a batch of any size, in parts that fit into memory.
 
     Args:
         method: name in :data:`METHODS`.

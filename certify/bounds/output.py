@@ -1,4 +1,4 @@
-"""Bounds of a module's outputs over boxes or balls of inputs, for callers who bring their own."""
+"""Bounds of a module's outputs over boxes or balls of inputs: the public functions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
     if not isinstance(module, nn.Module):
         raise ModelError("bound propagation needs an nn.Module; use smoothing, which works on any function")
     refuse_global_hooks()
-    # A short cut past what is called for these two alone: anything around them is traced with what it does to them.
+    # A shortcut for these two modules only; a module around them is traced as a whole.
     if unchanged_by_hand(module, GraphModule):
         module.check(example_batch)
         return module.graph
@@ -179,7 +179,7 @@ def _bounds(
     METHODS[method]
     one_of("claim", claim, CLAIMS)
     check_memory(max_memory)
-    Deadline(math.inf if timeout is None else timeout)  # refused before the network is read
+    Deadline(math.inf if timeout is None else timeout)  # refuse a bad timeout before the network is read
     inputs = region.box.lower
     found = network_graph(model, inputs[:1].to(dtype), max_memory)
     claimable(found, claim, inputs.device)
@@ -207,7 +207,7 @@ def _check_batch(name: str, batch: Any) -> None:
 
 
 def _radii(eps: float | Tensor, x: Tensor) -> Tensor:
-    """One radius for each input, float64, no smaller than the one given."""
+    """One float64 radius for each input."""
     try:
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device)
     except (OverflowError, RuntimeError, TypeError, ValueError) as problem:
@@ -234,7 +234,7 @@ def _rows(C: Any, count: int, outputs: int, device: torch.device) -> Tensor:
     if not isinstance(C, Tensor):
         raise BadInput(f"C must be a tensor ({count}, rows, {outputs}), got {type(C).__name__}; try torch.as_tensor")
     if C.dim() != 3 or C.shape[0] != count or C.shape[1] == 0 or C.shape[2] != outputs:
-        # A matrix alone could mean one row an input, or all its rows for every input.
+        # A single matrix would be ambiguous: one row for each input, or all rows for every input.
         shared = f"; rows for every input are C.expand({count}, -1, -1)" if C.dim() == 2 else ""
         raise BadInput(
             f"C has shape {tuple(C.shape)}; give ({count}, rows, {outputs}): one matrix for each input{shared}"

@@ -1,38 +1,37 @@
-"""The least value of linear functions of the input over a region: a box, and what it shares with a ball or a threat."""
+"""The least value of linear functions of the input over a box, a ball cut by a box, or what a threat reaches."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from certify.bounds.linear import Coefficients, fit, sizes, weigh, whole
+from certify.bounds.linear import Coefficients, fit, held, sizes, weigh, whole
 from certify.bounds.region import ORDER, Ball, Reach, Region
 from certify.bounds.rounding import gamma, smallest
-from certify.bounds.split import split
 from certify.bounds.tensors import Interval
 from certify.core.norms import DUAL
 
-__all__ = ["over_region"]
+__all__ = ["over_region", "split"]
 
 
 def over_region(A: Coefficients, region: Region, terms: int | None) -> tuple[Tensor, Tensor]:
     """Lower bounds of ``A x``, (b, r), and the rounding errors they may contain.
 
-    ``terms`` counts the roundings besides those of the products here; None if nobody asks for errors.
+    ``terms`` counts further roundings besides those of the products here; None if errors are not needed.
     """
-    if region.ball is None:
+    if region.constraint is None:
         return _over_box(A, region.box, terms)
-    if isinstance(region.ball, Reach):
-        return region.ball.least(whole(A), region.box, terms)
+    if isinstance(region.constraint, Reach):
+        return region.constraint.least(whole(A), region.box, terms)
     if not region.cut:
-        return _over_ball(A, region.ball, terms)
+        return _over_ball(A, region.constraint, terms)
     inner, outer = split(A, region)
     # Two roundings more: the difference that makes the outer part, and the sum below.
     terms = None if terms is None else terms + 2
-    inner_value, inner_error = _over_ball(inner, region.ball, terms)
+    inner_value, inner_error = _over_ball(inner, region.constraint, terms)
     outer_value, outer_error = _over_box(outer, region.box, terms)
     if terms is not None:
-        # What the difference may have lost where it is too small for a float.
+        # Pays for underflow in the difference.
         outer_error = outer_error + smallest(outer_value.dtype) * region.box.magnitude().flatten(1).sum(1, keepdim=True)
     return inner_value + outer_value, inner_error + outer_error
 
@@ -46,12 +45,12 @@ def _over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor
     value = weigh(A, center) - reach
     if terms is None:
         return value, torch.zeros_like(value)
-    # The radius itself took one rounding more than the products: it is counted in the terms.
+    # The radius took one rounding more than the products, which the terms count.
     return value, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)
 
 
 def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, Tensor]:
-    """Hoelder: ``A x >= A center - radius ||scale A||_dual``. Squares that underflow are paid for by a constant."""
+    """Hoelder: ``A x >= A center - radius ||scale A||_dual``. A constant pays for squares that underflow."""
     dtype, entries = ball.center.dtype, ball.center[0].numel()
     size = sizes(A if isinstance(A, Tensor) else A.masked())
     scaled = size if ball.scale is None else size * fit(A, ball.scale)
@@ -59,6 +58,64 @@ def _over_ball(A: Coefficients, ball: Ball, terms: int | None) -> tuple[Tensor, 
     value = weigh(A, ball.center) - reach
     if terms is None:
         return value, torch.zeros_like(value)
-    # Twice the reach has room for the rounding of the scaled entries.
+    # Doubling the reach pays for the rounding of the scaled entries.
     lost = gamma(entries + terms, dtype) * (weigh(A, ball.center.abs(), size) + 2 * reach)
     return value, lost + (1 + ball.radius.unsqueeze(1)) * (entries * smallest(dtype)) ** 0.5
+
+
+REFINEMENTS = 4
+"""Updates of the l2 multiplier; each drops the entries that the last one drove to the edge of the box."""
+
+
+def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
+    """Rows (b, r, ...) over a ball cut by a box, as a part to bound over the ball and a part to bound over the box.
+
+    For any split ``A = A1 + A2``, ``A x`` is at least the minimum of ``A1 x`` over the ball plus that of ``A2 x`` over
+    the box, and the best split attains the minimum over their intersection (the support function of an intersection,
+    Rockafellar 1970, Corollary 16.4.1). Where the box is what stops an entry, A1 gets only as much of it as the others
+    gain per unit of the ball.
+
+    Any split is sound, so nothing here is rounded with care: A2 is ``A - A1``, one rounding. For l1 the split is the
+    best (a fractional knapsack, found by sorting), for l2 nearly: the multiplier of the dual is approached from above,
+    and every multiplier on the way is at least as good as the ball alone.
+    """
+    assert isinstance(region.constraint, Ball)
+    A = A if isinstance(A, Tensor) else A.masked()
+    ball, entries = region.constraint, held(A)
+    below, above = (fit(A, side) for side in (ball.center - region.box.lower, region.box.upper - ball.center))
+    reach = torch.where(entries > 0, below, above).flatten(2)
+    gain, scale = entries.abs().flatten(2), None
+    if ball.scale is not None:
+        scale = fit(A, ball.scale).flatten(2)
+        gain, reach = gain * scale, torch.where(scale > 0, reach / scale, 0.0)
+    most = _most_l1(gain, reach, ball) if ball.norm == "l1" else _most_l2(gain, reach, ball)
+    if scale is not None:
+        most = torch.where(scale > 0, most / scale, 0.0)
+    # NaN if radius and reach, or a row, are 0: give nothing to the ball there.
+    most = most.nan_to_num(nan=0.0, posinf=torch.inf).expand(gain.shape).reshape(entries.shape)
+    inner = torch.clamp(entries, -most, most)
+    if isinstance(A, Tensor):
+        return inner, A - inner
+    return A.holding(inner, A.inside), A.holding(entries - inner, A.inside)
+
+
+def _most_l2(gain: Tensor, reach: Tensor, ball: Ball) -> Tensor:
+    """The bound on |A1|, ``multiplier * reach``, for the multiplier at which the clipped step just fills the ball."""
+    square, room = gain.square(), reach.square()
+    radius = ball.radius.reshape(-1, 1, 1)
+    multiplier = square.sum(2, keepdim=True).sqrt() / radius
+    for _ in range(REFINEMENTS):
+        clipped = gain > multiplier * reach
+        left = radius.square() - torch.where(clipped, room, 0.0).sum(2, keepdim=True)
+        free = torch.where(clipped, 0.0, square).sum(2, keepdim=True)
+        multiplier = torch.minimum(multiplier, (free / left.clamp(min=0)).sqrt())
+    return multiplier * reach
+
+
+def _most_l1(gain: Tensor, reach: Tensor, ball: Ball) -> Tensor:
+    """The bound on |A1|: the gain at which the radius is used up, largest gains first; 0 if it never is."""
+    ordered, order = gain.sort(dim=2, descending=True)
+    spent = reach.expand(gain.shape).gather(2, order).cumsum(2)
+    last = (spent < ball.radius.reshape(-1, 1, 1)).sum(2, keepdim=True)
+    padded = torch.cat([ordered, torch.zeros_like(ordered[..., :1])], dim=2)
+    return padded.gather(2, last)

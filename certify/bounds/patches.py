@@ -1,4 +1,4 @@
-"""Rows that see one window of an image each: what backward passes through convolutions hold instead of images."""
+"""Patches: coefficients of rows that depend on one window of an image, as in backward passes through convolutions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["Pair", "Patches", "covers", "wider"]
 Pair = tuple[int, int]
 
 LARGEST = 0.55
-"""Windows that cover a larger part of the image are held as whole images: one tensor, no gathering."""
+"""Windows that cover a larger fraction of the image are held as whole images, which need no gathering."""
 
 GEMM = 8.0
-"""A local matrix product may multiply this many times more numbers than the sliding operator: it is that fast."""
+"""A matrix product is used instead of the sliding operator if it needs at most this many times the multiplications."""
 
 MATRIX = 2**22
-"""Numbers in a matrix of a sliding operator: a larger one takes longer to make than it saves."""
+"""The most numbers in a matrix of a sliding operator; a larger one takes longer to compute than it saves."""
 
 
 def covers(window: Pair, shape: Shape) -> bool:
-    """Whether a window is so large a part of an image (C, H, W) that it is held as the whole."""
+    """Whether a window is so large a part of an image (C, H, W) that the whole image is held instead."""
     return math.prod(window) > LARGEST * math.prod(shape[1:])
 
 
 def wider(window: Pair, sliding: Sliding) -> Pair:
-    """What a window of the outputs of a sliding operator sees of its input."""
+    """The window of the input on which a window of a sliding operator's outputs depends."""
     height, width = (
         (n - 1) * stride + extent for n, stride, extent in zip(window, sliding.stride, sliding.extent, strict=True)
     )
@@ -40,15 +40,15 @@ def wider(window: Pair, sliding: Sliding) -> Pair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """Coefficients (b, r, C, h, w) of windows of images (C, H, W). What sticks out of the image does not count.
+    """Coefficients (b, r, C, h, w) of windows of images (C, H, W); entries outside the image have no effect.
 
     Args:
         A: the coefficients.
-        places: where each row's own neuron lies in its image, (b, r): row-major index into ``grid``.
-        grid: height and width of the image that the rows belong to.
+        places: (b, r) the row-major index into ``grid`` of the neuron that each row bounds.
+        grid: height and width of the image of these neurons.
         stride, corner: the window of the neuron at (i, j) begins at ``(i, j) * stride + corner``.
         shape: (C, H, W).
-        inside: whether coefficients that stick out are known to be 0.
+        inside: whether coefficients outside the image are known to be 0.
     """
 
     A: Tensor
@@ -74,7 +74,7 @@ class Patches:
 
     @property
     def large(self) -> bool:
-        """Whether a whole image is cheaper to work with."""
+        """Whether whole images would be cheaper to work with."""
         return covers(self.window, self.shape)
 
     def holding(self, A: Tensor, inside: bool) -> Patches:
@@ -111,7 +111,7 @@ class Patches:
         return self.holding(self.A * self.of(factor), inside=True)
 
     def __add__(self, other: Patches) -> Patches:
-        """The sum of rows of the same neurons; the windows' strides are the same, their sizes need not be."""
+        """The sum of rows of the same neurons, with windows of equal strides and any sizes."""
         first, second = [min(a, b) for a, b in zip(self.corner, other.corner, strict=True)]
         ends = [
             max(a + n, b + m) for a, n, b, m in zip(self.corner, self.window, other.corner, other.window, strict=True)
@@ -131,9 +131,9 @@ class Patches:
         return replace(self, A=padded[0] + padded[1], corner=(first, second), inside=self.inside and other.inside)
 
     def through(self, sliding: Sliding, shape: Shape, matrices: dict[Pair, Tensor]) -> Patches:
-        """Back through a convolution or a pooling of an image of ``shape``. Rows must be masked.
+        """One backward step through a convolution or a pooling of an image of ``shape``. Rows must be masked.
 
-        ``matrices`` keeps what this operator does to windows of each size, as one matrix.
+        ``matrices`` caches the matrix of this operator for each window size.
         """
         flat, window = self.A.flatten(0, 1), wider(self.window, sliding)
         inner, size = (shape[0], *window), math.prod(self.A.shape[2:])

@@ -1,4 +1,4 @@
-"""Sets of inputs: a box, a ball cut by a box, or what a threat reaches inside a box."""
+"""Sets of inputs: a box, the intersection of a ball and a box, or what a threat reaches inside a box."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from certify.core.threats.lp import ThreatModel
 __all__ = ["ORDER", "Ball", "Reach", "Region", "ball", "region_of"]
 
 ORDER: dict[Norm, float] = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
-"""Norms as torch names them."""
+"""The order of each norm, as torch and numpy take it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ball:
     """The points within ``radius`` (B,) of ``center`` (B, ...) in the l1 or l2 norm.
 
-    With a ``scale`` (1, ...) of numbers >= 0, differences count in multiples of it: ``||(x - center) / scale|| <=
-    radius``, and entries where it is 0 stay. The dual norm of a row A is then ``||scale A||``.
+    With a ``scale`` (1, ...) of numbers >= 0 the ball is ``||(x - center) / scale|| <= radius``, and entries of scale 0
+    are fixed. The dual norm of a row A is then that of ``scale A``.
     """
 
     center: Tensor
@@ -46,24 +46,24 @@ class Ball:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """The points that a threat reaches from ``center`` (B, ...) within ``radius`` (B,), by the threat's own account."""
+    """The points that a threat reaches from ``center`` (B, ...) within ``radius`` (B,), as the threat computes them."""
 
     threat: Threat
     center: Tensor
     radius: Tensor
 
     def rows(self, samples: Tensor | slice) -> Reach:
-        """Those of some samples."""
+        """The sets of some samples."""
         return Reach(self.threat, self.center[samples], self.radius[samples])
 
     def to(self, dtype: torch.dtype) -> Reach:
-        """Those about centres in another dtype."""
+        """The sets around centres in another dtype, rounded to nearest."""
         return Reach(self.threat, self.center.to(dtype), self.radius.to(dtype))
 
     def least(self, A: Tensor, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
         """The minimum of rows (b, r, ...) over the points in boxes, (b, r), and the rounding errors it may contain.
 
-        A threat adds up a few sums of products, one for each feature, and sums of differences of those.
+        The error covers any threat that adds up a few sums of products over features, or differences of such sums.
         """
         rows, (lower, upper) = flat(A, 2), self._ends(box)
         rows = rows.expand(len(self.center), -1, -1)
@@ -79,7 +79,7 @@ class Reach:
         return self.threat.misses(flat(self.center, 1), self.radius, *self._ends(box))
 
     def inside(self, x: Tensor, box: Interval) -> Tensor:
-        """Points near to others x (b, ...)."""
+        """The projections of points x (b, ...) into the reached set."""
         found = self.threat.project(flat(self.center, 1), flat(x, 1), self.radius, *self._ends(box))
         return found.reshape(x.shape)
 
@@ -90,23 +90,24 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """All inputs in ``box``, and in ``ball`` where there is one: a ball, or what a threat reaches.
+    """All inputs in ``box`` that satisfy ``constraint`` where there is one: in a ball, or what a threat reaches.
 
-    Unless ``cut``, the box encloses the whole ball.
+    ``cut`` is False if the box encloses the whole ball, so that the ball alone can be bounded over.
     """
 
     box: Interval
-    ball: Ball | Reach | None = None
+    constraint: Ball | Reach | None = None
     cut: bool = True
 
     def rows(self, samples: Tensor | slice) -> Region:
         """The regions of some samples."""
-        return Region(self.box.rows(samples), None if self.ball is None else self.ball.rows(samples), self.cut)
+        return Region(
+            self.box.rows(samples), None if self.constraint is None else self.constraint.rows(samples), self.cut
+        )
 
     def to(self, dtype: torch.dtype) -> Region:
         """The regions in another dtype, rounded to nearest: for a search, not for a claim."""
-        box = Interval(self.box.lower.to(dtype), self.box.upper.to(dtype))
-        return Region(box, None if self.ball is None else self.ball.to(dtype), self.cut)
+        return Region(self.box.to(dtype), None if self.constraint is None else self.constraint.to(dtype), self.cut)
 
 
 def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
@@ -114,7 +115,7 @@ def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
 
     >>> from certify.core.threats.features import Features
     >>> region = region_of(Features((1,), input_box=(0.0, 1.0)), torch.zeros(1, 3), torch.ones(1))
-    >>> region.ball.least(-torch.ones(1, 1, 3), region.box, None)[0]
+    >>> region.constraint.least(-torch.ones(1, 1, 3), region.box, None)[0]
     tensor([[-1.]])
     """
     if isinstance(threat, ThreatModel):

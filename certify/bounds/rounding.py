@@ -1,4 +1,4 @@
-"""What float arithmetic can cost (Higham 2002, chapter 3)."""
+"""Rounding errors of float arithmetic (Higham 2002, chapter 3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["down", "gamma", "smallest", "unit", "up"]
 
 
 def unit(dtype: torch.dtype) -> float:
-    """The unit roundoff u: one operation is off by at most a factor ``1 + u``.
+    """The unit roundoff u: one operation has a relative error of at most u.
 
     >>> unit(torch.float64) == 2.0**-53
     True
@@ -30,7 +30,7 @@ def gamma(n: int, dtype: torch.dtype) -> float:
 
 
 def smallest(dtype: torch.dtype) -> float:
-    """The smallest normal number: no operation loses more than this to underflow, flushed to zero or not."""
+    """The smallest normal number: an upper bound of the underflow error of an operation, flushed to zero or not."""
     return torch.finfo(dtype).tiny
 
 

@@ -1,9 +1,9 @@
 """Upper bounds of spectral norms that hold in exact arithmetic.
 
-An iteration for singular values only ever finds a lower bound. Here it proposes, and a Cholesky factorization proves:
-where that of ``s I - G`` runs to its end in floats, no eigenvalue of G exceeds s by more than a bounded rounding error
-(Rump 2006). One factorization costs a sixth of one squaring of the Gram matrix, the step by which Gram iteration
-approaches the norm from above (Delattre et al. 2023), and leaves only rounding errors.
+Iterations for singular values only give lower bounds. Here an iteration proposes a value s and a Cholesky factorization
+proves it: if that of ``s I - G`` succeeds in floats, no eigenvalue of G exceeds s by more than a bounded rounding error
+(Rump 2006). One factorization costs a sixth of squaring the Gram matrix, which is the step of Gram iteration (Delattre
+et al. 2023), and is exact up to rounding.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from certify.bounds.rules.base import Affine, Sliding
 __all__ = ["CHUNK", "NormBound", "floor", "norms", "spectral_norm"]
 
 CHUNK = 2**22
-"""Numbers held at a time besides a part's matrix."""
+"""The most numbers held at a time besides a part's matrix."""
 
 QUICK = 2048
-"""The largest side of a Gram matrix where a bound by frequencies, off by a percent or two, is at hand."""
+"""Convolutions with a larger Gram matrix are bounded by frequencies instead, which is a percent or two looser."""
 
-BLOCK, STEPS = 2, 40
-"""Columns and rounds of the iteration that proposes the largest eigenvalue; smaller matrices are solved."""
+LANCZOS_BLOCK, LANCZOS_ROUNDS = 2, 40
+"""Columns and rounds of the iteration that proposes the largest eigenvalue; for smaller matrices it is computed."""
 
 SWEEPS = 8
-"""Rounds that improve the weights of the bound by absolute values."""
+"""Rounds of power iteration for the weights of the bound by absolute values."""
 
 U = unit(torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class NormBound:
-    """An upper bound of ``||W||_2``, infinite where there is none, and what proves it.
+    """An upper bound of ``||W||_2``, infinite if none was found, and what proves it.
 
     Args:
         value: the bound.
-        proof: ``"gram"``: the matrix itself; ``"spectrum"``: a convolution on an image without borders;
-            ``"absolute"``: the matrix of absolute values.
+        proof: ``"gram"``: from the matrix itself; ``"spectrum"``: from the frequencies of a convolution on a torus;
+            ``"absolute"``: from the matrix of absolute values.
     """
 
     value: float
@@ -66,7 +66,7 @@ def spectral_norm(M: Tensor) -> float:
         return math.inf
     if top == 0.0:
         return 0.0
-    scale = math.ldexp(1.0, math.frexp(top)[1] - 1)  # a power of two: exact, but for entries far too small to count
+    scale = math.ldexp(1.0, math.frexp(top)[1] - 1)  # a power of two, so exact but for negligible entries
     M = M / scale
     rows, columns = M.shape[1:]
     G = M @ M.mT if rows < columns else M.mT @ M
@@ -79,7 +79,7 @@ def spectral_norm(M: Tensor) -> float:
 
 
 def _proven(G: Tensor, surely: float) -> float:
-    """A number s for which ``s I - G`` has Cholesky factors, just above the largest eigenvalue, or ``surely``."""
+    """A number s just above the largest eigenvalue such that ``s I - G`` has a Cholesky factor; else ``surely``."""
     proposed = _largest_eigenvalue(G)
     excess = 2.0**-32
     while 0 < proposed < math.inf and (s := proposed * (1 + excess)) < surely:
@@ -92,12 +92,12 @@ def _proven(G: Tensor, surely: float) -> float:
 
 
 def _largest_eigenvalue(G: Tensor) -> float:
-    """A lower bound of the largest eigenvalue of any of G (F, n, n), usually close: block Lanczos."""
-    if G.shape[1] <= BLOCK * STEPS:
+    """An estimate from below of the largest eigenvalue of all G (F, n, n), by block Lanczos."""
+    if G.shape[1] <= LANCZOS_BLOCK * LANCZOS_ROUNDS:
         return float(torch.linalg.eigvalsh(G).amax())
-    heaviest = G.diagonal(dim1=1, dim2=2).topk(BLOCK, dim=1).indices
+    heaviest = G.diagonal(dim1=1, dim2=2).topk(LANCZOS_BLOCK, dim=1).indices
     basis = newest = torch.linalg.qr(G.gather(2, heaviest.unsqueeze(1).expand(-1, G.shape[1], -1)))[0]
-    for _ in range(STEPS - 1):
+    for _ in range(LANCZOS_ROUNDS - 1):
         newest = G @ newest
         for _ in range(2):
             newest = newest - basis @ (basis.mT @ newest)
@@ -108,7 +108,7 @@ def _largest_eigenvalue(G: Tensor) -> float:
 
 
 def norms(part: AffinePart, deadline: Deadline = NEVER) -> tuple[NormBound, list[NormBound]]:
-    """``||W||_2`` of a part, and that of its columns of each source.
+    """Bounds of ``||W||_2`` of a part, and of the columns of each source.
 
     Raises:
         OutOfTime: once the deadline passed.
@@ -161,7 +161,7 @@ def _by_absolute(part: AffinePart, ranges: list[slice], sweeps: int, deadline: D
 
 
 def floor(part: AffinePart) -> float:
-    """The most that numbers lost to underflow inside a part can amount to in one of its products."""
+    """A bound of the error of one of a part's products through underflow inside of it."""
     growth = 1.0
     for node in part.nodes if len(part.nodes) > 1 else ():
         [one] = _by_absolute(AffinePart.single(part.graph, node), [slice(None)], 1, NEVER)
@@ -170,12 +170,11 @@ def floor(part: AffinePart) -> float:
 
 
 def _device(part: AffinePart) -> torch.device | None:
-    tensors = (getattr(node.operator, name) for node in part.nodes for name in getattr(node.operator, "__slots__", ()))
-    return next((tensor.device for tensor in tensors if isinstance(tensor, Tensor)), None)
+    return next((tensor.device for node in part.nodes for tensor in node.operator.tensors.values()), None)
 
 
 def _by_gram(part: AffinePart, ranges: list[slice], absolute: list[NormBound], deadline: Deadline) -> list[NormBound]:
-    """The matrix, written out row by row. Its entries are off by ``g |W|``, which the bound of |W| pays for."""
+    """From the matrix, computed row by row. Its entries are off by ``g |W|``, which the bound of |W| pays for."""
     rows, columns = part.size
     device = _device(part)
     M = torch.empty(rows, columns, dtype=torch.float64, device=device)
@@ -218,10 +217,10 @@ def _filters(part: AffinePart) -> tuple[Tensor, Sliding] | None:
 
 
 def _by_spectrum(part: AffinePart, K: Tensor, sliding: Sliding, absolute: NormBound, deadline: Deadline) -> NormBound:
-    """A convolution of any padding is a part of one on a torus with room for the windows of all its outputs.
+    """A convolution with any padding is a part of one on a torus large enough for the windows of all its outputs.
 
-    There it is one small matrix a frequency (Sedghi et al. 2019). A stride s makes it a convolution of stride 1 on the
-    s x s images of every s-th pixel, whose channels are as many times more.
+    On a torus it is one small matrix for each frequency (Sedghi et al. 2019). With stride s it is a convolution of
+    stride 1 on the s x s subsampled images, stacked as channels.
     """
     taps = [-(-extent // stride) for extent, stride in zip(sliding.extent, sliding.stride, strict=True)]
     padded = [tap * stride - extent for tap, stride, extent in zip(taps, sliding.stride, sliding.extent, strict=True)]
@@ -235,7 +234,7 @@ def _by_spectrum(part: AffinePart, K: Tensor, sliding: Sliding, absolute: NormBo
         deadline.check()
         real = torch.tensordot(part_turns.cos(), K, 1)
         imaginary = torch.tensordot(part_turns.sin(), K, 1)
-        # A complex matrix as a real one of twice the sides, with the same norm.
+        # The complex matrix as a real one of twice the size, with the same norm.
         M = torch.cat([torch.cat([real, -imaginary], 2), torch.cat([imaginary, real], 2)], 1)
         value = max(value, spectral_norm(M))
     off = (gamma(len(K) + 4, K.dtype) + 32 * U) * float(torch.linalg.matrix_norm(K.abs().sum(0)))

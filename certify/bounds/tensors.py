@@ -1,4 +1,4 @@
-"""The tensor types that rules and methods exchange. Shapes are checked once, here."""
+"""Tensor types that rules and methods exchange; they check shapes on construction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Interval", "Relaxation", "flat"]
 
 
 def flat(tensor: Tensor, lead: int) -> Tensor:
-    """All axes after the first ``lead`` ones in one, also where there are none: a sample may be a single number.
+    """Flatten all axes after the first ``lead`` ones into one; if there is none (samples are single numbers), add it.
 
     >>> flat(torch.zeros(2, 3), 2).shape
     torch.Size([2, 3, 1])
@@ -25,7 +25,7 @@ def flat(tensor: Tensor, lead: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interval:
-    """Elementwise bounds ``lower <= x <= upper``, both of one shape (B, ...). Infinite ends say "nothing is known".
+    """Elementwise bounds ``lower <= x <= upper``, both of one shape (B, ...). An infinite end is no bound.
 
     Raises:
         BadInput: for shapes or dtypes that differ, a lower end above its upper end, or NaN.
@@ -49,7 +49,7 @@ class Interval:
 
     @classmethod
     def known(cls, lower: Tensor, upper: Tensor) -> Interval:
-        """The interval of computed ends, where NaN (infinite bounds, NaN weights) means that nothing is known."""
+        """The interval with computed ends; NaN, from infinite bounds or NaN weights, becomes an infinite end."""
         return cls(
             torch.where(lower.isnan(), -torch.inf, lower),
             torch.where(upper.isnan(), torch.inf, upper),
@@ -67,6 +67,10 @@ class Interval:
     def rows(self, samples: Tensor | slice) -> Interval:
         """The interval of some samples of the batch."""
         return Interval(self.lower[samples], self.upper[samples])
+
+    def to(self, dtype: torch.dtype) -> Interval:
+        """The interval in another dtype, rounded to nearest: for a search, not for a claim."""
+        return Interval(self.lower.to(dtype), self.upper.to(dtype))
 
     def to_frame(self) -> Any:
         """Both ends as a pandas DataFrame, one line an entry, by sample and place in the flattened sample.

@@ -16,7 +16,7 @@ from certify.bounds.hints import packed
 from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS
 from certify.bounds.radii.ladder import ladder
-from certify.bounds.radii.radius import REACH, TOLERANCE, ProvenRadius, proven_radii
+from certify.bounds.radii.radius import SEARCH_FACTOR, TOLERANCE, ProvenRadius, proven_radii
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
 from certify.certifiers.deterministic import ProofAttempt, certificates, check_network, graph_of
@@ -92,7 +92,7 @@ class Bounds(Certifier):
 
     def settings(self) -> dict[str, Any]:
         """The method and the claim, how radii are searched, and for how long."""
-        search: dict[str, Any] = {} if self.decide else {"tolerance": TOLERANCE, "reach": REACH}
+        search: dict[str, Any] = {} if self.decide else {"tolerance": TOLERANCE, "reach": SEARCH_FACTOR}
         if self.timeout is not None:
             search["timeout"] = self.timeout
         return {"method": self.method, "claim": self.claim, "decide": self.decide, "dtype": "float64", **search}
@@ -101,7 +101,7 @@ class Bounds(Certifier):
         """The methods, the arithmetic, how far radii are searched, and what is claimed."""
         methods = ladder(self.method)
         named = self.method if len(methods) == 1 else f"{self.method} ({', '.join(methods)}, each where needed)"
-        searched = f"radii to {TOLERANCE:g} relative up to {REACH:g} x the largest declared"
+        searched = f"radii to {TOLERANCE:g} relative up to {SEARCH_FACTOR:g} x the largest declared"
         return (
             f"{named} bounds, float64 with rounding errors subtracted, "
             f"{'declared radii only' if self.decide else searched}"

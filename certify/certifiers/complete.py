@@ -15,7 +15,7 @@ from torch import Tensor
 from certify.bounded.memory import NoRoom
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
-from certify.bounds.radii.radius import REACH
+from certify.bounds.radii.radius import SEARCH_FACTOR
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.certify import certify
 from certify.certifiers.deterministic import ProofAttempt, certificates, check_network, graph_of
@@ -96,13 +96,15 @@ class Complete(Certifier):
 
     def settings(self) -> dict[str, Any]:
         """What a certificate depends on, the time limit included."""
-        search = {} if self.gap is None else {"gap": self.gap, "reach": REACH}
+        search = {} if self.gap is None else {"gap": self.gap, "reach": SEARCH_FACTOR}
         asked = {"claim": self.claim, "timeout": self.timeout, "decide": self.decide, "seed": self.seed}
         return {"method": self.method, "dtype": "float64", **asked, **search}
 
     def describe(self, threat: Threat, shape: Shape) -> str:
         """What is searched, how long, and what is claimed."""
-        bracket = "" if self.gap is None else f"radii to {self.gap:g} relative up to {REACH:g} x the largest declared"
+        bracket = (
+            "" if self.gap is None else f"radii to {self.gap:g} relative up to {SEARCH_FACTOR:g} x the largest declared"
+        )
         subject = {"exact": "exact real arithmetic", "float32": "every float32 execution and exact real arithmetic"}
         return (
             f"complete: branch and bound and attacks, at most {self.timeout:g} s per input, "

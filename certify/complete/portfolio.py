@@ -1,4 +1,4 @@
-"""One time budget, from the cheapest method to the one that decides everything in the end."""
+"""The portfolio: attack, direct bounds, then branching over inputs or neurons, within one time budget."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from certify.complete.witnesses.search import hunt
 __all__ = ["Answer", "Outcome", "decide"]
 
 NARROW, WIDE = 20, 1024
-"""Up to so many inputs that can differ only inputs are split, beyond so many only neurons; in between both in turn."""
+"""Inputs that can vary: up to NARROW only inputs are split, beyond WIDE only neurons, in between both in turn."""
 
-BOX = 16
-"""What a box of inputs costs where both are tried, in parts of a region that neurons were split of."""
+BOX_COST = 16
+"""Where both are tried, bounding one box of inputs counts as much work as this many subproblems of split neurons."""
 
-FIRST, SECOND = 2, 24
-"""Pieces of the search for a witness before any bounds, and before branching."""
+PIECES_FIRST, PIECES_BEFORE_BRANCHING = 2, 24
+"""Pieces of witness search before any bounds are computed, and before branching begins."""
 
-EVERY, MANY, SELDOM = 256, 64, 8
-"""While branching, a piece for so many subproblems until there were many pieces; from then on one in so many steps."""
-
+SUBPROBLEMS_A_PIECE, FREQUENT_PIECES, STEPS_A_PIECE = 256, 64, 8
+"""One piece of witness search per 256 subproblems until 64 are done, then one every 8 steps of branching."""
 
 Outcome = Literal["sat", "unsat", "unknown", "timeout"]
-"""A witness, a proof that there is none, or neither: because every method gave up, or because the time was over."""
+"""A witness was found; proven that there is none; every method gave up; or the time limit passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Answer:
     Args:
         outcome: what was found.
         witness: the counterexample, for ``"sat"``.
-        proof: what a replay derives the answer from again, for ``"unsat"``.
+        proof: from which a replay derives the answer again, for ``"unsat"``.
         solver: which step of the portfolio ended it: ``"attack"``, ``"crown"``, ``"inputs"``, ``"neurons"``.
         subproblems: how many regions were bounded.
         reason: why it is unknown, in a few words.
@@ -60,7 +59,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Hunt:
-    """A search for a witness that goes on now and then. What it finds depends on no clock."""
+    """A witness search that is resumed between other work; what it finds does not depend on time."""
 
     pieces: Iterator[Witness | None]
     steps: int = 0
@@ -68,18 +67,18 @@ class Hunt:
     done: int = 0
 
     def go_on(self, count: int) -> Witness | None:
-        """Do some more pieces of work."""
+        """Do ``count`` more pieces of work, or stop at a witness."""
         for _ in range(count):
             if (found := next(self.pieces, None)) is not None:
                 return found
         return None
 
     def meanwhile(self, subproblems: int) -> Witness | None:
-        """Called after each step of branching, with what it bounded."""
+        """Search as much as is due after a step of branching that bounded so many subproblems."""
         self.steps, self.subproblems = self.steps + 1, self.subproblems + subproblems
-        due = min(MANY, self.subproblems // EVERY) - self.done
+        due = min(FREQUENT_PIECES, self.subproblems // SUBPROBLEMS_A_PIECE) - self.done
         self.done += due
-        return self.go_on(max(due, self.steps % SELDOM == 0 and self.done == MANY))
+        return self.go_on(max(due, self.steps % STEPS_A_PIECE == 0 and self.done == FREQUENT_PIECES))
 
 
 def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1, seed: int = 0) -> Answer:
@@ -96,7 +95,7 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
     """
     check_fits(problem.exact, None)
     search = Hunt(hunt(problem, deadline, seed))
-    if (witness := search.go_on(FIRST)) is not None:
+    if (witness := search.go_on(PIECES_FIRST)) is not None:
         return Answer("sat", witness, solver="attack")
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
     method = DIRECT[-1]
@@ -110,7 +109,7 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
                 return Answer("unsat", proof=CompleteProof(method, ~open), solver=method, subproblems=len(open))
             if deadline.passed:
                 return Answer("timeout")
-        if (witness := search.go_on(SECOND)) is not None:
+        if (witness := search.go_on(PIECES_BEFORE_BRANCHING)) is not None:
             return Answer("sat", witness, solver="attack")
     return _branch(problem, open, method, search, deadline, workers)
 
@@ -118,10 +117,10 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
 def _branch(
     problem: VerificationProblem, open: Tensor, method: str, search: Hunt, deadline: Deadline, workers: int
 ) -> Answer:
-    """Whatever fits the width of the inputs, or both by turns: whichever has done less work so far goes on."""
+    """Split inputs, neurons or both, by how many inputs can vary. Of two, the one that has done less work goes on."""
     ways: dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]] = {}
     if problem.wide <= WIDE:
-        ways["inputs"] = BOX, split_inputs(problem, open, deadline, workers)
+        ways["inputs"] = BOX_COST, split_inputs(problem, open, deadline, workers)
     if problem.wide > NARROW:
         ways["neurons"] = 1, _regions(problem, open, deadline)
     work, count = dict.fromkeys(ways, 0), 0
@@ -148,7 +147,7 @@ def _branch(
 
 
 def _regions(problem: VerificationProblem, open: Tensor, deadline: Deadline) -> Steps[tuple[NeuronProof, ...]]:
-    """Neurons of one region after the other."""
+    """Split the neurons of one region after the other, until all are proven."""
     proofs = []
     for region in open.any(dim=1).nonzero()[:, 0].tolist():
         [clauses] = open[region].nonzero(as_tuple=True)

@@ -1,4 +1,4 @@
-"""What is to be proven, as tensors: over each region, of every clause one row must be positive."""
+"""A verification query as tensors: over each region, every clause must have a row that is positive everywhere."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from certify.errors import BadInput
 
 __all__ = ["Goals", "Steps", "VerificationProblem", "Witness", "of_query", "outcome"]
 
-ROUNDED = 2.0**-20
-"""What rounding leaves of an input that is fixed is narrower than this, in parts of its size."""
+FIXED_WIDTH = 2.0**-20
+"""An input whose interval is narrower than this part of its size counts as fixed: only rounding made it an interval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Witness:
     Args:
         x: the input, in the type that the network reads, the shape of one sample.
         y: the output that an execution of the deployed network gave.
-        case: the alternative of a query that they were found to be of.
+        case: the disjunct of the query that they satisfy.
     """
 
     x: np.ndarray
@@ -45,11 +45,11 @@ class Witness:
 P = TypeVar("P")
 
 Steps = Iterator[int | P | Witness]
-"""After each step, how many subproblems it bounded; at last a proof or a witness. One that gives up just ends."""
+"""A search in steps: yields how many subproblems each bounded, at last a proof or a witness; none if it gives up."""
 
 
 def outcome(steps: Steps[P]) -> P | Witness | None:
-    """What a search ends with when it has all the time; None if it gave up.
+    """Run a search to its end: its proof or witness; None if it gave up.
 
     >>> outcome(iter([1, 2, "proof"]))
     'proof'
@@ -59,16 +59,17 @@ def outcome(steps: Steps[P]) -> P | Witness | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Goals:
-    """Rows ``C y + D x + d``. A clause is refuted where one of its rows is positive; every clause has to be.
+    """Rows ``C y + D x + d`` of outputs y and inputs x, grouped into clauses.
 
-    A strict row refutes where it is 0, too.
+    A clause is refuted where one of its rows is positive; a region is proven when all its clauses are refuted. A strict
+    row also refutes its clause where it is 0.
 
     Args:
         C: (B, clauses, rows, outputs).
         D: (B, clauses, rows, inputs); None where no row reads the input.
-        d: (B, clauses, rows). A clause with fewer rows is filled up with rows that are -1, a region with fewer
-            clauses with clauses that are 1.
-        strict: (B, clauses, rows) which rows are; None where none is.
+        d: (B, clauses, rows). Missing rows of a clause are padded with the constant -1, which never refutes; missing
+            clauses of a region with the constant 1, which always does.
+        strict: (B, clauses, rows) mask of the strict rows; None where there is none.
     """
 
     C: Tensor
@@ -100,7 +101,7 @@ class Goals:
         return found if self.D is None else found + torch.einsum("bkri,bi->bkr", self.D, flat(x, 1))
 
     def sizes(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the rows add up, all of it positive: rounding is in proportion to that."""
+        """The sums of the absolute values of all terms of the rows, to which rounding errors are proportional."""
         D = None if self.D is None else self.D.abs()
         return Goals(self.C.abs(), D, self.d.abs()).values(x.abs(), y.abs())
 
@@ -113,8 +114,8 @@ class Goals:
     def refuted_by_box(self, y: Interval) -> Tensor:
         """Which clauses (B, clauses) a strict row about one output refutes, for outputs in boxes (B, *shape).
 
-        ``y > 1`` is refuted by ``y <= 1``, which any rounding on the way to a bound of ``1 - y`` would hide. The sum of
-        two floats rounds to 0 only where it is 0, and keeps its sign.
+        ``y > 1`` is refuted by ``y <= 1``, which the rounding errors of a bound on ``1 - y`` would hide. The sum of two
+        floats rounds to 0 only if it is 0, and keeps its sign, so the comparison here is exact.
         """
         if self.strict is None:
             return torch.zeros(self.d.shape[:2], dtype=torch.bool)
@@ -134,10 +135,10 @@ class VerificationProblem:
     Args:
         graph: the network in the dtype in which its weights are exact.
         region: the inputs in float64, rounded outward, one region for each row of goals.
-        goals: in float64, exact or rounded to what is harder to prove.
-        claim: what proofs hold for: the network in exact arithmetic, or every float32 execution of it as well.
-        examine: executes points (n, *shape), of the graph's dtype, moved into the region where rounding left them
-            outside, and gives a witness if one of them is one.
+        goals: in float64, exact or rounded so that they are harder to prove.
+        claim: what proofs hold for: the network in exact arithmetic, or also every float32 execution of it.
+        examine: executes candidates (n, *shape) of the graph's dtype, moving those into the region that rounding left
+            outside, and returns the first that is a witness, if any.
     """
 
     graph: Graph
@@ -158,18 +159,18 @@ class VerificationProblem:
 
     @property
     def wide(self) -> int:
-        """The most inputs of one region that are not fixed, be it at a number that no float is: its box has a width."""
+        """The most inputs that can vary in one region. An input fixed at a number that is no float does not vary."""
         box = self.region.box
-        return int(flat(box.upper - box.lower > ROUNDED * box.magnitude(), 1).sum(1).max())
+        return int(flat(box.upper - box.lower > FIXED_WIDTH * box.magnitude(), 1).sum(1).max())
 
 
 def of_query(
     query: Query, graph: Graph, claim: Claim, examine: Callable[[Tensor], Witness | None]
 ) -> VerificationProblem:
-    """A query as a problem: cases of one box together, each a clause of its goals.
+    """A query as tensors: disjuncts with the same box share a region, and each is one clause of its goals.
 
     Raises:
-        BadInput: for numbers that no float64 is near to.
+        BadInput: for numbers beyond the range of float64.
     """
     groups = query.together()
     lower, upper = (
@@ -197,15 +198,15 @@ def of_query(
 
 
 def _offset(condition: Condition, case: Disjunct) -> float:
-    """``-bound`` rounded down, less what rounding the coefficients may cost: they are whole numbers, mostly exact."""
+    """``-bound`` rounded down, less the error of rounded coefficients of the input (most are small integers: exact)."""
     if any(Fraction(float(b)) != b for _, b in condition.y):
-        return -math.inf  # outputs have no known size here: such a condition is never refuted
+        return -math.inf  # the error is unbounded, as outputs are not bounded yet: never refuted
     lost = (abs(a - Fraction(float(a))) * max(abs(case.lower[x]), abs(case.upper[x])) for x, a in condition.x)
     return _outward(-condition.bound - sum(lost, Fraction(0)), -1)
 
 
 def _outward(value: Fraction, sign: int) -> float:
-    """The nearest float64 that is not on the inner side of an exact number."""
+    """An exact number as float64, rounded up (sign 1) or down (-1)."""
     found = _nearest(value)
     inside = Fraction(found) > value if sign < 0 else Fraction(found) < value
     return math.nextafter(found, sign * math.inf) if inside else found

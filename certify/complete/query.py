@@ -1,4 +1,4 @@
-"""A question about a network in exact numbers: has an input in one of some boxes an output of this kind?"""
+"""A verification query in exact numbers: does some input in one of several boxes have an output of a given kind?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from certify.errors import BadInput
 __all__ = ["Condition", "Declared", "DeclaredTensor", "Disjunct", "PropertyFile", "Query", "decimal_text"]
 
 Terms = tuple[tuple[int, Fraction], ...]
-"""Coefficients by index, ascending, none of them 0."""
+"""Nonzero coefficients with their indices, in ascending order."""
 
 
 def decimal_text(value: Fraction) -> str:
-    """A number in full, without exponent; empty where its decimals have no end.
+    """A number as a decimal without exponent; empty if it has no finite decimal expansion.
 
     >>> decimal_text(Fraction(-1, 8)), decimal_text(Fraction(1, 3))
     ('-0.125', '')
@@ -56,8 +56,8 @@ class Disjunct:
     """The inputs in a box, ends included, that satisfy every condition together with their output.
 
     Args:
-        lower, upper: the box, one exact number for each input.
-        conditions: all of them have to hold.
+        lower, upper: the ends of the box, one exact number for each input.
+        conditions: all of them must hold.
     """
 
     lower: tuple[Fraction, ...]
@@ -70,13 +70,13 @@ class Disjunct:
         return any(low > high for low, high in zip(self.lower, self.upper, strict=True))
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction], executed: Sequence[Fraction] | None = None) -> bool:
-        """Whether input and output are of this case, in exact arithmetic.
+        """Whether an input and its output satisfy this disjunct, in exact arithmetic.
 
         Args:
             x: a point of the box, as it is stated.
             y: the output.
-            executed: the floats that ``y`` is the output at, where they are not ``x`` itself. Conditions have to hold
-                for them as well: how a number rounds must not make them true.
+            executed: the floats that the network was executed on, if they are not exactly ``x``. Conditions must hold
+                for them as well, so that rounding alone never makes one true.
         """
         inside = all(low <= v <= high for low, v, high in zip(self.lower, x, self.upper, strict=True))
         points = (x,) if executed is None else (x, executed)
@@ -85,14 +85,14 @@ class Disjunct:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The question whether any case has a witness: ``sat`` if so, ``unsat`` if not.
+    """Whether any of the disjuncts has a witness: ``sat`` if so, ``unsat`` if not.
 
     Args:
         inputs, outputs: how many numbers the network reads and writes.
-        cases: alternatives. Those whose box is empty have been left out.
+        cases: the disjuncts, without those whose box is empty.
 
     Raises:
-        BadInput: without cases: nothing was asked, and an answer would be about nothing.
+        BadInput: if there are none: any answer would be vacuous.
     """
 
     inputs: int
@@ -104,9 +104,9 @@ class Query:
             raise BadInput("the property allows no input at all: its input box is empty, so an answer would be vacuous")
 
     def together(self) -> tuple[tuple[Disjunct, ...], ...]:
-        """The cases of one box together, boxes in the order in which they first appear."""
+        """The disjuncts grouped by their box, in the order in which the boxes first appear."""
         ends: dict[tuple[Fraction, ...], int] = {}
-        # Hashing thousands of fractions is slow, and cases of one box mostly share its ends.
+        # Hashing thousands of fractions is slow, and disjuncts with the same box mostly share its tuples.
         seen: dict[int, int] = {}
         groups: dict[tuple[int, int], list[Disjunct]] = {}
         for case in self.cases:
@@ -149,7 +149,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class PropertyFile:
-    """A query, and the declaration it came with: None in VNN-LIB 1.0, which names neither network nor tensors."""
+    """What a property file holds: a query, and the declarations of VNN-LIB 2.0 (None in 1.0, which has none)."""
 
     query: Query
     declared: Declared | None = None

@@ -1,4 +1,4 @@
-"""Whether a classifier keeps its class within a radius of an input, as a problem."""
+"""Robustness at one input as a verification problem: does a classifier keep its answer within a radius?"""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["Question", "changes_class", "goals_within"]
 
-ALONG = 64
-"""Points on the way from an input to an example that are tried at a time."""
+POINTS_ALONG = 64
+"""Parts into which the segment from an input to an example is divided to look for a nearer example."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Does ``classifier`` return ``kept`` everywhere around ``x``? Asked for one radius after the other.
+    """Does ``classifier`` return ``kept`` everywhere within a radius of ``x``? Asked for one radius after another.
 
     Args:
-        classifier: what candidates are executed on.
+        classifier: executes the candidates for adversarial examples.
         graph: its network, imported in the dtype in which its weights are exact.
         x: the input (...), float32.
         kept: its class.
@@ -45,15 +45,15 @@ class Question:
     claim: Claim
 
     def within(self, radius: float) -> VerificationProblem:
-        """The problem of one radius."""
+        """The verification problem for one radius."""
         region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.keeps)
         return VerificationProblem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
-        """The first of some points (n, ...), moved into ball and box, at which the classifier returns another class.
+        """The first of some points (n, ...), moved into the ball and the input box, where the class is another one.
 
-        The class is that of a batch of one, the distance is rounded up and not above the radius, and scores with NaN or
-        infinity show nothing.
+        The class is that of a batch of one; the distance, rounded up, is at most the radius; scores with NaN or
+        infinity do not count as another class.
         """
         points = self._inside(points.detach().float(), radius)
         other = self._changed(points).nonzero().flatten().tolist()
@@ -61,9 +61,9 @@ class Question:
         return next((one for one in found if one is not None), None)
 
     def nearer(self, found: Witness) -> Witness:
-        """The nearest example on the way from the input to one, as far as two rounds of points can tell."""
+        """The nearest example on the segment from the input to ``found``, by two rounds of evenly spaced points."""
         for _ in range(2):
-            share = torch.arange(1, ALONG) / ALONG
+            share = torch.arange(1, POINTS_ALONG) / POINTS_ALONG
             step = torch.from_numpy(found.x) - self.x
             points = self.x + step * share.reshape(-1, *(1,) * step.dim())
             radius, candidates = self.distance(found), self._changed(points).nonzero().flatten().tolist()
@@ -86,7 +86,7 @@ class Question:
         return Witness(x.numpy(), self.classifier.base.scores(x[None])[0].detach().cpu().numpy())
 
     def _inside(self, points: Tensor, radius: float) -> Tensor:
-        """Points as they are where they lie in ball and box, which projections only approach from inside."""
+        """Points projected into the ball and the box if they lie outside, and unchanged otherwise."""
         center, threat = self.x.numpy(), self.threat
         outside = [i for i, one in enumerate(points.numpy()) if not threat.contains(center, one, radius)]
         if not outside:
@@ -99,7 +99,7 @@ class Question:
 def goals_within(
     graph: Graph, x: Tensor, kept: int, threat: Threat, radius: float, property: Property = TOP_CLASS
 ) -> tuple[Region, Goals]:
-    """What a threat reaches within ``radius`` of one input, rounded outward, and the clauses of a property there."""
+    """The inputs a threat reaches within ``radius`` of one input, rounded outward, and the property as clauses."""
     exact = torch.float64
     C, d = (torch.tensor(part)[None].to(x.device) for part in property.clauses(kept, math.prod(graph.output.shape)))
     region = region_of(threat, x[None].to(exact), torch.tensor([radius], dtype=exact))
@@ -107,9 +107,9 @@ def goals_within(
 
 
 def changes_class(classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: Threat, radius: float) -> bool:
-    """Whether an example is in ball and box around an input, and has a class of its own when executed alone.
+    """Whether an example lies in the ball and the box around an input and, executed alone, has another class.
 
-    Distances are rounded up, and scores with NaN or infinity are no class.
+    Distances are rounded up; scores with NaN or infinity do not count as another class.
     """
     inside = threat.contains(x.numpy(), example.numpy(), radius)
     return inside and int(classifier.answers(example[None], torch.tensor([kept]))[0]) not in (kept, INVALID)

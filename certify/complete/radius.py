@@ -1,4 +1,4 @@
-"""The radius up to which a class is constant, between a proof below and an example above."""
+"""Bracketing the robust radius of one input: a proof from below and an adversarial example from above."""
 
 from __future__ import annotations
 
@@ -18,43 +18,42 @@ from certify.complete.witnesses.search import hunt
 
 __all__ = ["Ends", "bracketed", "decided"]
 
-HINT = "crown"
-"""Where it stops proving is where the search begins."""
+HINT_METHOD = "crown"
+"""The bound method whose proven radius the search starts from."""
 
-PIECES = 16
-"""Pieces of work of a search for an example at one radius: less than any proof takes, where there is need for one."""
+ATTACK_PIECES = 16
+"""Pieces of witness search at one radius: cheaper than almost any proof."""
 
-HUNTS = 0.2
-"""The part of the time in which examples alone are searched for."""
+ATTACK_SHARE = 0.2
+"""The share of the time in which only examples are searched for."""
 
-SHARE = 1 / 3
-"""The part of what is left that one radius may take: what is hard close to the boundary may be easy further in.
+RADIUS_SHARE = 1 / 3
+"""The share of the remaining time that one radius may take: a radius near the boundary is hard, smaller ones are easy.
 
-Below a half, so that more is left for the one that failed when all others are done.
+It is below a half so that a radius that failed can be retried with more time when all others are done.
 """
 
-WITHIN = 0.9
-"""How much of the gap asked for lies between a radius to be proven and the example above it."""
-
+GAP_SHARE = 0.9
+"""A radius to be proven lies this share of the requested gap below the nearest example."""
 
 HOPELESS = "the margins at the input itself do not exceed their rounding errors"
 
 
 @dataclass(slots=True, eq=False)
 class Ends:
-    """What is known about one radius so far; it changes in place.
+    """The two ends of the bracket around one input's robust radius, updated in place as answers arrive.
 
     Args:
-        question: about which input.
-        certified: the largest radius proven; None for none.
-        proof: that of ``certified``.
-        falsified: distance of the nearest example, infinite where none is known.
-        example: it.
-        failed: the smallest radius above ``certified`` at which the search gave up.
-        spent: seconds that it had.
-        reason: why it did, if not for want of time.
-        solver, subproblems: of the proof.
-        work: regions bounded for all radii that were decided.
+        question: classifier, input and threat.
+        certified: the largest radius proven; None if none was.
+        proof: the proof of ``certified``.
+        falsified: distance of the nearest example; infinite if none is known.
+        example: the nearest example.
+        failed: the smallest radius above ``certified`` at which the search gave up; infinite if there is none.
+        spent: seconds that the search at ``failed`` had.
+        reason: why it gave up, if not because time ran out.
+        solver, subproblems: of ``proof``.
+        work: subproblems bounded for all radii together.
     """
 
     question: Question
@@ -82,7 +81,7 @@ class Ends:
             self.falsified, self.example = distance, witness
 
     def ask(self, radius: float, deadline: Deadline, workers: int, seed: int) -> None:
-        """Decide one radius, or give up when the time is over."""
+        """Try to decide one radius within a deadline, and record the outcome."""
         answer = decide(self.question.within(radius), deadline, workers=workers, seed=seed)
         self.work += answer.subproblems
         if answer.witness is not None:
@@ -98,19 +97,19 @@ class Ends:
             self.failed, self.spent, self.reason = radius, deadline.seconds, "" if late else answer.reason
 
     def again(self, deadline: Deadline) -> bool:
-        """Whether the radius that failed, failed for want of time and can now have more of it."""
+        """Whether ``failed`` ran out of time and more time is left now than it had."""
         return self.failed < self.falsified and not self.reason and deadline.left > self.spent
 
     def closed(self, gap: float) -> bool:
-        """Whether the ends are as near as asked."""
+        """Whether the relative gap between the ends is at most ``gap``."""
         return self.falsified - self.proven <= gap * self.falsified < math.inf
 
 
 def decided(question: Question, deadline: Deadline, *, workers: int = 1, seed: int = 0) -> Ends:
-    """Decide the declared radii, the middle one of those that are open first.
+    """Decide the declared radii by bisection.
 
     Args:
-        question: about which input, with the radii in its threat model.
+        question: classifier, input, and the threat with the declared radii.
         deadline: the time limit.
         workers: threads; no answer depends on it.
         seed: what the search draws from.
@@ -131,38 +130,38 @@ def decided(question: Question, deadline: Deadline, *, workers: int = 1, seed: i
 
 
 def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: int = 1, seed: int = 0) -> Ends:
-    """Bring a proven radius and the distance of an example together.
+    """Narrow the gap between the largest proven radius and the nearest example.
 
-    Examples come first: the radius at which a search of fixed effort finds none is approached by bisection. Then it
-    is proofs that go half of the way to the nearest example, again and again: they become many times harder with every
-    step, so the easier ones before cost little, and are what is left where the time runs out. A radius that was given
-    up for want of time is asked for again where others leave it more.
+    First come examples: bisection finds the radius below which a search of fixed effort finds none. Then proofs are
+    tried half-way between the proven radius and the nearest example, again and again. Each step is many times harder
+    than the one before, so the easy ones cost little and remain if time runs out. A radius that ran out of time is
+    retried if the others leave more time for it.
 
     Args:
-        question: about which input. Up to four times the largest declared radius is searched.
+        question: classifier, input and threat. Up to four times the largest declared radius is searched.
         deadline: the time limit.
-        gap: ends with ``falsified - certified <= gap * falsified`` are near enough.
+        gap: the search ends when ``falsified - certified <= gap * falsified``.
         workers: threads; no answer depends on it.
         seed: what the search draws from.
     """
     ends = Ends(question)
-    ends.ask(0.0, deadline.part(SHARE), workers, seed)
+    ends.ask(0.0, deadline.part(RADIUS_SHARE), workers, seed)
     cap = largest_tried(question.threat, question.x.numel())
     if ends.certified is None and ends.reason:
         ends.reason = HOPELESS
-    hint = 0.0 if ends.certified is None else _hint(question, deadline.part(SHARE))
-    _approach(ends, hint, cap, gap, deadline.part(HUNTS), seed)
+    hint = 0.0 if ends.certified is None else _hint(question, deadline.part(RADIUS_SHARE))
+    _approach(ends, hint, cap, gap, deadline.part(ATTACK_SHARE), seed)
     for radius in _radii(ends, hint, cap, gap, deadline):
         if deadline.passed:
             break
-        ends.ask(radius, deadline.part(1.0 if radius == ends.failed else SHARE), workers, seed)
+        ends.ask(radius, deadline.part(1.0 if radius == ends.failed else RADIUS_SHARE), workers, seed)
     if ends.proven >= cap:
         ends.reason = "no larger radius was tried"
     return ends
 
 
 def _hint(question: Question, deadline: Deadline) -> float:
-    """A radius that one bound proves, most probably; 0 where it proves none in time."""
+    """A radius that CROWN alone proves, where the search starts; 0 if it proves none in time."""
     kept, largest = torch.tensor([question.kept]), question.threat.largest
     threat = question.threat.at((0.0, largest) if largest > 0 else (0.0,))
     x = question.x[None]
@@ -171,7 +170,7 @@ def _hint(question: Question, deadline: Deadline) -> float:
         x,
         kept,
         threat,
-        HINT,
+        HINT_METHOD,
         claim=question.claim,
         deadline=deadline,
         property=question.classifier.keeps,
@@ -180,7 +179,7 @@ def _hint(question: Question, deadline: Deadline) -> float:
 
 
 def _radii(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline) -> Iterator[float]:
-    """The radii to ask for, one after the other, as answers come in; none where not even the input was proven."""
+    """The radii to decide next, given the answers so far; none if not even radius 0 was proven."""
     if ends.certified is None:
         return
     if 0 < hint < ends.falsified:
@@ -193,11 +192,11 @@ def _radii(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline) 
             yield ends.failed
             continue
         middle = (ends.proven + most) / 2
-        yield cap if most == math.inf else min(middle, ends.falsified * (1 - WITHIN * gap))
+        yield cap if most == math.inf else min(middle, ends.falsified * (1 - GAP_SHARE * gap))
 
 
 def _approach(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline, seed: int) -> None:
-    """Bring the example near to where none is found any more."""
+    """Find a near example by bisection, down to the radius below which the search finds none."""
     radius = min(2 * hint, cap) if hint > 0 else cap
     while not _found(ends, radius, deadline, seed):
         if radius >= cap or deadline.passed:
@@ -211,9 +210,9 @@ def _approach(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadlin
 
 
 def _found(ends: Ends, radius: float, deadline: Deadline, seed: int) -> bool:
-    """Whether a search of fixed effort finds an example within a radius."""
+    """Whether a search of fixed effort finds an example within a radius; it is recorded if so."""
     pieces = hunt(ends.question.within(radius), deadline, seed)
-    for _, found in zip(range(PIECES), pieces, strict=False):
+    for _, found in zip(range(ATTACK_PIECES), pieces, strict=False):
         if found is not None:
             ends.learn(found)
             return True

@@ -1,4 +1,4 @@
-"""From two files to an answer: a network and a property of it, as verification tools exchange them."""
+"""Verify a property file (VNN-LIB) of a network file (ONNX), and what ``certify verify`` can decide."""
 
 from __future__ import annotations
 
@@ -59,30 +59,30 @@ compare inputs with outputs. Disjunctions are split over boxes and bounded toget
 
 
 class Seconds(NamedTuple):
-    """Time on the wall and of all threads' processors together."""
+    """Wall-clock seconds, and processor seconds of all threads together."""
 
     wall: float
     cpu: float
 
     @classmethod
     def now(cls) -> Seconds:
-        """The clocks; only differences mean something."""
+        """Both clocks now; only differences are meaningful."""
         return cls(time.monotonic(), time.process_time())
 
     def since(self, begin: Seconds) -> Seconds:
-        """What passed between two readings."""
+        """The time since an earlier reading."""
         return Seconds(self.wall - begin.wall, self.cpu - begin.cpu)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What came out for two files.
+    """The result for two files.
 
     Args:
-        answer: the verdict with its evidence.
-        witness: the counterexample as text, in the form that belongs to the property's version; empty unless ``"sat"``.
-        reading: what reading both files and checking the network's import took.
-        deciding: what the rest took.
+        answer: the outcome with its evidence.
+        witness: the counterexample as text in the format of the property's version; empty unless ``"sat"``.
+        reading: the time to read both files and check the import of the network.
+        deciding: the time for the rest.
     """
 
     answer: Answer
@@ -101,17 +101,17 @@ def verify_file(
     workers: int = 1,
     name: str | None = None,
 ) -> Verification:
-    """Find an input that a property allows and its network answers as the property asks, or prove that there is none.
+    """Find an input that satisfies a property together with its output, or prove that there is none.
 
     Args:
         network: an ONNX file, gzipped or not.
         prop: VNN-LIB 1.0 or 2.0, gzipped or not.
         timeout: seconds for everything, or a deadline that began earlier.
-        claim: what ``"unsat"`` is about: ``"exact"``, the network in exact real arithmetic; ``"float32"``, every
-            execution of it in float32 as well.
+        claim: what ``"unsat"`` is about: ``"exact"``, the network in exact real arithmetic; ``"float32"``, also every
+            float32 execution of it.
         seed: what the search for a witness draws from.
         workers: threads; no answer depends on it.
-        name: what a VNN-LIB 2.0 property has to call the network; by default it may call it anything.
+        name: the name that a VNN-LIB 2.0 property must give the network; None for any name.
 
     Raises:
         BadInput: if a file is missing or the property cannot be read, is about something else than this network,
@@ -148,7 +148,7 @@ def verify_file(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posed:
-    """Two files that were read: what executes the network, the property, and what is to be proven."""
+    """Two files after reading: the network with its runtime, the property, and the problem to decide."""
 
     file: OnnxFile
     read: PropertyFile
@@ -176,12 +176,12 @@ def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None 
 
 
 def _network(path: Path) -> OnnxFile:
-    """A file, unpacked if it is packed. A plain one is read by its path, because weights may lie beside it."""
+    """The network file. Unless it is gzipped it is read by its path, because weights may lie in files beside it."""
     return read_onnx(content_of(path) if is_packed(path) else path)
 
 
 def _imported(file: OnnxFile) -> Graph:
-    """What a file computes. Messages about operators say what to do after a semicolon, and here that is another."""
+    """The graph of a file. In refusals, the advice after the semicolon is replaced by advice for this command."""
     try:
         return import_file(file)
     except UnsupportedOperator as problem:
@@ -195,7 +195,7 @@ def _check_name(prop: Path | str, read: PropertyFile, name: str | None) -> None:
 
 
 def _text(witness: Witness, read: PropertyFile) -> str:
-    """A witness as text. It is examined once more: nothing is said to be one before this."""
+    """A witness as text, after one last exact check that it is a counterexample."""
     case = witness.case
     if case is None or not case.holds(stated(witness.x, case), exactly(witness.y), exactly(witness.x)):
         raise AssertionError("a search returned an input that is no counterexample; report it")

@@ -61,7 +61,7 @@ def test_searches_gain_over_balls_cut_by_a_box(conv, points, norm):
 def test_hints_prove_without_a_search_what_the_search_found(problem, claim, monkeypatch):
     graph, region, C = problem
     found = METHODS["alpha-crown"](graph, region, C, claim=claim)
-    monkeypatch.setattr("certify.bounds.alpha_crown.climb", None)
+    monkeypatch.setattr("certify.bounds.alpha_crown.optimize_rows", None)
     for i, hints in enumerate(found.hints):
         one = slice(i, i + 1)
         again = prove(graph, region.rows(one), C[one], unpacked(packed(hints)), claim=claim)

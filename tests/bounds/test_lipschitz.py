@@ -114,7 +114,7 @@ def test_a_part_too_large_to_write_out_is_taken_in_pieces(monkeypatch):
     module = nn.Sequential(Residual(filled(block, "pieces")), nn.ReLU())
     tight = lipschitz_constants(graph_of(module, 3, 20, 20)).output
     alone = norms(whole(block, 3, 20, 20))[0].value
-    monkeypatch.setattr("certify.bounds.affine_part.SIDE", 0)
+    monkeypatch.setattr("certify.bounds.affine_part.LARGEST_SIDE", 0)
     constants = lipschitz_constants(graph_of(module, 3, 20, 20))
     assert tight <= constants.output <= (1 + alone) * 1.01
     assert {norm.proof for norm in constants.layers.values()} == {"spectrum", "absolute"}

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from certify.bounds.output import ball_bounds, output_bounds
-from certify.bounds.over_region import over_region
+from certify.bounds.over_region import over_region, split
 from certify.bounds.patches import Patches
 from certify.bounds.region import ORDER, Ball, Region, ball
-from certify.bounds.split import split
 from certify.core.norms import DUAL, NORMS
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -105,10 +104,10 @@ def test_a_split_loses_to_neither_ball_nor_box(points, norm):
     region = ball(x, torch.linspace(0, 3, 6).double(), norm, (0.0, 1.0), points("w", 30).clamp(min=0).double())
     inner, outer = split(A, region)
     assert torch.allclose(inner + outer, A, rtol=1e-15, atol=0)
-    both = over(region.ball, inner) + over_box(region, outer)
-    assert (both >= over(region.ball, A) - 1e-9).all()
+    both = over(region.constraint, inner) + over_box(region, outer)
+    assert (both >= over(region.constraint, A) - 1e-9).all()
     assert (both >= over_box(region, A) - 1e-9).all()
-    assert (both > torch.maximum(over(region.ball, A), over_box(region, A)) + 1e-3).any()
+    assert (both > torch.maximum(over(region.constraint, A), over_box(region, A)) + 1e-3).any()
 
 
 def over(around: Ball, A: torch.Tensor) -> torch.Tensor:

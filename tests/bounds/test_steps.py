@@ -14,8 +14,7 @@ from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.region import Region
-from certify.bounds.rules.rounded import Rounded
-from certify.bounds.rules.sign import Sign
+from certify.bounds.rules.rounded import Rounded, Sign
 from certify.bounds.rules.step import Step
 from certify.bounds.tensors import Interval
 from certify.certifiers.attack import attack

@@ -102,7 +102,7 @@ def test_the_minimum_of_a_linear_form_is_that_of_all_points(threat, radius):
     x = inputs(threat).double()
     A = torch.randn(len(x), 4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     region = region_of(threat, x, torch.full((len(x),), float(radius)))
-    least, error = region.ball.least(A, region.box, 0)
+    least, error = region.constraint.least(A, region.box, 0)
     for row in range(len(x)):
         points = torch.stack(list(reached(threat, x[row], radius)))
         exact = (A[row] @ points.T).amin(dim=1)
@@ -124,11 +124,11 @@ def test_parts_of_the_box_are_bounded_and_missed_truly(threat):
         upper = region.box.lower + ends.amax(dim=0) * (region.box.upper - region.box.lower)
         part = type(region.box)(lower, upper)
         inside = points[((lower <= points) & (points <= upper)).all(dim=1)]
-        if bool(region.ball.misses(part)):
+        if bool(region.constraint.misses(part)):
             empty += 1
             assert len(inside) == 0
         else:
-            least, error = region.ball.least(A, part, 0)
+            least, error = region.constraint.least(A, part, 0)
             assert len(inside) == 0 or bool((least[0] - error[0] <= (A[0] @ inside.T).amin(dim=1)).all())
     assert empty > 0
 

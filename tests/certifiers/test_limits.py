@@ -158,7 +158,7 @@ def test_the_limit_is_a_setting():
 
 
 def test_a_network_that_does_not_fit_is_unknown_before_anything_is_allocated(clf, monkeypatch):
-    monkeypatch.setattr(memory, "LEAST", 0)
+    monkeypatch.setattr(memory, "LEAST_BYTES", 0)
     monkeypatch.setattr(memory, "KEPT", 10**4)
     words = r"bounding this network takes about \d MB for one input, which is more than max_memory = 0 MB"
     for method in ("ibp", "crown"):

@@ -104,7 +104,7 @@ def sampled(
     share[:, ::3] = share[:, ::3].round()
     low, high = region.box.lower.unsqueeze(1), region.box.upper.unsqueeze(1)
     points = low + share * (high - low)
-    if region.ball is not None:
+    if region.constraint is not None:
         reach = torch.linalg.vector_norm(points - x.unsqueeze(1), ord=ORDER[norm], dim=2, keepdim=True)
         points = x.unsqueeze(1) + (points - x.unsqueeze(1)) * (radius * (1 - 1e-9) / reach).clamp(max=1)
     C, D = draw(regions, 2, 2, 3) - 0.5, 0.2 * (draw(regions, 2, 2, 3) - 0.5)
@@ -119,9 +119,11 @@ def _problem(graph: Graph, region: Region, goals: Goals, claim: str) -> Verifica
         """Rows in float64, of the region that a point is in."""
         x = points.double()
         inside = ((x.unsqueeze(1) >= region.box.lower) & (x.unsqueeze(1) <= region.box.upper)).all(2)
-        if region.ball is not None:
-            away = x.unsqueeze(1) - region.ball.center
-            inside &= torch.linalg.vector_norm(away, ord=ORDER[region.ball.norm], dim=2) <= region.ball.radius
+        if region.constraint is not None:
+            away = x.unsqueeze(1) - region.constraint.center
+            inside &= (
+                torch.linalg.vector_norm(away, ord=ORDER[region.constraint.norm], dim=2) <= region.constraint.radius
+            )
         for i, where in inside.nonzero().tolist():
             y = graph.to(torch.float64).forward(x[i : i + 1])
             if bool((goals.of(slice(where, where + 1)).values(x[i : i + 1], y) <= 0).all(2).any()):

@@ -26,7 +26,7 @@ def test_no_box_that_meets_the_ball_is_empty_and_bounds_hold(norm, scale):
     ends[1] = ends[0] + 0.5 * ends[1] * (1 - ends[0])
     width = whole.box.upper - whole.box.lower
     part = Interval(whole.box.lower + ends[0] * width, whole.box.lower + ends[1] * width)
-    region, empty = part_of_ball(Region(part, whole.ball))
+    region, empty = part_of_ball(Region(part, whole.constraint))
     A = torch.randn(boxes, 3, 4, generator=generator, dtype=torch.float64)
     value, error = over_region(A, region, 0)
     inside = torch.rand(boxes, points, 4, generator=generator, dtype=torch.float64)
@@ -37,7 +37,7 @@ def test_no_box_that_meets_the_ball_is_empty_and_bounds_hold(norm, scale):
     assert 20 < int(empty.sum()) < boxes - 20
     rows = torch.einsum("brn,bpn->bpr", A, inside).masked_fill(~met.unsqueeze(2), torch.inf).amin(dim=1)
     assert bool((value - error <= rows).all())
-    small = part_of_ball(Region(Interval(inside[:, 0], inside[:, 0]), whole.ball))[1]
+    small = part_of_ball(Region(Interval(inside[:, 0], inside[:, 0]), whole.constraint))[1]
     assert bool((small == ~met[:, 0]).all())
 
 
@@ -48,7 +48,7 @@ def test_squares_that_no_float_holds_make_no_box_empty(size):
         x, torch.full((2,), size, dtype=torch.float64), "l2", None, torch.full((2,), 1 / size, dtype=torch.float64)
     )
     lower = torch.tensor([[0.3, 0.3], [0.8, 0.8]], dtype=torch.float64)
-    region, empty = part_of_ball(Region(Interval(lower, lower + 0.1), whole.ball))
+    region, empty = part_of_ball(Region(Interval(lower, lower + 0.1), whole.constraint))
     assert empty.tolist() == [False, True]
     value, error = over_region(torch.ones(2, 1, 2, dtype=torch.float64), region, 0)
     assert bool((value - error <= lower.sum(1, keepdim=True)).all())

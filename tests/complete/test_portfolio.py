@@ -129,7 +129,7 @@ def scripted(monkeypatch, deadline: Deadline, inputs, neurons, hunt=()):
 
 
 def test_whichever_way_has_done_less_goes_on(monkeypatch):
-    monkeypatch.setattr(portfolio, "BOX", 10)
+    monkeypatch.setattr(portfolio, "BOX_COST", 10)
     answer, order = scripted(monkeypatch, Deadline(ROOM), [3, 1, 1, WITNESS], [10, 25, 10, 100, 100])
     # work of inputs: 30, 40, 50; of neurons: 10, 35, 45, 145
     assert order == ["inputs", "neurons", "neurons", "inputs", "neurons", "inputs", "neurons", "inputs"]
@@ -164,8 +164,11 @@ def test_giving_up_is_unknown_and_no_time_is_a_timeout(monkeypatch):
 @pytest.mark.parametrize(("piece", "steps"), [(0, 0), (2, 0), (7, 0), (8, 2), (9, 4), (10, 8), (11, 16)])
 def test_the_search_for_a_witness_goes_on_before_bounds_before_branching_and_while(monkeypatch, piece, steps):
     """Two pieces come before any bounds, six before branching, one for two subproblems, then one in eight steps."""
-    for name, value in (("FIRST", 2), ("SECOND", 6), ("EVERY", 2), ("MANY", 2), ("SELDOM", 8)):
-        monkeypatch.setattr(portfolio, name, value)
+    monkeypatch.setattr(portfolio, "PIECES_FIRST", 2)
+    monkeypatch.setattr(portfolio, "PIECES_BEFORE_BRANCHING", 6)
+    monkeypatch.setattr(portfolio, "SUBPROBLEMS_A_PIECE", 2)
+    monkeypatch.setattr(portfolio, "FREQUENT_PIECES", 2)
+    monkeypatch.setattr(portfolio, "STEPS_A_PIECE", 8)
     pieces = [None] * piece + [WITNESS]
     answer, order = scripted(monkeypatch, Deadline(ROOM), [1] * 100, [1] * 100, pieces)
     assert (answer.outcome, answer.solver) == ("sat", "attack")

@@ -42,7 +42,7 @@ def parts_of(case, key: object) -> tuple[VerificationProblem, Tensor]:
     best = case.values()[0].amax(2).unsqueeze(0).masked_fill(~inside.unsqueeze(2), torch.inf).amin(1)
     goals = problem.goals.of(torch.zeros(BOXES, dtype=torch.long))
     goals = replace(goals, d=goals.d - best.nan_to_num(posinf=0).unsqueeze(2) - 1e-9)
-    return replace(problem, region=Region(box, whole.ball), goals=goals), inside.any(1)
+    return replace(problem, region=Region(box, whole.constraint), goals=goals), inside.any(1)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

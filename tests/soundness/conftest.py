@@ -34,7 +34,7 @@ def points_in() -> Callable[..., Tensor]:
     """Points (n, B, ...) of regions: corners or extreme directions, and anywhere between."""
 
     def draw(region: Region, count: int, *key: object) -> Tensor:
-        g, box, ball = seeded_generator("points in", *key), region.box, region.ball
+        g, box, ball = seeded_generator("points in", *key), region.box, region.constraint
         shape = (count, *box.shape)
         if ball is None:
             share = torch.cat(

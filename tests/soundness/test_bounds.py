@@ -124,7 +124,7 @@ def random_net(seed: int, filled) -> nn.Module:
 def descended(graph, region: Region, C: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Points (steps, B * rows, ...) of regions around x at which rows are small: each lies where the last gradient
     says (Frank & Wolfe 1956)."""
-    rows, around = C.shape[1], region.ball
+    rows, around = C.shape[1], region.constraint
     begin, point, found = x.repeat_interleave(rows, 0), x.repeat_interleave(rows, 0), []
     lower, upper = (end.repeat_interleave(rows, 0) for end in (region.box.lower, region.box.upper))
     for _ in range(4):

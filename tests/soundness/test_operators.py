@@ -17,7 +17,7 @@ from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import RULES, Affine, Nonlinear, NotCovered, Operator
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.elu import ELU
-from certify.bounds.rules.exponential import Exponential
+from certify.bounds.rules.exp import Exponential
 from certify.bounds.rules.leaky_relu import LeakyReLU
 from certify.bounds.rules.power import Power
 from certify.bounds.rules.rounded import Rounded

@@ -1,4 +1,4 @@
-"""Which results of a traced program may share memory, and what its calls overwrite: asked of torch, not listed."""
+"""Which results of a traced program may share memory, and which its calls overwrite, according to torch itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["memory", "written"]
 
 
 def memory(graph: fx.Graph) -> dict[fx.Node, int]:
-    """A number for the memory of each result; results with different numbers share none.
+    """A number for the memory of each result; results with different numbers share no memory.
 
-    Two accounts are joined: the storages of torch's own trial run, which know views that no schema mentions
-    (``unsafe_chunk``, ``einsum``), and the schemas, which know those that depend on the memory format (``contiguous``,
-    ``reshape``).
+    Two sources are combined: the storages of torch's own trial run, which reveal views that no schema mentions
+    (``unsafe_chunk``, ``einsum``), and the schemas, which mention views that depend on the memory format
+    (``contiguous``, ``reshape``).
     """
     numbers: dict[fx.Node, int] = {}
     storages: dict[int, int] = {}
@@ -42,13 +42,13 @@ def _annotated(node: fx.Node) -> list[fx.Node]:
     if node.op == "call_function" and not hasattr(node.target, "_schema"):  # an entry of a list
         return [one for one in node.args if isinstance(one, fx.Node)]
     arguments = list(_arguments(node))
-    # Dropout outside of training returns its own input; the trial run copies it.
+    # In evaluation, dropout returns its own input, although the trial run copies it.
     trained = any(schema.name == "train" for schema, _ in arguments)
     return [one for schema, value in arguments if trained or schema.alias_info for one in value]
 
 
 def _arguments(node: fx.Node) -> Iterator[tuple[Any, list[fx.Node]]]:
-    """The nodes in each argument beside what the operator's schema says of it."""
+    """Each argument's entry in the operator's schema, with the nodes in the argument."""
     if node.op != "call_function" or not hasattr(node.target, "_schema"):
         return
     for place, schema in enumerate(node.target._schema.arguments):

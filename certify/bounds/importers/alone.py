@@ -1,7 +1,7 @@
-"""Each call by itself: what it was read as, beside the call on numbers of its own.
+"""Check each call of a network in isolation: compare its operators with the call itself, on numbers of all kinds.
 
-A comparison of whole networks only sees what its inputs reach: a unit that is 0 on all of them hides whatever is read
-wrongly behind it. So every call is also carried out on numbers that no network had a part in.
+Comparing whole networks is not enough: a unit that is 0 on all test inputs hides any error behind it. So every call is
+also executed on random numbers that do not come from the network.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from certify.bounds.tensors import Interval
 __all__ = ["NUMBERS", "Number", "check_alone", "float32", "numbers_for"]
 
 LEAST: Final = 64
-"""Numbers that a call is asked about at least, where it takes few: then it is asked several times."""
+"""A call that reads fewer numbers than this is executed several times, up to ROUNDS."""
 
 ROUNDS: Final = 3
 
 POOL: Final = 2**16
-"""Different numbers that are drawn at most: a larger tensor holds some of them several times."""
+"""The most different numbers that are drawn; a larger tensor contains some of them several times."""
 
-EACH: Final = 128
-"""Bytes for each number that a call reads or makes, while it is carried out and enclosed."""
+BYTES_EACH: Final = 128
+"""Memory for each number that a call reads or returns, while it is executed and enclosed."""
 
 NUMBERS: Final = 1e30
-"""Numbers of a call beyond this are ends of a type, or infinity: nothing is asked next to them."""
+"""Constants of a call beyond this are limits of a type, or infinite: no test numbers are drawn near them."""
 
 Number = Callable[[float], float]
+"""How a number in the code is rounded."""
 
 Run = Callable[[Sequence[Tensor], Number | None], Sequence[Tensor]]
-"""Carries a call out on given numbers, which it leaves as they are: in its own type; or in float64, the numbers of its
-code changed in this way."""
+"""Executes a call on given tensors without changing them: in its own type if the second argument is None; otherwise in
+float64, with the numbers in its code rounded by that function."""
 
 
 def float32(number: float) -> float:
@@ -57,25 +58,25 @@ def check_alone(
     finest: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Refuse what a call was read as, where the call answers something else on numbers of every size.
+    """Refuse the operators for a call if the call itself answers something else on some numbers.
 
     Args:
-        run: the call.
-        inputs: each result that it reads, and a tensor of the shape and type that it has there.
-        nodes: the operators that stand for the call.
-        results: where its results are, in order, or what they are where no number decides that.
-        numbers: those of the call itself: numbers near them tell most.
-        ways: what may become of these numbers in float64, where one of them has to agree; none not to ask there.
-        finest: to whose roundings the call in float64 is held.
-        device: where to carry it out.
+        run: executes the call.
+        inputs: each result that the call reads, with a tensor of its shape and type.
+        nodes: the operators that the call was read as.
+        results: the call's results in order: a value of the graph, or a constant tensor.
+        numbers: constants of the call; numbers near them are the most revealing.
+        ways: roundings of these numbers to try in float64, one of which must agree; empty to skip float64.
+        finest: the type whose rounding errors are allowed for the call in float64.
+        device: where to execute the call.
 
     Raises:
-        NotCovered: if they differ by more than either may round.
-        NoRoom: if that takes more memory than there is to spare.
+        NotCovered: if they differ by more than rounding.
+        NoRoom: if this takes more memory than there is to spare.
     """
     few = sum(like.numel() for _, like in inputs)
     made = sum(math.prod(node.shape) for node in nodes)
-    check_room(f"comparing a call that reads and makes {few + made:,} numbers", EACH * (few + made))
+    check_room(f"comparing a call that reads and makes {few + made:,} numbers", BYTES_EACH * (few + made))
     rounds = min(ROUNDS, -(-LEAST // max(1, few)))
     wide = [(node.name, node.operator.to(torch.float64), node.inputs) for node in nodes]
     generator = torch.Generator().manual_seed(0)
@@ -99,7 +100,7 @@ def _agree(
     results: Sequence[Value | Tensor],
     dtype: torch.dtype,
 ) -> bool:
-    """Whether answers lie in what the operators may round to in a type; NaN and infinity where they may."""
+    """Whether answers lie in enclosures of the operators' executions; NaN and infinity only where possible."""
     boxes = {name: Interval(point, point) for name, point in points.items()}
     values, voids = dict(points), list[Tensor]()
     with torch.no_grad():
@@ -119,11 +120,11 @@ def _agree(
         if told.shape != value.shape:
             return False
         inside = (box.lower <= told) & (told <= box.upper)
-        large = value.abs() > torch.finfo(torch.float32).max / 16  # then executions may overflow on the way
+        large = value.abs() > torch.finfo(torch.float32).max / 16  # intermediate results may overflow
         beyond = told.isinf() & ((value == told) | large)
         neither = told.isnan() & (large | ~(box.lower.isfinite() & box.upper.isfinite() & value.isfinite()))
         allowed = inside | beyond | neither
-        for void in voids:  # nothing is claimed there, nor of what such numbers are mixed into
+        for void in voids:  # nothing is claimed there, nor for results that combine such entries
             alike = void.shape == allowed.shape
             allowed = allowed | (void if alike else void.flatten(1).any(1).reshape(-1, *(1,) * (allowed.dim() - 1)))
         if not bool(allowed.all()):
@@ -132,13 +133,13 @@ def _agree(
 
 
 def numbers_for(like: Tensor, numbers: Sequence[float], generator: torch.Generator, *, wild: bool) -> Tensor:
-    """Numbers of many kinds in the shape and type of a tensor: ordinary ones, halves, and some at and next to others.
+    """Test numbers in the shape and type of a tensor: ordinary ones, multiples of 1/2, and some at and near constants.
 
     Args:
-        like: an empty tensor will do.
-        numbers: numbers to draw from as well, and from their negatives.
-        generator: what to draw with.
-        wild: with sizes from a millionth to a few millions among them.
+        like: a tensor of that shape and type; its values do not matter.
+        numbers: constants that are drawn as well, with either sign.
+        generator: the source of randomness.
+        wild: also draw sizes from a millionth to a few millions.
 
     >>> numbers_for(torch.empty(3, dtype=torch.bool), (), torch.Generator().manual_seed(0), wild=False).dtype
     torch.bool
@@ -165,7 +166,7 @@ def numbers_for(like: Tensor, numbers: Sequence[float], generator: torch.Generat
 
 
 def _pool(count: int, numbers: Sequence[float], generator: torch.Generator, *, wild: bool) -> Tensor:
-    """So many numbers of all kinds, float64."""
+    """``count`` test numbers of all kinds, float64."""
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)

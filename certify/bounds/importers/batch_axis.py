@@ -1,15 +1,14 @@
-"""Where a network's own tensors have their batch axis: in front, or anywhere, as an axis of length 1 like any other.
+"""Networks whose batch axis is not always in front: they are read as functions of a batch of one.
 
-Rules are about samples. Mostly a tensor is a batch of them, its first axis. Some networks put the batch elsewhere for a
-while (``permute(1, 0, 2)``), or fold it into another axis (``view(batch * frames, ...)``). Such a network is read as a
-function of a batch of one. From the first call that does not keep samples apart, a result is the whole tensor, until an
-operator needs samples again and the axis of length 1 is back in front. What that says about larger batches has to be
-shown: :func:`independent`.
+Rules are about samples. Usually the first axis of a tensor is the batch. Some networks move the batch axis for a while
+(``permute(1, 0, 2)``), or fold it into another axis (``view(batch * frames, ...)``). Such a network is read with a
+batch of one. From the first call that mixes samples on, a result is the whole tensor, until an operator needs samples
+again and the axis of length 1 is back in front. That larger batches behave alike is shown by :func:`independent`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from certify.bounds.rules.concat import Concat
 from certify.bounds.rules.reshape import Reshape
 from certify.bounds.rules.select import Select
 
-__all__ = ["BATCHED", "at_some_level", "independent", "levelled"]
+__all__ = ["BATCHED", "at_some_level", "entries", "independent", "levelled"]
 
 BATCHED = frozenset(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d avg_pool1d avg_pool2d avg_pool3d "
@@ -31,29 +30,29 @@ BATCHED = frozenset(
     "Conv ConvTranspose AveragePool MaxPool GlobalAveragePool GlobalMaxPool BatchNormalization InstanceNormalization "
     "GroupNormalization LRN".split()
 )
-"""Operators whose first axis is a batch's by definition, and whose second holds channels."""
+"""Operators whose first axis is the batch by definition, and whose second axis holds channels."""
 
 SEVERAL = 64
-"""Operators of a batch inside of one sample are applied to so many entries of it one by one, not to more."""
+"""The most entries of a batch axis inside of one sample; an operator on batches is applied to each of them."""
 
 Build = Callable[[Operator, tuple[Value, ...]], Value]
 Read = Callable[[int, Mapping[str, Any]], Any]
-"""Reads one call, given how many batch axes are in front of samples (0 or 1) and its arguments."""
+"""Reads one call, given the number of batch axes before a sample (0 or 1) and its arguments."""
 
 
 def at_some_level(read: Read, arguments: Mapping[str, Any], build: Build, *, batched: bool) -> Any:
-    """One call of a batch of one, read sample by sample where that can be, as a whole elsewhere.
+    """Read one call on a batch of one: on samples if possible, otherwise on whole tensors.
 
     Args:
         read: the call's rule.
-        arguments: by name; results of the network at either level.
+        arguments: by name, with results at either level.
         build: appends an operator to the graph.
-        batched: whether the operator's first axis is a batch's by definition.
+        batched: whether the operator's first axis is the batch by definition.
 
     Raises:
         NotCovered: if it can be read at neither level.
     """
-    values = [value for value in _flat(arguments) if isinstance(value, Value)]
+    values = [value for value in entries(arguments) if isinstance(value, Value)]
     if batched and values[0].leading == 0 and values[0].shape[:1] != (1,):
         return _one_by_one(read, arguments, build)
     if batched or all(value.leading for value in values):
@@ -66,7 +65,7 @@ def at_some_level(read: Read, arguments: Mapping[str, Any], build: Build, *, bat
 
 
 def levelled(value: Value, leading: int, build: Build) -> Value:
-    """A result of a batch of one with the axis of length 1 in front (0), or without it (1).
+    """A result of a batch of one as a whole tensor with the batch axis (``leading`` 0), or as a sample (1).
 
     Raises:
         MixesSamples: if its first axis has another length.
@@ -80,10 +79,10 @@ def levelled(value: Value, leading: int, build: Build) -> Value:
 
 
 def independent(graph: Graph, samples: int) -> bool:
-    """Whether every sample's output depends on that sample alone, in a graph whose one input is a whole batch.
+    """Whether every sample's output depends on that sample only, in a graph whose one input is a whole batch.
 
-    It is read off the graph: a constant that is 0 everywhere keeps nothing, and whatever else an entry could reach, it
-    does.
+    Dependence is propagated through the graph: along every nonzero coefficient, and from every input of a nonlinear
+    operator.
 
     >>> from certify.bounds.rules.reduce import Reduce
     >>> from certify.bounds.graph import Node
@@ -118,7 +117,7 @@ def _moved(arguments: Mapping[str, Any], leading: int, build: Build) -> dict[str
 
 
 def _one_by_one(read: Read, arguments: Mapping[str, Any], build: Build) -> Any:
-    """An operator of batches on the entries of a sample's first axis, each by itself."""
+    """Apply an operator on batches to each entry of a sample's first axis."""
     (name, value), *others = ((name, value) for name, value in arguments.items() if isinstance(value, Value))
     if others:
         raise NotCovered("its weights depend on the input")
@@ -135,5 +134,6 @@ def _one_by_one(read: Read, arguments: Mapping[str, Any], build: Build) -> Any:
     return joined[0] if isinstance(found[0], Value) else joined
 
 
-def _flat(arguments: Mapping[str, Any]) -> Sequence[Any]:
+def entries(arguments: Mapping[str, Any]) -> list[Any]:
+    """All arguments one by one, lists entry by entry."""
     return [entry for value in arguments.values() for entry in (value if isinstance(value, (list, tuple)) else [value])]

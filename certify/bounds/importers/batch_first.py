@@ -1,4 +1,4 @@
-"""Torch's multi-head attention with the batch in front, as importers need it."""
+"""Torch's multi-head attention and transpositions with the batch axis kept in front, for tracing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["BatchFirst", "keep_batch_first"]
 
 
 class BatchFirst(TorchFunctionMode):
-    """While it is on, ``multi_head_attention_forward`` computes the same without moving or splitting the batch axis.
+    """In this mode, ``multi_head_attention_forward`` computes the same without moving or splitting the batch axis.
 
-    Torch's own puts the sequence in front and folds heads into the batch, where samples can no longer be told apart. It
-    stays in charge of whatever is not covered here: averaged weights asked for, masks by key, separate projections.
+    Torch's own version puts the sequence in front and folds heads into the batch axis, which mixes samples. It is still
+    used for what is not covered here: returned attention weights, masks by key, separate projections.
 
     >>> import torch
     >>> layer, x = torch.nn.MultiheadAttention(4, 2).eval(), torch.ones(3, 5, 4)
@@ -37,7 +37,7 @@ class BatchFirst(TorchFunctionMode):
 
 
 def _covered(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call is one of batches, with one projection for all and a mask for all samples, and no extras."""
+    """Whether a call has a batch, one joint projection, at most one mask for all samples, and no extras."""
     if len(args) != 13 or args[0].dim() != 3:
         return False
     query, key, value = args[:3]
@@ -52,7 +52,7 @@ def _covered(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         and not args[9]
         and (
             mask is None
-            or (mask.dim() == 2 and mask.dtype.is_floating_point)  # among truth values, true leaves out here
+            or (mask.dim() == 2 and mask.dtype.is_floating_point)  # in Boolean masks, True means masked out
         )
     )
 
@@ -73,7 +73,7 @@ def _attention(
     x = query.transpose(0, 1)
     projected = F.linear(x, weight, bias).reshape(x.shape[0], x.shape[1], 3 * heads, width // heads).transpose(1, 2)
     q, k, v = projected.split(heads, dim=1)
-    # Torch takes the word for the mask: where both are given, the mask itself is not looked at.
+    # Like torch: if is_causal is set, the mask itself is ignored.
     mask = None if is_causal else attn_mask
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
     out_weight, out_bias = rest[4], rest[5]
@@ -81,10 +81,10 @@ def _attention(
 
 
 def keep_batch_first(graph: fx.Graph) -> None:
-    """Undo transpositions that only put the batch elsewhere for a while.
+    """Undo transpositions that move the batch axis only for a while.
 
-    Two of them in a row that cancel are dropped. One entry of a permuted tensor's first axis, as in
-    ``q, k, v = x.permute(2, 0, 3, 1, 4)``, is taken before the permutation.
+    Two transpositions that cancel are dropped. If one entry of a permuted tensor's first axis is read, as in
+    ``q, k, v = x.permute(2, 0, 3, 1, 4)``, it is selected before the permutation.
     """
     for node in list(graph.nodes):
         inner = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
@@ -102,7 +102,7 @@ def keep_batch_first(graph: fx.Graph) -> None:
 
 
 def _taken_first(graph: fx.Graph, node: fx.Node, permuted: fx.Node, place: Any) -> fx.Node:
-    """``permute(x, dims)[place]`` as a permutation of an entry of x."""
+    """``permute(x, dims)[place]``, selecting first and permuting then."""
     x, dims = permuted.args
     first, *others = (dim % len(dims) for dim in dims)  # type: ignore[union-attr,arg-type,operator]
     select, permute = torch.ops.aten.select.int, torch.ops.aten.permute.default

@@ -1,4 +1,4 @@
-"""Where importers put the operators they read: one graph, node by node."""
+"""The builder to which importers add operators, one node after another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Builder:
         return self.input
 
     def adder(self, name: str, source: str) -> partial[Value]:
-        """What a call adds operators with: its name and source line go with each."""
+        """A function that adds operators with a call's name and source line."""
         return partial(self.add, name, source)
 
     def add(self, name: str, source: str, operator: Operator, inputs: tuple[Value, ...]) -> Value:

@@ -1,8 +1,8 @@
-"""What a network computes from constants: by its own runtime, and enclosed by what any execution of it may round.
+"""Constants that a network computes from others: evaluated by its own runtime, with bounds of the rounding error.
 
-A stored number is exact. One that is computed is another one in exact arithmetic than in float32, and another one in
-each order of summation. So it is kept with its error, found by the rules that bounds are found by, and a layer that
-reads it gets a part that is only known to be small (:class:`~certify.bounds.rules.within.Within`).
+A stored number is exact. A computed one differs between exact arithmetic and float32, and with the order of summation.
+So it is kept with its error, which follows from the same rules as bounds, and a layer that reads it gets an additional
+term that is only known to be small (:class:`~certify.bounds.rules.within.Within`).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Inexact:
 
     Args:
         value: as the network's own runtime computes it.
-        error: how far the exact number may be from it; float64.
-        times: how many times farther any other execution may be; infinite where nothing is known about executions.
+        error: how far the exact number may be from ``value``; float64.
+        times: by what factor other executions may be farther off; infinite if nothing is known about executions.
     """
 
     value: Tensor
@@ -73,7 +73,7 @@ MOVERS = frozenset(
     "split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk unbind hsplit vsplit dsplit getitem cat "
     "concat concatenate stack neg negative embedding dropout feature_dropout".split()
 )
-"""Operators of ONNX and torch that move numbers, or change their sign, and so move their errors."""
+"""Operators of ONNX and torch that only move numbers or change their sign, and do the same to their errors."""
 
 CHOICES = frozenset(
     "Where Pad Constant ConstantOfShape EyeLike OneHot ScatterND ScatterElements Scatter Trilu Abs Relu Max Min Clip "
@@ -82,22 +82,22 @@ CHOICES = frozenset(
     "trunc sign zeros ones full eye zeros_like ones_like full_like new_zeros new_ones new_full masked_fill "
     "scatter index_put one_hot scalar_tensor fill copy zero tril_indices triu_indices hardtanh relu6".split()
 )
-"""Operators whose results are numbers that they are given, or whole, exactly."""
+"""Operators whose results are exact: numbers from their arguments, or whole numbers."""
 
 UNWRITTEN = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())
-"""Operators of torch whose results are whatever the memory held, until something is written there."""
+"""Operators of torch that return uninitialized memory."""
 
 SUMS = frozenset("Add Sub Sum ReduceSum CumSum Range add sub rsub sum cumsum arange".split())
-"""Operators that are exact on few small whole numbers, in any order."""
+"""Operators that are exact on small whole numbers, in any order of summation."""
 
 ACCURATE = {"DequantizeLinear": 3, "Cast": 2, "CastLike": 2, "to": 2, "_to_copy": 2, "type_as": 2}
-"""Operators without a rule that round so many times and nothing else."""
+"""Operators without a rule that only round, this many times."""
 
 
 def computes(settings: Mapping[str, Any]) -> bool:
-    """Whether a call that chooses among numbers was asked to compute with them, and so rounds.
+    """Whether the settings of an operator in CHOICES make it compute, and so round.
 
-    Those that are placed by index may be added up where they meet, and rounding to decimals multiplies and divides.
+    Scattered numbers may be added up at one place, and rounding to decimals multiplies and divides.
 
     >>> computes({"accumulate": True}), computes({"decimals": 1}), computes({"reduction": "none"})
     (True, True, False)
@@ -109,23 +109,23 @@ def computes(settings: Mapping[str, Any]) -> bool:
 
 
 def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:
-    """Whether a result on exact numbers is exact itself, in every execution."""
+    """Whether the result of an operator on exact numbers is exact, in every execution."""
     if result.is_complex():
         return False
     if not result.is_floating_point() or name in MOVERS or name in CHOICES:
         return True
     values, found = [one.double() for one in inputs], result.double()
     if name in ("Cast", "CastLike", "to", "_to_copy", "type_as"):
-        # One rounding of a known number is the same number in every execution: what is stored so is what is computed
-        # with. Only what is too small for the type may be flushed to zero or not.
+        # Rounding a known number gives the same in every execution, as if that were stored. Only numbers too small for
+        # the type may or may not be flushed to zero.
         least = torch.finfo(result.dtype).tiny
         return bool(((found == values[0]) | (found.abs() >= least)).all())
-    if name == "linspace":  # few binary digits and equal steps: no way to compute them rounds
+    if name == "linspace":  # few binary digits and equal steps: exact however it is computed
         few = bool(((found * 1024 == (found * 1024).round()) & (found.abs() < 1024)).all())
         return few and bool((found.diff().diff() == 0).all())
     if name in SUMS and all(bool((one == one.round()).all()) for one in values):
         size = sum(float(one.abs().sum()) for one in values) + float(found.abs().max() if found.numel() else 0)
-        return size < 2 / torch.finfo(result.dtype).eps  # up to here the type holds all whole numbers
+        return size < 2 / torch.finfo(result.dtype).eps  # up to here the type represents all whole numbers
     if result.dtype != torch.float32 or not bool(found.isfinite().all()):
         return False
     if len(values) == 1 and name in ("Sqrt", "sqrt"):
@@ -149,17 +149,17 @@ def exact(name: str, inputs: Sequence[Tensor], result: Tensor) -> bool:
 def enclosed(
     name: str, rule: Callable[[Call], Any] | None, arguments: Mapping[str, Any], result: Tensor, opset: int = 0
 ) -> Inexact:
-    """A computed constant with its error: its rule on numbers that are known, or known up to an error.
+    """A computed constant with its error, by applying the operator's rule to its arguments and their errors.
 
     Args:
-        name: of the operator.
-        rule: reads it; None if there is none.
+        name: the operator's name.
+        rule: its import rule; None if there is none.
         arguments: tensors and :class:`Inexact` among others.
-        result: what its runtime computes, the first result.
-        opset: of ONNX, 0 for torch.
+        result: the first result, as computed by the runtime.
+        opset: version of ONNX's operators, 0 for torch.
 
     Raises:
-        NotCovered: if no rule can say how it is rounded, or the rule says something else than the runtime.
+        NotCovered: if no rule says how it is rounded, or rule and runtime disagree.
     """
     given = {key: value for key, value in flat(arguments) if _rounded(value)}
     inexact = [key for key, value in given.items() if isinstance(value, Inexact)]
@@ -190,16 +190,16 @@ def enclosed(
 
 
 UNCOVERED = frozenset({"center", "differences", "log_sum_exp"})
-"""Kinds of operators whose executions no claim is made about; that they say so when asked is tested."""
+"""Kinds of operators about whose executions nothing is claimed; a test compares this with what they state."""
 
 FINER = 1024
-"""How many times nearer than others a value may be taken to be to the exact number."""
+"""The error of a value is taken to be at least that of other executions divided by this: it may be small by luck."""
 
 
 def _graph(
     name: str, rule: Any, arguments: Mapping[str, Any], keys: Sequence[str], result: Tensor, opset: int
 ) -> Graph | None:
-    """A call on constants, those under ``keys`` as one input of a network; None if no rule reads that."""
+    """A call on constants as a graph, whose input are the constants under ``keys``; None if no rule reads it."""
     if rule is None or not keys or any(isinstance(v, Inexact) for k, v in flat(arguments) if k not in keys):
         return None
     values = {key: plain(value) for key, value in flat(arguments) if key in keys}
@@ -221,7 +221,7 @@ def _graph(
     try:
         made = rule(Call(name, replaced(arguments, given), result.dtype, shape, build, opset, leading))
     except (NotCovered, RuntimeError, IndexError, TypeError, ValueError, AttributeError):
-        return None  # written for results of a network, it may meet what it never saw
+        return None  # rules are written for results of a network, and may fail in any way on constants
     first = made if isinstance(made, (Value, Tensor)) else made[0]
     if not isinstance(first, Value) or first.shape != shape:
         return None
@@ -231,7 +231,7 @@ def _graph(
 
 
 def _image(graph: Graph, constants: Sequence[Any], result: Tensor, *, executed: bool) -> Interval:
-    """The box of a call on constants: its exact result, or also that of every execution."""
+    """The box of a call on constants: of its exact result, or also of every execution."""
     ends: list[list[Tensor]] = [[], []]
     for one in constants:
         center = plain(one).detach().double().flatten()
@@ -245,20 +245,20 @@ def _image(graph: Graph, constants: Sequence[Any], result: Tensor, *, executed: 
 
 
 JOINT = frozenset("add sub subtract rsub cat concat concatenate stack where Add Sub Sum Mean Concat Where".split())
-"""Sums and choices: linear in all that they read together."""
+"""Sums and choices, which are linear in all their arguments together."""
 
 PRODUCTS = frozenset(
     "mul multiply linear mm bmm mv matmul __matmul__ addmm baddbmm einsum conv1d conv2d conv3d conv_transpose1d "
     "conv_transpose2d conv_transpose3d Mul MatMul Gemm Einsum Conv ConvTranspose".split()
 )
-"""Linear in what depends on the input, and in constants."""
+"""Products, which are linear in each of their two factors."""
 
 
 def read_inexact(name: str, read: Read, arguments: Mapping[str, Any], build: Build) -> Any:
-    """A call on results of the network that reads computed constants: with their values, and what these may lack.
+    """Read a call that has computed constants among its arguments: with their values, plus a term for their errors.
 
     Raises:
-        NotCovered: if the operator is no sum or product, and its rule wants numbers.
+        NotCovered: if the operator is no sum or product, and its rule needs constants.
     """
     inexact = [value for _, value in flat(arguments) if isinstance(value, Inexact)]
     divided = name in ("div", "divide", "true_divide", "Div") and not isinstance(_second(arguments), Value)
@@ -294,7 +294,7 @@ def read_inexact(name: str, read: Read, arguments: Mapping[str, Any], build: Bui
 
 
 def _as_result(read: Read, arguments: Mapping[str, Any], build: Build) -> Any:
-    """A call that reads computed constants as if they were results of the network."""
+    """Read a call with its computed constants turned into results of the network."""
     like = next(value for _, value in flat(arguments) if isinstance(value, Value))
 
     def one(value: Any) -> Any:
@@ -321,7 +321,7 @@ def moved_error(errors: Any) -> Tensor:
 
 
 def lost(value: Any) -> Any:
-    """What of an argument is not known: the error of a computed constant, nothing of any other number."""
+    """The error of an argument: that of a computed constant, 0 for any other number."""
     if isinstance(value, Inexact):
         return _upward(value.error, value.value.dtype)
     return torch.zeros_like(value) if _rounded(value) else value
@@ -337,7 +337,7 @@ def _second(arguments: Mapping[str, Any]) -> Any:
 
 
 def _upward(error: Tensor, dtype: torch.dtype) -> Tensor:
-    """An error in the network's own type, not smaller."""
+    """An error in the network's own type, rounded up."""
     return (error * (1 + 4 * unit(dtype)) + (error > 0) * smallest(dtype)).to(dtype)
 
 
@@ -355,7 +355,7 @@ def flat(arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def replaced(arguments: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of which some, named as by :func:`flat`, are others."""
+    """Arguments with some replaced, named as by :func:`flat`."""
 
     def one(key: str, value: Any) -> Any:
         if isinstance(value, (list, tuple)):

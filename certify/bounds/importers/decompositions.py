@@ -1,7 +1,7 @@
-"""Operators without a rule, spelled out in terms of others by torch's own account of how they are made.
+"""Operators without a rule, decomposed into others by torch's own decompositions.
 
-A gated unit is a product and a sigmoid, a recurrent layer its steps one after the other. What comes out is compared
-with the module like everything else.
+A gated unit becomes a product and a sigmoid, a recurrent layer its steps one after another. The result is compared with
+the module like any other import.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from certify.bounds.rules.base import ATEN
 __all__ = ["spelled_out"]
 
 DEEP = 4
-"""Operators may be made of others that are made of others, so many times."""
+"""Decompositions are applied this many times, since their results may need decomposing again."""
 
 OF_WEIGHTS = frozenset({"_weight_norm", "_weight_norm_interface"})
-"""Operators that make weights of others, in each call anew."""
+"""Operators that compute weights from other weights in every call."""
 
 PAIR = re.compile("[a-zA-Z]+,[a-zA-Z]+->[a-zA-Z]*")
-"""Einstein sums of two tensors, all axes named, as rules read them."""
+"""Einstein sums that a rule covers: two tensors, all axes named."""
 
 
 def spelled_out(program: ExportedProgram) -> ExportedProgram:
-    """The program without operators that have no rule, as far as torch has others for them.
+    """The program with operators that have no rule decomposed, as far as torch has decompositions.
 
     >>> from certify.bounds.importers.tracing import trace
     >>> program = trace(torch.nn.GLU().eval(), torch.zeros(1, 4))
@@ -51,12 +51,12 @@ def spelled_out(program: ExportedProgram) -> ExportedProgram:
 
 @functools.cache
 def _known() -> Mapping[OpOverload, Callable[..., Any]]:
-    """What torch can spell out; its table is put together anew, for a tenth of a second, each time it is asked for."""
+    """Torch's decompositions, cached because torch takes a tenth of a second to build the table each time."""
     return dict(torch.export.default_decompositions())
 
 
 def _without_rule(program: ExportedProgram) -> list[OpOverload]:
-    """Operators on what depends on the input, and those on weights whose errors follow from the rules of others."""
+    """Operators without a rule that depend on the input, and those that compute weights."""
     signature = program.graph_signature
     held = (signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants)
     depends: set[str] = set()

@@ -1,8 +1,8 @@
-"""Whether a traced program makes the calls that the module makes when it is run.
+"""Check that a traced program makes the same calls as the module makes when it is run.
 
-``torch.export`` runs the module's Python code once, on tensors without numbers. Code can tell the difference
-(``torch.compiler.is_compiling()``, the type of a tensor, a counter in an attribute) and compute something else, which
-no comparison of answers shows where it happens to make no difference on the inputs compared.
+``torch.export`` runs the module's Python code once, on tensors without values. Code can detect this
+(``torch.compiler.is_compiling()``, the type of a tensor, a counter in an attribute) and compute something else.
+Comparing answers would miss that if it makes no difference on the compared inputs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ __all__ = ["check_executed", "without_fast_path"]
 
 
 def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor) -> None:
-    """Compare the calls of two runs of a module, and those of its program, one by one with all that they are given.
+    """Compare the calls of two runs of a module and of its program one by one, with all arguments.
 
-    What does not depend on the input counts by its numbers, however it was made. The module is left as it is.
+    Arguments that do not depend on the input are compared by value, however they were computed. The module is not
+    changed.
 
     Args:
         module, program: a module and what ``torch.export`` made of it.
@@ -55,7 +56,7 @@ def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor)
 
 @contextlib.contextmanager
 def without_fast_path() -> Iterator[None]:
-    """Attention as torch.export traces it: spelled out, where a run in evaluation takes torch's own joined kernel."""
+    """Run attention operator by operator, as torch.export traces it, instead of with torch's fused kernel."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -72,17 +73,16 @@ def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str
 
 
 class _Calls(TorchDispatchMode):
-    """Notes each call on what depends on the input: its operator, and its arguments in a form that runs share.
+    """Records each call on tensors that depend on the input: its operator, and its arguments in a comparable form.
 
-    Calls that only look at memory in another way, or make sure of something, are left out: what they look at is noted
-    where it is used.
+    Calls that only make views or assertions are left out; views are recorded where they are used.
     """
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.calls: list[tuple[str, str]] = []
         self.made: dict[int, int] = {}
-        self.held: list[Tensor] = []  # so that no memory is used twice, and means one thing
+        self.held: list[Tensor] = []  # kept alive, so that an address of memory identifies one tensor
         self._made(x)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -105,7 +105,7 @@ class _Calls(TorchDispatchMode):
         self.made[_memory(one)] = len(self.calls)
 
     def _known(self, one: Any) -> Any:
-        """A tensor by the call that wrote its memory and the look at it; a constant by its numbers."""
+        """A tensor as the call that wrote its memory plus the view of it; a constant as a hash of its values."""
         if not isinstance(one, Tensor):
             return one
         maker = self.made.get(_memory(one))

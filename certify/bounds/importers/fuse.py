@@ -1,4 +1,4 @@
-"""Layers whose bias arrives as an operation of its own: ``MatMul`` then ``Add`` in many ONNX files."""
+"""Fuse a layer with a separate addition of its bias: ``MatMul`` then ``Add`` in many ONNX files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["fused"]
 
 
 def fused(graph: Graph) -> Graph:
-    """The graph with constants that are added to a product or a convolution without bias as its bias.
+    """The graph with constants that are added to a linear layer or convolution without bias turned into its bias.
 
-    Nothing is computed but a sign, so the function is the same, and a layer rounds no less often than the two
-    operations did. Scales stay apart: folded into weights they would round them.
+    Nothing but a sign is computed, so the function is exactly the same, and the rounding errors assumed for the layer
+    cover those of the two operations. Scales are not fused: that would round the weights.
     """
     replaced: dict[str, Operator] = {}
     absent: set[str] = set()
@@ -41,7 +41,7 @@ def fused(graph: Graph) -> Graph:
 
 
 def _biased(layer: Node, shift: Node) -> Operator | None:
-    """Both operations in one, or None if they are not a layer without bias and one constant a feature."""
+    """Both operations as one layer; None unless they are a layer without bias and one constant for each feature."""
     operator, added = layer.operator, shift.operator
     if not isinstance(operator, (Linear, Conv)) or operator.offset is not None or layer.shape != shift.shape:
         return None
@@ -55,7 +55,7 @@ def _biased(layer: Node, shift: Node) -> Operator | None:
 
 
 def _one_a_feature(constant: Tensor, shape: Shape, axis: int) -> Tensor | None:
-    """A constant that broadcasts to samples of a shape as one number for each place along an axis."""
+    """A constant that broadcasts to samples of a shape, as one number for each place on an axis; None if it is more."""
     sizes = (1,) * (len(shape) - constant.dim()) + tuple(constant.shape)
     if len(sizes) != len(shape) or any(size != 1 for place, size in enumerate(sizes) if place != len(sizes) + axis):
         return None

@@ -1,4 +1,4 @@
-"""A graph as a module, so that networks read from files are classified, attacked and smoothed like any other."""
+"""A graph as a torch module, so that networks from files can be attacked and smoothed like any other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["GraphModule", "chained"]
 
 
 class GraphModule(nn.Module):
-    """Scores (B, K) of a batch by a graph; outputs of any shape are flattened.
+    """Computes scores (B, K) of a batch by a graph; outputs of any shape are flattened.
 
-    The operators' tensors are buffers. ``computes`` spells out everything else that the graph is made of, so that a
-    digest of the module covers the whole computation.
+    The operators' tensors are buffers. ``computes`` describes everything else in the graph as text, so that a digest of
+    the module covers the whole computation.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> module = GraphModule(import_module(nn.Linear(2, 3), torch.zeros(1, 2))).double()
@@ -33,16 +33,17 @@ class GraphModule(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.computes = "\n".join([f"{graph.input} {graph.shape} {graph.dtype}", *map(_described, graph.nodes)])
-        # Holds no memory, and follows the module to another dtype.
+        # Holds no memory, but changes its dtype with the module.
         self.register_buffer("kind", torch.empty(0, dtype=graph.dtype), persistent=False)
         self._buffer_names: dict[str, dict[str, str]] = {}
         bare = []
         for place, node in enumerate(graph.nodes):
-            names = {field: f"{place}_{node.name}_{field}".replace(".", "_") for field in _tensors(node)}
-            for field, tensor in _tensors(node).items():
-                self.register_buffer(names[field], tensor.detach())
+            tensors = {field: tensor.detach() for field, tensor in node.operator.tensors.items()}
+            names = {field: f"{place}_{node.name}_{field}".replace(".", "_") for field in tensors}
+            for field, tensor in tensors.items():
+                self.register_buffer(names[field], tensor)
             self._buffer_names[node.name] = names
-            bare.append(_with(node, {field: tensor.detach().to("meta") for field, tensor in _tensors(node).items()}))
+            bare.append(_with(node, {field: tensor.to("meta") for field, tensor in tensors.items()}))
         self._bare = replace(graph, nodes=tuple(bare))
 
     @property
@@ -56,7 +57,7 @@ class GraphModule(nn.Module):
         return replace(self._bare, nodes=tuple(nodes), dtype=self.kind.dtype)
 
     def check(self, x: Tensor) -> None:
-        """Refuse a batch of samples of another shape: operators may take some for what they are not.
+        """Refuse samples of another shape, which some operators would accept.
 
         Raises:
             DataError: naming both shapes.
@@ -90,18 +91,13 @@ def chained(first: Graph, second: Graph, device: torch.device | str = "cpu") -> 
     return builder.graph(last)
 
 
-def _tensors(node: Node) -> dict[str, Tensor]:
-    values = {field.name: getattr(node.operator, field.name) for field in fields(node.operator)}  # type: ignore[arg-type]
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-
 def _with(node: Node, tensors: dict[str, Tensor]) -> Node:
     return replace(node, operator=replace(node.operator, **tensors)) if tensors else node  # type: ignore[type-var]
 
 
 def _described(node: Node) -> str:
-    """A node in words, without its tensors."""
-    held = _tensors(node)
+    """A node as text, without its tensors."""
+    held = node.operator.tensors
     settings: dict[str, Any] = {
         field.name: getattr(node.operator, field.name)
         for field in fields(node.operator)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""ONNX files: read, refused early where they are no function of one float tensor, and run in their own runtime."""
+"""ONNX files: reading, early refusal unless they are a function of one float tensor, and execution by onnxruntime."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperat
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-__all__ = ["OPSETS", "STANDARD", "OnnxFile", "complaint", "loaded", "read_onnx", "session_of"]
+__all__ = ["OPSETS", "STANDARD", "OnnxFile", "bare_session", "complaint", "loaded", "read_onnx", "session_of"]
 
 OPSETS = range(8, 26)
-"""Versions of ONNX's operators that are read; onnxruntime runs them all."""
+"""The versions of ONNX's operators that are read; onnxruntime runs all of them."""
 
 ADAPTER = "package.module:function@FILE.onnx, where the function turns a batch into a dict of the file's inputs"
 
 EXPORT = 20
-"""The version to ask an exporter for: the newest that all of torch's can write."""
+"""The version that messages recommend for export: the newest that every exporter of torch can write."""
 
 DTYPES = {1: torch.float32, 11: torch.float64}
 """ONNX's codes of element types that a network may compute in."""
@@ -38,10 +38,10 @@ STANDARD = ("", "ai.onnx")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFile:
-    """A valid model of one float input, with what its header says.
+    """A valid model with one float input.
 
     Args:
-        label: what messages call it.
+        label: what messages call the file.
         model: its content, external weights included.
         opset: version of its operators.
         input: name of its input.
@@ -51,7 +51,7 @@ class OnnxFile:
         dtype: the floating-point type that it computes in.
         constants: its stored tensors.
         session: onnxruntime, which says what the file computes.
-        foreign: the refusal of an operator that is not ONNX's own, if there is one: such a file can only be run.
+        foreign: the refusal of an operator that is not ONNX's own, if there is one; such a file can only be executed.
     """
 
     label: str
@@ -67,9 +67,9 @@ class OnnxFile:
     foreign: UnsupportedOperator | None = None
 
     def run(self, x: Tensor, output: str | None = None, *, together: bool = False) -> Tensor:
-        """An output (by default all there is) for a batch of samples (B, *shape).
+        """An output (by default the only one) for a batch of samples (B, *shape).
 
-        Each sample by itself, or all ``together`` in one call.
+        Each sample is executed alone, unless all are to be executed ``together`` in one call.
 
         Raises:
             ModelError: if onnxruntime fails.
@@ -85,7 +85,7 @@ class OnnxFile:
             raise ModelError(f"{self.label} cannot be run by onnxruntime: {complaint(problem)}") from problem
         if together:
             return made[0]
-        # One sample's output may have no axis of length 1 in front, or none at all.
+        # The output of one sample need not have a batch axis of length 1 in front.
         return torch.stack([one[0] if self.leading and one.shape[:1] == (1,) else one for one in made])
 
 
@@ -226,20 +226,29 @@ def _only_input(label: str, inputs: Iterable[ValueInfoProto]) -> tuple[str, list
     return name, sizes, DTYPES[kind.elem_type]
 
 
-def session_of(label: str, model: ModelProto) -> Any:
-    """A session on one thread, without rewritings."""
+def bare_session(model: ModelProto) -> Any:
+    """An onnxruntime session on one thread, without graph optimizations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # what matters is raised
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+def session_of(label: str, model: ModelProto) -> Any:
+    """As :func:`bare_session`, for a file called ``label``.
+
+    Raises:
+        ModelError: if onnxruntime refuses it.
+    """
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        return bare_session(model)
     except Exception as problem:  # onnxruntime's errors have no common class
         raise ModelError(f"{label} is refused by onnxruntime: {complaint(problem)}") from problem
 
 
 def complaint(problem: Exception) -> str:
-    """What onnxruntime says, without the codes in front."""
+    """The message of an onnxruntime error, without the error codes in front."""
     return str(problem).partition("\n")[0].rpartition(" : ")[2]

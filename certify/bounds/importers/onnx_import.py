@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.alone import NUMBERS, check_alone
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
 from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.comparison import branch_without_value, probes
 from certify.bounds.importers.constants import (
     CHOICES,
     MOVERS,
@@ -37,11 +37,8 @@ from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.onnx_file import STANDARD, OnnxFile, read_onnx
 from certify.bounds.importers.onnx_node import arguments, fold, inferred, reads, runner
 from certify.bounds.importers.onnx_types import SUMS, check_types
-from certify.bounds.importers.probes import probes
-from certify.bounds.importers.undefined import branch_without_value
-from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Operator, Shape, Value
-from certify.bounds.rules.converted import INTEGERS
-from certify.bounds.rules.integer import Integer
+from certify.bounds.rules.base import ONNX, Call, MixesSamples, NotCovered, Shape, Value
+from certify.bounds.rules.conversion import INTEGERS, Integer
 from certify.bounds.rules.reshape import Reshape
 from certify.errors import ModelError, UnsupportedOperator
 
@@ -53,7 +50,7 @@ __all__ = ["import_file", "import_onnx"]
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-"""Operators whose result is another one each time."""
+"""Operators with random results."""
 
 QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul", "QLinearConv"})
 """Operators that round quotients of floats to whole numbers."""
@@ -62,10 +59,9 @@ QUANTIZING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMu
 def import_onnx(source: Path | bytes) -> Graph:
     """Read an ONNX file as a graph of operators that have bound rules.
 
-    What does not depend on the input (stored tensors, shapes, arithmetic on them) is computed here. A first axis that
-    is dynamic or 1 is the batch, wherever it is moved on the way; if the input's first axis has another size, the whole
-    input is one sample. Truth values are 0 and 1. The graph is compared with onnxruntime on random inputs
-    before it is returned.
+    Whatever does not depend on the input (stored tensors, shapes, arithmetic on them) is computed here. A first axis
+    that is dynamic or 1 is the batch, even if it is moved later; if it has another size, the whole input is one sample.
+    Truth values become 0 and 1. The graph is compared with onnxruntime on random inputs before it is returned.
 
     Args:
         source: a file of opset 8 to 25, or its content.
@@ -107,7 +103,7 @@ def import_file(file: OnnxFile) -> Graph:
 
 
 def _apart(file: OnnxFile, output: str) -> bool:
-    """Whether a file keeps the samples of a batch apart, or cannot take two at once."""
+    """Whether a file processes the samples of a batch independently, or cannot take two at once."""
     try:
         pair, _ = _Reader(file, 2).read()
     except UnsupportedOperator:
@@ -119,34 +115,29 @@ def _apart(file: OnnxFile, output: str) -> bool:
 
 
 def _of_one_type(graph: Graph) -> Graph:
-    """The graph with all constants in its own type, or in float64 if that cannot hold one of them.
+    """The graph with all constants in its own type, or in float64 if one of them cannot be represented there.
 
-    A file may compute in float64 in between, and rules may need a constant that no float32 is. To round it would change
-    the function that bounds are about.
+    A file may compute in float64 in between, and rules may need a constant that is no float32. Rounding it would change
+    the function that is bounded.
     """
     same = graph.to(graph.dtype)
     pairs = (
         (before, after)
         for old, new in zip(graph.nodes, same.nodes, strict=True)
-        for before, after in zip(_constants(old.operator), _constants(new.operator), strict=True)
+        for before, after in zip(old.operator.tensors.values(), new.operator.tensors.values(), strict=True)
     )
     held = all(torch.equal(before.double().nan_to_num(0.0), after.double().nan_to_num(0.0)) for before, after in pairs)
     return same if held else graph.to(torch.float64)
 
 
-def _constants(operator: Operator) -> list[Tensor]:
-    values = (getattr(operator, field.name) for field in fields(operator))  # type: ignore[arg-type]
-    return [value for value in values if isinstance(value, Tensor)]
-
-
 class _Reader:
-    """One pass over a file. ``results`` holds constants as arrays and everything else as values.
+    """One pass over a file. ``results`` holds constants as arrays and other results as values.
 
-    ``counted`` holds constants as a batch of two would make them, where they are others than for one input; ``held``
-    what was already held against onnxruntime.
+    ``counted`` holds constants that differ for a batch of two inputs, as computed for that batch; ``held`` the calls
+    that were already compared with onnxruntime.
 
     Args:
-        whole: how many samples the one input is, where a batch may be read as a whole; None where it may not.
+        whole: the number of samples if the whole batch is read as one input; None to read single samples.
     """
 
     def __init__(self, file: OnnxFile, whole: int | None = None) -> None:
@@ -160,7 +151,7 @@ class _Reader:
         self.held: set[Hashable] = set()
 
     def read(self) -> tuple[Graph, str]:
-        """Read all nodes that matter; the graph of the output that depends on the input, and its name."""
+        """The graph of the output that depends on the input, and that output's name."""
         graph = self.file.model.graph
         nodes = list(self._wanted())
         self._check_known(nodes)
@@ -185,7 +176,7 @@ class _Reader:
         return self.builder.graph(value), output
 
     def _wanted(self) -> Iterator[NodeProto]:
-        """The nodes that an output depends on, in the file's order but for those that stand after a reader."""
+        """The nodes that an output depends on, in the file's order; those listed after a reader come before it."""
         graph = self.file.model.graph
         makers = {output: node for node in graph.node for output in node.output if output}
         wanted, asked = set(), [output.name for output in graph.output]
@@ -206,7 +197,7 @@ class _Reader:
                 done.update(filter(None, waiting.pop().output))
 
     def _check_known(self, nodes: Sequence[NodeProto]) -> None:
-        """Name an unknown operator before anything that only serves it, such as a transposition, is refused."""
+        """Refuse unknown operators first, before nodes that only prepare their input, such as a transposition."""
         depends = {self.file.input}
         for node in nodes:
             if node.op_type not in ("Shape", "Size") and depends.intersection(reads(node)):
@@ -228,7 +219,7 @@ class _Reader:
 
         taken = "then_branch" if bool(condition) else "else_branch"
         [branch] = [attribute.g for attribute in node.attribute if attribute.name == taken]
-        outer = self.results, self.types, self.counted  # names of a branch are its own
+        outer = self.results, self.types, self.counted  # a branch has its own names
         self.results, self.types, self.counted = dict(self.results), dict(self.types), dict(self.counted)
         self.results.update((tensor.name, to_array(tensor)) for tensor in branch.initializer)
         for inner in branch.node:
@@ -251,7 +242,7 @@ class _Reader:
         if node.domain not in STANDARD:
             raise NotCovered(f"it is of domain {node.domain!r}, and only ONNX's own operators are read")
         pair = [self.counted.get(name, value) for name, value in zip(node.input, inputs, strict=True)]
-        if node.op_type in ("Shape", "Size"):  # what they say about a result is constant, a batch of one
+        if node.op_type in ("Shape", "Size"):  # their result is constant for a batch of one
             pair = [self._stand_in(value, 2) if isinstance(value, Value) else value for value in pair]
             inputs = [self._stand_in(value) if isinstance(value, Value) else value for value in inputs]
         self._count(node, inputs, pair)
@@ -264,7 +255,7 @@ class _Reader:
         self.results.update(zip(node.output, results, strict=False))
 
     def _constants(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
-        """Results of a node on constants, by onnxruntime: arrays where they are exact, else with their errors."""
+        """Results of a node on constants by onnxruntime: arrays if they are exact, otherwise with their errors."""
         arrays = [plain(value) if value is None else _array(plain(value)) for value in inputs]
         results, name = fold(node, arrays, self.file.opset), node.op_type
         inexact = any(isinstance(value, Inexact) for value in inputs)
@@ -300,12 +291,12 @@ class _Reader:
         return [made]
 
     def _count(self, node: NodeProto, inputs: Sequence[Any], pair: Sequence[Any]) -> None:
-        """Keep constants that a batch of two would make others, and refuse what computes with them.
+        """Track constants that depend on the batch size, and refuse numbers that are computed from them.
 
-        A file with a dynamic batch may read how many inputs there are. Shapes may say that; numbers must not.
+        A file with a dynamic batch may read the batch size. Shapes may depend on it, but values must not.
 
         Raises:
-            NotCovered: if a number depends on it.
+            NotCovered: if a value depends on it.
         """
         changed = [not (isinstance(one, Value) or _alike(one, other)) for one, other in zip(inputs, pair, strict=True)]
         if not self.file.batched or self.whole is not None or not any(changed):
@@ -353,7 +344,7 @@ class _Reader:
             if integer is not None and isinstance(made, Value):
                 made = build(Integer.of(integer), (made,))
             results = [made] if isinstance(made, (Value, Tensor)) else list(made)
-            if given.get("ceil_mode"):  # ONNX counts windows that begin behind the image, its runtime leaves them out
+            if given.get("ceil_mode"):  # ONNX counts windows that begin beyond the image, onnxruntime does not
                 return results
             for result, shape in zip(results, shapes, strict=False):
                 if isinstance(result, Value) and shape is not None and result.shape != shape:
@@ -369,7 +360,7 @@ class _Reader:
     def _check_alone(
         self, node: NodeProto, inputs: Sequence[Any], results: Sequence[Any], nodes: Sequence[Node]
     ) -> None:
-        """Hold what a node was read as against onnxruntime, on numbers of their own; nodes that are alike once.
+        """Compare the operators for a node with onnxruntime on random numbers; equal nodes only once.
 
         Raises:
             NotCovered: if the two differ.
@@ -399,7 +390,7 @@ class _Reader:
         def run(given: Sequence[Tensor], _: object) -> list[Tensor]:
             at = dict(zip(values, given, strict=True))
             filled = [at[place].numpy() if place in at else one for place, one in enumerate(arrays)]
-            if not session:  # once there is known to be room for it
+            if not session:  # created late, once memory was checked
                 session.append(runner(node, filled, self.file.opset))
             found = session[0](filled)
             return [_answer(found[place]) for place, _ in made]
@@ -415,10 +406,10 @@ class _Reader:
         )
 
     def _shapes(self, node: NodeProto, inputs: Sequence[Any]) -> list[Shape | None]:
-        """Shape of each result with its batch axis, as ONNX states it; None where it does not.
+        """The shape of each result with its batch axis as ONNX infers it; None if it does not.
 
         Raises:
-            NotCovered: if the first result is of a type that the operator has no rule for.
+            NotCovered: if the operator has no rule for the type of its first result.
         """
         from onnx import helper
 
@@ -454,13 +445,13 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _longer(kind: str, place: int, one: Any, other: Any) -> bool:
-    """Whether a shape says twice as many inputs, and nothing else."""
+    """Whether two shapes differ only in the batch size, by a factor of two."""
     shaped = (kind, place) in (("Reshape", 1), ("Expand", 1), ("Resize", 3)) and len(one) == len(other) > 0
     return shaped and bool(other[0] == 2 * one[0]) and bool((one[1:] == other[1:]).all())
 
 
 def _repeated(one: Any, other: Any) -> bool:
-    """Whether a constant is the same for each input of a batch."""
+    """Whether a constant for two inputs repeats that for one."""
     axes = [axis for axis, size in enumerate(one.shape) if (size, other.shape[axis]) == (1, 2)]
     return one.ndim == other.ndim and len(axes) == 1 and np.array_equal(np.repeat(one, 2, axes[0]), other)
 
@@ -468,10 +459,6 @@ def _repeated(one: Any, other: Any) -> bool:
 def _own_shape(value: Value) -> Shape:
     """The shape of the file's own tensor."""
     return (1,) * value.leading + value.shape
-
-
-def _digest(array: NDArray[Any]) -> bytes:
-    return hashlib.sha256(array.tobytes()).digest()
 
 
 def _like(value: Value, dtype: Any) -> Tensor:
@@ -502,14 +489,14 @@ def _named(node: NodeProto) -> str:
 
 
 def _compare(graph: Graph, file: OnnxFile, output: str) -> None:
-    """Refuse a graph that does not compute what onnxruntime computes, on single inputs and where it can on a batch."""
+    """Refuse a graph that differs from onnxruntime, on single inputs and, if possible, on batches."""
     every = probes(graph.shape, widest=graph.widest).to(file.dtype)
 
     def answers(rows: slice) -> list[Tensor]:
         x = every[rows]
         runs = [file.run(x, output)]
         if file.batched:
-            # A file with a batch of 1 written into a shape states more than it can do: single inputs are what it is.
+            # If a batch size of 1 is fixed somewhere inside, the file only works for single inputs.
             with contextlib.suppress(ModelError):
                 runs.append(file.run(x, output, together=True))
         for run in runs:

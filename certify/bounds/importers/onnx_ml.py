@@ -1,4 +1,4 @@
-"""Linear models of the domain ai.onnx.ml, as converters of scikit-learn write them, in ONNX's own operators."""
+"""Linear models of the domain ai.onnx.ml, as written for scikit-learn, translated to ONNX's own operators."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ AXES_AS_INPUT = 18
 
 
 def scores_only(model: ModelProto) -> ModelProto:
-    """The model without ``ZipMap``, which only names scores, and without labels beside scores; itself if it has none.
+    """The model without ``ZipMap``, which only names scores, and without outputs of labels, which follow from scores.
 
-    It is a function of its input all the same: labels follow from the scores.
+    Models without operators of that domain are returned unchanged.
     """
     from onnx import ModelProto, TensorProto, helper
 
@@ -45,7 +45,9 @@ def scores_only(model: ModelProto) -> ModelProto:
 
 
 def lowered(model: ModelProto, opset: int) -> ModelProto:
-    """The model with linear models, scalers and normalizers as sums, products and norms; itself if it has none.
+    """The model with linear models, scalers and normalizers translated to sums, products and norms.
+
+    Models without operators of that domain are returned unchanged.
 
     Raises:
         UnsupportedOperator: for other operators of that domain, and forms of these that are not covered.
@@ -78,13 +80,13 @@ def _is(node: NodeProto, kind: str) -> bool:
 
 
 def _parts(node: NodeProto, opset: int, taken: set[str]) -> Iterator[NodeProto | TensorProto]:
-    """The nodes and stored tensors that compute what one node does."""
+    """The nodes and stored tensors that replace one node."""
     from onnx import helper, numpy_helper
 
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     result = node.output[-1]
     name = f"{node.domain}:{result}"
-    while any(one.startswith(f"{name}/") for one in taken):  # nobody else's names
+    while any(one.startswith(f"{name}/") for one in taken):  # avoid names that are taken
         name += "'"
 
     def stored(part: str, values: Any, dtype: Any = np.float32) -> TensorProto:

@@ -1,4 +1,4 @@
-"""One node of an ONNX file: its arguments by name, the shapes of its results, its results on constants."""
+"""One node of an ONNX file: its arguments by name, the shapes of its results, and its results on constants."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from certify.bounded.memory import check_room
+from certify.bounds.importers.onnx_file import bare_session
 from certify.bounds.rules.base import NotCovered
 from certify.errors import one_line
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["arguments", "fold", "inferred", "reads", "runner"]
 
 SETTING = 64
-"""Constants of at most so many entries are shown to shape inference: shapes, axes and scales, but no weights."""
+"""Constants with at most this many entries are passed to shape inference: shapes, axes and scales, but not weights."""
 
 
 def reads(node: NodeProto) -> list[str]:
@@ -70,22 +71,21 @@ def inferred(
 
 
 def fold(node: NodeProto, values: Sequence[Any], opset: int) -> list[NDArray[Any]]:
-    """Results of a node on constants (arrays, or None where an input is left out), by onnxruntime, which runs the file.
+    """Results of a node on constants (arrays, or None for an omitted input), computed by onnxruntime.
 
     Raises:
         NotCovered: if they cannot be computed.
-        NoRoom: if they take more memory than there is to spare: a few bytes of a file can ask for a great deal.
+        NoRoom: if they take more memory than there is to spare, as a few bytes of a file can request.
     """
     return runner(node, values, opset)(values)
 
 
 def runner(node: NodeProto, values: Sequence[Any], opset: int) -> Callable[[Sequence[Any]], list[NDArray[Any]]]:
-    """What runs a node by itself, any number of times, on values of the shapes and types of these.
+    """A function that runs a node alone, any number of times, on values with the shapes and types of ``values``.
 
     Raises:
         NotCovered, NoRoom: as :func:`fold`; the function returned raises the former as well.
     """
-    import onnxruntime
     from onnx import ValueInfoProto, helper
 
     def named(values: Sequence[Any]) -> dict[str, NDArray[Any]]:
@@ -104,11 +104,7 @@ def runner(node: NodeProto, values: Sequence[Any], opset: int) -> Callable[[Sequ
         made = [ValueInfoProto(name=name) for name in node.output if name]
         graph = helper.make_graph([node], "constant", given, made)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4  # what matters is raised
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        session = bare_session(model)
     except Exception as problem:  # onnxruntime's errors have no common class
         raise NotCovered(f"it cannot be computed from its constants ({one_line(problem)})") from problem
 
@@ -123,7 +119,7 @@ def runner(node: NodeProto, values: Sequence[Any], opset: int) -> Callable[[Sequ
 
 
 def _check_size(node: NodeProto, feeds: Mapping[str, NDArray[Any]], opset: int) -> None:
-    """Refuse results on constants, before they are computed, that there is no room for: ONNX says how large."""
+    """Refuse results on constants that would not fit into memory, by their inferred shapes."""
     from onnx import helper
 
     types = {
@@ -132,7 +128,7 @@ def _check_size(node: NodeProto, feeds: Mapping[str, NDArray[Any]], opset: int) 
     }
     try:
         results = inferred(node, types, feeds, opset)
-    except NotCovered:  # computing it says what is wrong
+    except NotCovered:  # the runtime will say what is wrong
         return
     for result in results.values():
         sizes = [axis.dim_value for axis in result.tensor_type.shape.dim]
@@ -140,7 +136,7 @@ def _check_size(node: NodeProto, feeds: Mapping[str, NDArray[Any]], opset: int) 
 
 
 def _schema(kind: str, opset: int) -> OpSchema:
-    """What ONNX states about an operator; its runtime may run more than that."""
+    """The schema of an operator; onnxruntime may accept more than ONNX states."""
     from onnx import defs
 
     if not defs.has(kind, opset):

@@ -1,8 +1,8 @@
-"""Truth values and integers between floats: which operators of ONNX may read and make them.
+"""Truth values and integers in ONNX graphs: which operators may read and return them.
 
-A graph holds them as floats: 0 and 1, and whole numbers. That is exact only for operators that treat both alike, so all
-others are refused: integers are divided in another way. Where sums and products may leave their type, nothing is
-claimed (:class:`~certify.bounds.rules.integer.Integer`).
+A graph represents them as floats: 0 and 1, and whole numbers. That is exact only for operators that treat floats and
+integers alike. All others are refused, such as integer division. Where sums and products may leave their type, nothing
+is claimed (:class:`~certify.bounds.rules.conversion.Integer`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from certify.bounds.rules.base import NotCovered
-from certify.bounds.rules.converted import INTEGERS
+from certify.bounds.rules.conversion import INTEGERS
 
 __all__ = ["SUMS", "check_types"]
 
@@ -26,7 +26,7 @@ MOVES = (
 )
 COMPARISONS = "Equal Greater GreaterOrEqual Less LessOrEqual".split()
 SUMS = frozenset({"Add", "Sub", "Mul", "Neg", "ReduceSum", "Cast"})
-"""What makes integers of integers as it makes floats of floats, up to the ends of their type."""
+"""Operators that compute integers from integers like floats from floats, within the range of their type."""
 
 READERS = {
     **dict.fromkeys(INTEGERS, SUMS | {*COMPARISONS, *MOVES}),
@@ -37,15 +37,15 @@ MAKERS = {
     BOOL: frozenset({"And", "Or", "Not", "Cast", *COMPARISONS, *MOVES}),
 }
 LARGEST = 2**24
-"""Up to here float32 holds all integers."""
+"""Up to this, float32 represents all integers."""
 
 
 def check_types(kind: str, read: Iterable[int], made: int, constants: Iterable[Any]) -> None:
-    """Refuse an operator that floats would not imitate exactly.
+    """Refuse an operator on integers or truth values that floats would not reproduce exactly.
 
     Args:
         kind: its ONNX name.
-        read: types of what it reads that depends on the input.
+        read: types of its arguments that depend on the input.
         made: type of its result.
         constants: arrays that it reads.
 

@@ -18,8 +18,9 @@ from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph, Node
 from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.alone import NUMBERS, Number, check_alone, float32
-from certify.bounds.importers.batch_axis import BATCHED, at_some_level, independent, levelled
+from certify.bounds.importers.batch_axis import BATCHED, at_some_level, entries, independent, levelled
 from certify.bounds.importers.builder import Builder
+from certify.bounds.importers.comparison import Wide, branch_without_value, probes
 from certify.bounds.importers.constants import (
     CHOICES,
     MOVERS,
@@ -35,12 +36,9 @@ from certify.bounds.importers.constants import (
     read_inexact,
 )
 from certify.bounds.importers.fuse import fused
-from certify.bounds.importers.probes import probes
 from certify.bounds.importers.tracing import TRACED, trace
-from certify.bounds.importers.undefined import branch_without_value
-from certify.bounds.importers.wide import Wide
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
-from certify.bounds.rules.integer import Integer
+from certify.bounds.rules.conversion import Integer
 from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
@@ -51,40 +49,40 @@ MOVES = frozenset(
     "view_as expand_as broadcast_to split split_with_sizes chunk tensor_split unbind hsplit vsplit dsplit getitem "
     "clone".split()
 )
-"""Operators that do not look at the numbers."""
+"""Operators that do not depend on the values."""
 
 COMPARISONS = frozenset("gt ge lt le eq ne".split())
 
 TRUTHS = MOVES | COMPARISONS | frozenset("to logical_not mul".split())
-"""Operators that treat truth values like the numbers 0 and 1; sums of truth values do not."""
+"""Operators that treat truth values like the numbers 0 and 1; sums do not."""
 
 INTEGERS = MOVES | frozenset(
     "to add sub subtract rsub mul multiply neg negative abs sign square sum cumsum where cat concat concatenate stack "
     "masked_fill pad flip roll index index_select gather repeat tile relu clamp clip clamp_min clamp_max maximum "
     "minimum max min amax amin mm bmm matmul einsum zeros_like ones_like full_like".split()
 )
-"""Operators that make integers of integers as they make floats of floats, up to the ends of their type."""
+"""Operators that compute integers from integers like floats from floats, within the range of their type."""
 
 FILLING = frozenset({"fill_", "copy_", "zero_"})
-"""Calls that write all of what they are given."""
+"""Calls that overwrite all of their argument."""
 
 TRIPPED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a rule raises that meets a form of its operator which nobody thought of."""
+"""Errors that a rule may raise on a form of its operator that nobody thought of."""
 
 LARGEST = 2**24
-"""Up to here float32 holds all integers."""
+"""Up to this, float32 represents all integers."""
 
 
 def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | None = None) -> Graph:
     """Read a module's forward pass as a graph of operators that have bound rules.
 
-    The graph holds the module's own parameters, not copies: training through bounds of the graph trains the module. It
-    is compared with the module on random inputs before it is returned.
+    The graph holds the module's own parameters, not copies, so training through bounds of the graph trains the module.
+    It is compared with the module on random inputs before it is returned.
 
     Args:
         module: a network of one tensor (B, ...) to one tensor (B, ...), without randomness.
         example_batch: any batch (B, ...) of the right shape and dtype; its values do not matter.
-        max_memory: bytes that comparing them may take, about; never less than one input takes. 256 MB if None.
+        max_memory: approximate limit in bytes for the comparison, which takes at least one input; None for 256 MB.
 
     Raises:
         UnsupportedOperator: names the node, the operator, the source line, and the ways out.
@@ -107,9 +105,9 @@ def import_module(module: nn.Module, example_batch: Tensor, max_memory: int | No
 
 
 def _executed(graph: Graph, module: nn.Module, example_batch: Tensor) -> Graph:
-    """The graph of a module that was read from a batch of two, if a batch of one, which certificates are about, has it.
+    """The graph read from a batch of two, after checking that a batch of one gives the same: certificates need that.
 
-    Whatever the size of a batch decides is written into a trace: numbers, constants, branches, axes of length 1.
+    A trace fixes whatever depends on the batch size: numbers, constants, branches, axes of length 1.
 
     Raises:
         ModelError: if the model computes another function for one input.
@@ -117,7 +115,7 @@ def _executed(graph: Graph, module: nn.Module, example_batch: Tensor) -> Graph:
     """
     try:
         alone = _Reader(module, trace(module, example_batch, 1), samples=1).read()
-    except UnsupportedOperator as refusal:  # some rules number the samples of a batch, and want two
+    except UnsupportedOperator as refusal:  # some rules need two samples to tell the batch axis
         return _of_one(module, example_batch, refusal)
     if not graph.same_as(alone):
         raise ModelError(
@@ -131,25 +129,25 @@ def _of_one(module: nn.Module, example_batch: Tensor, refusal: UnsupportedOperat
     """The graph of a module whose batch axis is not always in front, read from a batch of one.
 
     Raises:
-        UnsupportedOperator: the refusal of the usual reading if samples of a batch depend on each other.
+        UnsupportedOperator: the refusal of the usual import, if samples of a batch depend on each other.
     """
     try:
         graph, pair = (_Reader(module, trace(module, example_batch, n), n).read() for n in (1, TRACED))
     except (UnsupportedOperator, ModelError) as problem:
-        raise refusal from problem  # which names what stood in the way first
+        raise refusal from problem  # the first refusal names the actual obstacle
     if not independent(pair, TRACED):
         raise refusal
     return graph
 
 
 class _Reader:
-    """One pass over a traced program. ``results`` holds constants as tensors and everything else as values.
+    """One pass over a traced program. ``results`` holds constants as tensors and other results as values.
 
     Args:
-        module, program: what was traced.
-        whole: the size of the traced batch if all of it is one sample of the graph (for 1, where it has to be); None
-            if the graph is about the samples of a batch.
-        samples: the size of the traced batch, if it is that of samples.
+        module, program: the module and its trace.
+        whole: the size of the traced batch if the whole batch is one sample of the graph; None if the graph is about
+            single samples.
+        samples: the size of the traced batch.
     """
 
     def __init__(
@@ -201,7 +199,7 @@ class _Reader:
         return fused(self.builder.graph(self._output()))
 
     def _reaching_the_output(self) -> Iterator[fx.Node]:
-        """The calls that the answer is made of; a counter beside them may be written to."""
+        """The calls that the output depends on; others, such as a counter, may write in place."""
         left, seen = [self.program.output_node()], set[fx.Node]()
         while left:
             call = left.pop()
@@ -213,7 +211,7 @@ class _Reader:
     def _placeholder(self, call: fx.Node) -> None:
         if call.name in self.constants:
             constant = self.constants[call.name]
-            # Calls are carried out on constants: one that writes to a weight must not reach the module's own.
+            # Calls on constants are executed; one that writes to a weight must not change the module's own.
             self.results[call.name] = constant.detach().clone() if self.memory[call] in self.overwritten else constant
         elif self.builder is None:
             example = call.meta["val"]
@@ -229,7 +227,7 @@ class _Reader:
             return
         try:
             arguments = {key: fx.node.map_arg(value, self._result) for key, value in _arguments(call).items()}
-            if not any(isinstance(value, Value) for value in _flat(arguments)):
+            if not any(isinstance(value, Value) for value in entries(arguments)):
                 self.results[call.name] = made = self._fold(call)
                 if isinstance(made, Inexact):
                     for changed in written(call):
@@ -249,7 +247,7 @@ class _Reader:
             self._rebind(call, changed, result)
 
     def _rebind(self, call: fx.Node, changed: fx.Node, result: Any) -> None:
-        """After a call in place, later reads of what it changed see the result; so must reads through a view."""
+        """Make later reads of a tensor that was changed in place see the result; refuse later reads through views."""
         order = {node: place for place, node in enumerate(self.program.nodes)}
         for node in list(self.program.nodes)[: order[call]]:
             shared = node is not changed and self.memory[node] == self.memory[changed]
@@ -269,7 +267,7 @@ class _Reader:
         return self.results[node.name]
 
     def _kept(self, node: fx.Node) -> Any:
-        """A result as it is now: a constant that is written to at some time is copied before an operator holds it."""
+        """A result as it is now; a constant that is ever written to is copied before an operator stores it."""
         writable = self.memory[node] in self.overwritten
         return _each(partial(_kept, torch.clone if writable else None), self._result(node))
 
@@ -321,12 +319,12 @@ class _Reader:
 
         before = len(builder.nodes)
         result = read(1, arguments) if self.whole is None else at_some_level(read, arguments, build, batched=batched)
-        if 1 in (self.whole, self.samples):  # what certificates are about, and half of the work
+        if 1 in (self.whole, self.samples):  # checking one sample suffices and halves the work
             self._check_alone(call, known, result, builder.nodes[before:])
         return result
 
     def _check_alone(self, call: fx.Node, known: str, result: Any, nodes: Sequence[Node]) -> None:
-        """Hold what a call was read as against the call itself, on numbers of its own.
+        """Compare the operators for a call with the call itself on random numbers; equal calls only once.
 
         Raises:
             NotCovered: if the two differ.
@@ -341,8 +339,8 @@ class _Reader:
         changing = any(self.memory[node] in self.overwritten for node in call.all_input_nodes)
         if key in self.held and not changing:
             return
-        self.held[key] = constants  # which keeps them, and with them what they are known by
-        # Some numbers of the code are rounded to the type of the tensors that they meet, others are not.
+        self.held[key] = constants  # kept alive, since the key contains their ids
+        # Some numbers in code are rounded to the type of the tensors they are combined with, others are not.
         ways = (float32, float) if _precision(call, builder.dtype) == torch.float32 else (float,)
         check_alone(
             partial(self._run_on, call, dict(zip(read, range(len(read)), strict=True))),
@@ -356,7 +354,7 @@ class _Reader:
         )
 
     def _known_by(self, node: fx.Node) -> str:
-        """What a call reads, as far as the call tells it from others."""
+        """A key for an argument of a call: shape and type of a result, identity of a constant."""
         one, like = self._result(node), node.meta.get("val")
         return (
             f"{one.shape} {one.leading} {like.dtype}" if isinstance(one, Value) and like is not None else f"{id(one)}"
@@ -369,7 +367,7 @@ class _Reader:
         given: Sequence[Tensor],
         number: Number | None,
     ) -> Sequence[Tensor]:
-        """A call on given numbers; in float64, and with the numbers of its code changed, if ``number`` says how."""
+        """Execute a call on given tensors; with ``number``, in float64, rounding the numbers in its code by it."""
         writes = bool(written(call))
 
         def changed(one: Any) -> Any:
@@ -386,7 +384,7 @@ class _Reader:
         def value(node: fx.Node) -> Any:
             if node in places:
                 return given[places[node]]
-            like = node.meta.get("val")  # one sample stands for all
+            like = node.meta.get("val")  # a constant for one sample may stand for all
             whole = isinstance(like, Tensor) and isinstance(self._result(node), (Tensor, Inexact))
             return plain(self._result(node)).expand(like.shape) if whole else self._result(node)  # type: ignore[union-attr]
 
@@ -401,9 +399,9 @@ class _Reader:
         return told if isinstance(told, (list, tuple)) else [told]
 
     def _numbers(self, call: fx.Node) -> list[float]:
-        """The numbers of a call, and the first of those in its constants."""
+        """The numbers among a call's arguments, and the first entries of its constants."""
         found: list[float] = []
-        for value in _flat(_arguments(call)):
+        for value in entries(_arguments(call)):
             one = plain(self._result(value)) if isinstance(value, fx.Node) else value
             if isinstance(one, Tensor) and one.dtype != torch.bool and not one.is_complex():
                 found += one.detach().flatten()[:8].double().tolist()
@@ -412,7 +410,7 @@ class _Reader:
         return [one for one in found if abs(one) < NUMBERS]
 
     def _fold(self, call: fx.Node) -> Any:
-        """Constants computed from constants, such as a buffer in another shape."""
+        """A call on constants, such as a reshaped buffer, executed."""
         if torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ()):
             raise ModelError(f"the model draws random numbers ({_operator_name(call)}{_source(call)}); use smoothing")
         copied = torch.clone if written(call) else None
@@ -432,13 +430,13 @@ class _Reader:
             raise UnsupportedOperator(f"node {call.name} ({_operator_name(call)}{_source(call)}): {problem}") from None
 
     def _run(self, call: fx.Node, change: Callable[[Any], Any]) -> Any:
-        """A call on constants, each changed first."""
+        """Execute a call on constants, applying ``change`` to each first."""
         args, kwargs = fx.node.map_arg((call.args, call.kwargs), lambda node: _each(change, self._result(node)))
         function: Callable[..., Any] = call.target  # type: ignore[assignment]
         return function(*args, **kwargs)
 
     def _with_error(self, call: fx.Node, given: Mapping[str, Any], result: Any) -> Any:
-        """A computed constant as it is where it is exact, else with its error.
+        """A computed constant: as it is if it is exact, otherwise with its error.
 
         Raises:
             NotCovered: if nothing is known about how it is rounded.
@@ -500,11 +498,11 @@ class _Reader:
 
 
 ROUNDED = frozenset({"celu", "selu"})
-"""Operators with numbers of their own, which each type rounds in its own way."""
+"""Operators with built-in constants, which each type rounds differently."""
 
 
 def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
-    """The type to which torch rounds Python's numbers, and single ones of float64, that a call meets."""
+    """The type to which torch rounds Python numbers, and single float64 numbers, in a call."""
     tensors = [one for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)]
     floats = [one for one in tensors if one.dtype.is_floating_point]
     deciding = [one for one in floats if one.dim()] or floats
@@ -512,13 +510,13 @@ def _precision(call: fx.Node, dtype: torch.dtype) -> torch.dtype:
 
 
 def _fitted(value: Any) -> Any:
-    """A single number of float64 as it meets float32."""
+    """A single float64 number, rounded as torch does when it is combined with float32."""
     single = isinstance(value, Tensor) and value.dim() == 0 and value.dtype == torch.float64
     return value.to(torch.float32) if single else value
 
 
 def _compared_in(call: fx.Node) -> torch.dtype:
-    """The type in which torch compares; float64 stands for integers and truth values, which it holds as they are."""
+    """The type in which torch compares; float64 for integers and truth values, which it represents exactly."""
     sides: list[Any] = [one.meta["val"] if isinstance(one, fx.Node) else one for one in call.args[:2]]
     empty = [torch.empty((1,) * one.dim(), dtype=one.dtype) if isinstance(one, Tensor) else one for one in sides]
     common = torch.result_type(*empty)
@@ -530,7 +528,7 @@ def _each(change: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _kept(copied: Callable[[Tensor], Tensor] | None, value: Any) -> Any:
-    """A constant as it is before a call that writes to it."""
+    """A constant, copied by ``copied`` unless that is None."""
     if copied is None:
         return value
     if isinstance(value, Inexact):
@@ -555,44 +553,44 @@ def _arguments(call: fx.Node) -> dict[str, Any]:
 
 
 def _given(call: fx.Node) -> dict[str, Any]:
-    """The arguments by name that a call gives."""
+    """The arguments that a call passes, by name."""
     schema = getattr(call.target, "_schema", None)
     names = [] if schema is None else [argument.name for argument in schema.arguments]
     return dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
 
 
 def _defaults(call: fx.Node) -> dict[str, Any]:
-    """The arguments that a call leaves out."""
+    """The arguments that a call leaves at their defaults."""
     return {name: value for name, value in _arguments(call).items() if name not in _given(call)}
 
 
 def _check_integers(known: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse an integer result that floats would not imitate exactly: powers and quotients are others for integers."""
+    """Refuse an integer result that floats would not reproduce exactly, such as powers and quotients."""
     if known not in INTEGERS:
         raise NotCovered("its result is an integer")
-    for value in _flat(arguments):
+    for value in entries(arguments):
         given = value.detach() if isinstance(value, Tensor) else torch.tensor(value) if isinstance(value, int) else None
         if given is not None and not given.is_floating_point() and bool((given.double().abs() > LARGEST).any()):
             raise NotCovered(f"it reads integers beyond {LARGEST}, which float32 rounds")
 
 
 def _check_squeeze(name: str, call: fx.Node) -> None:
-    """Refuse to drop an axis that is the batch's where there is one input."""
+    """Refuse to squeeze an axis that is the batch axis for a single input."""
     if name in ("squeeze", "squeeze_"):
         axes = len(call.meta["val"].shape)
-        dims = _flat({"dim": _arguments(call).get("dim")})
+        dims = entries({"dim": _arguments(call).get("dim")})
         if any(dim is None or dim == 0 or dim <= -axes for dim in dims):
             raise MixesSamples("it drops the batch axis where there is one input: name another axis")
 
 
 def _check_range(known: str, call: fx.Node) -> None:
-    """Refuse whole numbers beside integers of a type that does not hold them: there they wrap around."""
+    """Refuse whole numbers that the type of an integer tensor may not hold: they would wrap around."""
     if known in MOVES:
         return
     tensors = [one for node in call.all_input_nodes if isinstance(one := node.meta.get("val"), Tensor)]
     types = {one.dtype for one in tensors if one.dim() and not (one.dtype.is_floating_point or one.dtype == torch.bool)}
     singles = [one for one in tensors if not one.dim() and not one.dtype.is_floating_point and one.dtype not in types]
-    numbers = [one for one in _flat(_arguments(call)) if isinstance(one, int) and not isinstance(one, bool)]
+    numbers = [one for one in entries(_arguments(call)) if isinstance(one, int) and not isinstance(one, bool)]
     for dtype in types:
         ends = torch.iinfo(dtype)
         if dtype != torch.int64 and (
@@ -602,21 +600,17 @@ def _check_range(known: str, call: fx.Node) -> None:
             raise NotCovered(f"it reads a whole number that {dtype} may not hold")
 
 
-def _flat(arguments: Mapping[str, Any]) -> list[Any]:
-    return [entry for value in arguments.values() for entry in (value if isinstance(value, (list, tuple)) else [value])]
-
-
 def _source(call: fx.Node) -> str:
-    """``", net.py:12"``: the innermost line of the user's own code, or of torch where there is none."""
+    """``", net.py:12"``: the innermost line of the user's own code, or of torch's if there is none."""
     lines = re.findall(r'File "(.+?)", line (\d+)', call.meta.get("stack_trace") or "")
     own = [entry for entry in lines if "/torch/" not in entry[0]] or lines
     return f", {own[-1][0]}:{own[-1][1]}" if own else ""
 
 
 def _compare(graph: Graph, module: nn.Module, example_batch: Tensor, max_memory: int | None = None) -> None:
-    """Refuse a graph that does not compute what the module computes, in its own type and in float64.
+    """Refuse a graph that differs from the module, in its own type or in float64.
 
-    Single inputs are asked about as well as batches, and each twice: what changes between calls is no function.
+    Both batches and single inputs are compared, and the module is called twice to detect state and randomness.
     """
     own, exact = copy.deepcopy(module), copy.deepcopy(module).double()
 

@@ -1,4 +1,4 @@
-"""``torch.export`` on a batch of two, with its own account of what fails kept out of sight."""
+"""Trace a module with ``torch.export``, without its log output, and simplify the traced program."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import copy
 import io
 import itertools
 import logging
+import operator
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,17 +20,16 @@ from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.batch_first import BatchFirst, keep_batch_first
 from certify.bounds.importers.decompositions import spelled_out
 from certify.bounds.importers.executed import check_executed
-from certify.bounds.importers.regions import inline_regions
 from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
-__all__ = ["TRACED", "trace"]
+__all__ = ["TRACED", "inline_regions", "trace"]
 
 TRACED = 2
-"""Samples in the traced batch: an axis of another size is not the batch."""
+"""Samples in the traced batch: an axis of any other size is not the batch axis."""
 
 
 def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> ExportedProgram:
-    """The program of a module's forward pass, for batches of so many samples like those of an example.
+    """The program of a module's forward pass for batches of ``samples`` samples like those of the example.
 
     Raises:
         ModelError: if the module refuses such a batch, or torch cannot trace it.
@@ -40,7 +41,7 @@ def trace(module: nn.Module, example_batch: Tensor, samples: int = TRACED) -> Ex
     _check_answers(module, example)
     try:
         with _silence(), BatchFirst():
-            # A trace fills attributes of what it runs with tensors that have no numbers; parameters are not copied.
+            # Tracing may store tensors without values in attributes, so a copy is traced; parameters are not copied.
             exported = torch.export.export(copy.deepcopy(module, _held(module)), (example,))
             _check_dropout(exported.graph)
             if samples == 1:  # which certificates are about
@@ -63,7 +64,7 @@ def _held(module: nn.Module) -> dict[int, Tensor]:
 
 
 def _check_dropout(graph: fx.Graph) -> None:
-    """Refuse writes in place to what dropout returned, or was given: in evaluation they are one, and no trace says so.
+    """Refuse in-place writes to the input or result of dropout: in evaluation they are one tensor, unlike in traces.
 
     Raises:
         UnsupportedOperator: if there are any.
@@ -79,9 +80,9 @@ def _check_dropout(graph: fx.Graph) -> None:
 
 
 def _check_answers(module: nn.Module, example: Tensor) -> None:
-    """Refuse inputs that the module itself refuses, in its own words: a trace reports them as a fault of tracing.
+    """Refuse inputs that the module itself refuses, quoting it; a trace would blame tracing.
 
-    A copy is asked, because an answer may change state, and no random number is used up.
+    A copy is called, because answering may change state; the global random generator is restored.
 
     Raises:
         ModelError: quoting the module; or naming what it returns, if that is no tensor.
@@ -107,7 +108,7 @@ def _check_answers(module: nn.Module, example: Tensor) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings, no log lines and nothing on stderr; what was in force before is in force again afterwards."""
+    """Suppress warnings, log lines and output on stderr, and restore the previous settings afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -116,3 +117,39 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+"""Calls that wrap a region (``torch.no_grad``, ``torch.autocast``), with the place of its program among the arguments.
+
+The arguments after that are the region's inputs. The effect of autocast remains visible: results have a narrower type.
+"""
+
+
+def inline_regions(module: fx.GraphModule) -> None:
+    """Replace each call of a region by the region's own calls, in place.
+
+    >>> import torch
+    >>> class Net(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         with torch.no_grad():
+    ...             return 2 * x
+    >>> module = torch.export.export(Net(), (torch.zeros(2),)).graph_module
+    >>> inline_regions(module)
+    >>> [node.name for node in module.graph.nodes]
+    ['x', 'mul_1', 'output']
+    """
+    for node in list(module.graph.nodes):
+        place = REGIONS.get(getattr(node.target, "__name__", "")) if node.op == "call_function" else None
+        if place is None or any(user.target is not operator.getitem for user in node.users):
+            continue  # refused later, by its name
+        region = getattr(module, node.args[place].target)
+        inline_regions(region)
+        inputs = [one for one in region.graph.nodes if one.op == "placeholder"]
+        with module.graph.inserting_before(node):
+            results: Any = module.graph.graph_copy(region.graph, dict(zip(inputs, node.args[place + 1 :], strict=True)))
+        for user in list(node.users):
+            user.replace_all_uses_with(results[user.args[1]])
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()

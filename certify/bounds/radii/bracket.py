@@ -1,4 +1,4 @@
-"""A root finder for many inputs at once: how far do margins stay positive as the radius grows?"""
+"""Root finding for many inputs at once: the largest radius up to which all margins are positive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from certify.bounds.radii.growth import REACH, Growth
+from certify.bounds.radii.growth import LONGEST_STEP, Growth
 
 __all__ = ["Bracket", "Margins", "bracket", "on_grid"]
 
@@ -17,34 +17,35 @@ Margins = Callable[[Tensor, Tensor, bool], Tensor]
 """(which inputs (n,), their radii (n,), whether to prove) to lower bounds of their margins, (n, rows)."""
 
 MOST_ROUNDS = 60
+"""The search ends after so many rounds in any case."""
 
 SMALLEST = 1e-6
-"""Radii below this part of the cap are given up."""
+"""The search gives up below this fraction of the cap."""
 
 ASIDE = 0.4
-"""How far from the predicted root to step, as a part of the width asked for: two such steps close a bracket."""
+"""Steps go this fraction of the requested width to either side of the predicted root: two of them close a bracket."""
 
-NEAR = 10
-"""A step expected to pass is proven at once if the bracket above it is at most so many times the width asked for."""
+PROVE_WITHIN = 10
+"""A step that should pass is proven at once if the bracket above it is at most this many requested widths wide."""
 
 BEYOND = 0.03
-"""How much further than predicted to step while the root lies on one side of all radii tried, as a part of the way."""
+"""While the root lies on one side of all radii tried, steps go this fraction further than the prediction."""
 
 NOISE = 2e-3
-"""The search is off by rounding: declared radii that should fail by no more than this, relatively, are tried anyway."""
+"""Relative error of the float32 search: declared radii that should fail by no more than this are tried anyway."""
 
-BITS = 13
-"""Radii tried have mantissas of so many bits, and are the same float in every arithmetic."""
+MANTISSA_BITS = 13
+"""Tried radii have mantissas of this many bits, so that they are the same number in float32 and float64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bracket:
-    """The largest radius proven for each input, and the smallest one tried above it that failed.
+    """The largest radius proven for each input, and the smallest tried radius above it that failed.
 
     Args:
         proven: (B,), 0 where no positive radius was proven.
         failed: (B,), infinite where none failed.
-        searched, claimed: margins evaluated for each input without and with proof, (B,).
+        searched, claimed: the number of evaluations for each input without and with proof, (B,).
     """
 
     proven: Tensor
@@ -56,14 +57,15 @@ class Bracket:
 def on_grid(radius: Tensor) -> Tensor:
     """The nearest number with a short mantissa.
 
-    Margins of one input differ in their last bits with the inputs beside it, and so do predicted roots. Rounded to a
-    grid, the radii that are tried, and so the result, are the same unless a prediction lies on the edge of a cell.
+    The margins of one input differ in their last bits depending on the other inputs in the batch, and so do predicted
+    roots. Rounded to this grid, the tried radii and so the result are the same, unless a prediction lies on the edge of
+    a cell.
 
     >>> float(on_grid(torch.tensor(0.1)))
     0.100006103515625
     """
     mantissa, exponent = torch.frexp(radius)
-    return torch.ldexp(torch.round(mantissa * 2**BITS) / 2**BITS, exponent)
+    return torch.ldexp(torch.round(mantissa * 2**MANTISSA_BITS) / 2**MANTISSA_BITS, exponent)
 
 
 def bracket(
@@ -77,21 +79,21 @@ def bracket(
     proven: Tensor | None = None,
     failed: Tensor | None = None,
 ) -> Bracket:
-    """Close the bracket around the radius at which the first margin vanishes to a relative ``tolerance``.
+    """Close the bracket around the radius at which the first margin vanishes, to a relative ``tolerance``.
 
-    A model of each row's margin (:class:`~certify.bounds.radii.growth.Growth`) predicts the root. Steps go just above
-    the prediction to fail without proof, and just below it to be proven at once; where they halve the bracket too
-    slowly, the next goes to its middle. Only positive margins prove anything, and balls are nested: where margins are
-    not monotone, the largest radius proven stands.
+    A model of each row's margin (:class:`~certify.bounds.radii.growth.Growth`) predicts the root. One step goes just
+    above the prediction, where it should fail, without proof; another just below it, where it is proven at once. If two
+    steps do not halve the bracket, the next goes to its middle. As balls are nested, the largest proven radius stands
+    even if computed margins are not monotone.
 
     Args:
         margins: lower bounds of the margins as a function of the radius.
         at_zero: the margins at radius 0, (B, rows); inputs where one is not positive are left alone.
         slope: what they lose per unit of radius at small radii, (B, rows); only a hint.
-        declared: radii that are decided as exactly these values. No search is made below the smallest.
-        cap: no radius above it is tried.
-        tolerance: relative width at which a bracket is closed.
-        proven, failed: radii known to be proven, and to fail, (B,); 0 and infinity if not given.
+        declared: radii that are decided at exactly these values; no smaller ones are tried.
+        cap: the largest radius that is tried.
+        tolerance: the relative width at which a bracket counts as closed.
+        proven, failed: radii already proven and already failed, (B,); 0 and infinity if not given.
 
     >>> line = lambda which, r, prove: (1.0 - 4.0 * r).unsqueeze(1)
     >>> one = torch.ones(1, 1, dtype=torch.float64)
@@ -117,7 +119,8 @@ def bracket(
 
 @dataclass(slots=True, eq=False)
 class _Search:
-    """What is known so far: ``proven <= low`` passed, ``high`` failed, and ``refuted`` did so with proof asked for."""
+    """The state: ``low`` is the largest radius that passed, ``proven <= low`` the largest one proven, ``high`` the
+    smallest that failed, ``refuted`` the smallest at which a proof failed."""
 
     growth: Growth
     active: Tensor
@@ -132,7 +135,7 @@ class _Search:
     searched: Tensor
     claimed: Tensor
     widths: tuple[Tensor, Tensor]
-    """Logarithmic widths of the bracket before the last two steps."""
+    """The logarithmic widths of the bracket before the last two steps."""
 
     @classmethod
     def of(cls, at_zero: Tensor, slope: Tensor, declared: Sequence[float], cap: float, tolerance: float) -> _Search:
@@ -155,7 +158,7 @@ class _Search:
         )
 
     def learn(self, which: Tensor, radius: Tensor, proving: bool, margins: Tensor) -> None:
-        """Take in the margins of some inputs at a radius each."""
+        """Update the state with the margins of some inputs at one radius each."""
         passed = margins.amin(dim=1) > 0  # NaN proves nothing
         up, down = which[passed], which[~passed]
         self.low[up] = torch.maximum(self.low[up], radius[passed])
@@ -163,7 +166,7 @@ class _Search:
         if proving:
             self.proven[up] = torch.maximum(self.proven[up], radius[passed])
             self.refuted[down] = torch.minimum(self.refuted[down], radius[~passed])
-        # What the search passed and the proof did not, or the other way round, is as the proof says.
+        # Where search and proof disagree, the proof decides.
         self.low[down] = torch.where(self.low[down] >= self.high[down], self.proven[down], self.low[down])
         self.high[up] = torch.maximum(self.high[up], self.low[up])
         (self.claimed if proving else self.searched)[which] += 1
@@ -171,7 +174,7 @@ class _Search:
         self.growth.add(which[new], radius[new], margins[new])
 
     def next(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The radii to try, whether each is to be proven, and which inputs are not done."""
+        """The radii to try next, whether to prove each, and which inputs are not finished."""
         low, high = self.low.log(), self.high.log()
         root = self.growth.root(low, high)
         step, prove = self._step(low, high, root)
@@ -186,27 +189,27 @@ class _Search:
         return torch.where(exact, asked, radius), prove | exact, self.active & (~closed | exact)
 
     def _declared(self, root: Tensor) -> Tensor:
-        """The smallest declared radius that a closed bracket leaves open, or infinity."""
+        """The smallest declared radius that a closed bracket leaves undecided, or infinity."""
         likely = (self.declared < self.high.unsqueeze(1)) | (self.declared <= root.exp().unsqueeze(1) * (1 + NOISE))
         open_ = (self.declared > self.proven.unsqueeze(1)) & (self.declared < self.refuted.unsqueeze(1))
         return torch.where(open_ & likely, self.declared, torch.inf).amin(dim=1)
 
     def _step(self, low: Tensor, high: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
-        """The logarithm of the next radius from those of the bracket's ends and the root, and whether to prove it."""
+        """The logarithm of the next radius, given those of the bracket's ends and the root; and whether to prove it."""
         width, wanted = high - low, math.log1p(self.tolerance)
         aside, both = ASIDE * wanted, (high - low).isfinite()
-        above = low + ((root - low) * (1 + BEYOND)).clamp(wanted, REACH)
-        below = high - ((high - root) * (1 + BEYOND)).clamp(wanted, REACH)
-        # The end that is further from the root is brought near to it.
+        above = low + ((root - low) * (1 + BEYOND)).clamp(wanted, LONGEST_STEP)
+        below = high - ((high - root) * (1 + BEYOND)).clamp(wanted, LONGEST_STEP)
+        # Move the end that is further from the root.
         step = torch.where(high - root > root - low, root + aside, root - aside)
         step = torch.maximum(torch.minimum(step, high - aside), low + aside)
         slow = both & (width > self.widths[0] / 2) & (width > 4 * wanted)
         step = torch.where(slow, (low + high) / 2, step)
-        # Where either answer can close the bracket, it shall.
+        # If the bracket is narrow enough, place the step so that either outcome closes it.
         short = width < 2 * wanted
         step = torch.where(short, torch.maximum(torch.minimum(step, low + 0.9 * wanted), high - 0.9 * wanted), step)
         self.widths = self.widths[1], torch.where(both, width, torch.inf)
-        prove = both & (step <= root) & ~slow & (high - step <= NEAR * wanted)
+        prove = both & (step <= root) & ~slow & (high - step <= PROVE_WITHIN * wanted)
         neither = low.isinf() & high.isinf()
         step = torch.where(both, step, torch.where(neither, root, torch.where(high.isinf(), above, below)))
         return step, prove

@@ -1,4 +1,4 @@
-"""How margins shrink as a ball grows: a model through the radii tried, whose root is the radius to try next."""
+"""A model of how margins shrink as a ball grows; its root predicts the largest provable radius."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from torch.nn import functional as F
 
 __all__ = ["Growth"]
 
-FIRST = 0.33
-"""The first guess, as a part of the radius at which a linear network with these gradients would lose its margin."""
+FIRST_GUESS = 0.33
+"""The first radius tried, relative to that at which a linear network with these gradients would lose its margin."""
 
-POWER = 3.3
-"""How the excess grows where one radius is known. With two or more the power is measured."""
+USUAL_POWER = 3.3
+"""The power with which the excess grows, until two radii are known from which it can be measured."""
 
 FLATTEST, STEEPEST = 0.3, 8.0
-"""Measured powers are trusted between these when they are extrapolated."""
+"""Measured powers are clipped to this range when they are extrapolated."""
 
-REACH = 1.5
-"""No step leaves the radii tried by more than this factor's logarithm."""
+LONGEST_STEP = 1.5
+"""The logarithm of a radius tried differs by at most this from that of the nearest radius tried before."""
 
-LEAST = 1e-4
-"""Smaller excesses are mostly rounding."""
+LEAST_EXCESS = 1e-4
+"""Smaller excesses are mostly rounding errors."""
 
-TINY, MOST = 1e-30, 1e30
-"""What stands for no loss at all, and for infinity and NaN."""
+NO_LOSS, LARGEST_LOSS = 1e-30, 1e30
+"""Losses per radius are clipped to this range, which also replaces infinity and NaN."""
 
-STEPS = 12
-"""Newton steps per root; the model is smooth, and the bracket holds them."""
+NEWTON_STEPS = 12
+"""Newton steps per root; the model is smooth and the steps are kept inside the bracket, so few suffice."""
 
 
 class Growth:
-    """What each row loses within radius r, as ``slope r (1 + e(r))``: the excess e over a linear network.
+    """Models what each margin loses within radius r as ``slope r (1 + e(r))``: e is the excess over a linear network.
 
-    Where less was lost at some radius, as next to the ends of an input box, that gives the slope. In logarithms the
-    excess is a line or a parabola through the radii tried that are nearest to the root. Each row has its own, because
-    the smallest of several smooth margins has kinks. The model only guesses: it proves nothing.
+    On a log-log scale the excess is a line or a parabola through the tried radii nearest to the root. If less than
+    ``slope r`` was lost at some radius, as happens near the ends of an input box, the slope is lowered to fit. Each row
+    has its own model, because the smallest of several smooth margins has kinks. The model only predicts: it proves
+    nothing.
 
     Args:
         at_zero: margins at the inputs themselves, (B, rows).
@@ -49,7 +50,7 @@ class Growth:
 
     def __init__(self, at_zero: Tensor, slope: Tensor) -> None:
         self.at_zero = at_zero
-        self.slope = slope.nan_to_num(TINY, TINY, TINY).clamp(TINY, MOST)
+        self.slope = slope.nan_to_num(NO_LOSS, NO_LOSS, NO_LOSS).clamp(NO_LOSS, LARGEST_LOSS)
         self.radii = at_zero.new_empty(len(at_zero), 0)
         self.rates = at_zero.new_empty(len(at_zero), 0, at_zero.shape[1])
 
@@ -59,7 +60,7 @@ class Growth:
         radii[which, 0] = radius.log()
         lost = (self.at_zero[which] - margins) / radius.unsqueeze(1)
         rates = torch.full_like(self.at_zero, torch.nan)
-        rates[which] = lost.nan_to_num(MOST, MOST, TINY).clamp(TINY, MOST)
+        rates[which] = lost.nan_to_num(LARGEST_LOSS, LARGEST_LOSS, NO_LOSS).clamp(NO_LOSS, LARGEST_LOSS)
         self.radii = torch.cat([self.radii, radii], dim=1)
         self.rates = torch.cat([self.rates, rates.unsqueeze(1)], dim=1)
         self.slope = torch.fmin(self.slope, rates)
@@ -67,8 +68,11 @@ class Growth:
     def root(self, low: Tensor, high: Tensor) -> Tensor:
         """The logarithm of the radius at which the first row vanishes, between logarithms ``low`` and ``high`` (B,)."""
         if self.radii.shape[1] == 0:
-            return torch.clamp(self._linear().amin(dim=1) + self.radii.new_tensor(FIRST).log(), low, high)
-        ends = torch.where(low.isfinite(), low, high - REACH), torch.where(high.isfinite(), high, low + REACH)
+            return torch.clamp(self._linear().amin(dim=1) + self.radii.new_tensor(FIRST_GUESS).log(), low, high)
+        ends = (
+            torch.where(low.isfinite(), low, high - LONGEST_STEP),
+            torch.where(high.isfinite(), high, low + LONGEST_STEP),
+        )
         nothing = torch.full_like(self.radii, torch.inf)
         under = torch.where(self.radii <= low.unsqueeze(1), low.unsqueeze(1) - self.radii, nothing)
         over = torch.where(self.radii >= high.unsqueeze(1), self.radii - high.unsqueeze(1), nothing)
@@ -81,7 +85,7 @@ class Growth:
         a, wa = self._point(first)
         b, wb = self._point(second)
         power = (wb - wa) / (b - a).unsqueeze(1)
-        beyond = torch.where(known.unsqueeze(1), power.clamp(FLATTEST, STEEPEST), POWER)
+        beyond = torch.where(known.unsqueeze(1), power.clamp(FLATTEST, STEEPEST), USUAL_POWER)
         power = torch.where(between.unsqueeze(1), power, beyond)
         root = self._solve((a, wa), power, b, torch.zeros_like(power), *ends)
         rest = _without(_without((self.radii - root.unsqueeze(1)).abs().nan_to_num(torch.inf), first), second)
@@ -97,11 +101,13 @@ class Growth:
         column = index.unsqueeze(1)
         rates = self.rates.gather(1, column.unsqueeze(2).expand(-1, 1, self.rates.shape[2])).squeeze(1)
         ratio = (rates.log() - self.slope.log()).nan_to_num(0.0)
-        return self.radii.gather(1, column).squeeze(1), torch.where(ratio > 30, ratio, ratio.expm1().clamp(LEAST).log())
+        return self.radii.gather(1, column).squeeze(1), torch.where(
+            ratio > 30, ratio, ratio.expm1().clamp(LEAST_EXCESS).log()
+        )
 
     def _linear(self) -> Tensor:
         """The logarithm of the radius at which a linear network would lose each margin."""
-        return self.at_zero.clamp(min=TINY).log() - self.slope.log()
+        return self.at_zero.clamp(min=NO_LOSS).log() - self.slope.log()
 
     def _solve(
         self, a: tuple[Tensor, Tensor], power: Tensor, b: Tensor, bend: Tensor, low: Tensor, high: Tensor
@@ -109,7 +115,7 @@ class Growth:
         """The least root of ``t + log(1 + e(t)) = linear`` over the rows, where log e is Newton's polynomial in t."""
         ta, tb, low, high = (t.unsqueeze(1) for t in (a[0], b, low, high))
         t, linear = ((low + high) / 2).expand_as(power), self._linear()
-        for _ in range(STEPS):
+        for _ in range(NEWTON_STEPS):
             log_excess = a[1] + (t - ta) * power + _zero(t - ta) * _zero(t - tb) * bend
             rate = power + (_zero(t - ta) + _zero(t - tb)) * bend
             step = (t - linear + F.softplus(log_excess)) / (1 + torch.sigmoid(log_excess) * rate).clamp(min=0.3)
@@ -118,7 +124,7 @@ class Growth:
 
 
 def _zero(t: Tensor) -> Tensor:
-    """Points that are not there take no part."""
+    """Points that do not exist (infinite distance or NaN) contribute 0."""
     return t.nan_to_num(0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which declared radii hold, by the cheapest of several methods that proves each."""
+"""Decide declared radii by several methods, from the cheapest to the tightest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LADDER = ("ibp", "crown", "alpha-crown")
 
 
 def ladder(method: str) -> tuple[str, ...]:
-    """The methods that a name stands for: ``"auto"`` for those of the ladder that exist, any other for itself.
+    """The methods behind a name: the ladder for ``"auto"``, or the one method of that name.
 
     Raises:
         BadInput: for an unknown name.
@@ -35,12 +35,12 @@ def ladder(method: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """Where each input stands among the declared radii.
+    """The outcome for the declared radii.
 
     Args:
-        proven: the largest declared radius proven, 0 if none, (B,).
-        failed: the smallest one at which the last method failed, infinite if none, (B,).
-        last: which method was the last that was asked, (B,).
+        proven: (B,) the largest declared radius proven, 0 if none.
+        failed: (B,) the smallest declared radius at which the last method failed, infinite if none.
+        last: (B,) the index of the last method that was tried.
     """
 
     proven: Tensor
@@ -54,13 +54,13 @@ def decide(
     declared: Sequence[float],
     hopeful: Tensor,
 ) -> Decided:
-    """Decide the declared radii of every input by bisection; each method gets those that no earlier one proved.
+    """Decide the declared radii of every input by bisection; each method tries those that no earlier one proved.
 
     Args:
-        prove: (method, which inputs (n,), radius (n,)) to proven lower bounds of their margins, (n, rows).
+        prove: maps (method, inputs (n,), radius (n,)) to proven lower bounds (n, rows) of their margins.
         methods: names, cheapest first.
         declared: radii in ascending order.
-        hopeful: the inputs whose margins at radius 0 are proven, (B,); no others are tried.
+        hopeful: (B,) the inputs whose margins at radius 0 are proven; others are not tried.
 
     >>> margin = lambda method, which, r: {"weak": 0.2, "strong": 0.4}[method] - r.unsqueeze(1)
     >>> decide(margin, ("weak", "strong"), (0.1, 0.3, 0.5), torch.tensor([True])).proven

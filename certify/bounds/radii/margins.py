@@ -1,4 +1,4 @@
-"""A classifier's margins within balls: how bounds, and what they claim, meet a batch of inputs and classes."""
+"""Bounds of a classifier's margins over balls around a batch of inputs, and what can be claimed of a network."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = ["MarginBounds", "claimable", "margin_rows", "property_rows"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarginBounds:
-    """The margins of a batch of inputs, each over the score of every other class, as functions of a ball's radius.
+    """Lower bounds of the margins of a batch of inputs as functions of a ball's radius.
 
     Args:
         graph: the network, in the dtype that bounds are computed in.
         x: inputs (B, ...) of that dtype.
-        C, d: rows (B, rows, classes) and offsets (B, rows) of the property, from which its margins follow.
-        property: what has to be kept.
+        C, d: rows (B, rows, classes) and offsets (B, rows) of the property, from which margins follow.
+        property: what must be kept; its margins are positive where it is.
         threat: norm, input box and scale of the balls.
         max_memory: bytes to stay within, about; None for half of what is free.
         deadline: when to give up.
@@ -61,7 +61,7 @@ class MarginBounds:
         deadline: Deadline = NEVER,
         property: Property = TOP_CLASS,
     ) -> MarginBounds:
-        """The margins of the answers (B,) that should be kept."""
+        """For the answers (B,) that should be kept."""
         C, d = property_rows(property, classes, math.prod(graph.output.shape), graph.dtype, x.device)
         return cls(graph, x.to(graph.dtype), C, d, threat, property, max_memory, deadline)
 
@@ -91,9 +91,9 @@ class MarginBounds:
         return region_of(self.threat, self.x[chosen], radius)
 
     def at_zero(self) -> tuple[Tensor, Tensor]:
-        """The margins at the inputs themselves, (B, rows), and what each loses per unit of radius at small radii.
+        """The margins (B, rows) at the inputs themselves, and the dual norms of their gradients; both float64.
 
-        That is the dual norm of its gradient. Both are float64, whatever they were computed in.
+        The latter is what a margin loses per unit of radius at small radii.
 
         Raises:
             OutOfTime: once the deadline passed.
@@ -102,7 +102,7 @@ class MarginBounds:
         parts = [self._at_zero(x, C) for x, C in zip(self.x.split(at_once), self.C.split(at_once), strict=True)]
         rows, slopes = (torch.cat(part) for part in zip(*parts, strict=True))
         margins = self.margins(rows, slice(None))
-        # Of rows that are taken together, none loses more than the steepest.
+        # Margins that combine several rows lose at most as much as the steepest row.
         return margins, slopes if margins is rows else slopes.amax(dim=1, keepdim=True).expand(margins.shape)
 
     def _at_zero(self, inputs: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ class MarginBounds:
             self.deadline.check()
             gradient = flat(_slope(total, x), 1)
             if threat.input_box is not None:
-                # A feature at an end of the input box moves one way only.
+                # A feature at an end of the input box can only move one way.
                 lower, upper = (flat(inputs != end, 1) for end in threat.input_box.around(inputs))
                 gradient = torch.where(gradient > 0, gradient * lower, gradient * upper)
             if scale is not None:
@@ -127,7 +127,7 @@ class MarginBounds:
 
 
 def _slope(total: Tensor, x: Tensor) -> Tensor:
-    """The gradient at x, 0 where only steps depend on it."""
+    """The gradient at x; 0 if the total depends on x through steps only."""
     if not total.requires_grad:
         return torch.zeros_like(x)
     return torch.autograd.grad(total, x, retain_graph=True, materialize_grads=True)[0]
@@ -153,10 +153,10 @@ def property_rows(
 
 
 def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:
-    """Refuse a network of which ``claim`` cannot be made, before any work.
+    """Refuse a network for which ``claim`` cannot be made, before any other work.
 
     Raises:
-        UnsupportedOperator: for executions of an operator that nothing is known about.
+        UnsupportedOperator: if nothing is known about float32 executions of an operator.
         ModelError: for float32 executions of weights in float64.
     """
     if claim == "exact":

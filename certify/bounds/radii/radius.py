@@ -1,4 +1,4 @@
-"""The largest radius that bound methods prove for each input, all inputs of a batch at once."""
+"""The largest radius that bound methods prove, for all inputs of a batch at once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["REACH", "TOLERANCE", "ProvenRadius", "largest_tried", "proven_radii"]
+__all__ = ["SEARCH_FACTOR", "TOLERANCE", "ProvenRadius", "largest_tried", "proven_radii"]
 
 TOLERANCE = 1e-3
-"""Relative width of the bracket around the radius at which the method stops proving."""
+"""The search ends when the bracket around the largest provable radius has this relative width."""
 
-REACH = 4.0
-"""Radii up to this multiple of the largest declared one are searched, for the sake of average radii."""
+SEARCH_FACTOR = 4.0
+"""Radii are searched up to this multiple of the largest declared one, so that the average radius is informative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,20 @@ class ProvenRadius:
     """What was proven for one input.
 
     Args:
-        radius: a radius at which every margin was proven positive in float64; None if that failed at the smallest
-            declared radius.
-        failed: the smallest larger radius at which the margins were not all positive, not even in the search; infinite
-            where there is none below the largest tried. It claims nothing.
-        method: the method that proves the radius; where nothing is proven, the last one that tried.
-        margins: lower bounds of ``score of the class - score of each other class`` at that radius; where nothing is
-            proven, at the smallest declared radius, or at the input itself if the search saw no hope of a proof there.
+        radius: the largest radius at which every margin was proven positive in float64; None if the proof failed at the
+            smallest declared radius.
+        failed: the smallest larger radius at which some margin was not positive, with or without proof; infinite if all
+            radii tried passed. It claims nothing.
+        method: the method that proved the radius; if nothing is proven, the last one that tried.
+        margins: lower bounds of ``score of the class - score of each other class`` at that radius; if nothing is
+            proven, at the smallest declared radius, or at the input itself if the search expected no proof there.
         slack: the largest rounding error subtracted from a margin.
-        at_zero: bounds evaluated at the input itself, by interval arithmetic first; they cost about a forward pass.
-        searched: bounds evaluated in float32, which claim nothing.
-        claimed: bounds evaluated in float64 with error terms, passed or not.
-        hopeless: whether the margins at the input itself were not proven positive.
-        hints: the planes behind the margins, where the method searched for some.
-        given_up: what there was not enough of, time or memory, where the search did not come to its end.
+        at_zero: evaluations at the input itself, which cost about one forward pass each.
+        searched: evaluations in float32, which claim nothing.
+        claimed: evaluations in float64 with error terms, whether or not they proved anything.
+        hopeless: whether the margins at the input itself could not be proven positive.
+        hints: the planes behind the margins, if the method optimizes planes.
+        given_up: why the search ended early, for lack of time or memory; empty if it did not.
     """
 
     radius: float | None
@@ -74,17 +74,17 @@ class ProvenRadius:
 
 
 def largest_tried(threat: Threat, features: int) -> float:
-    """The cap of the search: 4 times the largest declared radius, or the diameter of the input box if that is less.
+    """The largest radius that is searched: 4 times the largest declared one, or the diameter of the input box if less.
 
-    Without a box, and with nothing declared but 0, it is 1 in input units. With a scale, features that cannot move add
-    nothing to the diameter.
+    Without a box and without a declared radius above 0 it is 1. With a scale, features that cannot move do not count in
+    the diameter.
 
     >>> largest_tried(ThreatModel("linf", (0.0, 0.1), (0.0, 1.0)), features=9)
     0.4
     """
     if not isinstance(threat, ThreatModel):
         return threat.largest
-    wanted = REACH * threat.largest if threat.largest > 0 else math.inf
+    wanted = SEARCH_FACTOR * threat.largest if threat.largest > 0 else math.inf
     if threat.input_box is not None:
         scale = np.ones(features) if threat.scale is None else np.array(threat.scale)
         sides = threat.input_box.widths(features)[scale > 0] / scale[scale > 0]
@@ -105,26 +105,26 @@ def proven_radii(
     deadline: Deadline = NEVER,
     property: Property = TOP_CLASS,
 ) -> list[ProvenRadius]:
-    """Certify the classes of a batch of inputs, each as far as the methods carry.
+    """Certify the classes of a batch of inputs, each as far as the methods can prove it.
 
-    A float32 search without error terms finds where the margins vanish. Its answers are only hints: the radius returned
-    is one at which float64 bounds with error terms were positive. Declared radii are decided as exactly those values,
-    and nothing is searched below the smallest. A radius of 0 is proven if the margins at the input exceed their
-    rounding errors. Radii tried lie on a grid, so that rounding, which differs with the inputs in a batch, hardly ever
-    changes a result; and no input's search looks at another's.
+    A float32 search without error terms finds where the margins vanish. It only guides: the returned radius is one at
+    which float64 bounds with error terms were positive. Declared radii are decided at exactly their values, and no
+    smaller radius is searched. A radius of 0 is proven if the margins at the input exceed their rounding errors. Tried
+    radii lie on a grid, so that rounding, which differs with the other inputs of a batch, hardly ever changes a result;
+    apart from that, the search for one input does not depend on others.
 
     Args:
         graph: the network, imported in the dtype in which its weights are exact.
         x: inputs (B, ...); their values are taken as exact.
         classes: the class of each input that should stay on top, (B,) int64.
         threat: norm, declared radii and input box.
-        methods: a name in :data:`~certify.bounds.methods.METHODS`, or several, cheapest first. Of several, each decides
-            only the declared radii that no earlier one proved, and the last that was asked searches on.
-        claim: what is proven: the network in exact real arithmetic, or every float32 execution of it as well.
+        methods: a name in :data:`~certify.bounds.methods.METHODS`, or several, cheapest first. Each of several decides
+            only the declared radii that no earlier one proved; the last one tried continues the search.
+        claim: what is proven: about the network in exact real arithmetic, or also about every float32 execution.
         search: False to decide the declared radii only, by bisection.
         max_memory: bytes to stay within, about; None for half of what is free.
         property: what has to be kept; ``classes`` are its answers.
-        deadline: when to stop. What was proven until then is proven; with one, declared radii are decided first.
+        deadline: when to stop and return what was proven until then. With one, declared radii are decided first.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -151,7 +151,7 @@ def proven_radii(
 def _find(
     ledger: _Ledger, proof: MarginBounds, guide: MarginBounds, ladder: Sequence[str], claim: Claim, *, search: bool
 ) -> None:
-    """Prove radii, and write down each as it is found.
+    """Prove radii, recording each in the ledger.
 
     Raises:
         NoRoom, OutOfTime: where memory or time do not suffice for the next step.
@@ -172,14 +172,14 @@ def _find(
     hopeless = ledger.hopeless = ~(at_zero.amin(dim=1) > 0)
     ledger.at_zero = ledger.claimed.clone()
     known = None
-    # A search proves little before its end: where it may not come to that, the declared radii are decided first.
+    # A search proves little before its end, so if it may be cut short, declared radii are decided first.
     if len(ladder) > 1 or not search or proof.deadline.seconds < math.inf:
         known = decide(prove, ladder, threat.radii, ~hopeless)
         ledger.failed = known.failed
     if not search:
         return
     start, slope = guide.at_zero()
-    # The same start whatever is claimed, so that a claim of more never reaches further.
+    # The search starts from the same margins for every claim, so that a stronger claim never gets a larger radius.
     start = torch.where(start > 0, start, at_zero)
     for step, method in enumerate(ladder):
         [group] = (~hopeless if known is None else ~hopeless & (known.last == step)).nonzero(as_tuple=True)
@@ -206,11 +206,11 @@ def _find(
 
 
 class _Ledger:
-    """For each input, the margins at the largest radius proven so far, or else at the smallest declared one."""
+    """For each input, the margins at the largest radius proven so far, or at the smallest declared one if none is."""
 
     def __init__(self, like: Tensor, least: float) -> None:
         self.least = least
-        self.methods = ["ibp"] * len(like)  # which is asked first
+        self.methods = ["ibp"] * len(like)  # the first method tried
         self.hints: list[tuple[Hint, ...]] = [()] * len(like)
         self.proven = like.new_full((len(like),), -1.0)
         self.lower = torch.full_like(like, -torch.inf)
@@ -221,7 +221,7 @@ class _Ledger:
         self.given_up = ""
 
     def record(self, rows: RowBounds, method: str, chosen: Tensor, radius: Tensor) -> None:
-        """Count an evaluation that may claim, and keep what is worth keeping."""
+        """Count an evaluation with claim, and keep its margins if they are the best so far."""
         self.claimed[chosen] += 1
         proven = (rows.lower.amin(dim=1) > 0) & (radius >= self.least)
         keep = torch.where(proven, radius > self.proven[chosen], (self.proven[chosen] < 0) & (radius <= self.least))
@@ -235,7 +235,7 @@ class _Ledger:
             self.hints[i] = rows.hints[place] if rows.hints else ()
 
     def result(self, i: int) -> ProvenRadius:
-        """What was proven for one input."""
+        """The result for one input."""
         return ProvenRadius(
             radius=float(self.proven[i]) if float(self.proven[i]) >= 0 else None,
             failed=float(self.failed[i]),

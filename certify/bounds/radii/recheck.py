@@ -1,4 +1,4 @@
-"""A bound's claim derived again from its evidence: one pass in float64 with error terms, and no search."""
+"""Check a bound certificate from its evidence: one pass in float64 with error terms, without search."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def rechecked_margins(
     deadline: Deadline = NEVER,
     property: Property = TOP_CLASS,
 ) -> tuple[float, ...]:
-    """Lower bounds of the margins of class ``kept`` over every other one within ``radius`` of one input.
+    """Lower bounds of the margins of class ``kept`` over every other class within ``radius`` of one input.
 
-    The certificate holds if all are above 0. Nothing in the evidence is believed: it only says which method and which
-    planes to take, any of which are sound.
+    The certificate holds if all are above 0. The evidence is not trusted: it only says which method and planes to use,
+    and every choice of those is sound.
 
     Args:
         graph: the network, imported in the dtype in which its weights are exact.
@@ -43,15 +43,14 @@ def rechecked_margins(
         kept: the class that should stay on top.
         threat: norm, input box and scale.
         radius: in the units of the inputs, finite and not below 0.
-        evidence: what the certificate came with.
+        evidence: the certificate's evidence.
         property: what has to be kept; ``kept`` is its answer.
         deadline: when to give up.
 
     Raises:
         OutOfTime: once the deadline passed.
-        BadInput: for a radius that is none, or evidence of another network: planes that do not fit this one, or an
-            unknown method.
-        ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
+        BadInput: for an invalid radius, an unknown method, or planes that do not fit this network.
+        ModelError, UnsupportedOperator: if the claim in the evidence cannot be made for this network.
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> network = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
@@ -66,7 +65,7 @@ def rechecked_margins(
     if not 0 <= radius < math.inf:
         raise BadInput(f"a radius is finite and not below 0, got {radius}")
     claimable(graph, evidence.claim, x.device)
-    # The radius is taken as it is: a float64 ball, rounded outward.
+    # The radius is taken as given; the ball is rounded outward in float64.
     exact = graph.to(torch.float64)
     classes = torch.tensor([kept], device=x.device)
     margins = MarginBounds.of(exact, x.unsqueeze(0), classes, threat, deadline=deadline, property=property)

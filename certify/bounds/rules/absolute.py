@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.contract import Applied, Example
+from certify.bounds.rules.base import RULES, read_entrywise
 from certify.bounds.rules.curve import Curve
 
 __all__ = ["Absolute"]
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.abs()
 
 
 @RULES.register("absolute")
@@ -49,16 +44,7 @@ class Absolute(Curve):
     @staticmethod
     def example() -> Example:
         """Negative, positive, and open."""
-        return Example(_Applied(), torch.tensor([[-3.0, 1.0, -2.0]]), torch.tensor([[-1.0, 2.0, 4.0]]))
+        return Example(Applied(lambda x: x.abs()), torch.tensor([[-3.0, 1.0, -2.0]]), torch.tensor([[-1.0, 2.0, 4.0]]))
 
 
-@ATEN.register("abs")
-def absolute(call: Call) -> Value:
-    """``torch.abs``."""
-    return call.add(Absolute(), call["self"])
-
-
-@ONNX.register("Abs")
-def onnx_absolute(call: Call) -> Value:
-    """``|X|``."""
-    return call.add(Absolute(), call["X"])
+read_entrywise(Absolute(), aten=["abs"], onnx=["Abs"])

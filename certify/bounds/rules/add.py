@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rules.base import RULES, Affine, Shape
 
 __all__ = ["Add"]
-
-
-class _Branches(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x + torch.relu(x) - torch.relu(x - 0.7)
 
 
 @RULES.register("add")
@@ -29,6 +24,8 @@ class Add(Affine):
     """
 
     kind: ClassVar[str] = "add"
+    forward_terms = 1  # the sum
+    adjoint_terms = 0
     sign: int = 1
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -44,17 +41,11 @@ class Add(Affine):
         """The rows themselves, once for each input."""
         return A, A if self.sign > 0 else -A
 
-    @property
-    def forward_terms(self) -> int:
-        """One sum."""
-        return 1
-
-    @property
-    def adjoint_terms(self) -> int:
-        """None."""
-        return 0
-
     @staticmethod
     def example() -> Example:
         """A sum and a difference of branches."""
-        return Example(_Branches(), torch.tensor([[-1.0, 0.5]]), torch.tensor([[2.0, 1.0]]))
+        return Example(
+            Applied(lambda x: x + torch.relu(x) - torch.relu(x - 0.7)),
+            torch.tensor([[-1.0, 0.5]]),
+            torch.tensor([[2.0, 1.0]]),
+        )

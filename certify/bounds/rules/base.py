@@ -1,7 +1,7 @@
-"""The facts that an operator states once, and that every bound method reads.
+"""Base classes of operators, which state the facts that every bound method reads, and the registries of import rules.
 
-An operator knows no method: it says what its image of a box is, which lines enclose it, what its adjoint is. A method
-knows no operator: it asks for these facts. Both kinds of importers build operators from here.
+An operator knows no bound method: it states its image of a box, the planes that enclose it, its adjoint. A method knows
+no operator: it asks for these facts. Both importers, of torch and of ONNX, build operators.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ __all__ = [
     "Affine",
     "Call",
     "MixesSamples",
+    "Move",
     "Nonlinear",
     "NotCovered",
     "Operator",
     "Shape",
     "Sliding",
     "Value",
+    "read_entrywise",
 ]
 
 Shape = tuple[int, ...]
 
 
 class Operator(ABC):
-    """One operation of a network on batches. A subclass is a frozen dataclass of its parameters.
+    """An operation of a network on batches. A subclass is a frozen dataclass of its parameters.
 
-    Tensors among the fields are the network's own, not copies, so that training through bounds reaches them.
+    Tensors among the fields are the network's own, not copies, so that training through bounds updates them.
     """
 
     kind: ClassVar[str]
@@ -50,39 +52,45 @@ class Operator(ABC):
 
     @abstractmethod
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """The image of boxes. With ``outward`` its ends enclose the exact image whatever was rounded on the way."""
+        """An enclosure of the image of boxes. With ``outward``, its ends are widened by all rounding errors."""
 
     @abstractmethod
     def executed(self, *boxes: Interval) -> Tensor | None:
-        """How far a float32 execution may end from the exact result on the same inputs, (B, *shape); None for 0.
+        """How far a float32 execution may be from the exact result on the same inputs, (B, *shape); None for 0.
 
-        In any order of summation, with or without fused multiply-add; inputs anywhere in ``boxes``. Infinite where an
-        intermediate number may leave float32: nothing is then claimed about executions.
+        For inputs anywhere in ``boxes`` and any order of summation, with or without fused multiply-add. Infinite where
+        an
+        intermediate number may overflow: nothing is then claimed about executions.
 
         Raises:
             NotCovered: if nothing is known about executions of this operator.
         """
 
     def undefined(self, *boxes: Interval) -> Tensor | None:
-        """Where boxes may hold points that have no value, (B, *shape) mask; None for nowhere. Nothing holds there."""
+        """Mask (B, *shape) of boxes that may contain points at which the operator is undefined; None for nowhere."""
         return None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors among the fields, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def to(self, dtype: torch.dtype) -> Self:
         """A copy whose tensors have another dtype and take no part in training."""
-        tensors = {f.name: t for f in fields(self) if isinstance(t := getattr(self, f.name), Tensor)}  # type: ignore[arg-type]
-        copies = {name: t.detach().to(dtype, copy=True) for name, t in tensors.items()}
+        copies = {name: tensor.detach().to(dtype, copy=True) for name, tensor in self.tensors.items()}
         return replace(self, **copies)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, slots=True)
 class Sliding:
-    """An affine operator whose outputs each see one window of an image (C, H, W): convolution, pooling.
+    """An affine operator whose outputs each depend on one window of an image (C, H, W): convolution, pooling.
 
     Args:
-        bare: the operator without padding. On an image as large as one window it has one output place.
-        extent: height and width of a window, gaps of a dilation included.
-        stride: how far windows of neighbours are apart.
-        padding: how far the first window sticks out, above and to the left.
+        bare: the operator without padding; on an image as large as one window it has a single output place.
+        extent: height and width of a window, including the gaps of a dilation.
+        stride: the distance between neighbouring windows.
+        padding: how far the first window extends beyond the image, above and to the left.
     """
 
     bare: Affine
@@ -92,17 +100,17 @@ class Sliding:
 
 
 class Affine(Operator):
-    """``y = sum_i W_i x_i + b``. Its image of a box and its error terms follow from |W| and from counts of roundings.
+    """``y = sum_i W_i x_i + b``. Its image of a box and its error terms follow from |W| and the number of roundings.
 
     Class attributes:
-        separable: whether each output depends on one input entry only, so that a box maps to exactly a box.
+        separable: whether each output depends on only one input entry, so that the image of a box is a box.
     """
 
     separable: ClassVar[bool] = False
 
     @abstractmethod
     def absolute(self, *inputs: Tensor) -> Tensor:
-        """``sum_i |W_i| x_i``: the image of radii and of error terms."""
+        """``sum_i |W_i| x_i``: how radii and error terms propagate."""
 
     @abstractmethod
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
@@ -111,7 +119,7 @@ class Affine(Operator):
     @property
     @abstractmethod
     def forward_terms(self) -> int:
-        """The most roundings on the way to one output: products summed, and any in the coefficients themselves."""
+        """The most roundings on the way to one output: of products, sums, and coefficients that are computed."""
 
     @property
     @abstractmethod
@@ -119,7 +127,7 @@ class Affine(Operator):
         """The same for one entry of the adjoint; 0 if it only moves numbers."""
 
     def sliding(self) -> Sliding | None:
-        """How each output sees a window of its one input image, if it does."""
+        """How each output depends on a window of the one input image; None if it does not."""
         return None
 
     @property
@@ -129,7 +137,7 @@ class Affine(Operator):
 
     @property
     def bias_magnitude(self) -> Tensor | None:
-        """|b|, or the sum of the magnitudes that b was computed from."""
+        """|b|, or the sum of the absolute values of the terms that b is computed from."""
         return None if self.bias is None else self.bias.abs()
 
     def executed(self, *boxes: Interval) -> Tensor | None:
@@ -139,7 +147,7 @@ class Affine(Operator):
         size = self.absolute(*(box.magnitude() for box in boxes))
         if self.bias_magnitude is not None:
             size = size + self.bias_magnitude
-        # Two roundings more than the terms: the bias, and these bounds' own arithmetic in a wider format.
+        # Two roundings more: for the bias, and for this computation itself.
         terms = self.forward_terms + 2
         return gamma(terms, torch.float32) * size + terms * smallest(torch.float32)
 
@@ -166,11 +174,27 @@ class Affine(Operator):
         return Interval.known(lower - (2 * u * lower.abs() + underflow), upper + (2 * u * upper.abs() + underflow))
 
 
+class Move(Affine):
+    """An affine operator that only moves numbers: nothing is computed, and nothing is rounded."""
+
+    forward_terms = 0
+    adjoint_terms = 0
+
+    def absolute(self, *inputs: Tensor) -> Tensor:
+        """Every weight is 0 or 1."""
+        return self.forward(*inputs)
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """The ends, moved."""
+        return Interval(self.forward(*(box.lower for box in boxes)), self.forward(*(box.upper for box in boxes)))
+
+
 class Nonlinear(Operator):
-    """A nonlinear function of the entries of its inputs, entry by entry. All inputs have the output's shape.
+    """A nonlinear function, applied entry by entry to inputs of the output's shape.
 
     Class attributes:
-        shares: how many free numbers in [0, 1] an entry has that choose among sound planes; a method may optimise them.
+        shares: the number of parameters in [0, 1] for each entry that choose among sound planes; methods may optimize
+            them.
     """
 
     shares: ClassVar[int] = 0
@@ -180,34 +204,34 @@ class Nonlinear(Operator):
         """Planes that enclose the function on ``boxes``, outward-safe in the boxes' dtype.
 
         Args:
-            boxes: one a input, (B, ...); any batch axes that broadcast against those of ``shares``.
-            shares: (``self.shares``, ...), any numbers in [0, 1]: each choice is sound, and the planes are
-                differentiable in them. None for a good choice without search.
+            boxes: one for each input, (B, ...), with batch axes that broadcast against those of ``shares``.
+            shares: (``self.shares``, ...) numbers in [0, 1]. Every choice is sound, and the planes are differentiable
+                in them. None for a good choice without search.
         """
 
     @property
     def uniform(self) -> bool:
-        """Whether the function is the same at all places of an image, so that it can be asked about windows of one."""
+        """Whether the function is the same at all places of an image, so that it can be relaxed on windows of it."""
         return True
 
     def start(self, *boxes: Interval) -> Tensor:
-        """The shares (``self.shares``, B, ...) that a search begins with: those that give the planes of no choice."""
+        """The shares (``self.shares``, B, ...) that give the same planes as None; a search starts from them."""
         raise NotImplementedError(f"{type(self).__name__} has no free shares")
 
     @property
     def lipschitz(self) -> float | None:
-        """The most that an entry changes per unit of change of its inputs together, in l2; None if that is not known.
+        """The Lipschitz constant of an entry in l2 with respect to all its inputs together; None if it is not known.
 
-        It holds everywhere, not on a box.
+        It holds everywhere, not only on a box.
         """
         return None
 
     @abstractmethod
     def bent(self, *boxes: Interval) -> Tensor:
-        """Where the function is not one plane on ``boxes``: the entries that gain from tighter bounds (mask)."""
+        """Mask of the entries where the function is not linear on ``boxes``: those gain from tighter bounds."""
 
     def cut(self, box: Interval) -> Tensor:
-        """Where to cut the box of the one input so that planes fit both parts better, any points: the middle."""
+        """The point at which to split the box of the one input so that planes fit both parts better: the middle."""
         return box.lower / 2 + box.upper / 2
 
 
@@ -220,8 +244,8 @@ class Value:
     """An intermediate result of a network that is being imported: its name and per-sample shape.
 
     Args:
-        leading: how many batch axes the source's own tensor has in front of that: 1, or 0 where the whole tensor is one
-            sample's.
+        leading: the number of batch axes before that shape in the source's tensor: 1, or 0 if the whole tensor belongs
+            to one sample.
     """
 
     name: str
@@ -237,14 +261,14 @@ class Call:
 
     Args:
         target: the operator's name in its own language.
-        arguments: by the names of the operator's schema, defaults filled in. Of an ONNX node: inputs and attributes.
+        arguments: by the names in the operator's schema, with defaults. For an ONNX node: attributes and inputs.
         dtype: the network's floating-point type.
-        shape: per-sample shape of the (first) output, where the source states it.
+        shape: per-sample shape of the (first) output, if the source states it.
         build: appends an operator to the graph and returns its result.
         opset: version of ONNX's operators, 0 for torch.
-        leading: how many batch axes the source's own tensors have before a sample's: 1, or 0 where a whole tensor, of a
-            batch of one, is read as one sample.
-        results: how many of its results the source gives a name. Of an ONNX node.
+        leading: the number of batch axes in the source's tensors before those of a sample: 1, or 0 if whole tensors, of
+            a batch of one, are read as samples.
+        results: for an ONNX node, the number of results that have a name.
     """
 
     target: str
@@ -260,11 +284,11 @@ class Call:
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An argument that older versions of the operator may not have."""
+        """An argument that some versions of the operator do not have."""
         return self.arguments.get(name, default)
 
     def axis(self, axis: int, value: Value) -> int:
-        """The axis of a sample, 0 and up, that the source counts as ``axis``, from either end.
+        """The axis of a sample, counted from 0, for an ``axis`` of the source, counted from either end.
 
         Raises:
             NotCovered: for the batch axis.
@@ -275,16 +299,16 @@ class Call:
         return found
 
     def add(self, operator: Operator, *inputs: Value) -> Value:
-        """Apply an operator to results. A call may add several, one after the other; unread results vanish."""
+        """Apply an operator to results. A call may add several; those that nothing reads are dropped later."""
         return self.build(operator, inputs)
 
 
 class NotCovered(Exception):
-    """Raised by an import rule for a form of its operator that it does not cover; says which."""
+    """Raised by an import rule for a form of its operator that it does not cover, naming that form."""
 
 
 class MixesSamples(NotCovered):
-    """Raised where a call does not work on the samples of a batch one by one, its first axis taken for the batch's."""
+    """Raised if a call does not process the samples of a batch independently, assuming that axis 0 is the batch."""
 
     def __init__(self, why: str = "it mixes the samples of a batch") -> None:
         super().__init__(why)
@@ -293,11 +317,32 @@ class MixesSamples(NotCovered):
 Importer = Callable[[Call], "Value | Tensor | Sequence[Value | Tensor]"]
 
 ATEN: Registry[Importer] = Registry("torch operator", package="certify.bounds.rules")
-"""How torch's operators are read, by name without overload: ``"linear"`` for ``aten.linear.default``.
+"""Import rules for torch's operators, by name without overload: ``"linear"`` for ``aten.linear.default``.
 
-A rule adds operators with :meth:`Call.add` and returns the last result, a list of them for an operator with several
-outputs, or the input's own :class:`Value` where the call changes nothing.
+A rule adds operators with :meth:`Call.add` and returns the result, a list for several results, or the input's own
+:class:`Value` if the call changes nothing.
 """
 
 ONNX: Registry[Importer] = Registry("ONNX operator", package="certify.bounds.rules")
-"""How ONNX's operators are read, by ``op_type``: ``"Gemm"``. The same contract as :data:`ATEN`."""
+"""Import rules for ONNX's operators, by ``op_type``, such as ``"Gemm"``. The same contract as :data:`ATEN`."""
+
+
+def read_entrywise(
+    operator: Operator, *, aten: Sequence[str] = (), onnx: Sequence[str] = (), words: str | None = None
+) -> None:
+    """Register the plain way to read a call of one input: the operator is applied to it.
+
+    Args:
+        operator: a frozen value without tensors, which all networks share.
+        aten, onnx: what torch and ONNX call it.
+        words: what the table of operators says about it, if not what the operator's docstring says.
+    """
+
+    def read(call: Call) -> Value:
+        [name] = {"self", "X", "input"} & call.arguments.keys()
+        return call.add(operator, call[name])
+
+    read.__module__, read.__doc__ = type(operator).__module__, words or type(operator).__doc__
+    for family, names in ((ATEN, aten), (ONNX, onnx)):
+        for name in names:
+            family.register(name)(read)

@@ -29,6 +29,8 @@ class BatchNorm(Affine):
     """
 
     kind: ClassVar[str] = "batch_norm"
+    forward_terms = 12  # a product and a sum, after a sum, a root, a reciprocal and two products in the coefficients
+    adjoint_terms = 8  # a product with a coefficient that took six roundings
     separable: ClassVar[bool] = True
     mean: Tensor
     variance: Tensor
@@ -73,16 +75,6 @@ class BatchNorm(Affine):
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """A diagonal matrix is its own adjoint."""
         return (A * self._scale,)
-
-    @property
-    def forward_terms(self) -> int:
-        """A product and a sum, after a sum, a root, a reciprocal and two products in the coefficients."""
-        return 12
-
-    @property
-    def adjoint_terms(self) -> int:
-        """A product with a coefficient that took six roundings."""
-        return 8
 
     def executed(self, *boxes: Interval) -> Tensor:
         """Roundings, of which a sum ``variance + eps`` that cancels makes much, and what partial products may lose.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import unit
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
 from certify.bounds.rules.curve import Curve
@@ -18,11 +18,6 @@ from certify.bounds.rules.scale_shift import combined, scaled
 from certify.bounds.tensors import Interval
 
 __all__ = ["Clip"]
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardsigmoid(F.relu6(x.clamp(max=2.0)) - F.hardtanh(x, -0.5, 1.5))
 
 
 @RULES.register("clip")
@@ -70,7 +65,11 @@ class Clip(Curve):
     @staticmethod
     def example() -> Example:
         """Several forms; boxes within one piece and across two or three."""
-        return Example(_Applied(), torch.tensor([[-3.0, 0.2, 1.0, -2.0]]), torch.tensor([[-1.0, 0.8, 3.0, 4.0]]))
+        return Example(
+            Applied(lambda x: F.hardsigmoid(F.relu6(x.clamp(max=2.0)) - F.hardtanh(x, -0.5, 1.5))),
+            torch.tensor([[-3.0, 0.2, 1.0, -2.0]]),
+            torch.tensor([[-1.0, 0.8, 3.0, 4.0]]),
+        )
 
 
 def _number(call: Call, end: Any, absent: float) -> float:

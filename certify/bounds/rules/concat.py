@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Move, NotCovered, Shape, Value
 from certify.bounds.rules.reshape import Reshape
 from certify.bounds.rules.scale_shift import combined, one_sample
 from certify.bounds.rules.select import placed
-from certify.bounds.tensors import Interval
 
 __all__ = ["Concat"]
 
@@ -28,7 +27,7 @@ class _Joined(nn.Module):
 
 @RULES.register("concat")
 @dataclass(frozen=True, slots=True, eq=False)
-class Concat(Affine):
+class Concat(Move):
     """Results one after the other along an axis.
 
     Args:
@@ -42,27 +41,9 @@ class Concat(Affine):
         """The inputs joined."""
         return torch.cat(inputs, dim=self.axis + 1)
 
-    def absolute(self, *inputs: Tensor) -> Tensor:
-        """Every weight is 0 or 1."""
-        return self.forward(*inputs)
-
-    def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """No arithmetic, no rounding."""
-        return Interval(self.forward(*(box.lower for box in boxes)), self.forward(*(box.upper for box in boxes)))
-
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """The rows in parts."""
         return A.split([shape[self.axis] for shape in shapes], dim=self.axis + 1)
-
-    @property
-    def forward_terms(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def adjoint_terms(self) -> int:
-        """None."""
-        return 0
 
     @staticmethod
     def example() -> Example:

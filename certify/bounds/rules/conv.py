@@ -58,11 +58,11 @@ class Conv(Affine):
         return self._convolve(inputs[0], self.weight.abs(), None)
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
-        """The transposed convolution, cut or padded on the far sides to the input's size.
+        """The transposed convolution, cropped or padded on the far sides to the input's size.
 
-        On a CPU, for images: where the input has few channels, one matrix product and a fold beat the library's
-        transposed convolution (3 to 4 times at one channel, equal near eight). Elsewhere the library is fastest with
-        channels last (2.4 times at 32 to 16 channels with stride 2, in float32), but for stride 1 in float32.
+        On a CPU, for images with few input channels, a matrix product and a fold are faster than the library's
+        transposed convolution (3 to 4 times for one channel, equal for about eight). Otherwise the library is fastest
+        with channels last (2.4 times for 32 to 16 channels, stride 2, float32), except for stride 1 in float32.
         """
         window = self.weight.shape[2:]
         if len(window) == 2 and self.groups == 1 and A.device.type == "cpu":

@@ -1,16 +1,16 @@
-"""Lines around a smooth or piecewise linear function of one number: the engine of all such operators.
+"""Lines that enclose a smooth or piecewise linear function of one number: the base of all such operators.
 
-A function states its pieces of constant curvature, its derivative, and how far an evaluation may be off. From that
-follow its image of a box, and for every slope s an offset that holds: ``f(x) - s x`` is least, piece by piece,
+A function states its pieces of constant curvature, its derivative, and the error of an evaluation. This gives its image
+of a box, and for every slope s an offset for a line below it: ``f(x) - s x`` is least, piece by piece,
 
-* where the piece is concave or straight, at one of its ends;
-* where it is convex, where ``f' = s``. For any t in the piece ``f(x) >= f(t) + f'(t) (x - t)``, and a line is least
-  at an end: so the ends of one tangent bound it, whatever t. They are tight where ``f'(t)`` is s.
+* at one of the ends, if the piece is concave or straight;
+* where ``f' = s``, if the piece is convex. For any t in the piece, ``f(x) >= f(t) + f'(t) (x - t)``, and this tangent
+  less ``s x`` is least at an end of the piece. So every t gives a valid offset, tight if ``f'(t)`` is s.
 
-Above, the same holds for ``-f``. A search for t or for a good slope may therefore end anywhere; only values of f and
-f', sums and products are trusted, and every rounding in them is paid for. What is assumed of the library: elementary
-functions are off by at most 4 units in the last place (SLEEF, MKL and libm state 1 or less), and results below the
-smallest normal number may be flushed to zero.
+Lines above are lines below ``-f``. A search for t or for a good slope may therefore end anywhere: only values of f and
+f', sums and products are trusted, and every rounding in them is paid for. It is assumed that elementary functions of
+the library are off by at most 4 units in the last place (SLEEF, MKL and libm state 1 or less), and that results below
+the smallest normal number may be flushed to zero.
 
 A breakpoint b that is no float, or not one of the working dtype, is taken where it is rounded to, some ``u |b|`` away.
 Between the two the curvature has the wrong sign, but it vanishes at b: it is at most ``K u |b|`` with K = max |f'''|
@@ -33,7 +33,7 @@ from certify.bounds.tensors import Interval, Relaxation
 __all__ = ["Curve"]
 
 SLIVER = 0.75
-"""A cut further from the middle of a box, in halves of it, leaves too little on one side."""
+"""A breakpoint is no good place to split if its distance from the middle is more than this share of half the box."""
 
 
 class Curve(Nonlinear):
@@ -43,13 +43,13 @@ class Curve(Nonlinear):
     the attributes and methods below.
 
     Attributes:
-        curvature: of each piece: 1 convex, -1 concave, 0 straight.
-        breakpoints: where one piece ends and the next begins, one fewer.
+        curvature: for each piece, 1 convex, -1 concave, 0 straight.
+        breakpoints: where one piece ends and the next begins.
         smooth: whether the derivative is continuous at the breakpoints.
         stationary: where the function has extrema.
         codomain: an interval that contains all its values.
-        moving: the derivative is constant, for all that floats can tell, further than this from 0.
-        executions: a float32 execution is off by at most this many unit roundoffs of the largest :meth:`scale`.
+        moving: beyond this distance from 0, the derivative is constant up to rounding.
+        executions: a float32 execution is off by at most this many unit roundoffs times :meth:`scale`.
     """
 
     shares: ClassVar[int] = 2
@@ -78,9 +78,9 @@ class Curve(Nonlinear):
         """f' at points of one piece; at its ends, the limit from inside."""
 
     def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
-        """Where f' is ``slope`` in a curved piece; any number where it nowhere is. Only tightness depends on it.
+        """Where f' is ``slope`` in a curved piece; any number if it is so nowhere. Only tightness depends on it.
 
-        In closed form; or from a table, for functions without parameters.
+        By default from a table, for functions without parameters; others override this with a closed form.
         """
         return tabulated(self, slope, piece)
 
@@ -101,11 +101,11 @@ class Curve(Nonlinear):
         return 32 * unit(x.dtype) * slope.abs()
 
     def defined(self, box: Interval) -> Tensor:
-        """Where the function is defined on all of a box and lines are worth a try; ends may still be poles."""
+        """Mask of the boxes on which the function is defined and lines are tried; ends may still be poles."""
         return box.lower.isfinite() & box.upper.isfinite()
 
     def knots(self, box: Interval) -> tuple[Tensor, ...]:
-        """The ends of a box with the breakpoints between them; outside of it, a breakpoint moves to the nearer end."""
+        """The ends of a box with the breakpoints in between; a breakpoint outside is moved to the nearer end."""
         middle = (box.lower.clamp(min=b).minimum(box.upper) for b in self.breakpoints)
         return box.lower, *middle, box.upper
 
@@ -119,7 +119,7 @@ class Curve(Nonlinear):
         least = down(least) if float(least) > self.codomain[0] else least
         largest = up(largest) if float(largest) < self.codomain[1] else largest
         lower, upper = known.lower.maximum(least), known.upper.minimum(largest)
-        nothing = lower > upper  # torch takes the inverse root of -0 for minus infinity
+        nothing = lower > upper  # torch computes the inverse root of -0 as minus infinity
         return Interval(torch.where(nothing, least, lower), torch.where(nothing, largest, upper))
 
     def _around(self, x: Tensor, outward: bool) -> tuple[Tensor, Tensor]:
@@ -130,18 +130,18 @@ class Curve(Nonlinear):
         if not outward:
             return y, y
         off = self.rounding(x, y) + 2 * unit(x.dtype) * y.abs() + floor(x.abs())
-        # What overflows is large, but not infinite.
+        # A value that overflows is large, but finite.
         most = torch.finfo(x.dtype).max / 2
         return torch.where(y == torch.inf, most, y - off), torch.where(y == -torch.inf, -most, y + off)
 
     def scale(self, box: Interval) -> Tensor:
-        """What the errors of executions are proportional to: the function's own size unless terms cancel."""
+        """What errors of executions are proportional to: the function's size, unless terms cancel."""
         return self.interval(box, outward=False).magnitude()
 
     def executed(self, *boxes: Interval) -> Tensor | None:
-        """A few roundings of the result; everything where it may overflow.
+        """A few roundings of the result; infinite where it may overflow.
 
-        Measured against float64 on inputs of all magnitudes up to 1e4, torch and onnxruntime stay within half of this.
+        Measured against float64 on inputs of all magnitudes up to 1e4, torch and onnxruntime err by at most half of it.
         """
         [box] = boxes
         size, largest = self.scale(box), torch.finfo(torch.float32)
@@ -153,7 +153,7 @@ class Curve(Nonlinear):
         return self.bends(self.knots(boxes[0]))
 
     def cut(self, box: Interval) -> Tensor:
-        """At a kink inside; else in the middle, or at the breakpoint that is nearest to it if that leaves no sliver."""
+        """At a kink in the box; else at the breakpoint nearest to the middle, or there if a part would be too small."""
         middle = super().cut(box)
         room = (box.upper / 2 - box.lower / 2) * (SLIVER if self.smooth else 1.0)
         nearest, away = middle, room
@@ -164,7 +164,7 @@ class Curve(Nonlinear):
         return nearest
 
     def bends(self, knots: tuple[Tensor, ...]) -> Tensor:
-        """The same, from the knots."""
+        """The same as :meth:`bent`, from the knots."""
         lower, upper = knots[0], knots[-1]
         bent = torch.zeros_like(lower, dtype=torch.bool)
         for a, b, curvature in zip(knots, knots[1:], self.curvature, strict=False):
@@ -172,7 +172,7 @@ class Curve(Nonlinear):
         return bent
 
     def _on(self, box: Interval) -> tuple[Tensor, Knots]:
-        """Where the function is known, and knots that are finite everywhere: elsewhere, those of the point 1."""
+        """Where the function is defined, and its knots; elsewhere the knots of the point 1, which are finite."""
         known = self.defined(box)
         finite = Interval(torch.where(known, box.lower, 1.0), torch.where(known, box.upper, 1.0))
         return known, Knots.of(self, self.knots(finite))
@@ -182,9 +182,9 @@ class Curve(Nonlinear):
 
         Args:
             boxes: the one box.
-            shares: for the lower and the upper line, where its slope is between the least (0) and the largest (1)
-                derivative. A side on which the chord is above or below the curve takes the chord: no line is better.
-                None for the lines that are best in the middle of the box.
+            shares: for the lower and the upper line, the position of its slope between the least (0) and the largest
+                (1) derivative in the box. If the chord is a valid line, it is used instead: no line is better. None for
+                the lines that are best in the middle of the box.
         """
         [box] = boxes
         image = self.interval(box, outward=True)
@@ -202,7 +202,7 @@ class Curve(Nonlinear):
         return Relaxation((below[0],), below[1], (above[0],), above[1])
 
     def start(self, *boxes: Interval) -> Tensor:
-        """Where the slopes of no choice are among the derivatives in the box."""
+        """The positions of the default slopes between the least and largest derivatives in the box."""
         _, knots = self._on(boxes[0])
         least, largest = derivatives(self, knots)
         slopes = torch.stack([best_line(self, knots, side).slope for side in (1, -1)])

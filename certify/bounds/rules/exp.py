@@ -1,25 +1,21 @@
-"""Exponential and logarithm."""
+"""Exponentials of any base, and the logarithm."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.contract import Applied, Example
+from certify.bounds.rules.base import ATEN, RULES, Call, Value, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.rules.scale_shift import combined
 from certify.bounds.tensors import Interval
 
-__all__ = ["Exp", "Log"]
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.log(torch.exp(x) + 0.5)
+__all__ = ["Exp", "Exponential", "Log"]
 
 
 @RULES.register("exp")
@@ -54,7 +50,9 @@ class Exp(Curve):
     @staticmethod
     def example() -> Example:
         """``log(e^x + 1/2)``."""
-        return Example(_Applied(), torch.tensor([[-2.0, 0.0]]), torch.tensor([[1.0, 2.0]]))
+        return Example(
+            Applied(lambda x: torch.log(torch.exp(x) + 0.5)), torch.tensor([[-2.0, 0.0]]), torch.tensor([[1.0, 2.0]])
+        )
 
 
 @RULES.register("log")
@@ -91,16 +89,8 @@ class Log(Curve):
         return Exp.example()
 
 
-@ATEN.register("exp")
-def exp(call: Call) -> Value:
-    """``torch.exp``."""
-    return call.add(Exp(), call["self"])
-
-
-@ATEN.register("log")
-def log(call: Call) -> Value:
-    """``torch.log``."""
-    return call.add(Log(), call["self"])
+read_entrywise(Exp(), aten=["exp"], onnx=["Exp"])
+read_entrywise(Log(), aten=["log"], onnx=["Log"])
 
 
 @ATEN.register("expm1")
@@ -115,13 +105,48 @@ def log1p(call: Call) -> Value:
     return call.add(Log(), combined(call, call["self"], 1.0))
 
 
-@ONNX.register("Exp")
-def onnx_exp(call: Call) -> Value:
-    """``e^x``."""
-    return call.add(Exp(), call["input"])
+@RULES.register("exponential")
+@dataclass(frozen=True, slots=True, eq=False)
+class Exponential(Curve):
+    """``b^x``.
 
+    Args:
+        base: b, positive, and not 1.
+        apart: how far from log b the logarithm may be of the base that executions take: torch rounds a number to the
+            type of the tensor that it meets.
+    """
 
-@ONNX.register("Log")
-def onnx_log(call: Call) -> Value:
-    """The natural logarithm."""
-    return call.add(Log(), call["input"])
+    kind: ClassVar[str] = "exponential"
+    curvature = (1,)
+    codomain = (0.0, torch.inf)
+    base: float
+    apart: float = 0.0
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``b^x``."""
+        return torch.pow(self.base, inputs[0])
+
+    def derivative(self, x: Tensor, piece: int) -> Tensor:
+        """``b^x log b``."""
+        return self.forward(x) * math.log(self.base)
+
+    def critical(self, slope: Tensor, piece: int, begin: Tensor, end: Tensor) -> Tensor:
+        """``log(s / log b) / log b``."""
+        rate = math.log(self.base)
+        return (slope / rate).log() / rate
+
+    def executed(self, *boxes: Interval) -> Tensor | None:
+        """``b^x`` changes by a factor ``e^(d x)`` if log b is off by d."""
+        off = Curve.executed(self, *boxes)
+        if self.apart == 0 or off is None:
+            return off
+        return off + 2 * (self.apart * boxes[0].magnitude()).expm1() * self.scale(boxes[0])
+
+    @staticmethod
+    def example() -> Example:
+        """A rising and a falling one."""
+        return Example(
+            Applied(lambda x: torch.pow(2.0, x) - torch.pow(0.5, x)),
+            torch.tensor([[-2.0, 0.0]]),
+            torch.tensor([[1.0, 2.0]]),
+        )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
-import torch
 
 from certify.bounds.rules.base import ATEN, ONNX, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.maximum import Maximum
 from certify.bounds.rules.reduce import onnx_axes
 from certify.bounds.rules.relu import ReLU
 from certify.bounds.rules.scale_shift import combined
-from certify.bounds.rules.select import expanded, placed
+from certify.bounds.rules.select import expanded, unstacked
 
 __all__ = ["extreme", "over_axes"]
 
@@ -58,10 +56,7 @@ def over_axes(call: Call, value: Value, axes: Sequence[int] | None, sign: int, *
             raise MixesSamples
         axes = range(len(value.shape))
     found = sorted({call.axis(int(axis), value) for axis in axes})
-    rest = [axis for axis in range(len(value.shape)) if axis not in found]
-    lines = torch.arange(math.prod(value.shape)).reshape(value.shape).permute(*found, *rest).flatten(0, len(found) - 1)
-    kept = [1 if axis in found else n for axis, n in enumerate(value.shape) if keep or axis not in found]
-    return extreme(call, [placed(call, value, line.reshape(kept)) for line in lines], sign)
+    return extreme(call, unstacked(call, value, found, keep=keep), sign)
 
 
 @ATEN.register("maximum")

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.tensors import Interval
 
@@ -21,13 +21,12 @@ CUBIC = 0.044715
 """The coefficient in the tanh form."""
 
 
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.erf(nn.functional.gelu(x)) + nn.functional.gelu(x, approximate="tanh")
-
-
 def _example() -> Example:
-    return Example(_Applied(), torch.tensor([[-3.0, -1.0]]), torch.tensor([[-1.0, 2.0]]))
+    return Example(
+        Applied(lambda x: torch.erf(nn.functional.gelu(x)) + nn.functional.gelu(x, approximate="tanh")),
+        torch.tensor([[-3.0, -1.0]]),
+        torch.tensor([[-1.0, 2.0]]),
+    )
 
 
 @RULES.register("gelu")
@@ -168,19 +167,10 @@ def gelu(call: Call) -> Value:
     return _gelu(call, call["self"])
 
 
-@ATEN.register("erf")
-def erf(call: Call) -> Value:
-    """``torch.erf``."""
-    return call.add(Erf(), call["self"])
+read_entrywise(Erf(), aten=["erf"], onnx=["Erf"])
 
 
 @ONNX.register("Gelu")
 def onnx_gelu(call: Call) -> Value:
     """GELU in either form."""
     return _gelu(call, call["X"])
-
-
-@ONNX.register("Erf")
-def onnx_erf(call: Call) -> Value:
-    """The error function."""
-    return call.add(Erf(), call["input"])

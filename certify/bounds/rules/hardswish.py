@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.base import RULES, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.tensors import Interval
 
@@ -52,13 +52,4 @@ class Hardswish(Curve):
         return Example(nn.Hardswish(), torch.tensor([[-2.0, -4.0, 1.0]]), torch.tensor([[1.0, -2.0, 5.0]]))
 
 
-@ATEN.register("hardswish")
-def hardswish(call: Call) -> Value:
-    """``torch.nn.functional.hardswish``."""
-    return call.add(Hardswish(), call["self"])
-
-
-@ONNX.register("HardSwish")
-def onnx_hardswish(call: Call) -> Value:
-    """``X max(0, min(1, X / 6 + 1/2))``."""
-    return call.add(Hardswish(), call["X"])
+read_entrywise(Hardswish(), aten=["hardswish"], onnx=["HardSwish"])

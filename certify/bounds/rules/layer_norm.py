@@ -1,8 +1,9 @@
-"""Normalization by the mean and variance of each sample's own entries: layer, group, instance and RMS norm."""
+"""Normalization by each sample's own entries: layer, group, instance, RMS and local response norm."""
 
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from certify.bounds.contract import Example, seeded
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Value
 from certify.bounds.rules.batch_norm import by_stored_statistics
 from certify.bounds.rules.clip import Clip
+from certify.bounds.rules.einsum import Einsum
 from certify.bounds.rules.multiply import multiply
 from certify.bounds.rules.power import Power
 from certify.bounds.rules.reduce import Reduce
@@ -81,8 +83,8 @@ class Center(Affine):
 def _normalized(call: Call, value: Value, first: int, eps: float, *, centered: bool = True) -> Value:
     """Over the axes from ``first`` on: ``c / sqrt(mean(c^2) + eps)`` where c is the input, centred or not.
 
-    Of n numbers none exceeds ``sqrt(n)`` times the root of their mean square, or ``sqrt(n - 1)`` times if they sum to
-    0. Cutting the result off there changes nothing, but says what wide boxes of the two factors do not know.
+    None of n numbers exceeds ``sqrt(n)`` times the root of their mean square, or ``sqrt(n - 1)`` times if they sum to
+    0. Clipping the result there changes nothing, but tightens the bounds, which follow from boxes of the two factors.
 
     Raises:
         NotCovered: for a negative eps, with which the result has no such limit.
@@ -182,3 +184,18 @@ def onnx_group_norm(call: Call) -> Value:
     if call.opset < 21:
         raise NotCovered("before opset 21 its scales belong to groups: export again with opset_version=21")
     return _by_channel(call, call["X"], call["num_groups"], call["epsilon"], call["scale"], call["bias"])
+
+
+@ONNX.register("LRN")
+def onnx_local_response(call: Call) -> Value:
+    """``X / (bias + alpha / size sum of X^2 over neighbouring channels)^beta``."""
+    value, size = call["X"], call["size"]
+    if len(value.shape) < 2:
+        raise NotCovered("its input has no axes after the channels")
+    channels, rest = value.shape[0], string.ascii_lowercase[: len(value.shape) - 1]
+    window = torch.ones(channels, channels, dtype=call.dtype).tril(size // 2).triu(-((size - 1) // 2))
+    start = abs(call["bias"]) * size / abs(call["alpha"]) if call["alpha"] else math.inf
+    total = Einsum((f"ZX{rest}", "YX", f"ZY{rest}"), window, start)
+    squares = call.add(total, call.add(Power(2.0), value))
+    base = combined(call, scaled(call, squares, call["alpha"] / size), call["bias"])
+    return multiply(call, value, call.add(Power(-call["beta"]), base))

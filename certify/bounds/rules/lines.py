@@ -1,4 +1,4 @@
-"""The search for lines below and above a curve, and what can be claimed of any line that it ends with.
+"""Search for lines below and above a curve, and valid offsets for any slope.
 
 Every function takes a ``side``: 1 for lines below the curve f, -1 for lines above it, which are lines below ``-f``.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Knots", "Line", "best_line", "chosen_line", "derivatives", "floor", "tabulated"]
 
-STEPS = 10
-"""Most lines that the search for the best one tries. It converges quadratically and mostly ends after 2 to 5."""
+MOST_LINES = 10
+"""The most lines that the search for the best one tries; it converges quadratically, mostly after 2 to 5."""
 
 NEAR = 2.0**-10
-"""The search ends when no point of the curve is further beyond the line than this share of the curve's own height above
-the chord of its ends, measured in the middle."""
+"""The search ends when no point of the curve is beyond the line by more than this share of the distance between curve
+and chord in the middle of the box."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +36,8 @@ class Knots:
     Args:
         x: one more than there are pieces.
         y: the values.
-        off: how far each may be off, and what sums of it lose further.
-        floor: what underflow may cost anywhere in the box.
+        off: the errors of the values, and of sums with them.
+        floor: the largest underflow error in the box.
     """
 
     x: tuple[Tensor, ...]
@@ -71,12 +71,12 @@ class Knots:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line on one side of a curve: where it holds, ``side (f(x) - slope x) >= offset``.
+    """A line on one side of a curve: ``side (f(x) - slope x) >= offset`` on the box.
 
     Args:
         slope: any.
-        offset: NaN or infinite where numbers overflowed.
-        point: where the curve is closest to the line, or nearly so.
+        offset: NaN or infinite if numbers overflowed.
+        point: approximately where the curve is closest to the line.
     """
 
     slope: Tensor
@@ -85,17 +85,17 @@ class Line:
 
 
 def floor(size: Tensor) -> Tensor:
-    """What underflow may cost around numbers of a size: a few products lose as many of the smallest numbers."""
+    """A bound of the underflow errors of a few products with numbers of a size."""
     return 16 * smallest(size.dtype) * (1 + size)
 
 
 def _off(curve: Curve, x: Tensor, y: Tensor) -> Tensor:
-    """How far a value may be off, and its share of the four roundings of sums that it goes through."""
+    """The error of a value, and its share in the roundings of the four sums that it enters."""
     return curve.rounding(x, y) + 12 * unit(x.dtype) * y.abs()
 
 
 def held(curve: Curve, knots: Knots, slope: Tensor, side: int) -> Line:
-    """The line of a slope with an offset that holds on the box, whatever was rounded."""
+    """The line of a given slope with an offset that is valid on the box despite all roundings."""
     u = unit(slope.dtype)
     candidates: list[tuple[Tensor, Tensor]] = []
     covered: set[int] = set()
@@ -124,7 +124,7 @@ def held(curve: Curve, knots: Knots, slope: Tensor, side: int) -> Line:
 
 
 def derivatives(curve: Curve, knots: Knots) -> tuple[Tensor, Tensor]:
-    """The least and the largest derivative in a box. One that is infinite is taken a little further inside."""
+    """The least and the largest derivative in a box; where it is infinite at an end, that a little further inside."""
     least = largest = curve.tangent(knots.middle)
     for piece in range(len(curve.curvature)):
         begin, end = knots.x[piece], knots.x[piece + 1]
@@ -139,9 +139,9 @@ def derivatives(curve: Curve, knots: Knots) -> tuple[Tensor, Tensor]:
 
 
 def chosen_line(curve: Curve, knots: Knots, share: Tensor, side: int) -> Line:
-    """The line whose slope is at a share of the way from the least to the largest derivative.
+    """The line whose slope is at a share of the way from the least to the largest derivative in the box.
 
-    Where no point of the curve is beyond the chord, the chord instead: no other line is better anywhere.
+    If the chord of the ends is a valid line, the chord instead: no other line is better anywhere.
     """
     signs = {side * curvature for curvature in curve.curvature}
     if curve.smooth and signs == {-1}:
@@ -171,11 +171,11 @@ def _moving(curve: Curve, knots: Knots, line: Line, slope: Tensor, side: int) ->
 
 @torch.no_grad()
 def best_line(curve: Curve, knots: Knots, side: int) -> Line:
-    """The line that is best in the middle of the box.
+    """The line with the best value in the middle of the box: it supports the convex envelope there.
 
-    It supports the convex envelope there. Either it is the tangent; or it goes through two points of the curve, left
-    and right of the middle. From the chord of the ends on, the point furthest beyond the line takes the place of the
-    one on its side of the middle, until no point is beyond.
+    This is the tangent, or a line through two points of the curve, left and right of the middle. The search for these
+    starts with the ends of the box and repeatedly replaces one of the two by the point furthest beyond the line, on the
+    same side of the middle, until no point is beyond it.
     """
     middle = knots.middle
     y = curve.forward(middle)
@@ -189,7 +189,7 @@ def best_line(curve: Curve, knots: Knots, side: int) -> Line:
     slopes, offsets, points = line.slope.flatten(), line.offset.flatten(), line.point.flatten()
     knots, middle, near = knots.rows(places), middle.take(places), near.take(places)
     left, right = (knots.x[0], knots.y[0]), (knots.x[-1], knots.y[-1])
-    for _ in range(STEPS):
+    for _ in range(MOST_LINES):
         line = held(curve, knots, _chord(left, right), side)
         known = offsets[places], slopes[places], points[places]
         worse = line.offset + side * line.slope * middle <= known[0] + side * known[1] * middle
@@ -217,12 +217,12 @@ def _beyond(line: Line, x: Tensor, y: Tensor, side: int) -> Tensor:
 
 
 def _tolerance(line: Line, x: Tensor, y: Tensor) -> Tensor:
-    """What of that may be rounding."""
+    """How much of :func:`_beyond` may be rounding."""
     return 2**8 * unit(x.dtype) * (y.abs() + (line.slope * x).abs() + smallest(x.dtype))
 
 
 def tabulated(curve: Curve, slope: Tensor, piece: int) -> Tensor:
-    """About where the derivative of a curve without parameters is ``slope``: from a table, and one secant step."""
+    """Approximately where the derivative of a curve without parameters is ``slope``: a table, and one secant step."""
     points, slopes = _table(type(curve), piece, slope.dtype, slope.device)
     after = torch.bucketize(slope, slopes).clamp(1, len(points) - 1)
     a, b, at_a, at_b = points[after - 1], points[after], slopes[after - 1], slopes[after]
@@ -234,7 +234,7 @@ def tabulated(curve: Curve, slope: Tensor, piece: int) -> Tensor:
 
 @cache
 def _table(kind: type[Curve], piece: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Points of a piece, denser at its ends, where the derivative may be stationary; and the derivatives, ascending."""
+    """Points of a piece, denser at its ends where the derivative may be stationary, and the ascending derivatives."""
     curve = kind()
     ends = (-curve.moving, *curve.breakpoints, curve.moving)
     share = (1 - torch.linspace(0, torch.pi, 1025, dtype=torch.float64).cos()) / 2

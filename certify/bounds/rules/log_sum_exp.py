@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from certify.bounds.contract import Example
 from certify.bounds.rounding import gamma
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Nonlinear, NotCovered, Value
-from certify.bounds.rules.reshape import Reshape
+from certify.bounds.rules.reshape import onnx_along
 from certify.bounds.rules.scale_shift import combined
-from certify.bounds.rules.select import placed
+from certify.bounds.rules.select import unstacked
 from certify.bounds.tensors import Interval, Relaxation
 
 __all__ = ["LogSumExp"]
@@ -101,10 +101,7 @@ class LogSumExp(Nonlinear):
 
 def _total(call: Call, value: Value, axes: Sequence[int], *, keep: bool) -> Value:
     """Over axes of a sample."""
-    rest = [axis for axis in range(len(value.shape)) if axis not in axes]
-    lines = torch.arange(math.prod(value.shape)).reshape(value.shape).permute(*axes, *rest).flatten(0, len(axes) - 1)
-    shape = [1 if axis in axes else n for axis, n in enumerate(value.shape) if keep or axis not in axes]
-    return call.add(LogSumExp(), *(placed(call, value, line.reshape(shape)) for line in lines))
+    return call.add(LogSumExp(), *unstacked(call, value, axes, keep=keep))
 
 
 def _log_softmax(call: Call, value: Value, axis: int) -> Value:
@@ -129,9 +126,4 @@ def logsumexp(call: Call) -> Value:
 @ONNX.register("LogSoftmax")
 def onnx_log_softmax(call: Call) -> Value:
     """Along one axis; before opset 13 over all axes from there on."""
-    value: Value = call["input"]
-    axis = call.axis(call["axis"], value)
-    if call.opset >= 13 or axis == len(value.shape) - 1:
-        return _log_softmax(call, value, axis)
-    lines = call.add(Reshape((*value.shape[:axis], math.prod(value.shape[axis:]))), value)
-    return call.add(Reshape(value.shape), _log_softmax(call, lines, axis))
+    return onnx_along(call, _log_softmax)

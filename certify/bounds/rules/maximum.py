@@ -29,8 +29,8 @@ class Maximum(Nonlinear):
 
     Args:
         sign: 1 for the largest, -1 for the smallest: ``min_i x_i = -max_i (-x_i)``.
-        repeated: where an input only repeats another one, (inputs, *shape) mask, or None for nowhere. Planes do without
-            it there, which they could not know from the boxes.
+        repeated: mask (inputs, *shape) of entries that only repeat another input, which planes may ignore; None if
+            there are none.
     """
 
     kind: ClassVar[str] = "maximum"
@@ -60,17 +60,17 @@ class Maximum(Nonlinear):
         """No arithmetic, no rounding."""
 
     def bent(self, *boxes: Interval) -> Tensor:
-        """Where no input is certain to be the extreme."""
+        """Where no input is certainly the extreme."""
         return ~_certain(*self._ends(boxes)).any(dim=0)
 
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
-        """From below the mean of two inputs; from above the planes through one level g, in the words of a maximum.
+        """Below, a weighted mean of two inputs; above, planes through one level g (stated for a maximum).
 
-        Below, the first share is the weight of the input with the largest centre; the rest is that of the next one.
+        Below, the first share is the weight of the input with the largest centre, and the next one gets the rest.
         Above, inputs whose upper ends exceed g have slopes ``s_i = (u_i - g) / (u_i - l_i)``, the others 0. The second
-        share places g between the largest lower end and the second largest upper end: for two inputs, these are all
-        planes that touch. Whatever the slopes in [0, 1], the plane needs the offset
-        ``max_j (u_j - s_j (u_j - l_j)) - sum_i s_i l_i``: one input at its upper end, the others at their lower ends.
+        share places g between the largest lower end and the second largest upper end; for two inputs, these are all
+        touching planes. For any slopes in [0, 1], the plane needs the offset ``max_j (u_j - s_j (u_j - l_j)) - sum_i
+        s_i l_i``: one input at its upper end, the others at their lower ends.
         """
         lower, upper = self._ends(boxes)
         lean, place = self.start(*boxes) if shares is None else shares
@@ -85,10 +85,10 @@ class Maximum(Nonlinear):
         return Relaxation(tuple(above), -offset, tuple(below), None)
 
     def start(self, *boxes: Interval) -> Tensor:
-        """One input below. Above the least plane on average, and of those the one whose slopes sum most nearly to 1.
+        """One input below. Above, the plane with the least value at the centre whose slopes sum most nearly to 1.
 
-        The average is the value at the centre, ``g + sum_i max(0, u_i - g) / 2``. It falls until g reaches the third
-        largest upper end and rises after the second. Slopes that sum to 1 follow inputs that move together.
+        The value at the centre, ``g + sum_i max(0, u_i - g) / 2``, falls until g reaches the third largest upper end,
+        and rises after the second. Slopes that sum to 1 suit inputs that move together.
         """
         lower, upper = self._ends(boxes)
         floor, ceiling = _level(lower, upper, 0.0), _level(lower, upper, 1.0)

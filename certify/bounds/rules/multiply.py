@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import down, gamma, smallest, unit, up
 from certify.bounds.rules.base import RULES, Call, Nonlinear, NotCovered, Value
 from certify.bounds.rules.power import Power
@@ -19,18 +19,13 @@ from certify.bounds.tensors import Interval, Relaxation
 __all__ = ["Multiply", "divide", "multiply"]
 
 
-class _Gated(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return (x + 1.5) * torch.relu(x - 0.2) - 0.5 * x
-
-
 @RULES.register("multiply")
 @dataclass(frozen=True, slots=True, eq=False)
 class Multiply(Nonlinear):
     """``y = x_1 x_2``, enclosed by the planes of McCormick (1976).
 
-    Two planes touch the surface from below and two from above, each along two edges of the box. A mean of two is as
-    sound; with equal weights it is the tangent plane at the centre, moved by a quarter of the box's area.
+    Two planes touch the surface from below and two from above, each along two edges of the box. A weighted mean of two
+    is sound as well; with equal weights it is the tangent plane at the centre, shifted by a quarter of the box's area.
     """
 
     kind: ClassVar[str] = "multiply"
@@ -61,8 +56,8 @@ class Multiply(Nonlinear):
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
         """From below ``l_2 x_1 + l_1 x_2 - l_1 l_2`` and ``u_2 x_1 + u_1 x_2 - u_1 u_2``; from above the mixed ends.
 
-        The first share weighs the first plane below, the second ``u_2 x_1 + l_1 x_2 - l_1 u_2`` above. Boxes too large
-        for their products have no planes.
+        The first share is the weight of the first plane below, the second that of ``u_2 x_1 + l_1 x_2 - l_1 u_2``
+        above. Boxes whose products overflow have no planes.
         """
         first, second = boxes
         below, above = self.start(*boxes) if shares is None else shares
@@ -88,7 +83,11 @@ class Multiply(Nonlinear):
     @staticmethod
     def example() -> Example:
         """A result times a function of itself, with signs open, positive and negative."""
-        return Example(_Gated(), torch.tensor([[-1.0, 0.5, -2.5]]), torch.tensor([[1.5, 1.0, 0.5]]))
+        return Example(
+            Applied(lambda x: (x + 1.5) * torch.relu(x - 0.2) - 0.5 * x),
+            torch.tensor([[-1.0, 0.5, -2.5]]),
+            torch.tensor([[1.5, 1.0, 0.5]]),
+        )
 
 
 def _mean_plane(
@@ -96,7 +95,7 @@ def _mean_plane(
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """The plane that shares its slopes with ``x_1 x_2`` at the corner (l_1, low), and at (u_1, high), averaged.
 
-    A fixed factor has slope 0: the other one's slope then says all.
+    If a factor is constant its slope is 0: the other factor's slope is the constant.
     """
     rest = 1 - share
     slopes = share * low + rest * high, share * first.lower + rest * first.upper

@@ -1,4 +1,4 @@
-"""Norms over axes, made of powers and sums, and cosines, made of norms."""
+"""Norms, cosines, variances and standard deviations, made of powers and sums over axes."""
 
 from __future__ import annotations
 
@@ -80,3 +80,24 @@ def onnx_norm(call: Call) -> Value:
         squares = call.add(Power(2.0), value)
         return squares if axes == [] else reduced(call, squares, axes, mean=False, keep=keep)
     return _norm(call, value, 1.0 if call.target == "ReduceL1" else 2.0, axes, keep=keep)
+
+
+@ATEN.register("var")
+@ATEN.register("std")
+def spread(call: Call) -> Value:
+    """``torch.var`` and ``torch.std``: the mean of squared distances from the mean, corrected for what that took."""
+    value, dim = call["self"], call.get("dim")
+    axes = [dim] if isinstance(dim, int) else list(dim) if dim else None
+    correction = call.get("correction", 1 if call.get("unbiased", True) else 0)
+    correction = 1 if correction is None else correction
+    mean = reduced(call, value, axes, mean=True, keep=True)
+    count = math.prod(value.shape) // math.prod(mean.shape)
+    if not count - correction > 0:
+        raise NotCovered(f"a variance of {count} numbers with a correction of {correction}")
+    squares = call.add(Power(2.0), combined(call, value, mean, -1))
+    found = reduced(call, squares, axes, mean=True, keep=call.get("keepdim", False))
+    if correction:
+        found = scaled(call, found, count / (count - correction))
+    if call.target == "var":
+        return found
+    return call.add(Power(0.5), call.add(ReLU(), found))  # bounds of a sum may fall below 0, where no root is

@@ -7,24 +7,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value, read_entrywise
 from certify.bounds.rules.concat import Concat
 from certify.bounds.rules.curve import Curve
-from certify.bounds.rules.exponential import Exponential
+from certify.bounds.rules.exp import Exponential
 from certify.bounds.rules.scale_shift import fitted
 from certify.bounds.rules.select import placed
 from certify.bounds.tensors import Interval
 
 __all__ = ["Power"]
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x**2 + 0.5).rsqrt() + x**3).sigmoid().reciprocal()
 
 
 @RULES.register("power")
@@ -132,7 +127,11 @@ class Power(Curve):
     @staticmethod
     def example() -> Example:
         """Square, inverse root, cube and reciprocal."""
-        return Example(_Applied(), torch.tensor([[-1.0, 0.5]]), torch.tensor([[0.5, 1.0]]))
+        return Example(
+            Applied(lambda x: ((x**2 + 0.5).rsqrt() + x**3).sigmoid().reciprocal()),
+            torch.tensor([[-1.0, 0.5]]),
+            torch.tensor([[0.5, 1.0]]),
+        )
 
 
 def _across(box: Interval) -> Tensor:
@@ -181,43 +180,13 @@ def power(call: Call) -> Value:
     return _power(call, call["self"], call["exponent"])
 
 
-@ATEN.register("square")
-def square(call: Call) -> Value:
-    """``torch.square``."""
-    return call.add(Power(2.0), call["self"])
-
-
-@ATEN.register("sqrt")
-def sqrt(call: Call) -> Value:
-    """``torch.sqrt``."""
-    return call.add(Power(0.5), call["self"])
-
-
-@ATEN.register("rsqrt")
-def rsqrt(call: Call) -> Value:
-    """``torch.rsqrt``."""
-    return call.add(Power(-0.5), call["self"])
-
-
-@ATEN.register("reciprocal")
-def reciprocal(call: Call) -> Value:
-    """``torch.reciprocal``."""
-    return call.add(Power(-1.0), call["self"])
+read_entrywise(Power(2.0), aten=["square"], words="The square.")
+read_entrywise(Power(0.5), aten=["sqrt"], onnx=["Sqrt"], words="The square root.")
+read_entrywise(Power(-0.5), aten=["rsqrt"], words="The inverse square root.")
+read_entrywise(Power(-1.0), aten=["reciprocal"], onnx=["Reciprocal"], words="The reciprocal.")
 
 
 @ONNX.register("Pow")
 def onnx_power(call: Call) -> Value:
     """``X^Y`` with constant exponents, or a constant base."""
     return _power(call, call["X"], call["Y"])
-
-
-@ONNX.register("Sqrt")
-def onnx_sqrt(call: Call) -> Value:
-    """The square root."""
-    return call.add(Power(0.5), call["X"])
-
-
-@ONNX.register("Reciprocal")
-def onnx_reciprocal(call: Call) -> Value:
-    """``1 / X``."""
-    return call.add(Power(-1.0), call["X"])

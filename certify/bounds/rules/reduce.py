@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import down, gamma, smallest, up
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
 from certify.bounds.rules.einsum import along
 from certify.bounds.tensors import Interval
 
 __all__ = ["Reduce", "onnx_axes", "reduced"]
-
-
-class _Centered(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sum((1, -1)) - 2 * x.mean((1, 3), keepdim=True)[:, 0, :, 0]
 
 
 @RULES.register("reduce")
@@ -92,7 +87,9 @@ class Reduce(Affine):
     def example() -> Example:
         """Sums and means over the same axes."""
         lower = torch.linspace(-1, 1, 12).reshape(1, 2, 3, 2)
-        return Example(_Centered(), lower, lower + 0.4)
+        return Example(
+            Applied(lambda x: x.sum((1, -1)) - 2 * x.mean((1, 3), keepdim=True)[:, 0, :, 0]), lower, lower + 0.4
+        )
 
 
 def reduced(call: Call, value: Value, axes: Sequence[int] | None, *, mean: bool, keep: bool) -> Value:

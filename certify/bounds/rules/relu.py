@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import smallest, unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Nonlinear, Value
+from certify.bounds.rules.base import RULES, Nonlinear, read_entrywise
 from certify.bounds.tensors import Interval, Relaxation
 
 __all__ = ["ReLU"]
@@ -76,13 +76,4 @@ class ReLU(Nonlinear):
         return Example(nn.ReLU(), lower, upper)
 
 
-@ATEN.register("relu")
-def relu(call: Call) -> Value:
-    """``torch.relu``."""
-    return call.add(ReLU(), call["self"])
-
-
-@ONNX.register("Relu")
-def onnx_relu(call: Call) -> Value:
-    """``max(X, 0)``."""
-    return call.add(ReLU(), call["X"])
+read_entrywise(ReLU(), aten=["relu"], onnx=["Relu"])

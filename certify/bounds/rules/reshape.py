@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
-from certify.bounds.tensors import Interval
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, MixesSamples, Move, NotCovered, Shape, Value
 
-__all__ = ["Reshape", "integers", "reshaped"]
+__all__ = ["Reshape", "integers", "onnx_along", "reshaped"]
 
 
 @RULES.register("reshape")
 @dataclass(frozen=True, slots=True, eq=False)
-class Reshape(Affine):
+class Reshape(Move):
     """Each sample in a new shape.
 
     Args:
@@ -33,27 +33,9 @@ class Reshape(Affine):
         """The same numbers, sample by sample."""
         return inputs[0].reshape(inputs[0].shape[0], *self.shape)
 
-    def absolute(self, *inputs: Tensor) -> Tensor:
-        """W is a permutation."""
-        return self.forward(*inputs)
-
-    def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """No arithmetic, no rounding."""
-        return Interval(self.forward(boxes[0].lower), self.forward(boxes[0].upper))
-
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Back to the input's shape."""
         return (A.reshape(A.shape[0], *shapes[0]),)
-
-    @property
-    def forward_terms(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def adjoint_terms(self) -> int:
-        """None."""
-        return 0
 
     @staticmethod
     def example() -> Example:
@@ -87,6 +69,16 @@ def reshaped(call: Call, value: Value, shape: Shape) -> Value:
     if math.prod(shape) != math.prod(value.shape):
         raise MixesSamples(f"samples of shape {value.shape} do not become samples of shape {shape}: it mixes a batch's")
     return value if shape == value.shape else call.add(Reshape(shape), value)
+
+
+def onnx_along(call: Call, function: Callable[[Call, Value, int], Value]) -> Value:
+    """Apply a function to an ONNX call's input along its axis; before opset 13, to all axes from there on at once."""
+    value: Value = call["input"]
+    axis = call.axis(call["axis"], value)
+    if call.opset >= 13 or axis == len(value.shape) - 1:
+        return function(call, value, axis)
+    lines = call.add(Reshape((*value.shape[:axis], math.prod(value.shape[axis:]))), value)
+    return call.add(Reshape(value.shape), function(call, lines, axis))
 
 
 def integers(numbers: Any) -> list[int]:

@@ -1,4 +1,4 @@
-"""Roundings to whole numbers: down, up, to the nearest, towards zero."""
+"""Roundings to whole numbers (down, up, to the nearest, towards zero), and the sign."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rules.add import Add
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, RULES, Call, NotCovered, Value, read_entrywise
 from certify.bounds.rules.relu import ReLU
 from certify.bounds.rules.scale_shift import scaled
 from certify.bounds.rules.staircase import Staircase
 from certify.bounds.tensors import Interval
 
-__all__ = ["Rounded", "truncated"]
+__all__ = ["Rounded", "Sign", "truncated"]
 
 DIRECTIONS = {"down": (torch.floor, 0.0), "up": (torch.ceil, -1.0), "nearest": (torch.round, -0.5)}
 """How to round, and how far from a whole number the function jumps to it."""
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.floor() - (x + 0.25).ceil() + x.round() + x.trunc()
 
 
 @RULES.register("rounded")
@@ -52,7 +47,7 @@ class Rounded(Staircase):
     def example() -> Example:
         """Within one step, across one jump, and across several."""
         lower, upper = torch.tensor([[0.1, 0.4, -1.9]]), torch.tensor([[0.2, 1.3, 1.2]])
-        return Example(_Applied(), lower, upper)
+        return Example(Applied(lambda x: x.floor() - (x + 0.25).ceil() + x.round() + x.trunc()), lower, upper)
 
 
 def truncated(call: Call, value: Value) -> Value:
@@ -61,16 +56,9 @@ def truncated(call: Call, value: Value) -> Value:
     return call.add(Add(-1), call.add(Rounded("down"), call.add(ReLU(), value)), below)
 
 
-@ATEN.register("floor")
-def floor(call: Call) -> Value:
-    """``torch.floor``."""
-    return call.add(Rounded("down"), call["self"])
-
-
-@ATEN.register("ceil")
-def ceil(call: Call) -> Value:
-    """``torch.ceil``."""
-    return call.add(Rounded("up"), call["self"])
+read_entrywise(Rounded("down"), aten=["floor"], onnx=["Floor"], words="The largest whole number not above.")
+read_entrywise(Rounded("up"), aten=["ceil"], onnx=["Ceil"], words="The least whole number not below.")
+read_entrywise(Rounded("nearest"), onnx=["Round"], words="The nearest whole number, the even one of two.")
 
 
 @ATEN.register("round")
@@ -88,19 +76,27 @@ def towards_zero(call: Call) -> Value:
     return truncated(call, call["self"])
 
 
-@ONNX.register("Floor")
-def onnx_floor(call: Call) -> Value:
-    """The whole number below."""
-    return call.add(Rounded("down"), call["X"])
+@RULES.register("sign")
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign(Staircase):
+    """-1, 0 or 1: the sign of x."""
+
+    kind: ClassVar[str] = "sign"
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The sign."""
+        return inputs[0].sign()
+
+    def jumps(self, image: Interval) -> tuple[Tensor, Tensor]:
+        """All of it at 0."""
+        zero = torch.zeros_like(image.lower)
+        return zero, zero
+
+    @staticmethod
+    def example() -> Example:
+        """Negative, positive, and open with either lean."""
+        lower, upper = torch.tensor([[-2.0, 1.0, -3.0, -1.0]]), torch.tensor([[-1.0, 2.0, 1.0, 3.0]])
+        return Example(Applied(lambda x: x.sign() + 0.5 * x), lower, upper)
 
 
-@ONNX.register("Ceil")
-def onnx_ceil(call: Call) -> Value:
-    """The whole number above."""
-    return call.add(Rounded("up"), call["X"])
-
-
-@ONNX.register("Round")
-def onnx_round(call: Call) -> Value:
-    """The nearest whole number, the even one of two."""
-    return call.add(Rounded("nearest"), call["X"])
+read_entrywise(Sign(), aten=["sign"], onnx=["Sign"])

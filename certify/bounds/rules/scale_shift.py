@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import smallest
 from certify.bounds.rules.add import Add
 from certify.bounds.rules.base import RULES, Affine, Call, MixesSamples, NotCovered, Shape, Value
@@ -17,11 +17,6 @@ from certify.bounds.rules.select import expanded
 from certify.bounds.tensors import Interval
 
 __all__ = ["ScaleShift", "combined", "fitted", "one_sample", "scaled"]
-
-
-class _Standardize(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return 1.0 - (x - torch.tensor([[0.5, -1.0]])) / torch.tensor([[0.3, -2.0]])
 
 
 @RULES.register("scale_shift")
@@ -37,6 +32,7 @@ class ScaleShift(Affine):
     """
 
     kind: ClassVar[str] = "scale_shift"
+    forward_terms = 6  # a product, a sum, alpha, and the constants' conversions to the working dtype
     separable: ClassVar[bool] = True
     factor: Tensor | None = None
     shift: Tensor | None = None
@@ -67,11 +63,6 @@ class ScaleShift(Affine):
         return (self._scaled(A, self.factor),)
 
     @property
-    def forward_terms(self) -> int:
-        """A product, a sum, alpha, and the constants' own conversions to the working dtype."""
-        return 6
-
-    @property
     def adjoint_terms(self) -> int:
         """A product and the factor's conversion."""
         return 0 if self.factor is None else 2
@@ -89,7 +80,11 @@ class ScaleShift(Affine):
     @staticmethod
     def example() -> Example:
         """Standardized inputs, then a difference from a constant."""
-        return Example(_Standardize(), torch.tensor([[-1.0, 0.5]]), torch.tensor([[2.0, 1.0]]))
+        return Example(
+            Applied(lambda x: 1.0 - (x - torch.tensor([[0.5, -1.0]])) / torch.tensor([[0.3, -2.0]])),
+            torch.tensor([[-1.0, 0.5]]),
+            torch.tensor([[2.0, 1.0]]),
+        )
 
 
 def one_sample(call: Call, constant: Tensor, axes: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Entries moved about: slices, transpositions, repetition, padding and the like, as one operator."""
+"""Operators that move entries (slices, transpositions, repetition, padding and so on) as one operator."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, RULES, Affine, Call, MixesSamples, NotCovered, Shape, Sliding, Value
+from certify.bounds.contract import Applied, Example
+from certify.bounds.rules.base import ATEN, RULES, Call, MixesSamples, Move, NotCovered, Shape, Sliding, Value
 from certify.bounds.rules.reshape import Reshape
-from certify.bounds.tensors import Interval, flat
+from certify.bounds.tensors import flat
 from certify.errors import one_line
 
-__all__ = ["Select", "expanded", "moved", "placed"]
+__all__ = ["Select", "expanded", "moved", "placed", "unstacked"]
 
 
 def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
@@ -30,15 +30,16 @@ def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
 
 @RULES.register("select")
 @dataclass(frozen=True, eq=False)
-class Select(Affine):
+class Select(Move):
     """Every output entry is one entry of the input, or a constant. Entries may be read several times, or never.
 
     Args:
-        index: the input entry of each output entry, row-major in one sample, -1 for the constant; integers of the
-            per-sample output shape.
+        index: the row-major index of the input entry for each output entry, -1 for the constant; of the per-sample
+            output shape.
         shape: per-sample shape of the input.
         fill: the constant, a number; None for 0.
-        corner: (top, left) zeros around an image (C, H, W), negative where it is cut, if that is all that happens.
+        corner: (top, left) width of a border of zeros around an image (C, H, W), negative if it is cropped; None if
+            this is not all that happens.
     """
 
     kind: ClassVar[str] = "select"
@@ -49,8 +50,8 @@ class Select(Affine):
 
     @property
     def separable(self) -> bool:  # type: ignore[override]
-        """Only if no entry is read twice, or a box would not map to a box; and not where entries change their places
-        within one shape, for readers take that for an operation entry by entry."""
+        """Only if no entry is read twice, so that a box maps to a box; and not for a permutation within the same shape,
+        which readers would take for an operation entry by entry."""
         if self.index.shape == self.shape:
             index = self.index.flatten()
             return bool(((index < 0) | (index == torch.arange(len(index), device=index.device))).all())
@@ -58,7 +59,7 @@ class Select(Affine):
 
     @cached_property
     def _uses(self) -> int:
-        """How often the most wanted entry is read."""
+        """How often an entry is read at most."""
         return int(self.index[self.index >= 0].bincount(minlength=1).max())
 
     @cached_property
@@ -86,10 +87,6 @@ class Select(Affine):
         """Every weight is 0 or 1."""
         return _gather(inputs[0], self.index)
 
-    def interval(self, *boxes: Interval, outward: bool) -> Interval:
-        """No arithmetic, no rounding."""
-        return Interval(self.forward(boxes[0].lower), self.forward(boxes[0].upper))
-
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Every coefficient back to its entry: one gather where no entry is read twice, sums elsewhere."""
         if self._uses <= 1:
@@ -100,12 +97,7 @@ class Select(Affine):
         return (sums[:, :size].reshape(len(A), *self.shape),)
 
     @property
-    def forward_terms(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def adjoint_terms(self) -> int:
+    def adjoint_terms(self) -> int:  # type: ignore[override]
         """One sum a reader of an entry, none for a single one."""
         return uses if (uses := self._uses) > 1 else 0
 
@@ -117,12 +109,11 @@ class Select(Affine):
     def example() -> Example:
         """A border of ones, entries in several places, and others nowhere."""
         lower = torch.tensor([[[[-1.0, 0.0, 1.0], [1.0, 2.0, -2.0]]]])
-        return Example(_Moves(), lower, lower + 0.5)
-
-
-class _Moves(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x.flip(2), (1, 1, 0, 1), value=1.0)[..., [2, 0, 2, 1]].transpose(2, 3)
+        return Example(
+            Applied(lambda x: F.pad(x.flip(2), (1, 1, 0, 1), value=1.0)[..., [2, 0, 2, 1]].transpose(2, 3)),
+            lower,
+            lower + 0.5,
+        )
 
 
 def placed(call: Call, value: Value, index: Tensor, fill: float = 0.0) -> Value:
@@ -135,7 +126,7 @@ def placed(call: Call, value: Value, index: Tensor, fill: float = 0.0) -> Value:
 
 
 def _corner(index: Tensor, shape: Shape) -> tuple[int, int] | None:
-    """How an image was padded or cut, if nothing else was done to it."""
+    """The corner if an image was only padded or cropped; otherwise None."""
     if len(shape) != 3 or index.dim() != 3 or len(index) != shape[0] or bool((index < 0).all()):
         return None
     _, row, column = (index >= 0).nonzero()[0].tolist()
@@ -144,6 +135,15 @@ def _corner(index: Tensor, shape: Shape) -> tuple[int, int] | None:
     margins = (left, index.shape[2] - shape[2] - left, top, index.shape[1] - shape[1] - top)
     numbers = torch.arange(1, math.prod(shape) + 1).reshape(shape)
     return (top, left) if torch.equal(F.pad(numbers, margins) - 1, index) else None
+
+
+def unstacked(call: Call, value: Value, axes: Sequence[int], *, keep: bool) -> list[Value]:
+    """For each place along some axes of a sample, the entries there; the axes vanish, or ``keep`` length 1."""
+    rest = [axis for axis in range(len(value.shape)) if axis not in axes]
+    numbers = torch.arange(math.prod(value.shape)).reshape(value.shape)
+    shape = [1 if axis in axes else n for axis, n in enumerate(value.shape) if keep or axis not in axes]
+    lines = numbers.permute(*axes, *rest).flatten(0, len(axes) - 1)
+    return [placed(call, value, line.reshape(shape)) for line in lines]
 
 
 def expanded(call: Call, value: Value, shape: Sequence[int]) -> Value:
@@ -158,11 +158,11 @@ def expanded(call: Call, value: Value, shape: Sequence[int]) -> Value:
 def moved(
     call: Call, value: Value, function: Callable[[Tensor], Tensor | Sequence[Tensor]], fill: float = 0.0
 ) -> Value | list[Value]:
-    """Apply a function that only moves entries: it is run on numbered entries, which say where they went.
+    """Apply a function that only moves entries: running it on numbered entries shows where each goes.
 
     Args:
-        function: works on tensors in the source's own layout, batch axes included. It sees two samples where there is a
-            batch; what it does to one must be what it does to the other. Its zeros stand for ``fill``.
+        function: takes tensors in the source's layout, with batch axes. If there is a batch, it is run on two samples
+            and must do the same to both. Zeros in its result stand for ``fill``.
     """
     size, samples = math.prod(value.shape), 2 if call.leading else 1
     numbers = torch.arange(1, samples * size + 1, dtype=torch.float64)
@@ -197,7 +197,7 @@ def _run(call: Call, fill: float = 0.0, **changed: Any) -> Value | list[Value]:
 
 
 def move(call: Call) -> Value | list[Value]:
-    """Any operator of torch that only moves entries, or brings in zeros."""
+    """Any operator of torch that only moves entries or inserts zeros."""
     return _run(call)
 
 

@@ -1,4 +1,4 @@
-"""Sigmoid and hyperbolic tangent."""
+"""Sigmoid, hyperbolic tangent and softsign."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.contract import Example
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.add import Add
+from certify.bounds.rules.base import ONNX, RULES, Call, Value, read_entrywise
 from certify.bounds.rules.curve import Curve
+from certify.bounds.rules.power import Power
+from certify.bounds.rules.relu import ReLU
+from certify.bounds.rules.scale_shift import combined, scaled
 from certify.bounds.tensors import Interval
 
 __all__ = ["Sigmoid", "Tanh", "logit"]
@@ -88,25 +92,13 @@ class Tanh(Curve):
         return Example(nn.Tanh(), torch.tensor([[-3.0, 1.0, -2.0]]), torch.tensor([[-1.0, 2.0, 4.0]]))
 
 
-@ATEN.register("sigmoid")
-def sigmoid(call: Call) -> Value:
-    """``torch.sigmoid``."""
-    return call.add(Sigmoid(), call["self"])
+read_entrywise(Sigmoid(), aten=["sigmoid"], onnx=["Sigmoid"])
+read_entrywise(Tanh(), aten=["tanh"], onnx=["Tanh"])
 
 
-@ATEN.register("tanh")
-def tanh(call: Call) -> Value:
-    """``torch.tanh``."""
-    return call.add(Tanh(), call["self"])
-
-
-@ONNX.register("Sigmoid")
-def onnx_sigmoid(call: Call) -> Value:
-    """``1 / (1 + e^-X)``."""
-    return call.add(Sigmoid(), call["X"])
-
-
-@ONNX.register("Tanh")
-def onnx_tanh(call: Call) -> Value:
-    """The hyperbolic tangent."""
-    return call.add(Tanh(), call["input"])
+@ONNX.register("Softsign")
+def onnx_softsign(call: Call) -> Value:
+    """``x / (1 + |x|)``, as a difference whose terms both rise: ``1 / (1 + max(-x, 0)) - 1 / (1 + max(x, 0))``."""
+    value: Value = call["input"]
+    sides = (call.add(ReLU(), side) for side in (scaled(call, value, -1.0), value))
+    return call.add(Add(-1), *(call.add(Power(-1.0), combined(call, side, 1.0)) for side in sides))

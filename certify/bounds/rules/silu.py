@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.base import ONNX, RULES, Call, NotCovered, Value, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.tensors import Interval
 
@@ -106,16 +106,8 @@ def _gate(x: Tensor) -> Tensor:
     return torch.where(x > 0, right / (right + 2 * w * w), left / (left + 2))
 
 
-@ATEN.register("silu")
-def silu(call: Call) -> Value:
-    """``torch.nn.functional.silu``."""
-    return call.add(SiLU(), call["self"])
-
-
-@ATEN.register("mish")
-def mish(call: Call) -> Value:
-    """``torch.nn.functional.mish``."""
-    return call.add(Mish(), call["self"])
+read_entrywise(SiLU(), aten=["silu"])
+read_entrywise(Mish(), aten=["mish"], onnx=["Mish"])
 
 
 @ONNX.register("Swish")
@@ -124,9 +116,3 @@ def onnx_swish(call: Call) -> Value:
     if call["alpha"] != 1:
         raise NotCovered(f"alpha is {call['alpha']}: only 1 is covered")
     return call.add(SiLU(), call["X"])
-
-
-@ONNX.register("Mish")
-def onnx_mish(call: Call) -> Value:
-    """``x tanh(softplus(x))``."""
-    return call.add(Mish(), call["X"])

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
+from certify.bounds.rules.base import RULES, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.tensors import Interval
 
 __all__ = ["Cos", "Sin"]
 
-FAR = 1e4
+LARGEST_ARGUMENT = 1e4
 """Further than this from 0 nothing is said but that values are in [-1, 1]; nearer, multiples of pi are known well
 enough: off by 2e-3 in float32 at most, of which the cube is what a line may lose around an inflection."""
 
@@ -64,7 +64,7 @@ class _Wave(Curve):
 
     def defined(self, box: Interval) -> Tensor:
         """Boxes of at most one wave: on others, the constants -1 and 1 are best in the middle."""
-        return (box.magnitude() <= FAR) & (box.upper - box.lower <= 2 * math.pi)
+        return (box.magnitude() <= LARGEST_ARGUMENT) & (box.upper - box.lower <= 2 * math.pi)
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
         """By the values at the ends, and whether a crest or a trough is between them, or nearly so."""
@@ -73,7 +73,7 @@ class _Wave(Curve):
         off = 8 * unit(box.lower.dtype) if outward else 0.0
         lower = (torch.minimum(*ends) - off).nan_to_num(-1.0).clamp(min=-1)
         upper = (torch.maximum(*ends) + off).nan_to_num(1.0).clamp(max=1)
-        far = box.magnitude() > FAR
+        far = box.magnitude() > LARGEST_ARGUMENT
         return Interval(
             torch.where(far | self._between(box, 1.5), -1.0, lower),
             torch.where(far | self._between(box, 0.5), 1.0, upper),
@@ -107,7 +107,9 @@ class Sin(_Wave):
     @staticmethod
     def example() -> Example:
         """Across a crest, across an inflection, and more than a wave."""
-        return Example(_Applied(), torch.tensor([[1.0, -1.0, -4.0]]), torch.tensor([[2.0, 2.0, 4.0]]))
+        return Example(
+            Applied(lambda x: x.sin() + x.cos()), torch.tensor([[1.0, -1.0, -4.0]]), torch.tensor([[2.0, 2.0, 4.0]])
+        )
 
 
 @RULES.register("cos")
@@ -133,30 +135,5 @@ class Cos(_Wave):
         return Sin.example()
 
 
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sin() + x.cos()
-
-
-@ATEN.register("sin")
-def sin(call: Call) -> Value:
-    """``torch.sin``."""
-    return call.add(Sin(), call["self"])
-
-
-@ATEN.register("cos")
-def cos(call: Call) -> Value:
-    """``torch.cos``."""
-    return call.add(Cos(), call["self"])
-
-
-@ONNX.register("Sin")
-def onnx_sin(call: Call) -> Value:
-    """``sin``."""
-    return call.add(Sin(), call["input"])
-
-
-@ONNX.register("Cos")
-def onnx_cos(call: Call) -> Value:
-    """``cos``."""
-    return call.add(Cos(), call["input"])
+read_entrywise(Sin(), aten=["sin"], onnx=["Sin"])
+read_entrywise(Cos(), aten=["cos"], onnx=["Cos"])

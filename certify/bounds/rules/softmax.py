@@ -18,14 +18,68 @@ from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovere
 from certify.bounds.rules.exp import Exp
 from certify.bounds.rules.power import Power
 from certify.bounds.rules.reduce import Reduce
-from certify.bounds.rules.reshape import Reshape
+from certify.bounds.rules.reshape import onnx_along
 from certify.bounds.rules.scale_shift import one_sample
 from certify.bounds.rules.select import placed
 from certify.bounds.rules.sigmoid import Sigmoid
-from certify.bounds.rules.two_shares import TwoShares
 from certify.bounds.tensors import Interval
 
-__all__ = ["Differences", "softmax"]
+__all__ = ["Differences", "TwoShares", "softmax"]
+
+
+@RULES.register("two_shares")
+@dataclass(frozen=True, slots=True, eq=False)
+class TwoShares(Affine):
+    """``(s, 1 - s)``, joined along an axis of length 1: rows see that both add up to 1, whatever s is.
+
+    Args:
+        axis: of a sample.
+        bias: 0 and 1 along that axis, in one sample's shape or what broadcasts to it.
+    """
+
+    kind: ClassVar[str] = "two_shares"
+    forward_terms = 1  # the difference
+    adjoint_terms = 1  # the difference
+    axis: int
+    bias: Tensor
+
+    @classmethod
+    def along(cls, axis: int, rank: int, dtype: torch.dtype) -> TwoShares:
+        """For samples of so many axes."""
+        return cls(axis, torch.tensor([0.0, 1.0], dtype=dtype).reshape(2, *(1,) * (rank - 1 - axis)))
+
+    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.cat([first, second], dim=self.axis + 1)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Both shares."""
+        return self._joined(inputs[0], -inputs[0]) + self.bias
+
+    def absolute(self, *inputs: Tensor) -> Tensor:
+        """Weights of 1 and -1."""
+        return self._joined(inputs[0], inputs[0])
+
+    def interval(self, *boxes: Interval, outward: bool) -> Interval:
+        """One difference an end. What is left of 1 by a number from 0 to 1 is one of these, too."""
+        [box], (zero, one) = boxes, self.bias
+        if bool((zero != 0).any() or (one != 1).any()):
+            return Affine.interval(self, *boxes, outward=outward)
+        lower, upper = 1 - box.upper, 1 - box.lower
+        if outward:
+            lower = torch.where(box.upper <= 1, down(lower).clamp(min=0), down(lower))
+            upper = torch.where(box.lower >= 0, up(upper).clamp(max=1), up(upper))
+        return Interval.known(self._joined(box.lower, lower), self._joined(box.upper, upper))
+
+    def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """What the first gets, less what the second gets."""
+        first, second = A.split(1, dim=self.axis + 1)
+        return (first - second,)
+
+    @staticmethod
+    def example() -> Example:
+        """A softmax of pairs, along the first of two axes."""
+        lower = torch.tensor([[[-1.0, 0.0, 3.0], [0.5, 0.2, -2.0]]])
+        return Example(nn.Softmax(dim=1), lower, lower + torch.tensor([0.5, 0.1, 2.0]))
 
 
 @RULES.register("differences")
@@ -33,8 +87,8 @@ __all__ = ["Differences", "softmax"]
 class Differences(Affine):
     """``y_ij = x_j - x_i`` along one axis, which becomes two: i, then j.
 
-    The difference of an entry and itself is exactly 0, so that every x_j enters one y_ij at most: with monotone
-    functions of them, interval arithmetic attains its ends at corners of the box.
+    The difference of an entry and itself is exactly 0, so every x_j enters at most one y_ij. So interval arithmetic on
+    sums of monotone functions of the y_ij attains its ends at corners of the box.
 
     Args:
         axis: of a sample.
@@ -42,6 +96,7 @@ class Differences(Affine):
     """
 
     kind: ClassVar[str] = "differences"
+    forward_terms = 1  # the difference
     axis: int
     count: int
 
@@ -83,11 +138,6 @@ class Differences(Affine):
         return (A.sum(self.axis + 1) - A.sum(self.axis + 2),)
 
     @property
-    def forward_terms(self) -> int:
-        """One difference."""
-        return 1
-
-    @property
     def adjoint_terms(self) -> int:
         """Two sums of n."""
         return 2 * self.count
@@ -110,7 +160,7 @@ def softmax(call: Call, value: Value, axis: int, mask: Tensor | None = None) -> 
         return _of_two(call, differences, axis)
     terms = call.add(Exp(), differences)
     if mask is not None:
-        # Shares that become 0 count all terms: their sums must not vanish.
+        # Shares that will be masked keep all their terms, so that their sums do not vanish.
         terms = _kept(call, terms, mask.unsqueeze(axis) | ~mask.unsqueeze(axis + 1))
     total = call.add(Reduce(terms.shape, (axis + 1,)), terms)
     shares = call.add(Power(-1.0), total)
@@ -126,7 +176,7 @@ def _of_two(call: Call, differences: Value, axis: int) -> Value:
 
 
 def _kept(call: Call, value: Value, mask: Tensor) -> Value:
-    """Zero where a mask does not hold; a product with it would not do where an execution overflows."""
+    """Zero where a mask is false, selected rather than multiplied: executions may overflow there."""
     return placed(call, value, torch.arange(mask.numel()).reshape(mask.shape).masked_fill(~mask, -1))
 
 
@@ -141,9 +191,4 @@ def torch_softmax(call: Call) -> Value:
 @ONNX.register("Softmax")
 def onnx_softmax(call: Call) -> Value:
     """Along one axis; before opset 13 over all axes from there on."""
-    value: Value = call["input"]
-    axis = call.axis(call["axis"], value)
-    if call.opset >= 13 or axis == len(value.shape) - 1:
-        return softmax(call, value, axis)
-    lines = call.add(Reshape((*value.shape[:axis], math.prod(value.shape[axis:]))), value)
-    return call.add(Reshape(value.shape), softmax(call, lines, axis))
+    return onnx_along(call, softmax)

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rounding import down, unit
-from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, NotCovered, Value
+from certify.bounds.rules.base import ATEN, RULES, Call, NotCovered, Value, read_entrywise
 from certify.bounds.rules.curve import Curve
 from certify.bounds.rules.scale_shift import scaled
 from certify.bounds.tensors import Interval, Relaxation
@@ -20,11 +20,6 @@ __all__ = ["Softplus"]
 
 EXPONENT = 88.0
 """An exponential in float32 is infinite a little further from 0."""
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.logsigmoid(nn.functional.softplus(x, beta=2.0))
 
 
 @RULES.register("softplus")
@@ -119,7 +114,11 @@ class Softplus(Curve):
     @staticmethod
     def example() -> Example:
         """A small and a large box."""
-        return Example(_Applied(), torch.tensor([[-3.0, 1.0]]), torch.tensor([[1.0, 1.5]]))
+        return Example(
+            Applied(lambda x: nn.functional.logsigmoid(nn.functional.softplus(x, beta=2.0))),
+            torch.tensor([[-3.0, 1.0]]),
+            torch.tensor([[1.0, 1.5]]),
+        )
 
 
 @ATEN.register("softplus")
@@ -139,7 +138,4 @@ def log_sigmoid(call: Call) -> Value:
     return scaled(call, call.add(Softplus(), scaled(call, call["self"], -1.0)), -1.0)
 
 
-@ONNX.register("Softplus")
-def onnx_softplus(call: Call) -> Value:
-    """``log(1 + e^X)``."""
-    return call.add(Softplus(), call["X"])
+read_entrywise(Softplus(), onnx=["Softplus"], words="``log(1 + e^x)``.")

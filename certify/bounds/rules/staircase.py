@@ -1,10 +1,11 @@
-"""Functions of one number that never fall and are constant between jumps: the engine of signs, steps and roundings.
+"""Nondecreasing step functions of one number: the base of signs, comparisons and roundings.
 
-On a box such a function goes from a to b, by one jump or by several of one height that lie evenly. Above it, the line
-of a slope s >= 0 has to pass over three points: the lower end of the box with a, the first jump with the value after
-it, the last jump with b. Below it, under three others: the first jump with a, the last one with the value before it,
-the upper end with b. Between the first and the last, the points of all jumps lie on one line, so no other can be
-further out. A jump has values on both sides of its place, so it does not matter which of them is taken there.
+On a box such a function rises from a to b, by one jump or by several equal and evenly spaced ones. A line of slope
+s >= 0 above it has to pass over three points: the lower end of the box with value a, the first jump with the value
+after it, and the last jump with value b. A line below has to pass under three others: the first jump with value a, the
+last jump with the value before it, and the upper end with value b. The points of the other jumps lie on a line between
+those of the first and the last, so they need not be checked. As both values at a jump are covered, it does not matter
+which of them the function takes there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from certify.bounds.tensors import Interval, Relaxation
 __all__ = ["Staircase"]
 
 NARROW = 2.0**20
-"""A jump closer to the end of a box than so many roundings of the numbers there gets no steep line."""
+"""If a jump is closer to the end of the box than this many roundings of the numbers there, no steep line is tried."""
 
 
 class Staircase(Nonlinear):
@@ -32,9 +33,9 @@ class Staircase(Nonlinear):
 
     @abstractmethod
     def jumps(self, image: Interval) -> tuple[Tensor, Tensor]:
-        """The places of the first and of the last jump in a box with this image, each off by a rounding at most.
+        """The places of the first and the last jump in a box with this image, each off by at most one rounding.
 
-        Where they differ, the jumps between them are of height 1 and at distance 1.
+        If they differ, the jumps from the first to the last have height 1 and distance 1.
         """
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
@@ -54,8 +55,8 @@ class Staircase(Nonlinear):
 
         Args:
             boxes: the one box.
-            shares: for the lower and the upper line, where its slope is between 0 and the steepest. None for the lines
-                that are best in the middle of the box.
+            shares: for the lower and the upper line, its slope relative to the steepest. None for the lines that are
+                best in the middle of the box.
         """
         [box] = boxes
         image = self.interval(box, outward=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from certify.bounds.contract import Example
+from certify.bounds.contract import Applied, Example
 from certify.bounds.rules.add import Add
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Value
 from certify.bounds.rules.clip import Clip
@@ -17,11 +17,6 @@ from certify.bounds.rules.staircase import Staircase
 from certify.bounds.tensors import Interval
 
 __all__ = ["Step", "equal", "negated"]
-
-
-class _Applied(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * (x > 0.25) + torch.where(x <= -0.5, 1.0, -x)
 
 
 @RULES.register("step")
@@ -62,7 +57,7 @@ class Step(Staircase):
     def example() -> Example:
         """Left of both thresholds, right of them, across one and across both."""
         lower, upper = torch.tensor([[-2.0, 1.0, -0.4, -1.0]]), torch.tensor([[-1.0, 2.0, 0.5, 3.0]])
-        return Example(_Applied(), lower, upper)
+        return Example(Applied(lambda x: x * (x > 0.25) + torch.where(x <= -0.5, 1.0, -x)), lower, upper)
 
 
 def _above(call: Call, first: Any, second: Any, *, closed: bool) -> Value:

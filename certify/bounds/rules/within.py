@@ -1,4 +1,4 @@
-"""Numbers that are known up to an error, such as constants that a network computes, and each execution rounds anew."""
+"""Numbers known up to an error, such as constants that a network computes and every execution rounds differently."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class _Computed(nn.Module):
 @RULES.register("within")
 @dataclass(frozen=True, slots=True, eq=False)
 class Within(Nonlinear):
-    """Some number between -|x| and |x|, of which nothing else is known; 0 stands for it.
+    """An unknown number between -|x| and |x|; its forward value is 0.
 
-    It is added to a sum of products with constants W that are known up to R: what is missing, at most ``R |x|``, is
-    linear in x, so that norms multiply through it as through the identity.
+    It is added to a sum of products with constants W that are known up to R: the error, at most ``R |x|``, is linear in
+    x, so that Lipschitz constants multiply through it as through the identity.
 
     Args:
-        times: how many times larger it may be in a float32 execution; infinite where nothing is known about those.
+        times: by what factor it may be larger in a float32 execution; infinite if nothing is known about those.
     """
 
     kind: ClassVar[str] = "within"

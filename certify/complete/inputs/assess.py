@@ -1,9 +1,8 @@
-"""What bounds say about boxes of inputs, for the search: float32 and no error terms."""
+"""Assess boxes of inputs for the search: bounds in float32 without error terms, counterexamples, and where to cut."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,31 +19,31 @@ from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete.inputs.part_of_ball import part_of_ball
-from certify.complete.inputs.rows import Planes, free_nodes, mixed_rows, refuted_by_box
+from certify.complete.inputs.rows import Batch, Planes, free_nodes, mixed_rows, refuted_by_box
 from certify.complete.problem import Goals, VerificationProblem
 
 __all__ = ["Assessment", "Boxes", "assess"]
 
-STEPS = 3
-"""Steps of search for the planes of a row. ACAS Xu's hardest boxes: 41 % decided without, 99.9 % with them."""
+PLANE_STEPS = 3
+"""Optimization steps for the planes of a row. They decide 99.9 % of ACAS Xu's hardest boxes, CROWN's planes 41 %."""
 
-SOME, NEAR = 32, 0.4
-"""A search for fewer boxes than this takes nearly as long as cutting them, so only those are searched that lie within
-this part of the gap between the planes below and above a row."""
+FEW_BOXES, NEARLY_DECIDED = 32, 0.4
+"""For fewer boxes than FEW_BOXES, optimizing planes takes nearly as long as cutting. Then only those
+are optimized whose lower bound lies within this share of the gap between the planes below and above a row."""
 
-EVEN = 0.05
-"""Every input counts at least this share of the most sensitive one, or planes that ignore an input hide it for good."""
+LEAST_SENSITIVITY = 0.05
+"""Every input counts at least this share of the most sensitive one, or inputs that planes ignore would never be cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Boxes:
+class Boxes(Batch):
     """Boxes of some regions.
 
     Args:
         lower, upper: (n, inputs).
         node: (n,) their nodes in the tree.
-        region: (n,) the regions of the problem that they are parts of.
-        score: (n,) a bound of what they are parts of: the lower, the further from decided.
+        region: (n,) the regions of the problem that they belong to.
+        score: (n,) the lower bound of the box they were cut from: the lower, the further from decided.
     """
 
     lower: Tensor
@@ -56,32 +55,23 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.node)
 
-    def of(self, which: Tensor | slice) -> Boxes:
-        """Some of them."""
-        return Boxes(*(getattr(self, one.name)[which] for one in fields(self)))
-
-    @classmethod
-    def join(cls, parts: Sequence[Boxes]) -> Boxes:
-        """All of several."""
-        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
-
     def over(self, region: Region) -> Region:
         """The boxes as regions of the problem, with the ball of their region where it has one."""
         shape = (len(self), *region.box.shape[1:])
-        ball = None if region.ball is None else region.ball.rows(self.region)
+        ball = None if region.constraint is None else region.constraint.rows(self.region)
         return Region(Interval(self.lower.reshape(shape), self.upper.reshape(shape)), ball)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assessment:
-    """What was seen of some boxes.
+    """The assessment of some boxes.
 
     Args:
-        decided: (b,) whether every clause seems refuted.
-        planes: what planes a claim should try besides CROWN's own.
+        decided: (b,) whether every open clause seems refuted.
+        planes: planes that a claim should try besides CROWN's own.
         points: inputs (p, ...) that seem to be witnesses, of the network's dtype.
-        cuts: (b, 2) the inputs at which to cut each box, the best first, -1 for none.
-        score: (b,) the least bound of an open clause.
+        cuts: (b, 2) the best inputs at which to cut each box, best first; -1 for none.
+        score: (b,) the least lower bound of an open clause.
     """
 
     decided: Tensor
@@ -93,9 +83,9 @@ class Assessment:
 
 @torch.no_grad()
 def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: Deadline = NEVER) -> Assessment:
-    """Bound the rows of the open clauses (regions, clauses) over boxes, and see where to go on.
+    """Bound the rows of the open clauses (regions, clauses) over boxes, and say where to cut.
 
-    A box is cut where its rows are most sensitive: slope times width, of the planes below and above.
+    A box is cut at the inputs with the largest slope times width, of the planes below and above the open rows.
 
     Raises:
         OutOfTime: once the deadline passed.
@@ -116,13 +106,15 @@ def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: D
         corner = torch.where(below[0] > 0, part.lower.unsqueeze(1), part.upper.unsqueeze(1)).float()
         most = (above[0] * corner).sum(dim=2) + above[1]
         # Where the plane above is not positive at the corner, neither is the row: no planes below could be.
-        reach = 1.0 if len(left) >= SOME else NEAR
+        reach = 1.0 if len(left) >= FEW_BOXES else NEARLY_DECIDED
         near = (~(value[left] > 0) & (value[left] + reach * (most - value[left]) > 0) & wanted[left]).any(dim=1)
         planes, value = _searched(layers, goals, planes, best, value, left[near])
         missing = ~(value[left] > 0) & wanted[left]
         sensitive = ((below[0].abs() + above[0].abs()) * missing.unsqueeze(2)).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
-        weight = (sensitive + EVEN * sensitive.amax(dim=1, keepdim=True) + tiny) * (part.upper - part.lower)
+        weight = (sensitive + LEAST_SENSITIVITY * sensitive.amax(dim=1, keepdim=True) + tiny) * (
+            part.upper - part.lower
+        )
         order = weight.topk(min(2, weight.shape[1]), dim=1)
         cuts[left, : order.indices.shape[1]] = torch.where(order.values > 0, order.indices, -1)
         points = _candidates(problem, part, corner)
@@ -140,7 +132,7 @@ def _plane(layers: Layers, goals: Goals, weights: Tensor, samples: Tensor, sign:
 def _searched(
     layers: Layers, goals: Goals, planes: Planes, best: Tensor, value: Tensor, samples: Tensor
 ) -> tuple[Planes, Tensor]:
-    """Better planes and weights of rows for some boxes, and what all bounds (b, clauses) are with them."""
+    """Optimize planes and row weights of some boxes: all planes, and the bounds (b, clauses) of all boxes with them."""
     if len(samples) == 0:
         return planes, value
     mine = goals.of(samples)
@@ -148,7 +140,7 @@ def _searched(
     def rows(weights: Tensor) -> LinearBounds:
         return mixed_rows(mine, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
 
-    lower, found = optimize_rows(layers, rows, samples, STEPS, best[samples])
+    lower, found = optimize_rows(layers, rows, samples, PLANE_STEPS, best[samples])
     none = planes.shares[samples, :, :0].float()  # of a network without nonlinear operators
     flat = [none, *(found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph))]
     shares, weights = (
@@ -161,7 +153,7 @@ def _searched(
 
 
 def _candidates(problem: VerificationProblem, boxes: Boxes, corners: Tensor) -> Tensor:
-    """Of the points where planes are least (b, clauses, inputs), and the centres, those at which a clause holds."""
+    """Those of the corners where planes are least (b, clauses, inputs), and of the centres, that violate a clause."""
     places = torch.cat([corners.double(), ((boxes.lower + boxes.upper) / 2).unsqueeze(1)], dim=1)
     x = places.flatten(0, 1).reshape(-1, *problem.graph.shape).to(problem.graph.dtype)
     goals = problem.goals.of(boxes.region.repeat_interleave(places.shape[1]))

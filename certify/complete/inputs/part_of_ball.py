@@ -1,4 +1,4 @@
-"""Boxes cut out of a ball's box: which of them miss the ball, and what to bound over the others."""
+"""Sub-boxes of a ball's bounding box: which miss the ball, and which region to bound over for the others."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from certify.bounds.tensors import flat
 __all__ = ["part_of_ball"]
 
 FAR = 1000.0
-"""A ball so many times larger than a box does not count beside it."""
+"""A ball with this many times the radius of a box does not restrict it."""
 
 
 def part_of_ball(region: Region) -> tuple[Region, Tensor]:
-    """Regions that bounds can be taken over, and which of them (b,) are proven to hold no point.
+    """Regions that bounds can be taken over, and which of them (b,) are proven to be empty.
 
-    Bounds over what a ball and a box share need the ball's centre in the box. A box without it keeps no more than the
-    knowledge that it meets the ball: the ball is replaced by one around the box that is far larger. As boxes shrink,
-    nothing is lost.
+    A sub-box that contains the ball's centre keeps the ball constraint, for bounds over the intersection of ball and
+    box need the centre in the box. Other sub-boxes are empty if they miss the ball, and else are bounded as boxes:
+    their ball is replaced by a far larger one around the box. As boxes shrink, this loses nothing.
 
     >>> ball = Ball(torch.zeros(3, 2), torch.ones(3), "l2")
     >>> lower, upper = torch.tensor([[-1.0, -1.0], [0.5, 0.5], [0.8, 0.8]]), torch.ones(3, 2)
@@ -28,14 +28,14 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
     >>> part_of_ball(Region(Interval(lower, upper), ball))[1]
     tensor([False, False,  True])
     """
-    box, ball = region.box, region.ball
+    box, ball = region.box, region.constraint
     if ball is None:
         return region, torch.zeros(len(box.lower), dtype=torch.bool, device=box.lower.device)
     if isinstance(ball, Reach):
         return region, ball.misses(box)
     holds = flat((box.lower <= ball.center) & (ball.center <= box.upper), 1).all(1)
     middle, half = box.lower / 2 + box.upper / 2, up((box.upper - box.lower) / 2)
-    # Whatever the length loses where it is too small for a float, the ball is not too small for the box.
+    # The smallest float pays for underflow in the length: the ball must not be too small for the box.
     reach = FAR * (_length(half, ball) + smallest(half.dtype))
     along = holds.reshape(-1, *(1,) * (middle.dim() - 1))
     around = Ball(
@@ -45,9 +45,9 @@ def part_of_ball(region: Region) -> tuple[Region, Tensor]:
 
 
 def _misses(region: Region, ball: Ball) -> Tensor:
-    """Whether every point of a box is farther from the centre than the radius, with room for all roundings.
+    """Whether every point of a box is farther from the centre than the radius, despite all roundings.
 
-    A length that is too large for a float says nothing: the radius may be as large.
+    A length that overflows proves nothing: the radius may be as large.
     """
     box = region.box
     gap = torch.maximum(box.lower - ball.center, ball.center - box.upper).clamp(min=0)
@@ -57,11 +57,11 @@ def _misses(region: Region, ball: Ball) -> Tensor:
 
 
 def _length(difference: Tensor, ball: Ball) -> Tensor:
-    """The norm (b,) of differences (b, ...) in multiples of the ball's scale; where that is 0 nothing moves."""
+    """The norm (b,) of differences (b, ...) divided by the ball's scale; features of scale 0 cannot differ."""
     if ball.scale is not None:
         difference = torch.where(ball.scale > 0, difference / ball.scale, 0.0)
     entries = flat(difference, 1)
     largest = entries.abs().amax(1)
-    # In multiples of the largest entry, so that no square is too large or too small for a float.
+    # Divided by the largest entry, so that no square overflows or underflows.
     unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
     return unit * torch.linalg.vector_norm(entries / unit.unsqueeze(1), ord=ORDER[ball.norm], dim=1)

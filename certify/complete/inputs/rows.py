@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,47 +31,53 @@ from certify.core.values import one_of
 __all__ = ["DIRECT", "Planes", "free_nodes", "mixed_rows", "refuted", "refuted_by_box", "refuted_directly", "shares_of"]
 
 DIRECT = ("ibp", "crown")
-"""What can refute clauses over whole regions, the cheap one first. The second one refutes what the first one does."""
+"""Bound methods that refute clauses over whole regions, cheapest first; each refutes what the one before does."""
+
+
+class Batch:
+    """A dataclass of tensors that have one entry for each box of a batch."""
+
+    __slots__ = ()
+
+    def of(self, which: Tensor | slice) -> Self:
+        """Those of some boxes."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))  # type: ignore[arg-type]
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The boxes of all parts."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Planes:
-    """Planes for one row of each clause, a sum of its rows, found by a search.
+class Planes(Batch):
+    """Planes found by a search, for one combination of the rows of each clause.
 
     Args:
-        weights: (n, clauses, rows) whole numbers up to LEVELS, the parts of the sum.
-        shares: (n, clauses, shares of all neurons) whole numbers up to LEVELS, in the order of :func:`free_nodes`.
-        given: (n,) whether there are any; elsewhere CROWN's own do.
+        weights: (n, clauses, rows) integers up to LEVELS, the weights of the combination.
+        shares: (n, clauses, shares of all neurons) integers up to LEVELS, in the order of :func:`free_nodes`.
+        given: (n,) whether a box has such planes; the others use CROWN's own.
     """
 
     weights: Tensor
     shares: Tensor
     given: Tensor
 
-    def of(self, which: Tensor | slice) -> Planes:
-        """Those of some boxes."""
-        return Planes(self.weights[which], self.shares[which], self.given[which])
-
     @classmethod
     def none(cls, count: int, goals: Goals, graph: Graph) -> Planes:
-        """CROWN's own, for ``count`` boxes."""
+        """No planes but CROWN's own, for ``count`` boxes."""
         _, clauses, rows = goals.d.shape
         shares = sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(graph))
         weights, planes = (torch.zeros(count, clauses, n, dtype=torch.uint8) for n in (rows, shares))
         return cls(weights, planes, torch.zeros(count, dtype=torch.bool))
 
-    @classmethod
-    def join(cls, parts: Sequence[Planes]) -> Planes:
-        """All of several."""
-        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
-
 
 def refuted(
     problem: VerificationProblem, region: Region, goals: Goals, planes: Planes, deadline: Deadline = NEVER
 ) -> Tensor:
-    """Which clauses (b, clauses) are proven to be refuted over regions: float64, error terms, and nothing believed.
+    """Which clauses (b, clauses) are proven refuted over regions, in float64 with error terms.
 
-    Whatever the planes and weights are, they are sound.
+    Any planes and weights are sound, so they may come from an untrusted source.
 
     Raises:
         OutOfTime: once the deadline passed.
@@ -95,14 +102,14 @@ def refuted(
 
 
 def refuted_by_box(goals: Goals, layers: Layers) -> Tensor:
-    """Which clauses (b, clauses) the boxes of the output refute by themselves, of all regions."""
+    """Which clauses (b, clauses) the boxes of the output alone refute."""
     found, void = goals.refuted_by_box(layers.boxes[layers.graph.output.name]), layers.void(slice(None))
     return found if void is None else found & ~void.unsqueeze(1)
 
 
 @torch.no_grad()
 def refuted_directly(problem: VerificationProblem, open: Tensor, method: str, deadline: Deadline = NEVER) -> Tensor:
-    """Which open clauses (regions, clauses) are proven to be refuted by one bound over each whole region.
+    """Which open clauses (regions, clauses) one bound over each whole region proves refuted.
 
     Raises:
         BadInput: for a method that is not in :data:`DIRECT`.
@@ -132,20 +139,20 @@ def free_nodes(graph: Graph) -> list[Node]:
 
 
 def shares_of(node: Node) -> int:
-    """How many free shares each of a node's entries has."""
+    """The number of free shares of each entry of a node."""
     return node.operator.shares if isinstance(node.operator, Nonlinear) else 0
 
 
 def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples, sign: float = 1.0) -> LinearBounds:
-    """The rows of each clause, weighed and added up to one: (b, clauses) rows, and what adding up may have lost.
+    """One combination of each clause's rows with weights >= 0, (b, clauses) rows, and its rounding error.
 
-    Where all rows are at most 0, so is every sum of them with weights >= 0: a positive one refutes the clause.
+    Where all rows are at most 0, so is the combination: if it is positive, it refutes the clause.
 
     Args:
         goals: of b regions.
         weights: (b, clauses, rows), not negative.
-        layers, samples: what is known of the network's input and output, and which of its regions these are.
-        sign: -1 for the negative of it.
+        layers, samples: boxes of the network's input and output, and which of its regions these are.
+        sign: -1 for the negated combination.
     """
 
     def mixed(values: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Branch and bound over the inputs: boxes are cut in two until each is decided, many at a time.
+"""Branch and bound over the inputs: boxes are cut in two until each is decided, many boxes at a time.
 
-The search is in float32 without error terms: CROWN, and for what that nearly decides a few steps of search for better
-planes of the rows. What it takes for decided is claimed in float64 with error terms, and is cut further where the claim
-fails.
+The search runs in float32 without error terms: CROWN, and a few optimization steps on the planes where CROWN nearly
+suffices. Boxes that seem decided are then claimed in float64 with error terms, and cut further if the claim fails.
 """
 
 from __future__ import annotations
@@ -30,26 +29,26 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ROUND, CHUNK = 1024, 256
-"""Boxes that are looked at together, and those that one core does at a time."""
+"""Boxes assessed in one round, and boxes that one thread bounds at a time."""
 
 FEW = 16
-"""Boxes of a smaller tree are cut twice at once: so few take as long to look at as one."""
+"""In a tree with fewer nodes, boxes are cut twice in a row: assessing a few boxes takes no longer than one."""
 
 NUMBERS = 2**22
-"""Coefficients that the rows of one chunk may have: this bounds the memory on wide networks."""
+"""Coefficients that the rows of one chunk may have, which bounds the memory on wide networks."""
 
 MANY = 2**19
-"""Beyond this, boxes that are nearly decided go first, so that they do not pile up."""
+"""With more open boxes than this, those nearest to decided go first, so that their number does not grow."""
 
 
 def split_inputs(problem: VerificationProblem, open: Tensor, deadline: Deadline, workers: int = 1) -> Steps[InputProof]:
     """Cut boxes of inputs until every open clause is refuted on each, or a witness is found.
 
-    It gives up when the time is over, or when boxes became so small that floats do not tell their ends apart.
+    It gives up when the time is over, or when a box is so small that no float lies between its ends.
 
     Args:
         problem: regions and goals.
-        open: (regions, clauses) the clauses left to refute.
+        open: (regions, clauses) mask of the clauses to refute.
         deadline: the time limit.
         workers: threads; no result depends on it.
     """
@@ -70,7 +69,7 @@ def split_inputs(problem: VerificationProblem, open: Tensor, deadline: Deadline,
 
 @dataclass(slots=True)
 class _Search:
-    """What is open, what seems decided and waits to be claimed, and what is proven."""
+    """The state of the search: open boxes, boxes that wait to be claimed, and proven boxes."""
 
     problem: VerificationProblem
     open: Tensor
@@ -107,7 +106,7 @@ class _Search:
                 return None
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
                 return witness
-            # A box that cannot be cut is claimed as well: float64 may decide what float32 cannot tell apart.
+            # A box that cannot be cut is claimed as well: float64 may decide what float32 cannot.
             done = seen.decided | ~_apart(boxes, seen.cuts[:, 0])
             if bool(done.any()):
                 self.waiting.append((boxes.of(done), seen.planes.of(done)))
@@ -132,7 +131,7 @@ class _Search:
             hinted = holds & planes.of(part).given
             self.proven.append((claimed.of(hinted), planes.of(part).of(hinted)))
             failed = claimed.of(~holds)
-            # Where planes are most sensitive is known no more; this is rare.
+            # The sensitivities are not kept for this rare case: cut the widest input.
             cuts = (failed.upper - failed.lower).argmax(dim=1)
             self.stuck |= not bool(_apart(failed, cuts).all())
             self.pool = Boxes.join([self.pool, self._cut(failed, cuts, failed.score)])
@@ -152,7 +151,7 @@ class _Search:
 
     @property
     def proof(self) -> InputProof:
-        """What a replay needs."""
+        """The proof, once every box is proven."""
         boxes, planes = Boxes.join([b for b, _ in self.proven]), Planes.join([p for _, p in self.proven])
         return InputProof(self.regions, self.tree, boxes.node, planes.weights, planes.shares)
 

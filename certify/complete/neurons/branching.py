@@ -13,17 +13,17 @@ from certify.complete.neurons.parts import layers_of
 __all__ = ["branch"]
 
 FLOOR = 1e-6
-"""What counts in one of the scores although the other is 0, as a share of the largest."""
+"""Added to each factor of the score, as a share of its largest value, so that no factor that is 0 hides the other."""
 
 
 def branch(neurons: Neurons, found: Optimized) -> tuple[Tensor, Tensor]:
-    """The entry (b,) of each part that is best split, -1 if none can be, and where.
+    """The best entry (b,) to split in each part, -1 if there is none, and the value to split it at.
 
-    The score is the product of two losses, each a coefficient times the distance of a plane from the function. At the
-    cut it is the most that a split can gain, the intercept score of Bunel et al. (2020). At the solution of the linear
-    program, as the steps of the search approach it, it says what the planes of this neuron cost there: 0 for a neuron
-    that the solution treats as the network does. Either alone split several times as many parts on fully connected
-    networks, and so did looking ahead at the children's bounds without a search in them.
+    The score is the product of two losses, each a coefficient times the distance between a plane and the function. The
+    first is taken at the cut: the most that a split can gain, the intercept score of Bunel et al. (2020). The second is
+    taken at the (approximate) solution of the linear relaxation: what the planes of this neuron cost there, 0 if the
+    solution agrees with the network. With either factor alone, and with a look-ahead at the children's bounds without
+    optimization, fully connected networks took several times as many parts.
     """
     if neurons.count == 0:
         return torch.full_like(found.parts.clauses, -1), torch.zeros(len(found.lower))
@@ -42,7 +42,7 @@ def branch(neurons: Neurons, found: Optimized) -> tuple[Tensor, Tensor]:
         off = operator.forward(z) - found.h[node.name]
         for score, distance in ((most, apart), (lost, off)):
             loss = (entries.squeeze(1) * distance).clamp(min=0)
-            score[:, span] += flat(torch.where(inside, loss + TINY, 0.0), 1)
+            score[:, span] += flat(torch.where(inside, loss + LEAST_LOSS, 0.0), 1)
     score = torch.ones_like(most)
     for part in (most, lost):
         score *= (part + FLOOR * part.amax(1, keepdim=True)) * (part > 0)
@@ -50,5 +50,5 @@ def branch(neurons: Neurons, found: Optimized) -> tuple[Tensor, Tensor]:
     return torch.where(value > 0, entry, -1), at.gather(1, entry.unsqueeze(1)).squeeze(1)
 
 
-TINY = 1e-15
-"""A neuron that costs nothing now may yet be split. Its square is a float32."""
+LEAST_LOSS = 1e-15
+"""Added to each loss, so that a neuron that costs nothing now may still be split. Its square is a normal float32."""

@@ -1,4 +1,4 @@
-"""What bounds the leaves of a tree of split neurons: enough to derive every bound again without the search."""
+"""Planes and multipliers of the leaves of a tree of split neurons, from which every bound can be derived again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from certify.errors import BadInput
 
 __all__ = ["Leaves", "paths"]
 
-SPLIT = 24
-"""Bytes that each split on the way to a leaf takes: where, at what, which side, its multiplier, and masks."""
+SPLIT_BYTES = 24
+"""Memory that each split above a leaf takes: entry, value, side, multiplier, and masks."""
 
 REFUSED = "the leaves of a proof cannot be read: they were cut or changed"
 
@@ -27,10 +27,10 @@ class Leaves:
     """Planes and multipliers of all leaves of a tree, in the order of its nodes.
 
     Args:
-        free: (free,) which shares the leaves choose, among those of all planes.
+        free: (free,) indices of the shares that the leaves choose, among those of all planes.
         shares: (leaves, free) uint8.
-        weights: (leaves, rows) float32 of each clause's rows.
-        beta: float32, for each leaf one a split on the way to it from its root.
+        weights: (leaves, rows) float32 weights of each clause's rows.
+        beta: float32 multipliers of all leaves in order, one for each split between the root and the leaf.
     """
 
     free: Tensor
@@ -40,16 +40,16 @@ class Leaves:
 
     @classmethod
     def of(cls, free: Tensor, nodes: Tensor, parts: Parts) -> Leaves:
-        """Those of parts that are leaves, at nodes (leaves,) of the tree in any order."""
+        """From the parts at the leaves, whose nodes (leaves,) come in any order."""
         ordered = parts.of(nodes.argsort())
         return cls(free, ordered.shares, ordered.weights, ordered.beta[ordered.side != 0])
 
     def parts(self, tree: Tree, clauses: Tensor, neurons: Neurons) -> Parts:
-        """The parts that the leaves are, of a tree whose roots are clauses.
+        """The leaves as parts; the roots of the tree are clauses.
 
         Raises:
-            BadInput: if the numbers are not those of this tree, of these neurons, or if the paths take more memory than
-                there is to spare.
+            BadInput: if the numbers do not fit this tree and these neurons, or the paths take more memory than there is
+                to spare.
         """
         nodes = tree.leaves()
         fits = (
@@ -74,15 +74,15 @@ def _indices(values: Tensor, count: int) -> bool:
 
 
 def paths(tree: Tree, nodes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Entries, values and sides (nodes, depth) of the splits on the way to each node; sides are 0 after the last.
+    """Entries, values and sides (nodes, depth) of the splits above each node, padded with side 0.
 
     Raises:
-        BadInput: if they take more memory than there is to spare: a chain of splits is short to write.
+        BadInput: if they take more memory than there is to spare, as a long chain of splits in a short text would.
     """
     parents, entries, values = tree.splits
     place, here = tree.depth()[nodes], nodes.copy()
     shape = len(nodes), int(place.max(initial=0))
-    check_room("a proof", SPLIT * shape[0] * shape[1])
+    check_room("a proof", SPLIT_BYTES * shape[0] * shape[1])
     entry, value, side = (np.zeros(shape, kind) for kind in (np.int64, np.float64, np.int8))
     while len(rows := place.nonzero()[0]):  # upwards, and so from the last place to the first
         place[rows] -= 1

@@ -1,4 +1,4 @@
-"""How the neurons of one region, and the planes at them, are numbered: proofs and batches hold flat tensors."""
+"""Numbering of one region's neurons and of their planes, because proofs and batches hold flat tensors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Neurons"]
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """One region of a network and what is known about it.
+    """The neurons of a network over one region.
 
     Args:
         layers: boxes over the whole region, a batch of one.
         goals: what is to be proven over it, a batch of one.
-        free: (free,) the shares that parts choose, among those of all planes. The others are 0.
+        free: (free,) indices of the shares that parts choose, among those of all planes; the others are 0.
     """
 
     layers: Layers
@@ -36,18 +36,17 @@ class Neurons:
 
     @classmethod
     def of(cls, layers: Layers, goals: Goals) -> Neurons:
-        """Free are the planes of the neurons that are bent on the region."""
+        """The planes of neurons that are not linear on the region are free."""
         masks = [torch.zeros(0, dtype=torch.bool)]
         for node, operator in _curved(layers.graph):
             masks.append(operator.bent(*layers.inputs(node)).flatten().repeat(operator.shares))
         return cls(layers, goals, torch.cat(masks).nonzero().squeeze(1))
 
     def quick(self, graph: Graph) -> Neurons:
-        """The same for a search, in the arithmetic of another copy of the network."""
+        """The same without error terms, in the dtype of another copy of the network: for a search."""
         dtype = graph.dtype
         boxes, leans = (
-            {name: Interval(box.lower.to(dtype), box.upper.to(dtype)) for name, box in known.items()}
-            for known in (self.layers.boxes, self.layers.leans)
+            {name: box.to(dtype) for name, box in known.items()} for known in (self.layers.boxes, self.layers.leans)
         )
         layers = Layers(graph, self.layers.region.to(dtype), None, boxes, leans, deadline=self.layers.deadline)
         return Neurons(layers, self.goals.to(dtype), self.free)
@@ -64,13 +63,13 @@ class Neurons:
 
     @cached_property
     def results(self) -> Mapping[str, slice]:
-        """The results that can be split, what nodes of one input read, and where their entries are among all."""
+        """The results that can be split: those that nonlinear nodes of one input read; with spans among all entries."""
         names = dict.fromkeys(node.inputs[0] for node in self.curved if len(node.inputs) == 1)
         return _spans({name: math.prod(self.graph.shapes[name]) for name in names if name != self.graph.input})
 
     @cached_property
     def readers(self) -> tuple[tuple[Node, Nonlinear, slice], ...]:
-        """The nodes that read them, and where what they read is among all."""
+        """The nodes that read these results, each with the span of what it reads."""
         return tuple(
             (node, operator, self.results[node.inputs[0]])
             for node, operator in _curved(self.graph)
@@ -79,17 +78,17 @@ class Neurons:
 
     @cached_property
     def planes(self) -> Mapping[str, slice]:
-        """Where the shares of each nonlinear node are among all."""
+        """The span of each nonlinear node's shares among all shares."""
         return _spans({node.name: op.shares * math.prod(node.shape) for node, op in _curved(self.graph)})
 
     @property
     def count(self) -> int:
-        """How many entries can be split."""
+        """The number of entries that can be split."""
         return max((span.stop for span in self.results.values()), default=0)
 
     @property
     def choices(self) -> int:
-        """How many shares all planes have."""
+        """The number of shares of all planes."""
         return max((span.stop for span in self.planes.values()), default=0)
 
     @cached_property
@@ -100,17 +99,17 @@ class Neurons:
         return torch.cat([box.lower.flatten() for box in boxes]), torch.cat([box.upper.flatten() for box in boxes])
 
     def shares(self, free: Tensor) -> Tensor:
-        """All shares (b, choices) in [0, 1], from the free ones as whole numbers (b, free)."""
+        """All shares (b, choices) in [0, 1], from the free ones as integers (b, free)."""
         found = torch.zeros(len(free), self.choices, dtype=self.graph.dtype)
         found[:, self.free] = free.to(self.graph.dtype) / LEVELS
         return found
 
     def rounded(self, shares: Tensor) -> Tensor:
-        """The free ones of all shares, as whole numbers."""
+        """The free shares as integers, from all shares."""
         return (shares[:, self.free] * LEVELS).round().to(torch.uint8)
 
     def start(self) -> Tensor:
-        """The free shares (1, free) that a search begins with."""
+        """The free shares (1, free) that the optimization starts from."""
         found = [torch.zeros(1, 0, dtype=self.graph.dtype)]
         for node, operator in _curved(self.graph):
             if operator.shares:
@@ -119,7 +118,7 @@ class Neurons:
         return self.rounded(torch.cat(found, 1))
 
     def entries(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The entries (b, count) that can be split, of results (b, ...) by name."""
+        """The entries (b, count) that can be split, from results (b, ...) by name."""
         none = flat(next(iter(values.values())), 1)[:, :0]
         return torch.cat([none, *(flat(values[name], 1) for name in self.results)], 1)
 

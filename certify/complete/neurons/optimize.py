@@ -1,10 +1,9 @@
-"""The best planes and multipliers of many parts at once: projected steps of Adam, and no graph of the backward pass.
+"""Optimize planes and multipliers of many parts at once, by projected Adam steps without autograd's backward pass.
 
-A bound is ``min_x A x + b`` where A and b follow from the planes. Its derivative by a plane is what the plane is worth
-at the minimiser: the coefficient at its neuron times the derivative of the plane's value there. So one pass forward, in
-which the minimiser goes through the chosen plane of every neuron, gives all derivatives. Averaged over the steps, what
-it meets tends to a solution of the linear program that the relaxation is (Shor 1985): how far that is from the network
-itself is what branching asks.
+A bound is ``min_x A x + b`` where A and b follow from the planes. Its derivative by the slope of a plane is the
+coefficient at that neuron times the derivative of the plane's value at the minimiser. So one forward pass, in which the
+minimiser goes through the chosen plane of every neuron, gives all derivatives. Averaged over the steps, the values of
+that pass tend to a solution of the linear relaxation (Shor 1985), and branching asks how far it is from the network.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from certify.bounds.adam import Adam
 from certify.bounds.backward import backward, minimum
 from certify.bounds.deadline import Deadline
 from certify.bounds.layers import Layers
@@ -25,26 +25,26 @@ from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
 __all__ = ["Optimized", "on_planes", "optimize_parts"]
 
 RATE, MULTIPLIER_RATE, DECAY = 0.1, 0.5, 0.95
-"""Shares lie in [0, 1]; multipliers count in units of the coefficients around them."""
+"""Step sizes of shares in [0, 1] and of multipliers (in units of the coefficients around them); decay per step."""
 
-LEAST = 0.1
-"""What a step leaves of a weight at least."""
+LEAST_FACTOR = 0.1
+"""A step multiplies a weight by at least this."""
 
-MEAN, SQUARE, TINY = 0.9, 0.999, 1e-12
-"""Adam's constants (Kingma & Ba 2015)."""
+LEAST_SPREAD = 1e-12
+"""Differences between rows are divided by the largest of them, or by this if they are all equal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Optimized:
-    """Parts after a search.
+    """Parts after their optimization.
 
     Args:
         parts: with the best planes and multipliers found.
-        lower: (b,) the bounds that those gave.
-        x: (b, ...) where the last bound is attained.
-        met: coefficients and planes of the last pass.
-        z: (b, count) what can be split, on average over the steps.
-        h: what the planes of each node that reads them made of it, on average.
+        lower: (b,) the bounds that these gave.
+        x: (b, ...) the inputs at which the last bounds are attained.
+        met: coefficients and planes of the last backward pass.
+        z: (b, count) the entries that can be split at the minimisers, averaged over the steps.
+        h: the values of the planes of each node that reads them, averaged in the same way.
     """
 
     parts: Parts
@@ -59,10 +59,10 @@ class Optimized:
 def optimize_parts(
     neurons: Neurons, parts: Parts, iterations: int, deadline: Deadline, rate: float = RATE
 ) -> Optimized:
-    """Better planes and multipliers of parts; it ends early when all bounds are positive or the time is over."""
+    """Improve planes and multipliers of parts; ends early if all bounds are positive or the time is over."""
     layers = layers_of(neurons, parts)
     shares, beta, weights = neurons.shares(parts.shares), parts.beta.to(neurons.graph.dtype), parts.weights
-    steps = _Steps(), _Steps()
+    of_beta, of_shares = Adam(), Adam()
     best = torch.full_like(shares[:, 0] if neurons.choices else weights[:, 0], -torch.inf)
     kept: tuple[Tensor, ...] = (shares, beta, weights)
     unit = z = torch.zeros(())
@@ -84,10 +84,12 @@ def optimize_parts(
             unit = _unit(neurons, met, parts)
         pace = DECAY**iteration
         slope = -parts.side * (split.gather(1, parts.entries) - parts.at.to(split.dtype))
-        beta = (beta + MULTIPLIER_RATE * pace * unit * steps[0](slope)).clamp_(min=0)
+        mean, size, correction = of_beta(slope)
+        beta = (beta + MULTIPLIER_RATE * pace * unit * (correction * mean / size)).clamp_(min=0)
         if worth.requires_grad:
             [slope] = torch.autograd.grad(worth, shares)
-            shares = shares.detach().add(steps[1](slope), alpha=rate * pace).clamp_(0, 1)
+            mean, size, correction = of_shares(slope)
+            shares = shares.detach().add(correction * mean / size, alpha=rate * pace).clamp_(0, 1)
         weights = _reweighed(neurons, now, values, pace)
     found = replace(parts, beta=kept[1].float(), weights=kept[2], shares=neurons.rounded(kept[0].detach()))
     return Optimized(found, best, values[neurons.graph.input], met, z, h)
@@ -97,25 +99,11 @@ def _where(mask: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> tu
     return tuple(torch.where(mask, *pair) for pair in zip(new, old, strict=True))
 
 
-class _Steps:
-    """The directions that Adam goes."""
-
-    def __init__(self) -> None:
-        self.mean = self.square = torch.zeros(())
-        self.count = 0
-
-    def __call__(self, slope: Tensor) -> Tensor:
-        self.count += 1
-        self.mean = torch.lerp(self.mean.expand_as(slope), slope, 1 - MEAN)
-        self.square = torch.lerp(self.square.expand_as(slope), slope.square(), 1 - SQUARE)
-        correction = (1 - SQUARE**self.count) ** 0.5 / (1 - MEAN**self.count)
-        return correction * self.mean / (self.square.sqrt() + TINY)
-
-
 def _evaluated(
     neurons: Neurons, layers: Layers, rows: LinearBounds, met: Met
 ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-    """Backward to the bounds (b,), forward to all results (b, ...) where they are attained; what planes are worth."""
+    """Bounds (b,) by a backward pass; by a forward pass all results (b, ...) at the minimisers, and the value whose
+    gradient by the shares is that of the bounds."""
     graph = neurons.graph
     bounds = backward(layers, rows, EVERY, met)
     A = whole(bounds.A[graph.input]).detach().requires_grad_()
@@ -138,7 +126,7 @@ def _evaluated(
 
 
 def on_planes(entries: Tensor, planes: Relaxation, inputs: list[Tensor]) -> Tensor:
-    """What neurons take that have coefficients ``entries``, all (b, 1, ...): positive ones the lower plane."""
+    """The value of each neuron's plane, (b, 1, ...): the lower one where its coefficient in ``entries`` is positive."""
     positive, total = entries >= 0, torch.zeros_like(entries)
     for below, above, value in zip(planes.lower_slopes, planes.upper_slopes, inputs, strict=True):
         total = total + torch.where(positive, below, above) * value
@@ -149,7 +137,7 @@ def on_planes(entries: Tensor, planes: Relaxation, inputs: list[Tensor]) -> Tens
 
 
 def _unit(neurons: Neurons, met: Met, parts: Parts) -> Tensor:
-    """About how large the coefficients around each split are, (b, depth)."""
+    """The mean size of the coefficients in the layer of each split, (b, depth)."""
     sizes = torch.zeros(len(parts), neurons.count, dtype=neurons.graph.dtype)
     for node, _, span in neurons.readers:
         if node.name in met.nodes:
@@ -158,7 +146,7 @@ def _unit(neurons: Neurons, met: Met, parts: Parts) -> Tensor:
 
 
 def _reweighed(neurons: Neurons, parts: Parts, values: dict[str, Tensor], pace: float) -> Tensor:
-    """More weight for the rows that are larger at the minimiser (exponentiated gradient, Kivinen & Warmuth 1997)."""
+    """Shift weight to rows that are larger at the minimiser (exponentiated gradient, Kivinen & Warmuth 1997)."""
     if parts.weights.shape[1] == 1:
         return parts.weights
     goals, graph = neurons.goals, neurons.graph
@@ -168,6 +156,6 @@ def _reweighed(neurons: Neurons, parts: Parts, values: dict[str, Tensor], pace: 
         rows = rows + torch.einsum("bri,bi->br", goals.D[0][parts.clauses], x)
     rows = torch.where(parts.weights > 0, rows, -torch.inf)
     rows = rows - rows.amax(1, keepdim=True)
-    spread = rows.where(rows.isfinite(), 0.0).abs().amax(1, keepdim=True).clamp(min=TINY)
-    weights = parts.weights * (pace * rows / spread).exp().clamp(min=LEAST)
+    spread = rows.where(rows.isfinite(), 0.0).abs().amax(1, keepdim=True).clamp(min=LEAST_SPREAD)
+    weights = parts.weights * (pace * rows / spread).exp().clamp(min=LEAST_FACTOR)
     return weights / weights.sum(1, keepdim=True)

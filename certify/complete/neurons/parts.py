@@ -1,9 +1,12 @@
-"""Parts of one region, made by splitting neurons, and a lower bound on each: for the search and for the claim.
+"""Parts of one region, made by splitting neurons, and lower bounds on them: for the search and for the claim.
 
-A part is where ``s_j (z_j - t_j) >= 0`` for some entries z_j of intermediate results, cut at t_j, s_j = 1 or -1. On it,
-for any multipliers beta_j >= 0, a row ``c y + d`` is at least the minimum of ``c y + d - sum_j beta_j s_j (z_j - t_j)``
-over any set that contains the part (beta-CROWN, Wang et al. 2021). The boxes of the results that were split end at t_j;
-the multipliers are coefficients that the backward pass begins with.
+A part is the set where ``s_j (z_j - t_j) >= 0`` for some entries z_j of intermediate results, which were split at t_j,
+with s_j 1 or -1. On it, for any multipliers beta_j >= 0, a row ``c y + d`` is at least the minimum of
+
+    ``c y + d - sum_j beta_j s_j (z_j - t_j)``
+
+over any set that contains the part (beta-CROWN, Wang et al. 2021). The boxes of the split entries end at t_j; the
+multipliers are coefficients with which the backward pass starts.
 """
 
 from __future__ import annotations
@@ -27,21 +30,21 @@ from certify.complete.neurons.numbering import Neurons
 __all__ = ["EVERY", "Met", "Parts", "layers_of", "lower_bounds", "rows_of"]
 
 EVERY = slice(None)
-"""All parts."""
+"""Selects all parts of a batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """Parts of one region, each with what bounds it. Paths are filled up at their ends with splits whose side is 0.
+    """Parts of one region, each with its planes and multipliers. Shorter paths are padded with splits of side 0.
 
     Args:
-        clauses: (b,) the clause that is to be refuted on each.
-        weights: (b, rows) float32 numbers >= 0: a combination of the clause's rows that is positive refutes it too.
-        entries: (b, depth) what was split.
-        at: (b, depth) float64, where.
-        side: (b, depth) int8, 1 for the part that is at least ``at``, -1 for what is at most that.
+        clauses: (b,) the clause to refute on each part.
+        weights: (b, rows) float32 numbers >= 0; a positive combination of the clause's rows refutes the clause.
+        entries: (b, depth) the entries that were split.
+        at: (b, depth) float64, the values they were split at.
+        side: (b, depth) int8, 1 where the entry is at least ``at``, -1 where it is at most ``at``.
         beta: (b, depth) float32 multipliers.
-        shares: (b, free) uint8, the planes.
+        shares: (b, free) uint8, the choice of planes.
     """
 
     clauses: Tensor
@@ -54,7 +57,7 @@ class Parts:
 
     @classmethod
     def whole(cls, clauses: Tensor, weights: Tensor, shares: Tensor) -> Self:
-        """Nothing split."""
+        """The whole region, once for each clause."""
         path = torch.zeros(len(clauses), 0)
         return cls(clauses, weights, path.long(), path.double(), path.to(torch.int8), path, shares)
 
@@ -63,7 +66,7 @@ class Parts:
 
     @property
     def depth(self) -> Tensor:
-        """How many splits made each part, (b,)."""
+        """The number of splits of each part, (b,)."""
         return (self.side != 0).sum(1)
 
     def of(self, chosen: Tensor | slice) -> Self:
@@ -71,17 +74,17 @@ class Parts:
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     def put(self, where: Tensor, others: Parts) -> Self:
-        """The same with others, of the same depth, in the places of a mask (b,)."""
+        """The parts at a mask (b,) replaced by others of the same depth."""
         columns = {f.name: getattr(self, f.name).index_put((where,), getattr(others, f.name)) for f in fields(self)}
         return replace(self, **columns)
 
     def chunks(self, most: int) -> Iterator[Self]:
-        """All of them, at most so many at a time."""
+        """All parts, at most ``most`` at a time."""
         for begin in range(0, len(self), most):
             yield self.of(slice(begin, begin + most))
 
     def deep(self, depth: int) -> Self:
-        """The same with paths of a depth."""
+        """The same parts with paths padded or cut to a depth."""
         paths = {}
         for name in ("entries", "at", "side", "beta"):
             path: Tensor = getattr(self, name)[:, :depth]
@@ -96,7 +99,7 @@ class Parts:
         return cls(*(torch.cat([getattr(group, f.name) for group in groups]) for f in fields(cls)))
 
     def split(self, entries: Tensor, at: Tensor) -> Parts:
-        """Both sides of each part, cut at one entry (b,): first all lower sides, then all upper sides."""
+        """The two children of each part, split at one entry (b,): first all lower sides, then all upper sides."""
         end = self.depth.unsqueeze(1)
         longer = self.deep(int(end.max()) + 1)
         cut = replace(
@@ -109,10 +112,12 @@ class Parts:
 
 
 def layers_of(neurons: Neurons, parts: Parts) -> Layers:
-    """What is known about every result on each part. Voids and rounding errors are the region's: it is larger."""
+    """Boxes of all results on each part. Voids and rounding errors are those of the region, which contains it."""
     lower, upper = neurons.ends
     at = parts.at.to(lower.dtype)
-    at = torch.minimum(torch.maximum(at, lower[parts.entries]), upper[parts.entries])  # beyond, there is no part
+    at = torch.minimum(
+        torch.maximum(at, lower[parts.entries]), upper[parts.entries]
+    )  # beyond the box, the part is empty
     rows = len(parts), -1
     low = lower.expand(rows).scatter_reduce(1, parts.entries, torch.where(parts.side > 0, at, -torch.inf), "amax")
     high = upper.expand(rows).scatter_reduce(1, parts.entries, torch.where(parts.side < 0, at, torch.inf), "amin")
@@ -126,7 +131,7 @@ def layers_of(neurons: Neurons, parts: Parts) -> Layers:
 
 
 def rows_of(neurons: Neurons, parts: Parts) -> LinearBounds:
-    """The row of each part, (b, 1), less its multipliers times its splits; and what adding these up may have lost."""
+    """The row of each part, (b, 1), less its multipliers times its splits; with the rounding errors of these sums."""
     graph, goals, layers = neurons.graph, neurons.goals, neurons.layers
     dtype = graph.dtype
     weights, beta = (_not_negative(values.to(dtype)) for values in (parts.weights, parts.beta))
@@ -161,12 +166,12 @@ def _not_negative(values: Tensor) -> Tensor:
 
 
 class Met:
-    """The planes of each part, as a backward pass asks for them, and what it met on the way.
+    """Provides each part's planes to a backward pass, and records the coefficients and planes met on the way.
 
     Args:
         neurons: how shares are numbered.
         layers: the boxes of the parts.
-        shares: (b, all shares) in [0, 1]. Where they ask for a gradient, the planes that are kept have one.
+        shares: (b, all shares) in [0, 1]. If they require a gradient, so do the recorded planes.
     """
 
     def __init__(self, neurons: Neurons, layers: Layers, shares: Tensor) -> None:
@@ -202,9 +207,9 @@ def _one_row(box: Interval) -> Interval:
 
 @torch.no_grad()
 def lower_bounds(neurons: Neurons, parts: Parts) -> Tensor:
-    """Lower bounds (b,) of the rows on the parts, by their planes and multipliers alone; never NaN.
+    """Lower bounds (b,) of the rows on the parts from their planes and multipliers; never NaN.
 
-    A claim where the layers of ``neurons`` are one: whatever the numbers in ``parts``, the bounds hold.
+    If the layers of ``neurons`` have a claim, the bounds hold whatever the numbers in ``parts`` are.
     """
     layers = layers_of(neurons, parts)
     met = Met(neurons, layers, neurons.shares(parts.shares))

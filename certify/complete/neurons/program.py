@@ -1,4 +1,4 @@
-"""Parts on which every neuron is on one of its planes: linear programs, whose duals are the best multipliers."""
+"""Linear programs for parts in which every neuron is linear; their duals are the best multipliers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of
 
 __all__ = ["solved"]
 
-MOST = 1e4
-"""No multiplier is larger than this many times the rows' largest coefficient: enough for a part that holds no point."""
+LARGEST_MULTIPLIER = 1e4
+"""Multipliers are at most this many times the rows' largest coefficient, which suffices to refute an empty part."""
 
 
 def solved(neurons: Neurons, part: Parts) -> tuple[Parts, Tensor]:
-    """One part with the best multipliers and weights there are, and the point (1, ...) where its largest row is least.
+    """One part with optimal multipliers and weights, and the point (1, ...) at which its largest row is least.
 
-    The program is ``min t`` over the box of inputs, where no row is above t and every split holds; a split may be
-    violated at a price, so that there always is a solution. The duals of the rows are the weights.
+    The program is ``min t`` over the box of inputs, with all rows at most t and every split satisfied. A split may be
+    violated at a price, so that a solution always exists. The duals of the rows are the weights.
     """
     from scipy.optimize import linprog  # only programs need it: start-up does not wait for it
 
@@ -44,7 +44,7 @@ def solved(neurons: Neurons, part: Parts) -> tuple[Parts, Tensor]:
     z, off = _input(neurons, splits, depth), splits.b[0] - (part.side * part.at)[0, :depth].to(graph.dtype)
     if not all(bool(values.isfinite().all()) for values in (c, d, z, off)):
         return part, layers.region.box.lower
-    price = MOST * float(c.abs().max().clamp(min=1.0))
+    price = LARGEST_MULTIPLIER * float(c.abs().max().clamp(min=1.0))
     ends = [end.flatten().numpy() for end in (layers.region.box.lower, layers.region.box.upper)]
     found = linprog(
         np.concatenate([np.zeros(c.shape[1]), [1.0], np.full(depth, price)]),
@@ -69,7 +69,7 @@ def solved(neurons: Neurons, part: Parts) -> tuple[Parts, Tensor]:
 
 
 def _input(neurons: Neurons, bounds: LinearBounds, rows: int) -> Tensor:
-    """The coefficients (rows, inputs) of the input."""
+    """The coefficients (rows, inputs) at the network's input."""
     A = bounds.A.get(neurons.graph.input)
     inputs = int(np.prod(neurons.graph.shape))
     return torch.zeros(rows, inputs, dtype=neurons.graph.dtype) if A is None else flat(whole(A)[0], 1)

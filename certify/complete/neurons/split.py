@@ -1,7 +1,7 @@
-"""Branch and bound over neurons (beta-CROWN, Wang et al. 2021): for networks whose input is too wide to be split.
+"""Branch and bound over neurons (beta-CROWN, Wang et al. 2021), for networks with too many inputs to split those.
 
-The search runs in float32 and may be loose. A part that it takes for decided is claimed in float64 with error terms,
-from the planes and multipliers that the proof keeps; where the claim fails, the part goes on being split.
+The search runs in float32 without error terms. A part that seems decided is claimed in float64 with error terms, from
+the planes and multipliers that the proof keeps; if the claim fails, the part is split further.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from certify.errors import BadInput
 __all__ = ["replayed", "split_neurons"]
 
 ROOT_SHARE = 0.3
-"""The part of the time in which planes of intermediate results are searched for."""
+"""The share of the time in which planes of intermediate results are optimized over the whole region."""
 
-ROOT, STEPS = 20, 10
-"""Steps of the search for whole regions, and for parts."""
+ROOT_STEPS, PART_STEPS = 20, 10
+"""Optimization steps for whole regions, and for parts."""
 
 ROOT_RATE = 0.5
-"""Planes begin far from where they should be; those of a part begin where its parent's ended."""
+"""The step size for whole regions, whose planes start far from the optimum; parts start from their parents' planes."""
 
-ROOM, MOST = 2**21, 1024
-"""How many numbers the results of a batch of parts have, and how many parts it has at most."""
+BATCH_NUMBERS, BATCH_PARTS = 2**21, 1024
+"""The most numbers that all results of a batch of parts may have, and the most parts of a batch."""
 
-NEAR = 1e-4
-"""Points whose rows are at most this in float32 are executed."""
+NEAR_VIOLATION = 1e-4
+"""Points at which all rows of a clause are at most this in float32 are executed."""
 
-BYTES = 2**30
-"""What waiting parts may take before those that are nearly proven go first, which keeps their number down."""
+WAITING_BYTES = 2**30
+"""Memory for the shares of waiting parts, beyond which those nearest to proven go first to keep their number down."""
 
 
 @torch.no_grad()
@@ -54,10 +54,10 @@ def split_neurons(problem: VerificationProblem, region: int, clauses: Tensor, de
     Args:
         problem: what is to be proven.
         region: index of the region.
-        clauses: (roots,) which of its clauses.
+        clauses: (roots,) indices of its clauses.
         deadline: the time limit.
 
-    It gives up when the time is over, or where rounding hides what is true of a part on which all neurons are linear.
+    It gives up when the time is over, or when all neurons of a part are linear but rounding errors hide its answer.
     """
     try:
         yield from _steps(problem, region, clauses, deadline)
@@ -70,7 +70,7 @@ def _steps(problem: VerificationProblem, region: int, clauses: Tensor, deadline:
     one = problem.region.rows(slice(region, region + 1))
     hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
     search = _Search(problem, _known(problem, region, hints, deadline), clauses)
-    optimized = optimize_parts(search.quick, search.whole(clauses), ROOT, deadline, rate=ROOT_RATE)
+    optimized = optimize_parts(search.quick, search.whole(clauses), ROOT_STEPS, deadline, rate=ROOT_RATE)
     nodes = torch.arange(len(clauses))
     while True:
         if (witness := search.settle(optimized, nodes, deadline)) is not None:
@@ -83,11 +83,11 @@ def _steps(problem: VerificationProblem, region: int, clauses: Tensor, deadline:
             return
         yield len(nodes)
         parts, nodes = search.next()
-        optimized = optimize_parts(search.quick, parts, STEPS, deadline)
+        optimized = optimize_parts(search.quick, parts, PART_STEPS, deadline)
 
 
 class _Pool:
-    """Parts with their bounds, nodes of the tree, and where to split them."""
+    """The parts that wait to be split, with their bounds, nodes of the tree, and where to split them."""
 
     def __init__(self) -> None:
         self.parts: Parts | None = None
@@ -106,9 +106,9 @@ class _Pool:
             self.columns = tuple(torch.cat(pair) for pair in zip(self.columns, columns, strict=True))
 
     def take(self, count: int) -> tuple[Parts, Tensor, Tensor, Tensor]:
-        """Remove parts, the furthest from proven first: their nodes, and the entries and values to split them at."""
+        """Remove ``count`` parts, furthest from proven first; also their nodes, and entries and values to split at."""
         assert self.parts is not None
-        full = len(self) * self.parts.shares.shape[1] > BYTES
+        full = len(self) * self.parts.shares.shape[1] > WAITING_BYTES
         chosen = self.columns[0].topk(min(count, len(self)), largest=full).indices
         rest = torch.ones(len(self), dtype=torch.bool).index_fill(0, chosen, False)
         taken, columns = self.parts.of(chosen), tuple(column[chosen] for column in self.columns[1:])
@@ -118,7 +118,7 @@ class _Pool:
 
 
 class _Search:
-    """What is open, and what is proven so far."""
+    """The state of the search: waiting parts and proven ones."""
 
     def __init__(self, problem: VerificationProblem, exact: Neurons, clauses: Tensor) -> None:
         self.problem, self.exact, self.quick = problem, exact, exact.quick(problem.quick)
@@ -129,7 +129,7 @@ class _Search:
         self.proven: list[tuple[Tensor, Parts]] = []
 
     def whole(self, clauses: Tensor) -> Parts:
-        """The region itself, once for each clause; rows that say nothing, which fill a clause up, have no weight."""
+        """The region itself, once for each clause, with equal weights for its rows and none for padding."""
         goals = self.quick.goals
         says = (goals.C[0][clauses] != 0).any(2)
         if goals.D is not None:
@@ -139,7 +139,7 @@ class _Search:
         return Parts.whole(clauses, weights.float(), self.quick.start().expand(len(clauses), -1))
 
     def settle(self, optimized: Optimized, nodes: Tensor, deadline: Deadline) -> Witness | None:
-        """Claim the parts whose bounds are positive, execute points where they are not, and keep the rest."""
+        """Claim parts with positive bounds, execute the minimisers of the others, and put what is left in the pool."""
         if (witness := self._executed(optimized.x)) is not None:
             return witness
         parts, (entries, at) = optimized.parts, branch(self.quick, optimized)
@@ -161,7 +161,7 @@ class _Search:
         return None
 
     def next(self) -> tuple[Parts, Tensor]:
-        """The children of the parts that are furthest from proven, and their nodes."""
+        """The children of the parts furthest from proven, and their nodes."""
         parts, nodes, entries, at = self.pool.take(_batch(self.quick) // 2)
         first = self.tree.grow(nodes.numpy(), entries.numpy(), at.double().numpy())
         children = torch.from_numpy(first)
@@ -169,19 +169,19 @@ class _Search:
 
     @property
     def leaves(self) -> Leaves:
-        """Everything that was proven."""
+        """The leaves of the tree, once every part is proven."""
         nodes = torch.cat([nodes for nodes, _ in self.proven])
         return Leaves.of(self.exact.free, nodes, Parts.join([parts for _, parts in self.proven]))
 
     def _executed(self, x: Tensor) -> Witness | None:
         goals = self.quick.goals.of(torch.zeros(len(x), dtype=torch.long))
-        near = (goals.values(x, self.problem.quick.forward(x)) <= NEAR).all(2).any(1)
+        near = (goals.values(x, self.problem.quick.forward(x)) <= NEAR_VIOLATION).all(2).any(1)
         return self.problem.examine(x[near].to(self.problem.graph.dtype)) if bool(near.any()) else None
 
 
 @torch.no_grad()
 def replayed(problem: VerificationProblem, proof: NeuronProof, deadline: Deadline = NEVER) -> Tensor:
-    """Which of the proof's clauses (roots,) its leaves refute: every bound derived again, without the search.
+    """Which of the proof's clauses (roots,) its leaves refute, with every bound derived again.
 
     Raises:
         BadInput: if the proof does not fit the problem.
@@ -199,7 +199,7 @@ def replayed(problem: VerificationProblem, proof: NeuronProof, deadline: Deadlin
 
 
 def _known(problem: VerificationProblem, region: int, hints: Sequence[Hint], deadline: Deadline = NEVER) -> Neurons:
-    """Boxes of all results over one region, as its proof will derive them again."""
+    """The neurons of one region, with boxes of all results from the hints of its proof."""
     which = slice(region, region + 1)
     part = problem.region.rows(which)
     layers = proven_layers(problem.exact, part, hints, claim=problem.claim, deadline=deadline)
@@ -207,6 +207,6 @@ def _known(problem: VerificationProblem, region: int, hints: Sequence[Hint], dea
 
 
 def _batch(neurons: Neurons) -> int:
-    """How many parts are bounded at a time."""
+    """The number of parts that are bounded at a time."""
     numbers = sum(math.prod(shape) for shape in neurons.graph.shapes.values())
-    return max(2, min(MOST, ROOM // numbers))
+    return max(2, min(BATCH_PARTS, BATCH_NUMBERS // numbers))

@@ -1,1 +1,1 @@
-"""What proofs are, how they are kept, and how they are derived again."""
+"""Proofs of unsatisfiability: their form, their storage as text and files, and their replay."""

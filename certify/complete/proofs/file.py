@@ -1,4 +1,4 @@
-"""Answers in files of their own, which somebody else can check against the network and the property."""
+"""Proof files: an answer with its evidence, which others can check against the network and the property."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ __all__ = ["Checked", "check_proof", "witness_fault", "write_proof"]
 FORMAT = "certify proof 1"
 
 LIBRARIES = ("certify", "torch", "onnx", "onnxruntime")
+"""Packages whose versions are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of an answer.
+    """The result of checking an answer.
 
     Args:
         outcome: the answer, ``"sat"`` or ``"unsat"``.
         claim: what ``"unsat"`` is about.
-        fault: why it is not confirmed; empty if it is.
+        fault: why it is not confirmed; empty if it is confirmed.
     """
 
     outcome: str
@@ -61,14 +62,14 @@ class Checked:
 def write_proof(
     path: Path, found: Verification, network: Path | str, prop: Path | str, *, claim: Claim, seed: int
 ) -> None:
-    """Write an answer with its evidence: the proof or the witness, and what it is about.
+    """Write an answer with its evidence (proof or witness) and the digests of the files it is about.
 
     The file is JSON. ``network`` and ``property`` hold the SHA-256 of the files' content, unpacked.
 
     Args:
         path: where to.
-        found: what came out for the two files.
-        network, prop, claim, seed: what :func:`~certify.complete.verify_file.verify_file` was asked.
+        found: the result for the two files.
+        network, prop, claim, seed: as given to :func:`~certify.complete.verify_file.verify_file`.
 
     Raises:
         BadInput: if a file cannot be read or written.
@@ -99,15 +100,15 @@ def check_proof(
 ) -> Checked:
     """Derive an answer again from its evidence, without any search.
 
-    ``"unsat"`` is confirmed if the proof refutes every clause over every region: all bounds are computed again in
+    ``"unsat"`` is confirmed if the proof refutes every clause over every region, with all bounds computed again in
     float64 with error terms. ``"sat"`` is confirmed if onnxruntime's output at the stated input makes it a
-    counterexample in exact arithmetic, and the stated output is that one, or one that another order of summation can
-    give. The file itself is believed in nothing.
+    counterexample in exact arithmetic, and the stated output equals it or differs only as another order of summation
+    could. Nothing that the file says is trusted.
 
     Args:
         path: what :func:`write_proof` wrote.
-        network, prop: what the answer should be about.
-        progress: told how many leaves were bounded, of how many.
+        network, prop: the files that the answer should be about.
+        progress: called with the number of leaves bounded and the total.
 
     Raises:
         BadInput: if the file is no answer, or states neither ``"sat"`` nor ``"unsat"``.
@@ -138,7 +139,7 @@ def _proof_fault(asked: Posed, text: str, progress: Progress) -> str:
 
 
 def witness_fault(asked: Posed, text: str) -> str:
-    """Why a text states no counterexample to what is asked; empty if it does.
+    """Why a text is no counterexample to the property; empty if it is one.
 
     Raises:
         BadInput: for a text that cannot be read.
@@ -171,7 +172,7 @@ def witness_fault(asked: Posed, text: str) -> str:
 
 
 def _floats(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor | None:
-    """What numbers round to, by way of float64 as whoever reads decimals gets them; None beyond the largest float."""
+    """Numbers rounded via float64, as any reader of decimals would; None if one is beyond the largest float."""
     try:
         found = torch.tensor([float(v) for v in numbers], dtype=torch.float64).to(dtype)
     except OverflowError:
@@ -181,9 +182,9 @@ def _floats(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor | None:
 
 @torch.no_grad()
 def _may_be_executed(problem: VerificationProblem, x: Tensor, y: Tensor) -> bool:
-    """Whether some float32 execution may answer with an output y: on another machine, sums round in another order.
+    """Whether some float32 execution may output y at x: another machine may sum, and so round, in another order.
 
-    Each output is held to what rounding can do to it, as the claim "float32" bounds it at the very point.
+    Each output must lie in the bounds of the claim "float32" at this single point.
     """
     if problem.graph.dtype != torch.float32:
         return False
@@ -211,5 +212,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _digest(path: Path | str) -> str:
-    """SHA-256 of what a file holds, unpacked if that is gzip."""
+    """SHA-256 of a file's content, unpacked if it is gzipped."""
     return hashlib.sha256(content_of(path)).hexdigest()

@@ -1,4 +1,4 @@
-"""Proofs that somebody else can check: which regions were cut where, and with which planes each part was bounded."""
+"""The form of proofs: where regions were split, and with which planes each part was bounded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["CompleteProof", "InputProof", "NeuronProof"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputProof:
-    """Boxes of inputs, on each of which CROWN refutes all open clauses, if need be with planes of its own.
+    """Boxes of inputs; CROWN, some with planes found by a search, refutes all open clauses on each.
 
     Args:
-        regions: (roots,) the regions of the problem that are the roots of the tree.
+        regions: (roots,) indices of the problem's regions that are the roots of the tree.
         tree: how they were cut; entries are flat indices of the input.
-        nodes: (m,) the leaves that have planes of their own.
-        weights, shares: which they are, for one row of each clause: (m, clauses, rows) parts of a sum of its rows, and
-            (m, clauses, shares of all neurons), whole numbers up to 255.
+        nodes: (m,) the leaves with planes found by a search.
+        weights, shares: these planes, as integers up to 255. They bound one combination of each clause's rows: its
+            weights are (m, clauses, rows), the shares of its planes (m, clauses, shares of all neurons).
     """
 
     regions: Tensor
@@ -34,14 +34,14 @@ class InputProof:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronProof:
-    """One region whose clauses were refuted by splitting neurons.
+    """The refutation of clauses of one region by splitting neurons.
 
     Args:
         region: index in the problem.
-        clauses: (roots,) the clauses that are the roots of the tree.
+        clauses: (roots,) the clauses, one root of the tree each.
         hints: the planes that bound all intermediate results over the whole region.
-        tree: how it was cut; entries count through all results that can be split, in the order of the graph.
-        leaves: the planes and multipliers of each leaf.
+        tree: the splits; entries are numbered through all results that can be split, in the order of the graph.
+        leaves: planes and multipliers of each leaf.
     """
 
     region: int
@@ -53,13 +53,13 @@ class NeuronProof:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompleteProof:
-    """Everything that a replay needs, of every clause over every region.
+    """What a replay needs to refute every clause over every region.
 
     Args:
-        method: the bound method that refutes the clauses of ``direct`` over whole regions.
+        method: the bound method that refutes the clauses in ``direct`` over whole regions.
         direct: (regions, clauses) mask.
-        inputs: further clauses, all that are open in the regions it names.
-        neurons: further clauses of single regions.
+        inputs: refutes all other clauses of the regions that it names.
+        neurons: each refutes other clauses of one region.
     """
 
     method: str
@@ -69,7 +69,7 @@ class CompleteProof:
 
     @property
     def open(self) -> Tensor:
-        """The clauses (regions, clauses) that nothing here refutes."""
+        """Mask (regions, clauses) of the clauses that no part of the proof is about."""
         left = ~self.direct
         if self.inputs is not None:
             left = left.index_fill(0, self.inputs.regions, False)

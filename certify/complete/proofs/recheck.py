@@ -1,4 +1,4 @@
-"""A complete certificate derived again from its evidence: the proof leaf by leaf, and the example executed."""
+"""Check a complete certificate from its evidence: replay the proof leaf by leaf, execute the example."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def rechecked(
     deadline: Deadline = NEVER,
     property: Property = TOP_CLASS,
 ) -> bool:
-    """Whether the proof in some evidence shows that class ``kept`` is constant within ``radius`` of one input.
+    """Whether the proof in the evidence shows that class ``kept`` is constant within ``radius`` of one input.
 
-    Nothing in the evidence is believed: it says where to cut and which planes and multipliers to take, any of which are
-    sound.
+    The evidence is not trusted: it only says where to split and which planes and multipliers to use, and every choice
+    of those is sound.
 
     Args:
         graph: the network, imported in the dtype in which its weights are exact.
@@ -46,7 +46,7 @@ def rechecked(
         kept: the class that should stay on top.
         threat: norm, input box and scale.
         radius: in the units of the inputs, finite and not below 0.
-        evidence: what the certificate came with.
+        evidence: the certificate's evidence.
         deadline: when to give up.
         property: what has to be kept; ``kept`` is its answer.
 
@@ -66,14 +66,14 @@ def rechecked(
 
 
 def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: Threat, evidence: CompleteEvidence) -> bool:
-    """Whether the example in some evidence lies as near to one input as stated, and the classifier changes its class.
+    """Whether the example in the evidence lies as near to the input as stated and is classified differently.
 
     Args:
-        classifier: what is executed, on the example alone.
+        classifier: executed on the example alone.
         x: the input, (...).
         kept: the class that should change.
         threat: norm, input box and scale.
-        evidence: what the certificate came with.
+        evidence: the certificate's evidence.
 
     Raises:
         BadInput: for an example of another shape.

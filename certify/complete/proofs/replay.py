@@ -1,4 +1,4 @@
-"""Proofs checked leaf by leaf: every bound is derived again in float64 with error terms, and no search is believed."""
+"""Replay of proofs: every leaf is bounded again in float64 with error terms; no result of the search is trusted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from certify.errors import BadInput
 
 __all__ = ["replayed"]
 
-OTHER = "the proof does not fit this network and property, or was cut or changed: "
+MISFIT = "the proof does not fit this network and property, or was cut or changed: "
 
 Progress = Callable[[int, int], None]
-"""Told how many leaves were bounded, of how many."""
+"""Called with the number of leaves bounded so far and the total."""
 
 
 @torch.no_grad()
@@ -35,21 +35,21 @@ def replayed(
     progress: Progress = lambda done, total: None,
     deadline: Deadline = NEVER,
 ) -> Tensor:
-    """Which clauses (regions, clauses) a proof refutes; a claim holds where that is all of them.
+    """Which clauses (regions, clauses) a proof refutes; the claim holds if it refutes all.
 
-    What a proof contains are choices: where to cut, and which planes and multipliers to bound with. Whatever they are,
-    the parts of a tree together hold its root, and the bounds on them hold. So a proof that somebody changed may show
-    less, but nothing that is false.
+    A proof only contains choices: where to split, and which planes and multipliers to bound with. Whatever they are,
+    the leaves of a tree cover its root, and the bounds on them are sound. So a tampered proof may show less, but never
+    anything false.
 
     Args:
-        problem: the question that the proof should answer.
-        proof: the answer, from wherever it came.
-        progress: told how far it got.
+        problem: what the proof should be about.
+        proof: from any source.
+        progress: see :data:`Progress`.
         deadline: when to give up.
 
     Raises:
         OutOfTime: once the deadline passed.
-        BadInput: if the proof is about something of another shape, or is no proof at all.
+        BadInput: if the proof has other shapes than the problem, or is malformed.
     """
     shape = problem.goals.d.shape[:2]
     _check("its table of clauses", proof.direct, torch.bool, shape)
@@ -61,7 +61,7 @@ def replayed(
         found[proof.inputs.regions] |= shown
         done = int(proof.inputs.tree.roots + len(proof.inputs.tree.splits[0]))
     for one in proof.neurons:
-        shown = _by_neurons(problem, one, deadline)  # which looks at the indices first
+        shown = _by_neurons(problem, one, deadline)  # validates the indices before they are used here
         found[one.region, one.clauses] |= shown
         done += len(one.tree.leaves())
         progress(done, total)
@@ -80,20 +80,20 @@ def _by_inputs(
     leaves = torch.from_numpy(tree.leaves())
     _indices("its leaves", proof.nodes, (len(proof.nodes),), tree.size)
     if not bool(torch.isin(proof.nodes, leaves).all()):
-        raise BadInput(f"{OTHER}it has planes for what is no leaf")
+        raise BadInput(f"{MISFIT}it has planes for what is no leaf")
     shares = sum(shares_of(node) * math.prod(node.shape) for node in free_nodes(problem.graph))
     _check("its planes", proof.shares, torch.uint8, (len(proof.nodes), clauses, shares))
     _check("its weights", proof.weights, torch.uint8, (len(proof.nodes), clauses, rows))
     box = tree.boxes(problem.region.box.rows(proof.regions))
     root = torch.from_numpy(tree.root())
     place = torch.full((tree.size,), -1).index_copy(0, proof.nodes, torch.arange(len(proof.nodes)))
-    # The last ones, at -1, are for leaves that have none.
+    # Leaves without planes of their own have place -1: the row of zeros at the end.
     weights = torch.cat([proof.weights, proof.weights.new_zeros(1, clauses, rows)])
     planes = torch.cat([proof.shares, proof.shares.new_zeros(1, clauses, shares)])
     missing, done = torch.zeros(tree.roots, clauses, dtype=torch.long), 0
     for nodes in leaves.split(chunk(problem)):
         region, at = proof.regions[root[nodes]], place[nodes]
-        ball = None if problem.region.ball is None else problem.region.ball.rows(region)
+        ball = None if problem.region.constraint is None else problem.region.constraint.rows(region)
         part = Region(box.rows(nodes), ball)
         shown = refuted(problem, part, problem.goals.of(region), Planes(weights[at], planes[at], at >= 0), deadline)
         missing.index_add_(0, root[nodes], (~shown).long())
@@ -103,10 +103,10 @@ def _by_inputs(
 
 
 def _by_neurons(problem: VerificationProblem, proof: NeuronProof, deadline: Deadline) -> Tensor:
-    """Which of the clauses (roots,) of one region are refuted on every leaf below them."""
+    """Which clauses (roots,) of one region are refuted on every leaf below their root."""
     regions, clauses, _ = problem.goals.d.shape
     if not 0 <= proof.region < regions:
-        raise BadInput(f"{OTHER}there is no region {proof.region}")
+        raise BadInput(f"{MISFIT}there is no region {proof.region}")
     _indices("its clauses", proof.clauses, (proof.tree.roots,), clauses)
     for hint in proof.hints:
         _check_hint(problem, hint)
@@ -115,25 +115,25 @@ def _by_neurons(problem: VerificationProblem, proof: NeuronProof, deadline: Dead
     proof = replace(proof, tree=Tree.of(proof.tree.roots, proof.tree.splits, entries))
     try:
         return neurons.replayed(problem, proof, deadline)
-    except (IndexError, KeyError) as wrong:  # planes for other rows than they say, or for none
-        raise BadInput(f"{OTHER}it has planes of another network") from wrong
+    except (IndexError, KeyError) as wrong:  # its planes belong to other rows or nodes
+        raise BadInput(f"{MISFIT}it has planes of another network") from wrong
 
 
 def _check_hint(problem: VerificationProblem, hint: Hint) -> None:
     if hint.name not in problem.graph.shapes:
-        raise BadInput(f"{OTHER}it bounds {hint.name!r}, which is no result of the network")
+        raise BadInput(f"{MISFIT}it bounds {hint.name!r}, which is no result of the network")
     _indices("its entries", hint.entries, (len(hint.entries),), math.prod(problem.graph.shapes[hint.name]))
     if any(shares.dtype != torch.uint8 for shares in hint.shares.values()):
-        raise BadInput(f"{OTHER}it has planes that are no whole numbers up to 255")
+        raise BadInput(f"{MISFIT}it has planes that are no whole numbers up to 255")
 
 
 def _indices(name: str, values: Tensor, shape: tuple[int, ...], count: int) -> None:
-    """Refuse what are not different indices below ``count``."""
+    """Refuse anything but distinct indices below ``count``."""
     _check(name, values, torch.int64, shape)
     if bool(((values < 0) | (values >= count)).any()) or len(values.unique()) != len(values):
-        raise BadInput(f"{OTHER}{name} are not different numbers from 0 to {count - 1}")
+        raise BadInput(f"{MISFIT}{name} are not different numbers from 0 to {count - 1}")
 
 
 def _check(name: str, values: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     if values.dtype != dtype or values.shape != shape:
-        raise BadInput(f"{OTHER}{name} are {values.dtype} {tuple(values.shape)} and should be {dtype} {tuple(shape)}")
+        raise BadInput(f"{MISFIT}{name} are {values.dtype} {tuple(values.shape)} and should be {dtype} {tuple(shape)}")

@@ -1,4 +1,4 @@
-"""Proofs as text: a JSON table of contents and the numbers, compressed, in base 64. Reading one executes nothing."""
+"""Proofs as text: a JSON table of contents followed by arrays, compressed, in base 64. Reading executes nothing."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def packed(proof: CompleteProof) -> str:
 
 
 def unpacked(text: str) -> CompleteProof:
-    """Inverse of :func:`packed`. What it shows, :func:`~certify.complete.proofs.replay.replayed` finds out.
+    """Inverse of :func:`packed`; whether the proof is valid is for :func:`~certify.complete.proofs.replay.replayed`.
 
     Raises:
-        BadInput: for text that is no such thing, or that would take more memory than there is.
+        BadInput: for any other text, or if unpacking it takes more memory than there is.
     """
     try:
         data, take = base64.b64decode(text, validate=True), zlib.decompressobj()
@@ -75,7 +75,7 @@ def unpacked(text: str) -> CompleteProof:
 
 
 def _exactly(take: Any, size: int) -> bytes:
-    """The next bytes of what is being decompressed."""
+    """Decompress exactly the next ``size`` bytes."""
     found: bytes = take.decompress(take.unconsumed_tail, size) if size else b""
     if len(found) != size:
         raise ValueError(f"{len(found)} bytes of {size}")
@@ -83,31 +83,31 @@ def _exactly(take: Any, size: int) -> bytes:
 
 
 class _Written:
-    """Arrays one after the other."""
+    """Collects arrays in order."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
 
     def put(self, kind: str, values: Any) -> list[int]:
-        """Add one; its shape, for the table of contents."""
+        """Append an array; returns its shape for the table of contents."""
         array = np.asarray(values)
         self.parts.append(np.ascontiguousarray(array, kind).tobytes())
         return list(array.shape)
 
 
 class _Read:
-    """The same arrays, taken in the same order."""
+    """Reads the arrays back in the same order."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.begin = data, 0
 
     @property
     def left(self) -> bool:
-        """Whether there are numbers that nobody took."""
+        """Whether bytes remain that were not read."""
         return self.begin < len(self.data)
 
     def take(self, kind: str, shape: list[int], axes: int) -> Tensor:
-        """The next one."""
+        """The next array."""
         if len(shape) != axes or any(type(size) is not int or size < 0 for size in shape):
             raise ValueError(f"{shape} is no shape of {axes} axes")
         end = self.begin + math.prod(shape) * np.dtype(kind).itemsize
@@ -185,5 +185,5 @@ def _contents_of_splits(numbers: _Written, tree: Tree) -> list[int]:
 def _tree(numbers: _Read, shape: list[int], roots: int) -> Tree:
     entries, at, nodes = (numbers.take(kind, shape, 1).numpy() for kind in (WHOLE, DOUBLE, WHOLE))
     splits: Splits = nodes, entries, at
-    # How many entries there are to split is for the network to say.
+    # The bound on entries depends on the network; the replay checks it.
     return Tree.of(roots, splits, np.iinfo(np.int64).max)

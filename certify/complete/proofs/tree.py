@@ -1,4 +1,4 @@
-"""Regions cut in two again and again: how a search grew, and what a replay walks down."""
+"""Trees of binary splits, which searches grow and replays walk down."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Splits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 @dataclass(slots=True, eq=False)
 class Tree:
-    """A forest of binary splits. Nodes are numbered as they appear: the roots, then two children a split.
+    """A forest of binary splits. Nodes are numbered in order of creation: the roots, then two children for each split.
 
-    The first child holds what is at most the value of the split, the second one what is at least that: points on the
-    cut belong to both, and together they hold what their parent holds.
+    The first child holds the points at or below the value of the split, the second those at or above it. So points on
+    the cut belong to both, and together the children cover their parent.
 
     Args:
-        roots: how many regions there are to begin with.
+        roots: the number of roots.
 
     >>> tree = Tree(1)
     >>> tree.grow(np.array([0]), np.array([3]), np.array([0.5])).tolist()
@@ -46,7 +46,7 @@ class Tree:
         return self.roots + 2 * self._size
 
     def grow(self, nodes: NDArray[np.int64], entries: NDArray[np.int64], at: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Split leaves (n,) at flat entries (n,) of what is split, and at values (n,); gives the first children."""
+        """Split leaves (n,) at flat entries (n,) and values (n,); returns the numbers of the first children."""
         first = self.size + 2 * np.arange(len(nodes), dtype=np.int64)
         self._splits.append((nodes, entries, at))
         self._size += len(nodes)
@@ -61,14 +61,14 @@ class Tree:
 
     @classmethod
     def of(cls, roots: int, splits: Splits, entries: int) -> Tree:
-        """A tree that somebody else wrote down.
+        """A tree from splits of unknown origin, after validation.
 
         Args:
             roots, splits: as kept.
             entries: how many entries there are to split.
 
         Raises:
-            BadInput: if the splits are none of a tree's.
+            BadInput: if the splits do not form a tree.
         """
         nodes, at, values = splits
         born = roots + 2 * np.arange(len(nodes))
@@ -94,14 +94,14 @@ class Tree:
         return root
 
     def depth(self) -> NDArray[np.int64]:
-        """How many splits are on the way to each node."""
+        """The number of splits above each node."""
         depth = np.zeros(self.size, np.int64)
         for i, node in enumerate(self.splits[0].tolist()):
             depth[self.roots + 2 * i : self.roots + 2 * i + 2] = depth[node] + 1
         return depth
 
     def boxes(self, box: Interval) -> Interval:
-        """The boxes (size, ...) of all nodes, from those of the roots, where it is inputs that were split.
+        """The boxes (size, ...) of all nodes, given those of the roots, if inputs were split.
 
         Raises:
             BadInput: if they take more memory than there is to spare.

@@ -1,4 +1,4 @@
-"""From asserted formulas to the cases of a query: boxes are intersected, empty ones left out, equal ones shared."""
+"""From asserted formulas to the disjuncts of a query: boxes are intersected, empty ones dropped, equal ones shared."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from certify.errors import BadInput
 __all__ = ["query_of"]
 
 MOST_NUMBERS = 10**8
-"""Ends of distinct boxes in one query: about a gigabyte of references."""
+"""The most box ends in one query: about a gigabyte of references."""
 
 Ends = list[Fraction | None]
 
 
 class _Box(NamedTuple):
-    """A closed box, and conditions that take off the ends which the text excludes."""
+    """A closed box, and strict conditions that exclude its open ends."""
 
     lower: tuple[Fraction, ...]
     upper: tuple[Fraction, ...]
@@ -28,15 +28,15 @@ class _Box(NamedTuple):
 
 
 def query_of(assertions: Iterable[Alternatives], inputs: int, outputs: int, largest: Fraction | None = None) -> Query:
-    """The question whether some input and its output satisfy every assertion.
+    """The query whether some input and its output satisfy every assertion.
 
     Args:
         assertions: what is asked.
         inputs, outputs: how many numbers the network reads and writes.
-        largest: no input is larger than this, of either sign; None where assertions alone bound them.
+        largest: the largest absolute value of an input; None if only the assertions bound inputs.
 
     Raises:
-        BadInput: if an input lacks a bound, if no input is allowed at all, and if the cases are too many to hold.
+        BadInput: if an input lacks a bound, no input is allowed at all, or there are too many disjuncts.
     """
     shared, several = factored(assertions)
     return Query(inputs, outputs, tuple(_cases(shared, several, inputs, largest)))
@@ -63,7 +63,7 @@ def _cases(
 
 
 def _parted(atoms: Iterable[Atom]) -> tuple[tuple[Bound, ...], tuple[Condition, ...]]:
-    """Bounds on one input, and all else."""
+    """Atoms sorted into bounds on one input and other conditions."""
     bounds: list[Bound] = []
     conditions: list[Condition] = []
     for atom in atoms:
@@ -75,7 +75,7 @@ def _parted(atoms: Iterable[Atom]) -> tuple[tuple[Bound, ...], tuple[Condition, 
 
 
 def _intersection(low: Ends, high: Ends, bounds: Iterable[Bound]) -> tuple[Ends, Ends]:
-    """The closed box that all bounds leave of another; None is no bound so far."""
+    """The intersection of a closed box with bounds; None stands for an end without bound so far."""
     low, high = low.copy(), high.copy()
     for i, upper, value, _ in bounds:
         if upper:
@@ -87,7 +87,7 @@ def _intersection(low: Ends, high: Ends, bounds: Iterable[Bound]) -> tuple[Ends,
 
 
 def _empty(low: Ends, high: Ends, bounds: Iterable[Bound]) -> bool:
-    """Whether no number is left for some input that `bounds` are about; the others are taken to be settled."""
+    """Whether no value is left for some input that occurs in `bounds`; other inputs were checked before."""
     for i in {bound.input for bound in bounds}:
         a, b = low[i], high[i]
         if a is not None and b is not None and a > b:
@@ -102,7 +102,7 @@ def _excludes_all(low: Ends, high: Ends, bound: Bound) -> bool:
 
 
 def _box(low: Ends, high: Ends, bounds: tuple[Bound, ...], strict: list[Bound]) -> _Box | None:
-    """The box that `bounds` leave of a common one, whose strict bounds are `strict`; None where it is empty."""
+    """The intersection of a common box, with strict bounds `strict`, and `bounds`; None if it is empty."""
     if bounds:
         low, high = _intersection(low, high, bounds)
         if _empty(low, high, (*strict, *bounds)):
@@ -120,7 +120,7 @@ def _known(ends: Ends, side: str) -> tuple[Fraction, ...]:
 
 
 def _at_end(bound: Bound, lower: tuple[Fraction, ...], upper: tuple[Fraction, ...]) -> bool:
-    """Whether the box has the number that a strict bound excludes; if not, the box says more."""
+    """Whether the number that a strict bound excludes is an end of the box; if not, the box itself excludes it."""
     return (upper if bound.upper else lower)[bound.input] == bound.value
 
 

@@ -17,14 +17,14 @@ _VERSION = re.compile(r"\s*\(\s*vnnlib-version\s*<(\d+)\.(\d+)>\s*\)")
 
 
 def read_query(path: Path | str, inputs: int, outputs: int) -> Query:
-    """The question that a property file asks of a network.
+    """The query in a property file.
 
     Args:
         path: VNN-LIB 1.0 or 2.0, gzipped or not.
         inputs, outputs: how many numbers the network reads and writes; tensors are numbered row-major.
 
     Raises:
-        BadInput: for whatever cannot be read, in one line with the place in the file where there is one.
+        BadInput: if the file cannot be read; one line, with the place in the file where there is one.
         MissingExtra: for VNN-LIB 2.0 without the library vnnlib.
 
     >>> import tempfile
@@ -42,7 +42,7 @@ def read_query(path: Path | str, inputs: int, outputs: int) -> Query:
 
 
 def read_property(path: Path | str, inputs: int, outputs: int) -> PropertyFile:
-    """As :func:`read_query`, with the network and tensors that VNN-LIB 2.0 names.
+    """As :func:`read_query`, with the declarations of network and tensors in VNN-LIB 2.0.
 
     Raises:
         BadInput, MissingExtra: as :func:`read_query`.
@@ -70,10 +70,10 @@ def _read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
 
 
 def text_of(path: Path | str) -> str:
-    """The text of a file, unpacked if its content (whatever its name) is gzip.
+    """The text of a file, unpacked if its content is gzip (whatever its name).
 
     Raises:
-        BadInput: if there is none, or it is neither gzip nor UTF-8.
+        BadInput: if there is no such file, or it is neither gzip nor UTF-8.
     """
     try:
         return content_of(path).decode("utf-8-sig")
@@ -82,10 +82,10 @@ def text_of(path: Path | str) -> str:
 
 
 def content_of(path: Path | str) -> bytes:
-    """What a file holds, unpacked if that (whatever its name) is gzip.
+    """The content of a file, unpacked if it is gzip (whatever its name).
 
     Raises:
-        BadInput: if there is none, it takes more than a quarter of the free memory, or the gzip is damaged.
+        BadInput: if there is no such file, it takes more than a quarter of the free memory, or the gzip is damaged.
     """
     try:
         return files.content_of(path, unpack=True)
@@ -97,7 +97,7 @@ def is_packed(path: Path | str) -> bool:
     """Whether a file's content is gzip, as :func:`content_of` sees it.
 
     Raises:
-        BadInput: if there is none.
+        BadInput: if there is no such file.
     """
     try:
         with files.opened(path) as file:

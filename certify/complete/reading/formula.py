@@ -1,4 +1,4 @@
-"""Formulas over a network's inputs and outputs: linear sums, comparisons of them, and their alternatives as cases."""
+"""Formulas over a network's inputs and outputs: linear sums, comparisons of sums, and disjunctive normal form."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ __all__ = [
 ]
 
 MOST_CASES = 10**6
+"""The most disjuncts that a conjunction may have when it is multiplied out."""
 
 Exact = Fraction | int
 
 
 class Linear(NamedTuple):
-    """A constant plus multiples of variables; variable i is ``X_i`` for i < inputs, then come the outputs."""
+    """A constant plus multiples of variables: variable i is ``X_i`` for i < inputs, the outputs come after."""
 
     terms: dict[int, Exact]
     constant: Exact = 0
 
 
 class Bound(NamedTuple):
-    """One input against a number: ``x_i <= value`` where `upper`, else ``x_i >= value``; ``<`` and ``>`` if strict."""
+    """A bound on one input: ``x_i <= value`` if `upper`, else ``x_i >= value``; ``<`` or ``>`` if strict."""
 
     input: int
     upper: bool
@@ -50,7 +51,7 @@ class Bound(NamedTuple):
 Atom = Bound | Condition
 
 Alternatives = Sequence[tuple[Atom, ...]]
-"""A formula as a disjunction of conjunctions. None at all is false; one without atoms is true."""
+"""A formula as a disjunction of conjunctions of atoms: no conjunction is false, an empty conjunction is true."""
 
 TRUE: Alternatives = ((),)
 
@@ -67,7 +68,7 @@ def added(sums: Iterable[Linear]) -> Linear:
 
 
 def subtracted(first: Linear, *others: Linear) -> Linear:
-    """The first less all others; alone, it is negated, as in ``(- x)``."""
+    """The first less all others; a single one is negated, as in ``(- x)``."""
     if not others:
         return _scaled(first, -1)
     return added((first, _scaled(added(others), -1)))
@@ -77,7 +78,7 @@ def multiplied(factors: Iterable[Linear]) -> Linear:
     """The product.
 
     Raises:
-        BadInput: where two factors contain variables.
+        BadInput: if two factors contain variables.
     """
     result = Linear({}, 1)
     for factor in factors:
@@ -100,10 +101,10 @@ def compared(sign: str, left: Linear, right: Linear, inputs: int) -> Alternative
 
 
 def factored(parts: Iterable[Alternatives]) -> tuple[tuple[Atom, ...], list[Alternatives]]:
-    """What all alternatives of a conjunction share, and the disjunctions that are left to multiply.
+    """The atoms that all alternatives of a conjunction share, and the disjunctions left to multiply out.
 
     Raises:
-        BadInput: if multiplying them gives more than a million cases.
+        BadInput: if multiplying out gives more than a million disjuncts.
     """
     parts = list(parts)
     shared = tuple(chain.from_iterable(part[0] for part in parts if len(part) == 1))
@@ -119,7 +120,7 @@ def all_of(parts: Iterable[Alternatives]) -> Alternatives:
     """The conjunction of formulas.
 
     Raises:
-        BadInput: if multiplying them gives more than a million cases.
+        BadInput: if multiplying out gives more than a million disjuncts.
     """
     shared, several = factored(parts)
     return [(*shared, *chain.from_iterable(choice)) for choice in product(*several)]

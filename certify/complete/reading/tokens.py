@@ -1,4 +1,4 @@
-"""Parenthesised text evaluated from the inside out, with the line and column of whatever is wrong."""
+"""Evaluation of parenthesised text from the inside out; errors name line and column."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_EXPONENT = 5000
 
 
 class Misplaced(BadInput):
-    """Something is wrong with one element of a parenthesis: 0 is its head."""
+    """An error in one element of a parenthesis; element 0 is its head."""
 
     def __init__(self, message: str, element: int = 0) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class Misplaced(BadInput):
 
 
 def without_comments(text: str) -> str:
-    """The text without ``; ...`` up to line ends: what remains keeps its line and column."""
+    """The text without comments (``;`` up to the line end); what remains keeps its line and column."""
     return _COMMENT.sub("", text)
 
 
@@ -35,7 +35,7 @@ def number(text: str) -> Fraction:
     """The exact value of a decimal.
 
     Raises:
-        BadInput: if it is none, or is beyond any floating-point format.
+        BadInput: if it is no decimal, or beyond every floating-point format.
 
     >>> number("-1.5e-1")
     Fraction(-3, 20)
@@ -44,7 +44,7 @@ def number(text: str) -> Fraction:
     if match is None or not (match[2] or match[3]):
         raise BadInput("not a number")
     sign, whole, decimals, exponent = match.groups(default="")
-    if len(exponent) > 10:  # as a number it could take forever, or be refused in other words
+    if len(exponent) > 10:  # converting it could take forever, or fail with another message
         raise BadInput("beyond every floating-point format")
     power = int(exponent or 0) - len(decimals)
     if abs(power) > _LARGEST_EXPONENT or len(whole) + len(decimals) > _LARGEST_EXPONENT // 2:
@@ -57,18 +57,16 @@ def number(text: str) -> Fraction:
 
 
 def evaluate(text: str, apply: Callable[[list[Any]], Any], opaque: Container[str] = ()) -> list[Any]:
-    """The values of the outermost parentheses, each computed once those inside it are known.
-
-    No recursion: nesting of any depth is read.
+    """The values of the outermost parentheses, evaluated from the inside out without recursion, at any depth.
 
     Args:
         text: without comments.
-        apply: value of a parenthesis, from its elements: text where they are plain, values where they were nested.
-        opaque: heads of outermost parentheses whose content means nothing; their value is None.
+        apply: the value of a parenthesis from its elements: text, or the values of nested parentheses.
+        opaque: heads of outermost parentheses that are skipped; their value is None.
 
     Raises:
-        BadInput: where parentheses do not match or something stands outside of them, and whatever `apply`
-            refuses; all with line and column.
+        BadInput: if parentheses do not match, something stands outside of them, or `apply` refuses an element;
+            with line and column.
     """
     values: list[Any] = []
     frame = values
@@ -106,7 +104,7 @@ def evaluate(text: str, apply: Callable[[list[Any]], Any], opaque: Container[str
 
 
 def _place(text: str, index: int) -> str:
-    """Token number `index` as messages name it."""
+    """Token number `index` with its line and column, for messages."""
     match = next(match for count, match in enumerate(_TOKEN.finditer(text)) if count == index)
     start = match.start()
     return (
@@ -115,7 +113,7 @@ def _place(text: str, index: int) -> str:
 
 
 def _element(text: str, opened: int, element: int) -> str:
-    """The element of the parenthesis that token number `opened` opens, as messages name it."""
+    """An element of the parenthesis opened by token number `opened`, with line and column, for messages."""
     depth, seen = 0, -1
     tokens = _TOKEN.findall(text)
     for index in range(opened + 1, len(tokens)):

@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,17})", re.ASCII)
 
 
 def read_vnnlib1(text: str, inputs: int, outputs: int) -> Query:
-    """The query that a text without comments asks of a network with so many inputs and outputs.
+    """The query in a text without comments, about a network with so many inputs and outputs.
 
     Raises:
         BadInput: where the text is malformed, nonlinear, vacuous, unbounded, or about another network.
@@ -42,7 +42,7 @@ def read_vnnlib1(text: str, inputs: int, outputs: int) -> Query:
 
 
 class _Reader:
-    """What has been declared and asserted so far, and the value of each parenthesis."""
+    """Collects declarations and assertions, and evaluates parentheses."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.sizes = {"X": inputs, "Y": outputs}
@@ -51,7 +51,7 @@ class _Reader:
         self.numbers: dict[str, Linear] = {}
 
     def apply(self, elements: list[Any]) -> Any:
-        """The value of one parenthesis: a sum, alternatives, or nothing for a command."""
+        """The value of one parenthesis: a sum, a formula, or None for a command."""
         if not elements:
             return "()"  # the empty argument list of declare-fun
         head = elements[0]
@@ -77,10 +77,10 @@ class _Reader:
         return None
 
     def check_declared(self) -> None:
-        """The property has to be about all inputs and outputs of the network.
+        """Refuse a property that does not declare all inputs and outputs of the network.
 
         Raises:
-            BadInput: with both numbers.
+            BadInput: naming both numbers.
         """
         for letter, kind in (("X", "inputs"), ("Y", "outputs")):
             declared = sum(name[0] == letter for name in self.variables)

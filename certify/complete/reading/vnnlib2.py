@@ -1,7 +1,7 @@
-"""VNN-LIB 2.0: the parser and type checker of the library vnnlib, and exact numbers from the text it keeps.
+"""VNN-LIB 2.0, by the parser and type checker of the library vnnlib, with exact numbers from the text that it keeps.
 
-Its own transformation into boxes and polytopes is not used: it rounds to float64 and refuses conditions on inputs and
-outputs together. Importing this module needs the library.
+The library's own transformation into boxes and polytopes is not used: it rounds to float64 and refuses conditions that
+relate inputs and outputs. Importing this module needs the library.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _SIGNS: dict[type[vnnlib.BoolExpr], str] = {
 _SYNTAX = re.compile(r"line (\d+), column (\d+): (.*)")
 _REALS = {"Real": "real", "F32": "float32", "F64": "float64"}
 _LARGEST = {"float32": Fraction(2**128 - 2**104)}
-"""The largest number of an element type. That of float64 is none here: bounds over so large a box would overflow."""
+"""The largest number of an element type. float64 is left out: bounds over so large a box would overflow."""
 _WHOLE = {f"{kind[0].upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
 def read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
-    """The property that a text without comments states of a network with so many inputs and outputs.
+    """The property in a text without comments, about a network with so many inputs and outputs.
 
-    An input that is declared as float32 ranges over all finite numbers of that type where nothing else bounds it.
+    An input that is declared as float32 and otherwise unbounded ranges over all finite numbers of that type.
 
     Raises:
         BadInput: where the text is malformed, nonlinear, vacuous, unbounded, or about something else than one input
@@ -67,13 +67,13 @@ def read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
 
 
 class _Translation:
-    """Formulas of the library as ours."""
+    """Translates the library's formulas to those of :mod:`certify.complete.reading.formula`."""
 
     def __init__(self, declared: Declared) -> None:
         self.declared = declared
 
     def formula(self, expression: vnnlib.BoolExpr) -> Alternatives:
-        """And, or, and comparisons."""
+        """A Boolean expression: and, or, or a comparison."""
         match expression:
             case vnnlib.And():
                 return all_of([self.formula(part) for part in expression.args])
@@ -84,7 +84,7 @@ class _Translation:
         raise _unread(expression)
 
     def sum(self, expression: vnnlib.ArithExpr) -> Linear:
-        """Arithmetic, as far as it is linear."""
+        """A linear arithmetic expression."""
         match expression:
             case vnnlib.Var():
                 return Linear({self.variable(expression): 1})
@@ -105,7 +105,7 @@ class _Translation:
         raise _unread(expression)
 
     def variable(self, element: vnnlib.Var) -> int:
-        """The number of a tensor's element: row-major, outputs after inputs."""
+        """The variable number of a tensor's element: row-major, outputs after inputs."""
         is_input = element.kind == vnnlib.SymbolKind.Input
         tensor = self.declared.input if is_input else self.declared.output
         position = 0
@@ -119,7 +119,7 @@ def _unread(expression: vnnlib.BoolExpr | vnnlib.ArithExpr) -> BadInput:
 
 
 def _declared(parsed: vnnlib.Query, inputs: int, outputs: int) -> Declared:
-    """The one network with one input and one output, checked against the numbers of the real one."""
+    """The declaration of one network with one input and one output, checked against the real network's sizes."""
     names = [network.name for network in parsed.networks]
     if len(names) != 1:
         raise BadInput(f"the property is about {len(names)} networks ({', '.join(names)}); one is read")
@@ -144,7 +144,7 @@ def _tensor(definition: vnnlib.InputDefinition | vnnlib.OutputDefinition, types:
 
 
 def _complaint(message: str, text: str) -> str:
-    """The library's first complaint in one line: JSON without columns, or a syntax error with columns from 0 on."""
+    """The library's first error in one line. It reports JSON without columns, or syntax errors with columns from 0."""
     if syntax := _SYNTAX.search(message):
         return f"{syntax[3]} at line {syntax[1]}, column {int(syntax[2]) + 1}: syntax error"
     try:

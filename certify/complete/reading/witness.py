@@ -1,4 +1,4 @@
-"""Witnesses as text: decimals that read back to the floats of a replay and that, read exactly, lie inside the box."""
+"""Witnesses as text: decimals that round to the executed floats and, taken exactly, lie inside the box."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ _HEADER = re.compile(r"\w+ \w+ \[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
 def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Disjunct, declared: Declared | None = None) -> str:
     """The text that states a witness.
 
-    Every number is written so that it reads back to the very same float of its array's type: the shortest such
-    decimal for outputs, and for inputs where that decimal lies inside the box. Elsewhere, and wherever the case has
-    conditions on inputs, the float's exact value is written in full. No number has an exponent.
+    Every number reads back to the same float of its array's type. Outputs are written as the shortest such decimal, and
+    so are inputs if that decimal lies inside the box. Otherwise, and if the disjunct has conditions on inputs, the
+    exact value of the float is written in full. No number has an exponent.
 
     Args:
         x, y: input and output, of any shape, numbered row-major.
-        case: the alternative that x is a witness of; its box has to contain x exactly. A side of the box that is too
-            short to contain any float, such as an input fixed at 0.3, is written as it is stated, if that is what
-            rounds to x.
-        declared: writes VNN-LIB 2.0's form, a header for each tensor and then a number a line;
-            without, VNN-LIB 1.0's ``((X_0 v) ... (Y_0 v) ...)``.
+        case: the disjunct that x is a witness of; its box must contain x exactly. If an interval of the box contains no
+            float, such as an input fixed at 0.3, its nearer end is written, provided that it rounds to x.
+        declared: for the format of VNN-LIB 2.0, a header for each tensor and then a number a line; None for that of
+            VNN-LIB 1.0, ``((X_0 v) ... (Y_0 v) ...)``.
 
     Raises:
         BadInput: if x is outside of the box, or an output is not finite.
@@ -64,10 +63,10 @@ def witness_text(x: npt.NDArray[Any], y: npt.NDArray[Any], case: Disjunct, decla
 
 
 def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
-    """The exact input and output that a text states, in either form.
+    """The exact input and output in a text of either format.
 
     Raises:
-        BadInput: if it is neither, or numbers are missing, stated twice, or more than a tensor's shape has room for.
+        BadInput: if it has neither format, or if numbers are missing, stated twice, or too many for a tensor's shape.
 
     >>> read_witness("((X_0 0.5) (Y_0 -1))")
     ((Fraction(1, 2),), (Fraction(-1, 1),))
@@ -76,7 +75,7 @@ def read_witness(text: str) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 
 
 def _inside(value: np.generic, low: Fraction, high: Fraction, i: int, shortest: bool) -> str:
-    """An input as a decimal between two numbers; where no float is between them, the nearer one, which rounds to it."""
+    """An input as a decimal between two numbers; if no float lies between them, the nearer one, which rounds to it."""
     exact = Decimal(value.item())
     if not exact.is_finite():
         raise BadInput(f"X_{i} = {exact} is outside of the box of the property")
@@ -92,7 +91,7 @@ def _inside(value: np.generic, low: Fraction, high: Fraction, i: int, shortest: 
 
 
 def _shortest(value: np.generic) -> str:
-    """The shortest decimal without exponent that reads back to the same number, by way of float64 as well."""
+    """The shortest decimal without exponent that reads back to the same number, also via float64."""
     if not isinstance(value, np.floating):
         return str(value)
     text = np.format_float_positional(value, unique=True, trim="0")

@@ -1,4 +1,4 @@
-"""What the deployed network says about candidates, examined in exact arithmetic: the only way to a witness."""
+"""Execution of candidates on the deployed network, examined in exact arithmetic; nothing else makes a witness."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from certify.core.evidence import Claim
 __all__ = ["Execution", "exactly", "executed", "floats_of", "stated"]
 
 RUNS = 16
-"""Executions for one call: a candidate that comes that late is one of very many, and there will be other calls."""
+"""The most executions per call: a search brings further candidates in its next call."""
 
 TOLERANCE = 2.0**-16
-"""How far the graph may be from an execution, in parts of what a row adds up: another order of summation, float32."""
+"""How far graph and execution may differ in a row, relative to the sum of its terms: float32 sums in another order."""
 
 ENTRIES = 2**23
-"""Numbers that a temporary may have."""
+"""The most numbers in a temporary tensor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Execution:
-    """The network of a file, executed on candidates for a query.
+    """Executes the network of a file on candidates for a query.
 
     Args:
-        file: what is deployed, and the runtime that executes it.
-        graph: the same network; it chooses which candidates are worth an execution.
-        query: what is asked, in exact numbers.
-        goals: the query as rows, which the graph's outputs are tried on: a group for each box.
+        file: the deployed network with its runtime.
+        graph: the same network, which selects the candidates worth an execution.
+        query: in exact numbers.
+        goals: the query as rows, which the outputs of the graph are tested on; one region for each box.
     """
 
     file: OnnxFile
@@ -53,15 +53,14 @@ class Execution:
 
     @torch.no_grad()
     def examine(self, points: Tensor) -> Witness | None:
-        """The first witness among points (n, *shape), the most promising ones being executed first.
+        """The first witness among points (n, *shape); the most promising points are executed first.
 
-        Each point is moved into the boxes that it is in, or misses by the rounding of its dtype; if there is one box
-        only, into that, from wherever it is. Not all points need be executed: a graph in the file's dtype sorts out
-        those that are far from a witness.
+        Each point is moved into the boxes that contain it up to the rounding of its dtype, or, if there is only one
+        box, into that box from anywhere. The graph filters out points that are far from a witness.
 
-        What is returned is in the file's dtype and states a point of a box (:func:`stated`). That point, and the floats
-        that were executed for it, satisfy every condition of a case together with the output that the runtime computed
-        for this sample alone, all in exact arithmetic. Outputs that are not finite are no witness.
+        The witness is in the file's dtype and states a point of a box (:func:`stated`). That point, and the floats that
+        were executed for it, satisfy every condition of a disjunct together with the output that the runtime computed
+        for this sample alone, all in exact arithmetic. A sample with outputs that are not finite is no witness.
 
         Raises:
             ModelError: if the runtime fails.
@@ -71,9 +70,10 @@ class Execution:
         return next((witness for witness in runs if witness is not None), None)
 
     def over(self, problem: VerificationProblem) -> VerificationProblem:
-        """A problem whose regions hold what is executed: where no float is in a box, what its ends round to.
+        """The problem with regions that also contain the executed floats: if a box contains no float, its rounded ends.
 
-        The conditions are refuted both for what is executed and for the point of the box that it stands for.
+        The goals are tightened so that refuting them refutes the conditions for the executed floats and for the point
+        of the box that they stand for.
         """
         box, goals = problem.region.box, problem.goals
         low, high = (end.double().reshape(box.shape) for end in self._boxes)
@@ -85,23 +85,23 @@ class Execution:
         return replace(problem, region=Region(Interval(low, high)), goals=goals)
 
     def _execute(self, x: Tensor, group: int) -> Witness | None:
-        # One sample's output may have a first axis that is no batch: it was transposed, say.
+        # The first axis of one sample's output need not be a batch axis, for example after a transposition.
         y = self.file.run(x.reshape(1, *self.file.shape)).reshape(self.graph.output.shape)
         if not y.isfinite().all():
             return None
-        # Fractions of thousands of inputs take long, and most cases are out of reach of any rounding.
+        # Exact arithmetic on thousands of inputs is slow, and most disjuncts are missed by more than rounding.
         [near], _ = _near_misses(self.goals.of(slice(group, group + 1)), x[None], y[None])
         cases = [case for case, maybe in zip(self._groups[group], near.tolist(), strict=False) if maybe]
         if not cases:
             return None
         point, ran, outputs = stated(x.numpy(), cases[0]), exactly(x.numpy()), exactly(y.numpy())
         holding = next((case for case in cases if case.holds(point, outputs, ran)), None)
-        if holding is None or not all(map(decimal_text, point)):  # a third, say, cannot be stated
+        if holding is None or not all(map(decimal_text, point)):  # one third has no finite decimal
             return None
         return Witness(x.reshape(self.graph.shape).numpy(), y.numpy(), holding)
 
     def _promising(self, points: Tensor) -> Iterator[tuple[float, Tensor, int]]:
-        """Candidates moved into a box, with how far the graph is from a witness there, and the number of the box."""
+        """Candidates moved into a box: how far the graph is from a witness there, the point, and the box's number."""
         lower, upper = self._boxes
         points = flat(points.detach().to("cpu", self.file.dtype), 1).nan_to_num()
         goals = sum(part[0].numel() for part in (self.goals.C, self.goals.D) if part is not None)
@@ -124,7 +124,7 @@ class Execution:
             numbers = torch.arange(len(points))
             yield numbers, torch.zeros_like(numbers)
             return
-        # Almost all pairs are apart in the one input that the boxes share least.
+        # Compare first in the input in which the boxes overlap least: that excludes almost all pairs.
         reach = upper.amax(0) - lower.amin(0)
         i = int(torch.where(reach > 0, (upper - lower).mean(0) / reach, torch.inf).argmin())
         slack = 4 * torch.finfo(lower.dtype).eps * lower.abs().maximum(upper.abs())
@@ -143,14 +143,14 @@ class Execution:
 
     @cached_property
     def _boxes(self) -> tuple[Tensor, Tensor]:
-        """The least and greatest float (groups, inputs) in each box; where there is none, what its numbers round to."""
+        """The least and greatest floats (groups, inputs) in each box; where there is none, its rounded ends."""
         low, high = ([end for cases in self._groups for end in getattr(cases[0], name)] for name in ("lower", "upper"))
         lower, upper = floats_of(low, high, self.file.dtype)
         return lower.reshape(len(self._groups), -1), upper.reshape(len(self._groups), -1)
 
 
 def floats_of(low: Sequence[Fraction], high: Sequence[Fraction], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The least and greatest float between pairs of numbers; where there is none, what the lower one rounds to."""
+    """The least and greatest floats between pairs of numbers; where there is none, the lower number rounded."""
     lower, upper = _inward(low, -1, dtype), _inward(high, 1, dtype)
     none = (lower > upper).nonzero().squeeze(1)
     lower[none] = upper[none] = _nearest([low[i] for i in none], dtype)
@@ -158,11 +158,11 @@ def floats_of(low: Sequence[Fraction], high: Sequence[Fraction], dtype: torch.dt
 
 
 def stated(x: NDArray[np.floating[Any]], case: Disjunct) -> list[Fraction]:
-    """The point in the box of a case that an executed input stands for: the one that is nearest to it.
+    """The point in the box of a disjunct that an executed input stands for: the one nearest to it.
 
-    That is the input itself wherever a float can be in the box. Many properties fix an input at a decimal like
-    0.5137255191802979, which no float equals: the network can only be executed on what the decimal rounds to, and the
-    decimal is what a witness has to state. Conditions on inputs have to hold for both numbers (:meth:`Disjunct.holds`).
+    It is the input itself if that lies in the box. But many properties fix an input at a decimal like
+    0.5137255191802979, which no float equals. The network can only be executed on the rounded decimal, and the witness
+    has to state the decimal. Conditions on inputs have to hold for both numbers (:meth:`Disjunct.holds`).
 
     >>> third = Fraction("0.3333")
     >>> [point] = stated(np.float32([0.3333]), Disjunct((third,), (third,), ()))
@@ -173,17 +173,17 @@ def stated(x: NDArray[np.floating[Any]], case: Disjunct) -> list[Fraction]:
 
 
 def exactly(values: NDArray[Any]) -> list[Fraction]:
-    """What finite floats are, in order."""
+    """Finite floats as exact fractions, flattened."""
     return [Fraction(v) for v in values.ravel().tolist()]
 
 
 def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> VerificationProblem:
-    """The problem of a query about the network of a file, which ``graph`` was imported from.
+    """The verification problem of a query about the network of a file.
 
     Args:
-        query: what is asked.
-        file: what executes candidates.
-        graph: what is searched and bounded.
+        query: in exact numbers.
+        file: executes the candidates.
+        graph: imported from the file, for search and bounds.
         claim: what proofs hold for.
     """
     problem = of_query(query, graph, claim, lambda points: None)
@@ -192,20 +192,20 @@ def executed(query: Query, file: OnnxFile, graph: Graph, claim: Claim) -> Verifi
 
 
 def _near_misses(goals: Goals, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Which clauses (n, clauses) are violated at inputs and outputs, or almost, and what their greatest rows are."""
+    """Which clauses (n, clauses) are violated at inputs and outputs, up to rounding; and their largest rows."""
     x, y = x.double(), y.double()
     rows = goals.values(x, y)
     return (rows <= TOLERANCE * goals.sizes(x, y)).all(2), rows.amax(2)
 
 
 def _nearest(numbers: Sequence[Fraction], dtype: torch.dtype) -> Tensor:
-    """The nearest finite floats; by way of float64, as whoever reads decimals gets them."""
+    """The nearest finite floats, rounded via float64 as any reader of decimals would."""
     most = torch.finfo(dtype).max
     return torch.tensor([float(v) for v in numbers], dtype=torch.float64).clamp(-most, most).to(dtype)
 
 
 def _inward(numbers: Sequence[Fraction], sign: int, dtype: torch.dtype) -> Tensor:
-    """The nearest floats that are not outside of exact ends: ``sign`` is -1 for lower ends and 1 for upper ones."""
+    """Exact ends rounded inward to floats: lower ends (sign -1) up, upper ends (sign 1) down."""
     found = _nearest(numbers, dtype)
     outside = torch.tensor([(Fraction(v) - exact) * sign > 0 for v, exact in zip(found.tolist(), numbers, strict=True)])
     return torch.where(outside, found.nextafter(torch.full_like(found, -sign * torch.inf)), found)

@@ -1,4 +1,4 @@
-"""Where counterexamples are searched: regions and rows in float32, and the best points found so far."""
+"""The state of a counterexample search: regions and rows in float32, and the best points found so far."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ from certify.complete.problem import Goals, VerificationProblem, Witness
 __all__ = ["ENTRIES", "Ground"]
 
 ENTRIES = 2**25
-"""Numbers that a batch may keep, those for its gradients included."""
+"""The most numbers that a batch may hold, including those for its gradients."""
 
 CLOSE = 2.0**-16
-"""Values that float32 cannot tell from 0, in parts of what a row adds up: worth an execution, which may differ."""
+"""Row values up to this, relative to the sum of a row's terms, may be 0 up to float32 rounding: worth an execution."""
 
 EXAMINED = 64
+"""The most candidates that are passed on for execution at a time."""
 
 UNBOUNDED, SEARCHED = 2.0**64, 2.0**10
-"""A box that is wider than the first says nothing of where an input is: points are taken from so far around 0, or from
-twice that beyond the end that says something."""
+"""An interval wider than UNBOUNDED does not say where an input lies. It is searched up to SEARCHED around 0, or up to
+twice that from an end that is further from 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """What is searched, and what was found there: ``best`` and ``at`` change in place.
+    """What is searched, and the best points so far: ``best`` and ``at`` are updated in place.
 
-    Clauses of all regions are numbered region by region.
+    Clauses are numbered region by region.
 
     Args:
-        problem: where it comes from.
-        lower, upper: ends (regions, inputs) of the boxes, rounded inward; equal where no float is between them. Of
-            boxes without bounds, ends of the part that is searched.
-        goals: the rows in parts of what they add up: about 1 where nothing cancels.
-        live: numbers of the clauses that are no padding.
-        best: the least value of each clause, which is that of its greatest row; a witness has 0 or less.
-        at: where that was (regions * clauses, inputs); the centre as long as nothing was found.
+        problem: what is to be violated.
+        lower, upper: ends (regions, inputs) of the boxes, rounded inward; equal where no float lies between them. For
+            unbounded inputs, the ends of the interval that is searched.
+        goals: the rows, divided by the sum of the sizes of their terms, so that values are relative.
+        live: numbers of the clauses that are not padding.
+        best: the least value found for each clause, the value being its largest row; a witness has at most 0.
+        at: the points (regions * clauses, inputs) with these values; at first the centres.
     """
 
     problem: VerificationProblem
@@ -57,7 +58,7 @@ class Ground:
 
     @classmethod
     def of(cls, problem: VerificationProblem) -> Ground:
-        """The ground of a problem, nothing found yet."""
+        """The initial state for a problem."""
         box, goals = problem.region.box, problem.goals
         lower, upper = _inward(flat(box.lower, 1), 1), _inward(flat(box.upper, 1), -1)
         between, nearest = lower > upper, flat(box.lower, 1).float()
@@ -75,12 +76,12 @@ class Ground:
 
     @property
     def regions(self) -> int:
-        """How many there are."""
+        """The number of regions."""
         return len(self.lower)
 
     @property
     def clauses(self) -> int:
-        """How many each region has, padding included."""
+        """The number of clauses of each region, padding included."""
         return self.goals.d.shape[1]
 
     @cached_property
@@ -98,7 +99,7 @@ class Ground:
 
     def inside(self, x: Tensor, region: Tensor) -> Tensor:
         """Points (B, inputs) moved into their regions (B,)."""
-        ball = self.problem.region.ball
+        ball = self.problem.region.constraint
         if isinstance(ball, Reach):
             box = Interval(self.lower[region], self.upper[region])
             x = ball.rows(region).to(x.dtype).inside(x, box)
@@ -109,8 +110,8 @@ class Ground:
         return x.maximum(self.lower[region]).minimum(self.upper[region])
 
     def steepest(self, slope: Tensor, region: Tensor) -> Tensor:
-        """Steps (B, inputs) across regions along which a function grows fastest, of slopes (B, inputs) per width."""
-        width, ball = self.upper[region] - self.lower[region], self.problem.region.ball
+        """Steps (B, inputs) of steepest ascent across the regions, for slopes (B, inputs) per width."""
+        width, ball = self.upper[region] - self.lower[region], self.problem.region.constraint
         if not isinstance(ball, Ball):
             return slope.sign() * width
         scale = None if ball.scale is None else ball.scale.flatten()
@@ -118,7 +119,7 @@ class Ground:
         return (2 * ball.radius[region].unsqueeze(1) * steepest(slope, ball.norm, scale)).float()
 
     def chosen(self, count: int, generator: torch.Generator) -> Tensor:
-        """Clauses (count,) to work on: half of them any, half among the eighth that is closest to a violation."""
+        """Clauses (count,) to work on: half of them any, half from the eighth nearest to a violation."""
         order = self.live[self.best[self.live].argsort(stable=True)]
         close = order[: max(1, len(order) // 8)]
         anyone = order if len(order) <= count else order[torch.randperm(len(order), generator=generator)]
@@ -126,9 +127,9 @@ class Ground:
         return torch.cat([part.repeat(-(-share // len(part)))[:share] for part, share in shares])
 
     def learn(self, x: Tensor, clause: Tensor, value: Tensor) -> Witness | None:
-        """Keep the points (B, inputs) that are the best of their clauses (B,), and examine those that may be witnesses.
+        """Record points (B, inputs) that improve on the best of their clauses (B,), and examine possible witnesses.
 
-        A point that was examined in vain is the best of its clause: what is examined next comes closer.
+        A point examined without success remains the best of its clause, so only better points are examined next.
         """
         value = value.nan_to_num(nan=torch.inf)
         least = self.best.scatter_reduce(0, clause, value, "amin")
@@ -142,7 +143,7 @@ class Ground:
 
 
 def _searched(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes (regions, inputs) narrowed where they are unbounded: no sample of those would be of any use."""
+    """Boxes (regions, inputs) narrowed where they are unbounded: random points of those would be useless."""
     unbounded = upper / 2 - lower / 2 > UNBOUNDED / 2
     low = lower.maximum((upper - 2 * SEARCHED).clamp(max=-SEARCHED))
     high = upper.minimum((lower + 2 * SEARCHED).clamp(min=SEARCHED))
@@ -158,7 +159,7 @@ def _inward(ends: Tensor, sign: int) -> Tensor:
 
 @torch.no_grad()
 def _scaled(goals: Goals, graph: Graph, lower: Tensor, upper: Tensor) -> Goals:
-    """Rows in float32, in parts of the most that they add up at two corners and the centres of the boxes."""
+    """Rows in float32, divided by the largest sum of their terms' sizes at two corners and the centre of each box."""
     goals = goals.to(torch.float32)
     size = torch.zeros_like(goals.d)
     for some in torch.arange(len(lower)).split(max(1, ENTRIES // graph.widest)):

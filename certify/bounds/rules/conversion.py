@@ -1,15 +1,63 @@
-"""Conversions between types of numbers. The exact-real network has none between floats."""
+"""Conversions between types of numbers, and results of integer types. Between floats, nothing changes exact reals."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+from typing import ClassVar
 
-from certify.bounds.rules.base import ATEN, ONNX, Call, NotCovered, Value
+import torch
+from torch import Tensor
+
+from certify.bounds.contract import Applied, Example
+from certify.bounds.rules.base import ATEN, ONNX, RULES, Call, Move, NotCovered, Shape, Value
 from certify.bounds.rules.rounded import truncated
 from certify.bounds.rules.scale_shift import ScaleShift
 from certify.bounds.rules.step import equal, negated
+from certify.bounds.tensors import Interval
 
-__all__: list[str] = []
+__all__ = ["Integer"]
+
+
+@RULES.register("integer")
+@dataclass(frozen=True, slots=True, eq=False)
+class Integer(Move):
+    """``y = x`` of an integer type. Nothing holds on boxes that it does not hold: there, executions wrap around.
+
+    Args:
+        signed: whether half of the numbers are negative.
+        bits: of the type.
+    """
+
+    kind: ClassVar[str] = "integer"
+    separable: ClassVar[bool] = True
+    signed: bool
+    bits: int
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> Integer:
+        """For a type of torch."""
+        return cls(dtype.is_signed, torch.iinfo(dtype).bits)
+
+    def undefined(self, *boxes: Interval) -> Tensor | None:
+        """Where a box reaches beyond the least or the largest number of the type."""
+        [box] = boxes
+        least, end = (-(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1)) if self.signed else (0.0, 2.0**self.bits)
+        return (box.lower < least) | (box.upper >= end)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The same numbers."""
+        return inputs[0]
+
+    def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+        """The same rows."""
+        return (A,)
+
+    @staticmethod
+    def example() -> Example:
+        """How many entries of two lines are large."""
+        lower = torch.tensor([[[-1.0, 0.5, 0.0], [0.3, 0.2, 1.0]]])
+        return Example(Applied(lambda x: (x > 0.25).sum(2) + x[:, :, 0]), lower, lower + 0.5)
+
 
 FLOATS, BOOL = {1: "float32", 11: "float64"}, 9
 """ONNX's codes of the types that hold every float32, and of truth values."""
