@@ -188,7 +188,7 @@ X = torch.full((2, 4), 0.5)
         (X, 0.1, {"method": "crow"}, "unknown bound method"),
         (X, 0.1, {"scale": [1.0, 1.0]}, "has 4 features"),
         (X, 0.1, {"scale": [1.0, -1.0, 0, 0]}, "got -1"),
-        (X, 0.1, {"input_box": (0.0, 0.4)}, "outside the input box"),
+        (X, 0.1, {"input_box": (0.0, 0.4)}, "outside the declared input box"),
         (X, 0.1, {"input_box": (1.0, 0.0)}, "not an interval"),
         (X * torch.nan, 0.1, {}, "x contains NaN"),
         (X * torch.inf, 0.1, {}, "x contains infinity"),
