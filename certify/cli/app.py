@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -106,10 +108,11 @@ def _certify(
 
 
 def exit_code(*summaries: Summary) -> ExitCode:
-    """The exit code of summaries: a contradiction comes before missing inputs."""
+    """The exit code of summaries: a contradiction comes before inputs that are missing or failed."""
     if any(one.contradictions for one in summaries):
         return ExitCode.CONTRADICTION
-    return ExitCode.DONE if all(one.complete for one in summaries) else ExitCode.INCOMPLETE
+    done = all(one.complete and not one.errors for one in summaries)
+    return ExitCode.DONE if done else ExitCode.INCOMPLETE
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -134,11 +137,17 @@ def radii_or_declared(text: str | None) -> tuple[float, ...] | None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Turn Ctrl-C inside the block into an incomplete run: every finished record is kept."""
+    """Ctrl-C or SIGTERM inside ends the command as incomplete: every finished record is kept."""
+    before = None
+    if threading.current_thread() is threading.main_thread():  # nobody else may set a handler
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
         raise IncompleteRun("interrupted; what was finished is kept, and the same command resumes") from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _value(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,6 +128,24 @@ def run(
     ] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: work on the i-th of n parts, counted from 0")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (default) or cuda")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="serial (default): this process; local: worker processes; ray: a Ray cluster")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="how many hold the model; the cores that are free if not given (local, ray)")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster, HOST:PORT; without one, Ray is started on this machine")
+    ] = None,
+    input_timeout: Annotated[
+        str | None, typer.Option(help="30s or 5m, after which an input is given up and recorded as error (local, ray)")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="which inputs come first: given (default), cheapest or hardest, by their margin")
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="2h or 90m, after which no more input is begun; the same command resumes")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="run folder")] = None,
     label: Annotated[str | None, typer.Option(help="name of this run in tables and plots; default: its folder")] = None,
     quiet: Quiet = False,
@@ -146,12 +165,18 @@ def run(
 
     told = observer(quiet, verbose)
     tune_process()
+    from certify.bounds.deadline import Deadline
+    from certify.engines.base import engine_from
     from certify.study.evaluate import study_from
 
     # All are built before the first begins: what cannot be right is said before any work.
+    first, _ = asked[0]
+    where = engine_from(**first.engine_settings)
+    budget = Deadline(math.inf if first.time_budget is None else first.time_budget)
     studies = [(study_from(settings, command=sys.argv), folder) for settings, folder in asked]
     with resumable():
-        summaries = [built.run(folder, told).summary for built, folder in studies]
+        order = first.order or "given"
+        summaries = [built.run(folder, told, where, order=order, deadline=budget).summary for built, folder in studies]
     folders = " ".join(folder for _, folder in studies)
     if len(summaries) == 1:
         typer.echo(summaries[0].table())

@@ -19,8 +19,9 @@ from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.reported import ReportedAttack
 from certify.core.rounding import brief, percent_down, round_down, round_up
-from certify.core.sandwich import Sandwich
+from certify.core.sandwich import VERDICTS, Sandwich
 from certify.core.threats.base import Threat
+from certify.core.verdict import Verdict
 from certify.registry import Registry
 
 __all__ = ["FORMATS", "PLOTS", "Contradiction", "Converted", "Row", "Summary"]
@@ -175,6 +176,11 @@ class Summary:
         """Whether every expected input was attempted, and attacked if an attack belongs to it."""
         reported = self.n if self.attacked is None else min(self.n, self.attacked)
         return reported >= (self.n if self.expected is None else self.expected)
+
+    @property
+    def errors(self) -> int:
+        """Inputs about which no certifier could compute anything; the same run command tries them again."""
+        return int(np.count_nonzero(self.sandwich.verdict == VERDICTS.index(Verdict.ERROR)))
 
     def same_inputs(self, other: Summary) -> bool:
         """Whether positions, labels and values are the same; values do not count where a published log holds none."""

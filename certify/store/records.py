@@ -96,6 +96,13 @@ class Records:
         query = "SELECT position FROM certificates WHERE method=? AND settings=? AND verdict!=?"
         return self._positions(query, (method, self._settings, Verdict.ERROR.value))
 
+    def with_verdict(self, verdict: Verdict) -> list[Certificate]:
+        """All certificates with a verdict, in the order in which they were made."""
+        query = "SELECT position, record FROM certificates WHERE settings=? AND verdict=? ORDER BY rowid"
+        with self._explained():
+            rows = list(self._limited(query, (self._settings, verdict.value)))
+        return [self._whole("certificates", position, text, Certificate.from_dict) for position, text in rows]
+
     def attacked(self, attack: str) -> set[int]:
         """Positions that have a finding by ``attack``."""
         return self._positions("SELECT position FROM findings WHERE attack=? AND settings=?", (attack, self._settings))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from certify.attacks.base import ATTACKS
+from certify.bounds.deadline import NEVER, Deadline
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.properties.base import PROPERTIES, Property, need_property
 from certify.core.properties.top_class import TOP_CLASS
@@ -22,6 +23,7 @@ from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.given import arrays_of
 from certify.data.loaders import load_data
+from certify.engines.base import Engine, engine_from
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.models.loaders import load_model
@@ -133,6 +135,12 @@ def evaluate(
     attack: str | None = None,
     attack_option: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    engine: str | Engine | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    input_timeout: float | None = None,
+    order: str = "given",
+    time_budget: float | None = None,
     seed: int | None = None,
     label: str | None = None,
     progress: bool | Observer = False,
@@ -151,6 +159,13 @@ def evaluate(
         attack: a registered attack, or None. Where smoothing certifies, the smoothed classifier is attacked.
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
+        engine: where the work is done: ``"serial"``, in this process (default); ``"local"``, in worker processes;
+            ``"ray"``, on a Ray cluster; or an :class:`~certify.engines.base.Engine`. Records do not depend on it.
+        workers: how many hold the model; as many as there are free cores if None.
+        ray_address: of the Ray cluster; None starts Ray on this machine.
+        input_timeout: seconds after which a worker gives up an input, which is recorded as an error. None waits.
+        order: which inputs come first: as ``"given"``, the ``"cheapest"``, or the ``"hardest"``.
+        time_budget: seconds after which no more inputs are begun; the same call with ``out`` goes on.
         seed: master seed; derived from model, data and settings if None.
         label: what tables and plots call the run; its folder if None.
         progress: True shows how far it is.
@@ -191,7 +206,11 @@ def evaluate(
         keeps=need_property(property),
         context={} if label is None else {"label": label_of("label", label)},
     )
-    return study.run(out, progress)
+    where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
+    chosen = engine if isinstance(engine, Engine) else engine_from(engine, **where)
+    return study.run(
+        out, progress, chosen, order=order, deadline=NEVER if time_budget is None else Deadline(time_budget)
+    )
 
 
 def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:

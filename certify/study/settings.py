@@ -21,11 +21,17 @@ __all__ = ["Settings", "amount", "box_of", "label_of", "read_toml", "sweep"]
 
 LONGEST_LABEL: Final = 60
 
+WHERE: Final = ("shard", "engine", "workers", "ray_address", "input_timeout", "order", "time_budget")
+"""Settings that say where and when the work is done: no record depends on them, and no manifest names them."""
+
 Radii = tuple[float, ...]
 """Declared radii, as :func:`~certify.core.written.radii_of` reads them."""
 
 Box = InputBox
 """Bounds of features, as :func:`box_of` reads them."""
+
+Seconds = float
+"""A time, as :func:`duration` reads it."""
 
 Label = str
 """What a run is called, as :func:`label_of` reads it."""
@@ -34,6 +40,8 @@ Statistic = str | tuple[float, ...]
 """Means or standard deviations: the name of a set, or numbers."""
 
 _UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_DURATIONS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", re.ASCII)
 _AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
 
 
@@ -68,6 +76,12 @@ class Settings:
     seed: int | None = None
     shard: str | None = None
     device: str = "cpu"
+    engine: str | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+    input_timeout: Seconds | None = None
+    order: str | None = None
+    time_budget: Seconds | None = None
     out: str | None = None
     label: Label | None = None
 
@@ -106,8 +120,18 @@ class Settings:
         """What was set to anything but its default, by the flags' names: flags and study file together."""
         own = {one.name.rstrip("_"): getattr(self, one.name) for one in fields(self) if one.name != "options"}
         defaults = {one.name.rstrip("_"): one.default for one in fields(self)}
-        given = {name: value for name, value in own.items() if value not in (defaults[name], {}) and name != "shard"}
+        given = {name: value for name, value in own.items() if value not in (defaults[name], {}) and name not in WHERE}
         return {name.replace("_", "-"): plain(value) for name, value in (given | dict(self.options)).items()}
+
+    @property
+    def engine_settings(self) -> dict[str, Any]:
+        """Where the work is done, for :func:`~certify.engines.base.engine_from`."""
+        return {
+            "name": self.engine,
+            "workers": self.workers,
+            "ray_address": self.ray_address,
+            "input_timeout": self.input_timeout,
+        }
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -203,6 +227,25 @@ def amount(key: str, value: Any) -> int:
     return int(plain[1]) * _UNITS[plain[2]]
 
 
+def duration(key: str, value: Any) -> float:
+    """Seconds from a number, or from text with s, m, h or d behind it; ``key`` is what a message calls it.
+
+    Raises:
+        BadInput: for anything else, or nothing above 0.
+
+    >>> duration("time-budget", "2h"), duration("time-budget", 90)
+    (7200.0, 90.0)
+    """
+    if isinstance(value, str):
+        plain = _DURATION.fullmatch(value.strip())
+        if plain is None:
+            raise BadInput(f"{key} must be seconds, or a number with s, m, h or d, for example 2h, got {value!r}")
+        value = float(plain[1]) * _DURATIONS[plain[2]]
+    if not number(key, value) > 0:
+        raise BadInput(f"{key} must be above 0 seconds, got {value}")
+    return float(value)
+
+
 def label_of(key: str, value: Any) -> Label:
     """A name of one line for a run, as tables show it.
 
@@ -286,6 +329,7 @@ the package. Whether the certifier that was asked for has it, and what it may be
 _KINDS = {
     "int | None": whole,
     "Radii": radii_of,
+    "Seconds | None": duration,
     "Box | None": box_of,
     "Label | None": label_of,
     "Statistic | None": _statistic,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from certify.attacks.base import Attack
 from certify.attacks.run import run_attack
 from certify.attacks.target import Target
+from certify.bounds.deadline import NEVER, Deadline
 from certify.certifiers.base import Certifier
 from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
@@ -22,11 +24,15 @@ from certify.core.legible import legible_line
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, percent_down
 from certify.core.threats.base import Threat
+from certify.core.values import one_of
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
-from certify.errors import BadInput, DataError, one_line
+from certify.engines.base import Engine, Lost
+from certify.engines.serial import Serial
+from certify.errors import BadInput, CertifyError, DataError, one_line
 from certify.models.classifier import Classifier
+from certify.progress.heartbeat import Heartbeat
 from certify.progress.observer import Observer, watching
 from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
@@ -34,7 +40,46 @@ from certify.study.chance import near_chance
 from certify.study.read import head_of
 from certify.study.result import Result
 
-__all__ = ["Study"]
+__all__ = ["Study", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Inputs that are computed together in one stage of a study.
+
+    Args:
+        stage: the place of the certifier; None for the attack.
+        rows: the inputs, by their rows in the data set of the study.
+    """
+
+    stage: int | None
+    rows: range
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+ORDERS: Final = ("given", "cheapest", "hardest")
+"""Which inputs come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a study is carried out, on which no record depends.
+
+    Args:
+        engine: where the work is done.
+        order: one of :data:`ORDERS`.
+        deadline: after it, nothing more is begun.
+    """
+
+    engine: Engine
+    order: str
+    deadline: Deadline
+
+    def in_time(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """The tasks, until the deadline."""
+        return itertools.takewhile(lambda task: not self.deadline.passed, tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,35 +199,63 @@ class Study:
         mean, std = (", ".join(f"{value:g}" for value in values) for values in self.classifier.normalization)
         return f" (which normalizes by mean {mean} and std {std})"
 
-    def run(self, out: Path | str | None = None, progress: bool | Observer = False) -> Result:
+    def run(
+        self,
+        out: Path | str | None = None,
+        progress: bool | Observer = False,
+        engine: Engine | None = None,
+        *,
+        order: str = "given",
+        deadline: Deadline = NEVER,
+    ) -> Result:
         """Do what is not done yet; with ``out``, keep every record there as soon as it is made.
 
+        Args:
+            out: run folder; None keeps the records in memory.
+            progress: True shows how far it is.
+            engine: where the work is done, see :mod:`certify.engines`; in this process if None. This process writes.
+
+            order: which inputs come first: as ``"given"``, the ``"cheapest"`` or the ``"hardest"``, by how far the
+                model's first score is from its second. Records do not depend on it.
+            deadline: after it no more inputs are begun; what was begun is finished and kept.
+
         Raises:
+            BadInput: if the model cannot be sent to where the work would be done, or for an unknown order.
             StoreError: if the folder was made with other settings or cannot be written.
         """
-        progress = watching(progress)
-        manifest = self.manifest()
+        progress, manifest = watching(progress), self.manifest()
+        way = Way(engine or Serial(), one_of("order", order, ORDERS), deadline)
         if out is None:
             with Records(":memory:", manifest.digest) as records:
-                return self._run(records, progress, None)
+                return self._run(records, progress, way, None)
         with RunFolder.create(out, manifest) as folder:
             if older := _other_versions(folder.manifest, manifest):
                 progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
-            return self._run(folder.records, progress, folder.path)
+            heart = Heartbeat(progress, folder.path, {"engine": str(way.engine)})
+            how = "interrupted"
+            try:
+                result = self._run(folder.records, heart, way, folder.path)
+                how = "at its end"
+                return result
+            except CertifyError as problem:
+                how = one_line(problem)
+                raise
+            finally:
+                heart.close(how)
 
-    def _run(self, records: Records, progress: Observer, out: Path | None) -> Result:
+    def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
         if not self.classifier.keeps.per_input and (
             said := near_chance(self.classifier, self.dataset.x, self.dataset.y)
         ):
             progress.warn(said)
-        for certifier in self.certifiers:
+        for stage, certifier in enumerate(self.certifiers):
             shape = self.dataset.x.shape[1:]
             if said := certifier.shortfall(self.threat, shape):
                 progress.warn(f"{said}; the table shows 0 there")
-            self._certify(certifier, records, progress)
-        if self.attack is not None and self.target is not None:
-            self._attack(self.attack, self.target, records, progress)
+            self._certify(stage, records, progress, way)
+        if self.attack is not None:
+            self._attack(self.attack, records, progress, way)
         findings = None if self.attack is None else records.findings()
         of = self.dataset.drawn_from if self.expected == len(self.dataset) else None
         return Result(records.certificates(), findings, head_of(self.manifest().settings), self.expected, of, out)
@@ -209,22 +282,64 @@ class Study:
         targets = None if data.targets is None else data.targets[chosen].tolist()
         return Batch.of(data.x[chosen], data.y[chosen], self.classifier.num_classes, data.positions[chosen], targets)
 
-    def _pending(self, size: int, done: set[int]) -> list[range]:
-        return [
+    def _pending(self, size: int, done: set[int], order: str) -> list[range]:
+        pending = [
             rows for rows in self._groups(size) if not done.issuperset(self.dataset.positions[rows.start : rows.stop])
         ]
+        if order == "given" or not pending:
+            return pending
+        return sorted(pending, key=self._lead, reverse=order == "cheapest")
 
-    def _certify(self, certifier: Certifier, records: Records, progress: Observer) -> None:
+    def _lead(self, rows: range) -> float:
+        """How far the first score is from the second, on average over a group: proofs of close ones take longest."""
+        try:
+            with torch.inference_mode():
+                scores = self.classifier.scores(torch.from_numpy(self.dataset.x[rows.start : rows.stop]))
+        except (ArithmeticError, MemoryError, RuntimeError):  # its own task says so, and the rest go on
+            return 0.0
+        first = scores.double().topk(min(2, scores.shape[1]), dim=1).values
+        return float((first[:, 0] - first[:, -1]).nan_to_num(0.0).mean())
+
+    def _certify(self, stage: int, records: Records, progress: Observer, way: Way) -> None:
+        certifier = self.certifiers[stage]
         done = records.decided(certifier.method)
         made = [certificate for certificate in records.certificates() if certificate.method == certifier.method]
         with progress.stage(f"certifying ({certifier.method})", self.expected, len(done)) as advance:
-            for rows in self._pending(certifier.rows, done):
-                certificates = self._guarded(certifier, self._batch(rows))
+            tasks = [Task(stage, rows) for rows in self._pending(certifier.rows, done, way.order)]
+            for task, certificates in self._results(way, tasks, progress):
+                if isinstance(certificates, Lost):
+                    certificates = self._failed(certifier, self._batch(task.rows), certificates.reason)
                 records.add(certificates)
                 made += certificates
                 for certificate in certificates:
                     progress.detail(str(certificate))
-                advance(len(rows), self._so_far(made))
+                advance(len(task), self._so_far(made))
+
+    def carry_out(self, task: Task) -> list[Any]:
+        """The records of a task, one an input: what a worker does, wherever it is."""
+        batch = self._batch(task.rows)
+        if task.stage is not None:
+            return self._guarded(self.certifiers[task.stage], batch)
+        assert self.attack is not None
+        assert self.target is not None
+        return list(run_attack(self.target, batch, self.threat, self.attack, self.seed))
+
+    def _results(self, way: Way, tasks: Sequence[Task], progress: Observer) -> Iterator[tuple[Task, Any]]:
+        """What became of tasks. The inputs of one whose process died are tried once more, each by itself."""
+        lost: list[int] = []
+        for task, made in way.engine.results(self.carry_out, way.in_time(tasks)):
+            if isinstance(made, Lost):
+                lost += task.rows
+                progress.warn(f"inputs {self._named(task)} are tried again, one by one: {made.reason}")
+            else:
+                yield task, made
+        if lost:
+            singles = [Task(tasks[0].stage, range(row, row + 1)) for row in lost]
+            yield from way.engine.results(self.carry_out, way.in_time(singles), alone=True)
+
+    def _named(self, task: Task) -> str:
+        positions = self.dataset.positions[task.rows.start : task.rows.stop]
+        return str(positions[0]) if len(positions) == 1 else f"{positions[0]} to {positions[-1]}"
 
     def _so_far(self, made: list[Certificate]) -> str:
         """A running figure for people who watch."""
@@ -236,40 +351,50 @@ class Study:
         return f"{note}  {sum(certificate.forward_passes for certificate in made) / len(made):,.0f} samples/input"
 
     def _guarded(self, certifier: Certifier, batch: Batch) -> list[Certificate]:
-        """The certificates of a batch; a computation that fails is recorded as failed, not as undecided."""
+        """The certificates of a batch. A computation that fails is recorded as failed, for the inputs where it does."""
         try:
             return list(certified(certifier, self.classifier, batch, self.threat))
         except (ArithmeticError, MemoryError, RuntimeError) as problem:
-            return [
-                Certificate(
-                    index=batch.index[row],
-                    input_digest=batch.digests[row],
-                    label=None if batch.labels is None else batch.labels[row],
-                    prediction=None,
-                    verdict=Verdict.ERROR,
-                    radius=None,
-                    threat=self.threat,
-                    guarantee=Guarantee.empirical(),
-                    method=certifier.method,
-                    evidence=None,
-                    model_digest=self.classifier.digest,
-                    reason=one_line(problem),
-                    keeps=self.classifier.keeps,
-                )
-                for row in range(len(batch))
-            ]
+            if len(batch) == 1:
+                return self._failed(certifier, batch, one_line(problem))
+        rows = (batch.rows(slice(row, row + 1)) for row in range(len(batch)))
+        return [certificate for row in rows for certificate in self._guarded(certifier, row)]
 
-    def _attack(self, attack: Attack, target: Target, records: Records, progress: Observer) -> None:
+    def _failed(self, certifier: Certifier, batch: Batch, reason: str) -> list[Certificate]:
+        """Records that say that nothing could be computed, and why: not that something is undecided."""
+        return [
+            Certificate(
+                index=batch.index[row],
+                input_digest=batch.digests[row],
+                label=None if batch.labels is None else batch.labels[row],
+                prediction=None,
+                verdict=Verdict.ERROR,
+                radius=None,
+                threat=self.threat,
+                guarantee=Guarantee.empirical(),
+                method=certifier.method,
+                evidence=None,
+                model_digest=self.classifier.digest,
+                reason=reason,
+                keeps=self.classifier.keeps,
+            )
+            for row in range(len(batch))
+        ]
+
+    def _attack(self, attack: Attack, records: Records, progress: Observer, way: Way) -> None:
         done = records.attacked(attack.name)
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
-            for rows in self._pending(self._lot, done):
-                findings = run_attack(target, self._batch(rows), self.threat, attack, self.seed)
+            tasks = [Task(None, rows) for rows in self._pending(self._lot, done, way.order)]
+            for task, findings in self._results(way, tasks, progress):
+                if isinstance(findings, Lost):
+                    progress.warn(f"input {self._named(task)} could not be attacked: {findings.reason}")
+                    continue
                 records.add(findings)
                 for finding in findings:
                     progress.detail(str(finding))
                 broken += sum(finding.succeeded for finding in findings)
-                advance(len(rows), f"{broken} broken within {brief(self.threat.largest)}")
+                advance(len(task), f"{broken} broken within {brief(self.threat.largest)}")
 
 
 def _other_versions(begun: Manifest, now: Manifest) -> str:

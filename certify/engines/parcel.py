@@ -1,0 +1,72 @@
+"""Work on its way to another process: pickled once, with the large arrays in a file that all workers map."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO, Final
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.errors import BadInput, one_line
+
+__all__ = ["parcel", "unpacked", "written"]
+
+MAPPED: Final = 2**16
+"""Bytes from which a numpy array is stored beside the weights, which workers map, and is not copied into each."""
+
+
+def parcel(work: Callable[..., Any], file: BinaryIO) -> None:
+    """Write work to an open file.
+
+    Functions and classes of scripts and notebooks travel by value; weights and data as they lie in memory.
+
+    Raises:
+        BadInput: for what holds something that cannot leave its process, such as an open file or a session.
+    """
+    try:
+        torch.save(work, file, pickle_module=SimpleNamespace(Pickler=_Pickler, __name__="cloudpickle"))
+    except Exception as problem:  # somebody else's objects may raise anything when they are pickled
+        raise BadInput(
+            f"this model cannot be sent to another process ({one_line(problem)}): use --engine serial, or write a "
+            "function in a file that makes the model, and name it as package.module:function"
+        ) from problem
+
+
+@contextmanager
+def written(work: Callable[..., Any]) -> Iterator[Path]:
+    """A file that holds the work as long as the context lasts; only this user may read it.
+
+    Raises:
+        BadInput: as :func:`parcel`.
+    """
+    with tempfile.NamedTemporaryFile(prefix="certify-", suffix=".parcel") as file:
+        parcel(work, file)  # type: ignore[arg-type]
+        file.flush()
+        yield Path(file.name)
+
+
+def unpacked(source: Path | bytes) -> Callable[..., Any]:
+    """The work in a file, whose arrays are mapped and not read, or in bytes."""
+    if isinstance(source, bytes):
+        return torch.load(io.BytesIO(source), weights_only=False)
+    return torch.load(source, mmap=True, weights_only=False)  # a file of our own, just written
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Large numpy arrays travel as tensors, which torch stores beside the pickle."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is np.ndarray and obj.nbytes >= MAPPED and obj.dtype.kind in "biuf" and obj.dtype.isnative:
+            try:
+                return Tensor.numpy, (torch.from_numpy(np.ascontiguousarray(obj)),)
+            except TypeError:  # a type that torch does not have
+                pass
+        return super().reducer_override(obj)

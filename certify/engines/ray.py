@@ -1,0 +1,185 @@
+"""Actors on a Ray cluster, or on this machine, each with the model in it."""
+
+from __future__ import annotations
+
+import io
+import math
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from certify.engines.base import AHEAD, ENGINES, Engine, Lost, T, Work, check_limit, check_workers, in_flight, inputs_of
+from certify.engines.parcel import parcel, unpacked
+from certify.errors import BadInput, MissingExtra
+
+__all__ = ["Ray"]
+
+R = TypeVar("R")
+
+ANSWERS_WITHIN: Final = 10.0
+"""Seconds in which a cluster has to answer at its address."""
+
+LOOKED_AT: Final = 1.0
+"""Seconds between two looks at the time limits of tasks."""
+
+
+@ENGINES.register("ray")
+@dataclass(frozen=True, slots=True)
+class Ray(Engine):
+    """Actors that hold the model; this process writes the records. Tasks go to whoever is free.
+
+    Args:
+        workers: how many actors; None for one a core of the cluster.
+        ray_address: ``HOST:PORT`` of a cluster, or ``"auto"`` for the one that runs on this machine; None starts Ray
+            here, and ends it afterwards.
+        input_timeout: seconds after which a task is given up, for each input in it; None for no limit.
+
+    Raises:
+        BadInput: for numbers that mean nothing.
+    """
+
+    workers: int | None = None
+    ray_address: str | None = None
+    input_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers)
+        check_limit(self.input_timeout)
+
+    def results(self, work: Work[T, R], tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, R | Lost]]:
+        """See :meth:`Engine.results`. An actor that dies, or whose machine does, loses its task and is made anew.
+
+        Raises:
+            BadInput: if no cluster answers at the address, or the work cannot be sent.
+            MissingExtra: without Ray.
+        """
+        try:
+            import ray
+        except ImportError as absent:
+            raise MissingExtra("ray", "ray", "--engine ray") from absent
+        content = io.BytesIO()
+        parcel(work, content)
+        started = self._connect(ray)
+        try:
+            workers = 1 if alone else self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            crew = _Crew(ray, ray.put(content.getvalue()), workers, self.input_timeout)
+            for task, handle in in_flight(tasks, AHEAD * workers, crew.start, crew.finished):
+                yield task, crew.outcome(handle)
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _connect(self, ray: Any) -> bool:
+        """Whether Ray was started or connected to here, and is to be left afterwards."""
+        if ray.is_initialized():
+            return False
+        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        if self.ray_address is None:
+            # By default Ray's workers yield to every other process, and on a busy machine never get to work.
+            ray.init(num_cpus=self.workers, _system_config={"worker_niceness": 0}, **quiet)
+            return True
+        if self.ray_address != "auto":
+            _reach(self.ray_address)
+        del quiet["include_dashboard"]
+        try:
+            ray.init(address=self.ray_address, **quiet)
+        except Exception as problem:  # Ray raises whatever its layers do
+            raise BadInput(
+                f"no Ray cluster answers at {self.ray_address} ({type(problem).__name__}): start one with "
+                "`ray start --head`, or leave --ray-address out"
+            ) from problem
+        return True
+
+
+def _reach(address: str) -> None:
+    """Refuse an address at which nobody listens, before Ray waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+    except (OSError, ValueError) as problem:
+        raise BadInput(
+            f"nobody answers at {address} within {ANSWERS_WITHIN:g} seconds ({problem}): check --ray-address, HOST:PORT"
+        ) from problem
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The actors of a run, each with the tasks that it was given.
+
+    Args:
+        ray: the library.
+        parcel: reference of the work in Ray's store.
+        workers: how many actors.
+        limit: seconds an input may take, or None.
+    """
+
+    ray: Any
+    parcel: Any
+    workers: int
+    limit: float | None
+    actors: list[Any] = field(init=False)
+    given: dict[Any, tuple[int, int]] = field(default_factory=dict, init=False)
+    """The actor of each handle, and how many inputs its task has."""
+    since: list[float] = field(init=False)
+    """When each actor last finished something, or was given a task while it had none."""
+    late: set[Any] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        # An actor is made anew wherever there is room when it dies; its tasks are not, because one of them may be why.
+        actor = self.ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=1)(_Worker)
+        # In a list, the reference stays one: whoever made it keeps it for actors that are made anew.
+        self.actors = [actor.remote([self.parcel]) for _ in range(self.workers)]
+        self.since = [time.monotonic()] * self.workers
+
+    def start(self, task: Any) -> Any:
+        """Give a task to the actor with the fewest."""
+        busy = [sum(who == one for who, _ in self.given.values()) for one in range(self.workers)]
+        who = busy.index(min(busy))
+        if not busy[who]:
+            self.since[who] = time.monotonic()
+        handle = self.actors[who].carry_out.remote(task)
+        self.given[handle] = who, inputs_of(task)
+        return handle
+
+    def finished(self, handles: Sequence[Any]) -> Iterable[Any]:
+        """Wait for a task to end, and end actors whose task takes too long."""
+        while True:
+            done, _ = self.ray.wait(list(handles), timeout=LOOKED_AT if self.limit else None)
+            if done:
+                return done
+            for who in range(self.workers):
+                mine = [handle for handle, (one, _) in self.given.items() if one == who]
+                if mine and time.monotonic() - self.since[who] > (self.limit or math.inf) * self.given[mine[0]][1]:
+                    self.late.add(mine[0])
+                    self.since[who] = time.monotonic()
+                    self.ray.kill(self.actors[who], no_restart=False)
+
+    def outcome(self, handle: Any) -> Any:
+        """What a task made, or why it was lost."""
+        who, _ = self.given.pop(handle)
+        self.since[who] = time.monotonic()
+        try:
+            return self.ray.get(handle)
+        except self.ray.exceptions.RayTaskError as problem:
+            raise problem.cause from problem
+        except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as died:
+            if handle in self.late:
+                return Lost(f"it did not end within {self.limit:g} seconds an input")
+            return Lost(f"the actor that worked on it died ({type(died).__name__})")
+
+
+class _Worker:
+    """An actor: holds the work, and is asked about one task after the other."""
+
+    def __init__(self, parcel: Sequence[Any]) -> None:
+        import ray
+
+        from certify.process import tune_process
+
+        tune_process()
+        self.work = unpacked(ray.get(parcel[0]))
+
+    def carry_out(self, task: Any) -> Any:
+        return self.work(task)

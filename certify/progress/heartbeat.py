@@ -1,0 +1,131 @@
+"""A file beside the records that says, while a run goes on, how far it is: for whoever looks from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from certify.progress.observer import Advance, Observer
+
+__all__ = ["BEATS_WITHIN", "HEARTBEAT", "Heartbeat", "last_beat"]
+
+HEARTBEAT: Final = "heartbeat.json"
+"""The file in a run folder."""
+
+PAUSE: Final = 1.0
+"""Seconds between two beats at least: a thousand records a second need no thousand files."""
+
+BEATS_WITHIN: Final = 120.0
+"""Seconds after which a run that gave no sign is taken for one that stopped, where its process cannot be asked."""
+
+WARNINGS: Final = 5
+"""How many of the last warnings are kept."""
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """Tells another observer everything, and writes down how far the run is. What cannot be written is left out.
+
+    Args:
+        inner: the observer that people watch.
+        folder: the run folder.
+        told: what else there is to know, such as the engine; plain values for JSON.
+        now: the clock, in seconds since the epoch.
+    """
+
+    inner: Observer
+    folder: Path
+    told: dict[str, Any] = field(default_factory=dict)
+    now: Callable[[], float] = time.time
+    state: dict[str, Any] = field(init=False)
+    beat: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        process = {"pid": os.getpid(), "host": socket.gethostname(), "begun": self.now()}
+        self.state = {**process, **self.told, "warnings": []}
+
+    def announce(self, text: str) -> None:
+        """See :class:`~certify.progress.observer.Observer`."""
+        self.inner.announce(text)
+
+    def warn(self, text: str) -> None:
+        """See :class:`~certify.progress.observer.Observer`."""
+        self.state["warnings"] = [*self.state["warnings"], text][-WARNINGS:]
+        self.inner.warn(text)
+
+    def detail(self, text: str) -> None:
+        """See :class:`~certify.progress.observer.Observer`."""
+        self.inner.detail(text)
+
+    @contextmanager
+    def stage(self, what: str, total: int, done: int = 0, unit: str = "inputs") -> Iterator[Advance]:
+        """See :class:`~certify.progress.observer.Observer`."""
+        begin, earlier = self.now(), done
+        stage = {"what": what, "total": total, "done": done, "unit": unit, "rate": 0.0, "note": ""}
+        self.state["stage"] = stage
+        self._write()
+        with self.inner.stage(what, total, done, unit) as advance:
+
+            def both(count: int, note: str) -> None:
+                advance(count, note)
+                finished = min(total, int(str(stage["done"])) + count)
+                took = self.now() - begin
+                rate = (finished - earlier) / took if took > 0 else 0.0
+                stage.update(done=finished, rate=rate, note=note)
+                if self.now() - self.beat >= PAUSE:
+                    self._write()
+
+            try:
+                yield both
+            finally:
+                self._write()
+
+    def close(self, how: str) -> None:
+        """Say that the run ended, and how."""
+        self.state["ended"] = how
+        self._write()
+
+    def _write(self) -> None:
+        self.beat = self.now()
+        partial = self.folder / f"{HEARTBEAT}.{os.getpid()}.part"
+        try:
+            partial.write_text(json.dumps({**self.state, "beat": self.beat}), encoding="utf-8")
+            os.replace(partial, self.folder / HEARTBEAT)
+        except OSError:  # a full disk: the records say so, and this is no record
+            partial.unlink(missing_ok=True)
+
+
+def last_beat(folder: Path, now: float | None = None) -> dict[str, Any]:
+    """What the last run in a folder said of itself, with ``"alive"``: whether it still goes on. Empty for no word.
+
+    The process is asked for where it runs on this machine; elsewhere, silence of two minutes counts as the end.
+    """
+    try:
+        said = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
+        pid, host, beat = int(said["pid"]), str(said["host"]), float(said["beat"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    if "ended" in said:
+        alive = False
+    elif host == socket.gethostname():
+        alive = _runs(pid)
+    else:
+        alive = (time.time() if now is None else now) - beat < BEATS_WITHIN
+    return said | {"alive": alive}
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's process
+        return True
+    return True

@@ -1,0 +1,194 @@
+"""Many verification instances, each an ONNX network, a VNN-LIB property and a time limit: decided by workers, resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import strictly_from_json
+from certify.core.values import plain
+from certify.engines.base import Engine, Lost
+from certify.errors import BadInput, CertifyError, StoreError, one_line
+from certify.progress.observer import Observer, watching
+
+__all__ = ["Decided", "Instance", "read_instances", "verify_instances"]
+
+OUTCOMES: Final = ("sat", "unsat", "unknown", "timeout", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One row of an instances file.
+
+    Args:
+        network, prop: the files, as the row names them.
+        timeout: seconds.
+        folder: where the names begin: the folder of the instances file.
+    """
+
+    network: str
+    prop: str
+    timeout: float
+    folder: Path
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """What tells it from others."""
+        return self.network, self.prop, self.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What came out for one instance.
+
+    Args:
+        network, prop, timeout: the instance.
+        claim, seed: as it was asked for.
+        outcome: ``"sat"``, ``"unsat"``, ``"unknown"``, ``"timeout"`` or ``"error"``.
+        seconds: what it took.
+        reason: why there is no answer, in words; empty for ``"sat"`` and ``"unsat"``.
+        witness: the counterexample as text; empty unless ``"sat"``.
+    """
+
+    network: str
+    prop: str
+    timeout: float
+    claim: str
+    seed: int
+    outcome: str
+    seconds: float
+    reason: str
+    witness: str
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """What tells its instance from others."""
+        return self.network, self.prop, self.timeout
+
+
+def read_instances(path: Path | str) -> list[Instance]:
+    """The rows ``NET.onnx,PROP.vnnlib,SECONDS`` of a file, as competitions give them; names begin at its folder.
+
+    Raises:
+        BadInput: for a file that cannot be read, or a row that says something else; the message names it.
+    """
+    path = Path(path)
+    try:
+        rows = list(csv.reader(content_of(path, text_room()).decode("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise BadInput(f"cannot read instances {path} ({reason}); check the path") from problem
+    found = [_instance(path, line, row) for line, row in enumerate(rows, 1) if row]
+    if not found:
+        raise BadInput(f"{path} names no instance; give a row NET.onnx,PROP.vnnlib,SECONDS for each")
+    if repeated := [key for key, often in Counter(one.key for one in found).items() if often > 1]:
+        raise BadInput(f"{path} names {repeated[0][0]},{repeated[0][1]} twice; give each instance once")
+    return found
+
+
+def _instance(path: Path, line: int, row: Sequence[str]) -> Instance:
+    try:
+        network, prop, seconds = (cell.strip() for cell in row)
+        timeout = float(seconds)
+    except ValueError as problem:
+        raise BadInput(f"{path}, line {line}: expected NET.onnx,PROP.vnnlib,SECONDS, got {','.join(row)!r:.80}") from problem
+    if not 0 < timeout < float("inf"):
+        raise BadInput(f"{path}, line {line}: the time limit must be above 0 seconds, got {seconds}")
+    return Instance(network, prop, timeout, path.parent)
+
+
+def verify_instances(
+    instances: Iterable[Instance],
+    out: Path | str,
+    engine: Engine,
+    *,
+    claim: str = "exact",
+    seed: int = 0,
+    progress: bool | Observer = False,
+) -> list[Decided]:
+    """Decide what is not decided yet, and append each answer to a file as soon as it is there.
+
+    Args:
+        instances: what to decide.
+        out: a file of one JSON object a line; answers in it to the same questions are kept. Errors are tried again.
+        engine: where the work is done.
+        claim, seed: as for :func:`~certify.complete.verify_file.verify_file`.
+        progress: True shows how far it is.
+
+    Returns:
+        The answers, in the order of the instances.
+
+    Raises:
+        StoreError: if the file cannot be written, or holds something else.
+    """
+    instances, progress, out = list(instances), watching(progress), Path(out)
+    done = {one.key: one for one in _kept(out) if (one.claim, one.seed) == (claim, seed) and one.outcome != "error"}
+    pending = [one for one in instances if one.key not in done]
+    work, told = partial(_decided, claim, seed), Counter(one.outcome for one in done.values())
+    with progress.stage("verifying", len(instances), len(instances) - len(pending), "instances") as advance:
+        lost: list[Instance] = []
+        for tasks, alone in ((pending, False), (lost, True)):  # what was lost in the first pass is tried again, alone
+            for instance, made in engine.results(work, tasks, alone=alone) if tasks else ():
+                if isinstance(made, Lost) and not alone:
+                    lost.append(instance)
+                    continue
+                one = _answer(instance, claim, seed, made)
+                _append(out, one)
+                done[one.key] = one
+                told[one.outcome] += 1
+                progress.detail(f"{one.network} {one.prop}: {one.outcome} {one.reason}".rstrip())
+                advance(1, "  ".join(f"{told[outcome]} {outcome}" for outcome in OUTCOMES if told[outcome]))
+    return [done[one.key] for one in instances]
+
+
+def _decided(claim: str, seed: int, instance: Instance) -> Mapping[str, Any]:
+    """In a worker: the answer for one instance, as plain values."""
+    from certify.complete.verify_file import verify_file
+
+    begin = time.perf_counter()
+    network, prop = instance.folder / instance.network, instance.folder / instance.prop
+    try:
+        found = verify_file(network, prop, timeout=instance.timeout, claim=claim, seed=seed)  # type: ignore[arg-type]
+        answer, reason, witness = found.answer.outcome, found.answer.reason, found.witness
+    except (CertifyError, ArithmeticError, MemoryError, RuntimeError) as problem:
+        answer, reason, witness = "error", str(problem) if isinstance(problem, CertifyError) else one_line(problem), ""
+    return {"outcome": answer, "seconds": time.perf_counter() - begin, "reason": reason, "witness": witness}
+
+
+def _answer(instance: Instance, claim: str, seed: int, made: Mapping[str, Any] | Lost) -> Decided:
+    if isinstance(made, Lost):
+        made = {"outcome": "error", "seconds": 0.0, "reason": made.reason, "witness": ""}
+    return Decided(*instance.key, claim, seed, **made)
+
+
+def _append(out: Path, one: Decided) -> None:
+    try:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(asdict(one))) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        raise StoreError(f"cannot write to {out} ({problem.strerror}); what is in it is kept") from problem
+
+
+def _kept(out: Path) -> list[Decided]:
+    """Answers in a file; a last line that an interruption cut is left out, and written again."""
+    if not out.exists():
+        return []
+    try:
+        text = content_of(out, text_room()).decode("utf-8")
+        whole, cut = text.rpartition("\n")[::2]
+        if cut:
+            out.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+        return [Decided(**strictly_from_json(line)) for line in whole.splitlines()]
+    except (OSError, TypeError, ValueError) as problem:
+        raise StoreError(f"{out} holds no answers of this command ({one_line(problem)}); name another file") from problem

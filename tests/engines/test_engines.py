@@ -1,0 +1,165 @@
+"""Every engine makes the same records, and none of them loses a run to one input."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import certify
+from certify.cli.app import ExitCode, exit_code
+from certify.core.verdict import Verdict
+from certify.engines.base import ENGINES, Lost, engine_from
+from certify.engines.local import Local
+from certify.engines.serial import Serial
+from certify.errors import BadInput
+from certify.study.evaluate import evaluate
+from tests.engines.models import Odd
+
+X = np.random.default_rng(0).uniform(0.05, 0.9, (12, 2)).astype(np.float32)
+X[7, 0] = 0.97
+Y = X.argmax(axis=1)
+SMOOTHING = {"certifier": certify.Smoothing(sigma=0.0625, n=500, selection="label"), "seed": 0}
+L2 = certify.ThreatModel("l2", (0.0, 0.05))
+
+
+def said(result) -> list[str]:
+    """Everything in the records of a run but how long it took."""
+    return [json.dumps(one.to_dict() | {"seconds": 0}) for one in (*result.certificates, *(result.findings or ()))]
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Makes a classifier that misbehaves in a certain way, from the moment that it is armed."""
+
+    def make(what: str) -> certify.Classifier:
+        return certify.Classifier(Odd(what, tmp_path), num_classes=2)
+
+    return make
+
+
+@pytest.fixture
+def armed(tmp_path, monkeypatch):
+    """Misbehaving begins after the checks before any work."""
+    from certify.study.study import Study
+
+    begin = Study.run
+    monkeypatch.setattr(Study, "run", lambda self, *args: ((tmp_path / "armed").touch(), begin(self, *args))[1])
+
+
+def doubled(task: int) -> int:
+    return 2 * task
+
+
+def refused(task: int) -> int:
+    raise BadInput(f"task {task} cannot be")
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_an_engine_does_every_task_once_and_raises_what_the_work_raises(name):
+    engine = engine_from(name) if name == "serial" else engine_from(name, workers=2)
+    assert sorted(engine.results(doubled, range(20))) == [(task, 2 * task) for task in range(20)]
+    assert list(engine.results(lambda task: task, [])) == []
+    with pytest.raises(BadInput, match="cannot be"):
+        list(engine.results(refused, [3]))
+
+
+def test_local_workers_make_the_records_of_a_serial_run():
+    torch.manual_seed(0)
+    clf = certify.Classifier(nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), 2)
+    y = clf.predict(torch.from_numpy(X)).numpy()
+    proofs = {"threat": certify.ThreatModel("linf", (0.0, 0.02)), "certifier": ["crown", "complete"], "attack": "pgd"}
+    noise = {"threat": L2, "certifier": "smoothing", "sigma": 0.25, "n": 500, "attack": "pgd"}
+    for settings in (proofs, noise):
+        serial = evaluate(clf, (X, y), seed=0, **settings)
+        local = evaluate(clf, (X, y), seed=0, workers=2, **settings)
+        assert said(serial) == said(local)
+
+
+@pytest.mark.parametrize("engine", [Serial(), Local(2)])
+def test_an_input_on_which_the_model_raises_is_an_error_and_the_rest_go_on(odd, armed, engine):
+    result = evaluate(odd("raise"), (X, Y), threat=L2, engine=engine, **SMOOTHING)
+    failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
+    assert failed == {7: "RuntimeError: this input is too odd"}
+    assert result.summary.errors == 1
+    assert exit_code(result.summary) == ExitCode.INCOMPLETE
+
+
+def test_an_input_that_kills_its_worker_is_tried_once_more_alone_and_then_an_error(odd, armed):
+    result = evaluate(odd("die"), (X, Y), threat=L2, workers=2, **SMOOTHING)
+    failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
+    assert list(failed) == [7]
+    assert "SIGKILL" in failed[7]
+    assert len(result.certificates) == 12
+
+
+def test_a_worker_that_is_killed_once_costs_nothing(odd, armed):
+    whole = evaluate(odd("none"), (X, Y), threat=L2, **SMOOTHING)
+    again = evaluate(odd("die once"), (X, Y), threat=L2, workers=2, **SMOOTHING)
+    assert [one.evidence.looks for one in whole.certificates] == [one.evidence.looks for one in again.certificates]
+
+
+def test_an_input_on_which_the_model_hangs_is_given_up(odd, armed):
+    result = evaluate(odd("hang"), (X, Y), threat=L2, workers=2, input_timeout=1.0, **SMOOTHING)
+    failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
+    assert failed == {7: "it did not end within 1 seconds an input"}
+
+
+def test_a_model_that_cannot_be_sent_is_refused_in_one_line():
+    lock = threading.Lock()
+
+    def locked(x):
+        with lock:
+            return x
+
+    clf = certify.Classifier(locked, num_classes=2)
+    with pytest.raises(BadInput, match="cannot be sent to another process .* package.module:function") as refusal:
+        evaluate(clf, (X, Y), threat=L2, workers=1, **SMOOTHING)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"workers": 10**6}, r"workers of at least .* GiB do not fit"),
+        ({"input_timeout": 0}, "above 0 seconds"),
+        ({"name": "lokal"}, "did you mean 'local'"),
+        ({"name": "serial", "workers": 2}, "has no setting 'workers'"),
+        ({"name": "ray", "ray_address": "127.0.0.1:1"}, "nobody answers at 127.0.0.1:1"),
+        ({"name": "ray", "ray_address": "nowhere"}, "nobody answers at nowhere"),
+    ],
+)
+def test_engines_that_cannot_be_are_refused(settings, words):
+    with pytest.raises(BadInput, match=words):
+        list(engine_from(**settings).results(doubled, [1]))
+
+
+def test_what_is_lost_says_why():
+    assert Lost("why").reason == "why"
+    assert isinstance(engine_from(), Serial)
+    assert engine_from(ray_address="auto") == ENGINES["ray"](ray_address="auto")
+
+
+def test_a_run_goes_on_where_another_engine_stopped(odd, tmp_path):
+    clf, out = odd("none"), tmp_path / "run"
+    whole = evaluate(clf, (X, Y), threat=L2, **SMOOTHING)
+    calls = []
+
+    class Stops(Serial):
+        def results(self, work, tasks, *, alone=False):
+            for one in Serial.results(self, work, tasks):
+                calls.append(one)
+                yield one
+                if len(calls) == 1:
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(clf, (X, Y), threat=L2, engine=Stops(), out=out, **SMOOTHING)
+    assert said(evaluate(clf, (X, Y), threat=L2, workers=2, out=out, **SMOOTHING)) == said(whole)
+    assert Path(out).is_dir()
