@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certify.cli.answering import CLEAR, Answering, answering, ticking
-from certify.cli.app import Caller, ExitCode, app
+from certify.cli.app import Caller, ExitCode, Quiet, app, resumable
 from certify.cli.files import remove_earlier, require_files
 from certify.core.evidence import Claim
 from certify.core.whole import write_whole
 from certify.errors import BadInput
 from certify.process import importing, leave, limit_memory, tune_process
+from certify.progress.observer import observer
 
 if TYPE_CHECKING:
     from certify.complete.verify_file import Verification
@@ -44,8 +45,8 @@ def _above_zero(seconds: float) -> float:
 def verify(
     context: typer.Context,
     files: Annotated[
-        list[Path], typer.Argument(help="NET.onnx PROP.vnnlib, each plain or .gz; or PROP.vnnlib with --network")
-    ],
+        list[Path] | None, typer.Argument(help="NET.onnx PROP.vnnlib, each plain or .gz; or PROP.vnnlib with --network")
+    ] = None,
     network: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NET.onnx", help="the network, and what the property calls it")
     ] = None,
@@ -62,6 +63,12 @@ def verify(
     proof: Annotated[
         Path | None, typer.Option(help="JSON file for the proof or the witness, which --check confirms later")
     ] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help="CSV of NET.onnx,PROP.vnnlib,SECONDS: decide them all; needs --out")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON lines of the answers; the same command resumes")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes for --instances; the free cores if not given")] = None,
+    quiet: Quiet = False,
     check: Annotated[
         Path | None, typer.Option(help="confirm what --proof wrote, bound by bound, instead of searching")
     ] = None,
@@ -73,9 +80,16 @@ def verify(
 
     With --check it says confirmed and what was confirmed, exit code 0; or refuted and why, exit code 1. That takes as
     long as it takes, and no option about the search goes with it.
+
+    With --instances it decides every row of a file, as many at a time as there are workers, keeps each answer at once,
+    and ends with a table: exit code 0, or 3 where some ended with an error, which the same command tries again.
     """
+    if instances is not None:
+        return _decide_all(context, instances, out, workers, claim, seed, quiet)
+    if out is not None or workers is not None:
+        raise BadInput("--out and --workers go with --instances; one property is decided by all threads at once")
     with answering(math.inf):  # before the clock runs, so that a timeout leaves no file of an earlier run
-        net, prop, name = named_files(files, network or [])
+        net, prop, name = named_files(files or [], network or [])
         require_files(net, prop)
         if check is not None:
             require_files(check)
@@ -118,6 +132,24 @@ def verify(
     if caller.alone:
         leave(ExitCode.DONE)
     return ExitCode.DONE
+
+
+def _decide_all(
+    context: typer.Context, file: Path, out: Path | None, workers: int | None, claim: Claim, seed: int, quiet: bool
+) -> ExitCode:
+    if given := _given(context, ("files", "network", "timeout", "stats", "proof", "check")):
+        raise BadInput(f"{', '.join(given)} is about one property: leave it out beside --instances")
+    if out is None:
+        raise BadInput("name a file for the answers with --out, for example --out answers.jsonl")
+    tune_process()
+    from certify.engines.local import Local
+    from certify.study.instances import read_instances, table_of, verify_instances
+
+    rows = read_instances(file)
+    with resumable():
+        found = verify_instances(rows, out, Local(workers), claim=claim, seed=seed, progress=observer(quiet))
+    typer.echo(table_of(found))
+    return ExitCode.INCOMPLETE if any(one.outcome == "error" for one in found) else ExitCode.DONE
 
 
 def named_files(files: Sequence[Path], networks: Sequence[str]) -> tuple[Path, Path, str | None]:
@@ -168,10 +200,14 @@ def _confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
 
 
 def _refuse_searching(context: typer.Context) -> None:
-    for name in _SEARCH_OPTIONS:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            raise BadInput(f"--check searches nothing, so --{name} does not go with it; leave one of them out")
+    for name in _given(context, _SEARCH_OPTIONS):
+        raise BadInput(f"--check searches nothing, so --{name} does not go with it; leave one of them out")
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
+    """Those of some options that were given."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def _sentence(found: Verification, timeout: float) -> str:

@@ -75,8 +75,10 @@ def _glanced(hint: Any) -> Any:
     """An annotation with a struct in place of each dataclass."""
     if isinstance(hint, type) and is_dataclass(hint):
         return glance(hint)
-    if get_origin(hint) is Literal or not (parts := get_args(hint)):
+    if not (parts := get_args(hint)):
         return hint
+    if get_origin(hint) is Literal:  # whether the word is a known one says whoever reads the whole record
+        return type(parts[0])
     parts = tuple(map(_glanced, parts))
     return reduce(or_, parts) if isinstance(hint, UnionType) else get_origin(hint)[parts]
 

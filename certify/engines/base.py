@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from certify.core.values import number, whole
 from certify.errors import BadInput
@@ -13,8 +14,10 @@ from certify.registry import Registry, make
 
 __all__ = [
     "ENGINES",
+    "Crew",
     "Engine",
     "Lost",
+    "R",
     "T",
     "Work",
     "check_limit",
@@ -55,16 +58,25 @@ class Engine(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def results(self, work: Work[T, R], tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, R | Lost]]:
-        """Yield each task with what ``work`` made of it, as soon as it is done; what ``work`` raises is raised here.
-
-        Args:
-            work: what is done.
-            tasks: plain values; taken one after the other, as workers become free.
-            alone: one task at a time, so that each has the memory of the machine to itself.
+    def crew(self, work: Work[T, R]) -> AbstractContextManager[Crew[T]]:
+        """Those who will do some work; they begin with the first task, and end with the context.
 
         Raises:
             BadInput: if the work cannot be sent to where it would be done.
+        """
+
+
+class Crew(Protocol[T]):
+    """Workers that hold the work, in this process or elsewhere."""
+
+    def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
+        """Yield each task with what the work made of it, or :class:`Lost`, as soon as it has ended.
+
+        What the work raises is raised here.
+
+        Args:
+            tasks: plain values; taken one after the other, as workers become free.
+            alone: one task at a time, so that each has the memory of the machine to itself.
         """
 
 

@@ -7,23 +7,36 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import torch
 from pebble import ProcessExpired, ProcessPool
 
 from certify.bounded.memory import free_memory
-from certify.engines.base import AHEAD, ENGINES, Engine, Lost, T, Work, check_limit, check_workers, in_flight, inputs_of
+from certify.engines.base import (
+    AHEAD,
+    ENGINES,
+    Crew,
+    Engine,
+    Lost,
+    R,
+    T,
+    Work,
+    check_limit,
+    check_workers,
+    in_flight,
+    inputs_of,
+)
 from certify.engines.parcel import unpacked, written
 from certify.errors import BadInput
 
 __all__ = ["Local"]
-
-R = TypeVar("R")
 
 WORKER: Final = 350 * 2**20
 """Bytes that a worker takes before it has done anything: Python, torch, and this package."""
@@ -49,23 +62,18 @@ class Local(Engine):
         check_workers(self.workers)
         check_limit(self.input_timeout)
 
-    def results(self, work: Work[T, R], tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, R | Lost]]:
-        """See :meth:`Engine.results`. A worker that dies or hangs loses its task, and another takes its place."""
+    @contextmanager
+    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+        """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place."""
         with written(work) as parcel:
-            workers = 1 if alone else self._workers(parcel.stat().st_size)
-            threads = max(1, _cores() // workers)
-            pool = ProcessPool(max_workers=workers, context=get_context("spawn"))
+            workers = self._workers(parcel.stat().st_size)
+            told = str(parcel), max(1, _cores() // workers)
+            pool = ProcessPool(workers, initializer=_prepare, initargs=told, context=get_context("spawn"))
             try:
-                start = partial(self._start, pool, parcel, threads)
-                for task, handle in in_flight(tasks, AHEAD * workers, start, _finished):
-                    yield task, _outcome(handle, self.input_timeout)
+                yield _Processes(pool, told, workers, self.input_timeout)
             finally:
                 pool.stop()
                 pool.join()
-
-    def _start(self, pool: ProcessPool, parcel: Path, threads: int, task: Any) -> Future[Any]:
-        limit = None if self.input_timeout is None else self.input_timeout * inputs_of(task)
-        return pool.schedule(_carry_out, args=(str(parcel), threads, task), timeout=limit)
 
     def _workers(self, parcel: int) -> int:
         fit = max(1, free_memory() // (WORKER + parcel))
@@ -77,6 +85,31 @@ class Local(Engine):
                 f"{free_memory() / 2**30:.1f} GiB that are free: give --workers {fit} at most"
             )
         return self.workers
+
+
+@dataclass(frozen=True, slots=True)
+class _Processes:
+    """A pool of processes; those that die are replaced.
+
+    Args:
+        pool: starts with the first task.
+        told: what a worker has to know: the file that holds the work, and its number of threads.
+        workers: how many there are.
+        limit: seconds an input may take, or None.
+    """
+
+    pool: ProcessPool
+    told: tuple[str, int]
+    workers: int
+    limit: float | None
+
+    def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
+        for task, handle in in_flight(tasks, 1 if alone else AHEAD * self.workers, self._start, _finished):
+            yield task, _outcome(handle, self.limit)
+
+    def _start(self, task: Any) -> Future[Any]:
+        limit = None if self.limit is None else self.limit * inputs_of(task)
+        return self.pool.schedule(_carry_out, args=(*self.told, task), timeout=limit)
 
 
 def _cores() -> int:
@@ -96,8 +129,19 @@ def _outcome(handle: Future[Any], limit: float | None) -> Any:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         killed = "; the machine may be short of memory" if code == -signal.SIGKILL else ""
         return Lost(f"the process that worked on it ended with {how}{killed}")
+    except BrokenProcessPool as problem:
+        raise BadInput(
+            'no worker process could start: in a script, calls with workers belong under `if __name__ == "__main__":`, '
+            "because every worker imports the script"
+        ) from problem
     except TimeoutError:
         return Lost(f"it did not end within {limit:g} seconds an input")
+
+
+def _prepare(parcel: str, threads: int) -> None:
+    """In a new worker, before any time limit begins. What cannot be unpacked is reported by the first task."""
+    with suppress(Exception):
+        _held(parcel, threads)
 
 
 def _carry_out(parcel: str, threads: int, task: Any) -> Any:

@@ -7,16 +7,28 @@ import math
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from certify.engines.base import AHEAD, ENGINES, Engine, Lost, T, Work, check_limit, check_workers, in_flight, inputs_of
+from certify.engines.base import (
+    AHEAD,
+    ENGINES,
+    Crew,
+    Engine,
+    Lost,
+    R,
+    T,
+    Work,
+    check_limit,
+    check_workers,
+    in_flight,
+    inputs_of,
+)
 from certify.engines.parcel import parcel, unpacked
 from certify.errors import BadInput, MissingExtra
 
 __all__ = ["Ray"]
-
-R = TypeVar("R")
 
 ANSWERS_WITHIN: Final = 10.0
 """Seconds in which a cluster has to answer at its address."""
@@ -48,8 +60,9 @@ class Ray(Engine):
         check_workers(self.workers)
         check_limit(self.input_timeout)
 
-    def results(self, work: Work[T, R], tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, R | Lost]]:
-        """See :meth:`Engine.results`. An actor that dies, or whose machine does, loses its task and is made anew.
+    @contextmanager
+    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+        """See :meth:`Engine.crew`. An actor that dies, or whose machine does, loses its task and is made anew.
 
         Raises:
             BadInput: if no cluster answers at the address, or the work cannot be sent.
@@ -61,14 +74,13 @@ class Ray(Engine):
             raise MissingExtra("ray", "ray", "--engine ray") from absent
         content = io.BytesIO()
         parcel(work, content)
-        started = self._connect(ray)
+        connected = self._connect(ray)
+        actors = _Actors(ray, content.getvalue(), self.workers, self.input_timeout)
         try:
-            workers = 1 if alone else self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-            crew = _Crew(ray, ray.put(content.getvalue()), workers, self.input_timeout)
-            for task, handle in in_flight(tasks, AHEAD * workers, crew.start, crew.finished):
-                yield task, crew.outcome(handle)
+            yield actors
         finally:
-            if started:
+            actors.dismiss()
+            if connected:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> bool:
@@ -105,37 +117,53 @@ def _reach(address: str) -> None:
 
 
 @dataclass(slots=True)
-class _Crew:
+class _Actors:
     """The actors of a run, each with the tasks that it was given.
 
     Args:
         ray: the library.
-        parcel: reference of the work in Ray's store.
-        workers: how many actors.
+        parcel: the work, pickled.
+        workers: how many actors; None for one a core of the cluster.
         limit: seconds an input may take, or None.
     """
 
     ray: Any
-    parcel: Any
-    workers: int
+    parcel: bytes
+    workers: int | None
     limit: float | None
-    actors: list[Any] = field(init=False)
+    actors: list[Any] = field(default_factory=list, init=False)
     given: dict[Any, tuple[int, int]] = field(default_factory=dict, init=False)
     """The actor of each handle, and how many inputs its task has."""
-    since: list[float] = field(init=False)
+    since: list[float] = field(default_factory=list, init=False)
     """When each actor last finished something, or was given a task while it had none."""
     late: set[Any] = field(default_factory=set, init=False)
 
-    def __post_init__(self) -> None:
+    def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
+        most = 1 if alone else AHEAD * self._count()
+        for task, handle in in_flight(tasks, most, self.start, self.finished):
+            yield task, self.outcome(handle)
+
+    def _count(self) -> int:
+        return self.workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+
+    def _begin(self) -> None:
         # An actor is made anew wherever there is room when it dies; its tasks are not, because one of them may be why.
         actor = self.ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=1)(_Worker)
         # In a list, the reference stays one: whoever made it keeps it for actors that are made anew.
-        self.actors = [actor.remote([self.parcel]) for _ in range(self.workers)]
-        self.since = [time.monotonic()] * self.workers
+        reference = self.ray.put(self.parcel)
+        self.actors = [actor.remote([reference]) for _ in range(self._count())]
+        self.since = [time.monotonic()] * len(self.actors)
+
+    def dismiss(self) -> None:
+        """End all actors: in somebody's cluster they would hold their cores."""
+        for actor in self.actors:
+            self.ray.kill(actor)
 
     def start(self, task: Any) -> Any:
         """Give a task to the actor with the fewest."""
-        busy = [sum(who == one for who, _ in self.given.values()) for one in range(self.workers)]
+        if not self.actors:
+            self._begin()
+        busy = [sum(who == one for who, _ in self.given.values()) for one in range(len(self.actors))]
         who = busy.index(min(busy))
         if not busy[who]:
             self.since[who] = time.monotonic()
@@ -149,12 +177,12 @@ class _Crew:
             done, _ = self.ray.wait(list(handles), timeout=LOOKED_AT if self.limit else None)
             if done:
                 return done
-            for who in range(self.workers):
+            for who, actor in enumerate(self.actors):
                 mine = [handle for handle, (one, _) in self.given.items() if one == who]
                 if mine and time.monotonic() - self.since[who] > (self.limit or math.inf) * self.given[mine[0]][1]:
                     self.late.add(mine[0])
                     self.since[who] = time.monotonic()
-                    self.ray.kill(self.actors[who], no_restart=False)
+                    self.ray.kill(actor, no_restart=False)
 
     def outcome(self, handle: Any) -> Any:
         """What a task made, or why it was lost."""

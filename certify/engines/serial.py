@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from certify.engines.base import ENGINES, Engine, Lost, T, Work
+from certify.engines.base import ENGINES, Crew, Engine, R, T, Work
 
 __all__ = ["Serial"]
-
-R = TypeVar("R")
 
 
 @ENGINES.register("serial")
@@ -18,11 +17,21 @@ R = TypeVar("R")
 class Serial(Engine):
     """One task after the other, in this process: nothing is sent anywhere, and nothing survives a crash of the model.
 
-    >>> list(Serial().results(str.upper, ["a", "b"]))
+    >>> with Serial().crew(str.upper) as crew:
+    ...     list(crew.results(["a", "b"]))
     [('a', 'A'), ('b', 'B')]
     """
 
-    def results(self, work: Work[T, R], tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, R | Lost]]:
-        """See :meth:`Engine.results`; no task is ever lost."""
+    @contextmanager
+    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+        """This process itself; no task is ever lost."""
+        yield _Myself(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Myself:
+    work: Work
+
+    def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
         for task in tasks:
-            yield task, work(task)
+            yield task, self.work(task)

@@ -1,4 +1,4 @@
-"""Many verification instances, each an ONNX network, a VNN-LIB property and a time limit: decided by workers, resumed."""
+"""Many verification instances, each a network, a property and a time limit: decided by workers, and resumed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import strictly_from_json
+from certify.core.legible import legible_line
 from certify.core.values import plain
 from certify.engines.base import Engine, Lost
 from certify.errors import BadInput, CertifyError, StoreError, one_line
 from certify.progress.observer import Observer, watching
 
-__all__ = ["Decided", "Instance", "read_instances", "verify_instances"]
+__all__ = ["Decided", "Instance", "read_instances", "table_of", "verify_instances"]
 
 OUTCOMES: Final = ("sat", "unsat", "unknown", "timeout", "error")
 
@@ -100,7 +101,9 @@ def _instance(path: Path, line: int, row: Sequence[str]) -> Instance:
         network, prop, seconds = (cell.strip() for cell in row)
         timeout = float(seconds)
     except ValueError as problem:
-        raise BadInput(f"{path}, line {line}: expected NET.onnx,PROP.vnnlib,SECONDS, got {','.join(row)!r:.80}") from problem
+        raise BadInput(
+            f"{path}, line {line}: expected NET.onnx,PROP.vnnlib,SECONDS, got {','.join(row)!r:.80}"
+        ) from problem
     if not 0 < timeout < float("inf"):
         raise BadInput(f"{path}, line {line}: the time limit must be above 0 seconds, got {seconds}")
     return Instance(network, prop, timeout, path.parent)
@@ -134,10 +137,11 @@ def verify_instances(
     done = {one.key: one for one in _kept(out) if (one.claim, one.seed) == (claim, seed) and one.outcome != "error"}
     pending = [one for one in instances if one.key not in done]
     work, told = partial(_decided, claim, seed), Counter(one.outcome for one in done.values())
-    with progress.stage("verifying", len(instances), len(instances) - len(pending), "instances") as advance:
+    earlier = len(instances) - len(pending)
+    with progress.stage("verifying", len(instances), earlier, "instances") as advance, engine.crew(work) as crew:
         lost: list[Instance] = []
         for tasks, alone in ((pending, False), (lost, True)):  # what was lost in the first pass is tried again, alone
-            for instance, made in engine.results(work, tasks, alone=alone) if tasks else ():
+            for instance, made in crew.results(tasks, alone=alone):
                 if isinstance(made, Lost) and not alone:
                     lost.append(instance)
                     continue
@@ -150,6 +154,25 @@ def verify_instances(
     return [done[one.key] for one in instances]
 
 
+def table_of(found: Sequence[Decided]) -> str:
+    """How many instances ended how, and how long they took; then those without an answer, and why.
+
+    >>> print(table_of([Decided("n.onnx", "p.vnnlib", 60.0, "exact", 0, "unsat", 1.5, "", "")]))
+    1 instance: 1 unsat; 1.5 seconds in all
+    """
+    counts = Counter(one.outcome for one in found)
+    told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    seconds = sum(one.seconds for one in found)
+    lines = [f"{len(found):,} instance{'' if len(found) == 1 else 's'}: {told}; {seconds:,.1f} seconds in all"]
+    width = max(len(one.outcome) for one in found)
+    lines += [
+        legible_line(f"  {one.outcome:<{width}}  {one.network} {one.prop}{': ' if one.reason else ''}{one.reason}")
+        for one in found
+        if one.outcome not in ("sat", "unsat")
+    ]
+    return "\n".join(lines)
+
+
 def _decided(claim: str, seed: int, instance: Instance) -> Mapping[str, Any]:
     """In a worker: the answer for one instance, as plain values."""
     from certify.complete.verify_file import verify_file
@@ -158,7 +181,7 @@ def _decided(claim: str, seed: int, instance: Instance) -> Mapping[str, Any]:
     network, prop = instance.folder / instance.network, instance.folder / instance.prop
     try:
         found = verify_file(network, prop, timeout=instance.timeout, claim=claim, seed=seed)  # type: ignore[arg-type]
-        answer, reason, witness = found.answer.outcome, found.answer.reason, found.witness
+        answer, reason, witness = str(found.answer.outcome), found.answer.reason, found.witness
     except (CertifyError, ArithmeticError, MemoryError, RuntimeError) as problem:
         answer, reason, witness = "error", str(problem) if isinstance(problem, CertifyError) else one_line(problem), ""
     return {"outcome": answer, "seconds": time.perf_counter() - begin, "reason": reason, "witness": witness}
@@ -191,4 +214,6 @@ def _kept(out: Path) -> list[Decided]:
             out.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
         return [Decided(**strictly_from_json(line)) for line in whole.splitlines()]
     except (OSError, TypeError, ValueError) as problem:
-        raise StoreError(f"{out} holds no answers of this command ({one_line(problem)}); name another file") from problem
+        raise StoreError(
+            f"{out} holds no answers of this command ({one_line(problem)}); name another file"
+        ) from problem

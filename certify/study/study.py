@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 
@@ -28,7 +28,7 @@ from certify.core.values import one_of
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
-from certify.engines.base import Engine, Lost
+from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
 from certify.errors import BadInput, CertifyError, DataError, one_line
 from certify.models.classifier import Classifier
@@ -48,11 +48,11 @@ class Task:
     """Inputs that are computed together in one stage of a study.
 
     Args:
-        stage: the place of the certifier; None for the attack.
+        stage: the place of the certifier; ``"attack"``; or ``"chance"``, whether the model does better than guessing.
         rows: the inputs, by their rows in the data set of the study.
     """
 
-    stage: int | None
+    stage: int | Literal["attack", "chance"]
     rows: range
 
     def __len__(self) -> int:
@@ -68,12 +68,12 @@ class Way:
     """How a study is carried out, on which no record depends.
 
     Args:
-        engine: where the work is done.
+        crew: those who do the work.
         order: one of :data:`ORDERS`.
         deadline: after it, nothing more is begun.
     """
 
-    engine: Engine
+    crew: Crew[Task]
     order: str
     deadline: Deadline
 
@@ -224,18 +224,18 @@ class Study:
             StoreError: if the folder was made with other settings or cannot be written.
         """
         progress, manifest = watching(progress), self.manifest()
-        way = Way(engine or Serial(), one_of("order", order, ORDERS), deadline)
+        engine, order = engine or Serial(), one_of("order", order, ORDERS)
         if out is None:
-            with Records(":memory:", manifest.digest) as records:
-                return self._run(records, progress, way, None)
-        with RunFolder.create(out, manifest) as folder:
+            with Records(":memory:", manifest.digest) as records, engine.crew(self.carry_out) as crew:
+                return self._run(records, progress, Way(crew, order, deadline), None)
+        with RunFolder.create(out, manifest) as folder, engine.crew(self.carry_out) as crew:
             if older := _other_versions(folder.manifest, manifest):
                 progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
-            heart = Heartbeat(progress, folder.path, {"engine": str(way.engine)})
+            heart = Heartbeat(progress, folder.path, {"engine": str(engine)})
             how = "interrupted"
             try:
-                result = self._run(folder.records, heart, way, folder.path)
-                how = "at its end"
+                result = self._run(folder.records, heart, Way(crew, order, deadline), folder.path)
+                how = "out of time" if deadline.passed else "at its end"
                 return result
             except CertifyError as problem:
                 how = one_line(problem)
@@ -245,10 +245,10 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
-        if not self.classifier.keeps.per_input and (
-            said := near_chance(self.classifier, self.dataset.x, self.dataset.y)
-        ):
-            progress.warn(said)
+        if not self.classifier.keeps.per_input:
+            for _, said in way.crew.results([Task("chance", range(len(self.dataset)))]):
+                if isinstance(said, str):  # nothing where all is well, and nothing where the model crashed
+                    progress.warn(said)
         for stage, certifier in enumerate(self.certifiers):
             shape = self.dataset.x.shape[1:]
             if said := certifier.shortfall(self.threat, shape):
@@ -315,10 +315,12 @@ class Study:
                     progress.detail(str(certificate))
                 advance(len(task), self._so_far(made))
 
-    def carry_out(self, task: Task) -> list[Any]:
-        """The records of a task, one an input: what a worker does, wherever it is."""
+    def carry_out(self, task: Task) -> Any:
+        """The records of a task, one an input, or a warning: what a worker does, wherever it is."""
+        if task.stage == "chance":
+            return near_chance(self.classifier, self.dataset.x, self.dataset.y)
         batch = self._batch(task.rows)
-        if task.stage is not None:
+        if isinstance(task.stage, int):
             return self._guarded(self.certifiers[task.stage], batch)
         assert self.attack is not None
         assert self.target is not None
@@ -327,7 +329,7 @@ class Study:
     def _results(self, way: Way, tasks: Sequence[Task], progress: Observer) -> Iterator[tuple[Task, Any]]:
         """What became of tasks. The inputs of one whose process died are tried once more, each by itself."""
         lost: list[int] = []
-        for task, made in way.engine.results(self.carry_out, way.in_time(tasks)):
+        for task, made in way.crew.results(way.in_time(tasks)):
             if isinstance(made, Lost):
                 lost += task.rows
                 progress.warn(f"inputs {self._named(task)} are tried again, one by one: {made.reason}")
@@ -335,7 +337,7 @@ class Study:
                 yield task, made
         if lost:
             singles = [Task(tasks[0].stage, range(row, row + 1)) for row in lost]
-            yield from way.engine.results(self.carry_out, way.in_time(singles), alone=True)
+            yield from way.crew.results(way.in_time(singles), alone=True)
 
     def _named(self, task: Task) -> str:
         positions = self.dataset.positions[task.rows.start : task.rows.stop]
@@ -385,7 +387,7 @@ class Study:
         done = records.attacked(attack.name)
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
-            tasks = [Task(None, rows) for rows in self._pending(self._lot, done, way.order)]
+            tasks = [Task("attack", rows) for rows in self._pending(self._lot, done, way.order)]
             for task, findings in self._results(way, tasks, progress):
                 if isinstance(findings, Lost):
                     progress.warn(f"input {self._named(task)} could not be attacked: {findings.reason}")

@@ -67,7 +67,9 @@ class Categories(Budget):
         for feature in sorted({feature for group in self.groups for feature in group}) if self.input_box else ():
             low, high = self.input_box.of(feature)
             if low > 0 or high < 1:
-                raise BadInput(f"categories are 0 and 1, the input box of feature {feature} is [{low:g}, {high:g}]")
+                raise BadInput(
+                    f"categories are 0 and 1, the input box [{low:g}, {high:g}] of feature {feature} does not hold both"
+                )
 
     @property
     def may(self) -> str:

@@ -1,0 +1,205 @@
+"""How far a run is, said by its folder; order, time budget, and many verification instances."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import certify
+from certify.cli import main
+from certify.core.verdict import Verdict
+from certify.engines.serial import Serial
+from certify.errors import BadInput, StoreError
+from certify.progress.heartbeat import HEARTBEAT, Heartbeat, last_beat
+from certify.progress.observer import Quiet
+from certify.store.run_folder import RunFolder
+from certify.study.evaluate import evaluate
+from certify.study.instances import read_instances, verify_instances
+from certify.study.settings import Settings, duration
+from certify.study.status import status_of
+from tests.conftest import linear
+
+X = np.random.default_rng(0).uniform(0, 1, (40, 2)).astype(np.float32)
+Y = X.argmax(axis=1)
+THREAT = certify.ThreatModel("linf", (0.0, 0.05))
+
+
+@pytest.fixture
+def clf():
+    return certify.Classifier(linear([[1.0, 0.0], [0.0, 1.0]]), 2)
+
+
+def run(clf, out, **settings):
+    return evaluate(clf, (X, Y), threat=THREAT, certifier=["ibp", "crown"], attack="fgsm", seed=0, out=out, **settings)
+
+
+def test_a_finished_run_says_so(clf, tmp_path, capsys):
+    run(clf, tmp_path / "run")
+    found = status_of(tmp_path / "run")
+    assert (found.finished, found.alive, found.done) == (True, False, {"ibp": 40, "crown": 40, "attack fgsm": 40})
+    assert main(["status", str(tmp_path / "run")]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert main(["status", str(tmp_path / "run"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["finished"] is True
+
+
+def test_a_budget_of_time_ends_a_run_cleanly_and_the_same_call_goes_on(clf, tmp_path, capsys):
+    result = run(clf, tmp_path / "run", time_budget=1e-9)
+    assert result.certificates == []
+    found = status_of(tmp_path / "run")
+    assert not found.finished
+    assert "stopped" in str(found)
+    assert main(["status", str(tmp_path / "run"), "--watch"]) == 3  # nobody works on it, so there is nothing to watch
+    shown = capsys.readouterr().out
+    assert "ibp          0/40" in shown
+    assert "out of time" in shown
+    whole = run(clf, tmp_path / "run")
+    assert [replace(one, seconds=0) for one in whole.certificates] == [
+        replace(one, seconds=0) for one in run(clf, None).certificates
+    ]
+
+
+def test_the_cheapest_or_the_hardest_inputs_come_first(clf, tmp_path):
+    lead = np.abs(X[:, 0] - X[:, 1])
+
+    class Watching(Quiet):
+        def detail(self, text):
+            seen.append(int(text.split()[1].rstrip(":")))
+
+    for order, sign in (("cheapest", -1), ("hardest", 1)):
+        seen: list[int] = []
+        certifier = certify.Complete(timeout=5)
+        evaluate(clf, (X, Y), threat=THREAT, certifier=certifier, order=order, progress=Watching())
+        assert seen == np.argsort(sign * lead, kind="stable").tolist()
+    with pytest.raises(BadInput, match="unknown order 'easiest'"):
+        run(clf, tmp_path / "run", order="easiest")
+
+
+def test_inputs_that_failed_are_named(clf, tmp_path):
+    def odd(x):
+        if bool((x[:, 0] > 0.99).any()):
+            raise RuntimeError("too odd")
+        return (x[:, 1] > x[:, 0]).long()
+
+    x = X.clip(0, 0.9)
+    x[[5, 7], 0] = 0.995
+    clf = certify.Classifier(odd, 2)
+    clf.check = lambda x: None  # the checks before any work are not what is tested
+    evaluate(clf, (x, Y), threat=certify.ThreatModel("l2", (0.0,)), sigma=1e-3, n=50, out=tmp_path / "run", seed=0)
+    found = status_of(tmp_path / "run")
+    assert (found.failed, [index for index, _ in found.errors]) == (2, [5, 7])
+    assert "RuntimeError: too odd" in str(found)
+    with RunFolder.open(tmp_path / "run") as folder:
+        assert [one.index for one in folder.records.with_verdict(Verdict.ERROR)] == [5, 7]
+
+
+def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
+    heart = Heartbeat(Quiet(), tmp_path, {"engine": "e"}, now=lambda: 1000.0)
+    with pytest.warns(UserWarning, match="odd"):
+        heart.warn("odd")
+    with heart.stage("certifying", 10, 2) as advance:
+        advance(3, "fine")
+        assert last_beat(tmp_path)["alive"]
+    said = last_beat(tmp_path)
+    assert (said["stage"]["done"], said["warnings"], said["engine"]) == (5, ["odd"], "e")
+    heart.close("at its end")
+    assert not last_beat(tmp_path)["alive"]
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    for change, alive in (
+        ({"pid": int(dead.stdout)}, False),
+        ({"host": "elsewhere"}, True),
+        ({"pid": os.getpid()}, True),
+    ):
+        text = {key: value for key, value in said.items() if key not in ("ended", "alive")} | change
+        (tmp_path / HEARTBEAT).write_text(json.dumps(text))
+        assert last_beat(tmp_path, now=1060.0)["alive"] is alive
+    assert not last_beat(tmp_path, now=2000.0)["alive"] or last_beat(tmp_path)["host"] != "elsewhere"
+    for text in ("", "[]", '{"pid": "x"}'):
+        (tmp_path / HEARTBEAT).write_text(text)
+        assert last_beat(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), (5, 5), ("2h", 7200), ("1.5m", 90), ("1d", 86400)])
+def test_durations(text, seconds):
+    assert duration("time-budget", text) == seconds
+    given = {"model": "m", "data": "d", "radii": "0", "time-budget": text, "workers": 2}
+    settings = Settings.of(given)
+    assert settings.time_budget == seconds
+    assert "time-budget" not in settings.given
+    for wrong in ("2 weeks", "-1", 0, "nan"):
+        with pytest.raises(BadInput, match="time-budget must be"):
+            duration("time-budget", wrong)
+
+
+@pytest.fixture
+def instances(tmp_path):
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    for name, bound in (("safe", "(<= Y_0 -0.5)"), ("unsafe", "(>= Y_0 0.5)")):
+        text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 1))"
+        (tmp_path / f"{name}.vnnlib").write_text(f"{text}(assert {bound})")
+    rows = ["net.onnx,safe.vnnlib,20", "net.onnx,unsafe.vnnlib,20", "net.onnx,none.vnnlib,20"]
+    (tmp_path / "instances.csv").write_text("\n".join(rows))
+    return tmp_path / "instances.csv"
+
+
+def test_instances_are_decided_once_and_errors_again(instances, tmp_path, capsys):
+    out = tmp_path / "answers.jsonl"
+    command = ["verify", "--instances", str(instances), "--out", str(out), "--workers", "2", "--quiet"]
+    assert main(command) == 3
+    shown = capsys.readouterr().out
+    assert "3 instances: 1 sat, 1 unsat, 1 error" in shown
+    assert "none.vnnlib" in shown
+    lines = out.read_text().splitlines()
+    out.write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # a kill cut the last line
+    (tmp_path / "none.vnnlib").write_text((tmp_path / "safe.vnnlib").read_text())
+    found = verify_instances(read_instances(instances), out, Serial())
+    assert [one.outcome for one in found] == ["unsat", "sat", "unsat"]
+    assert found[1].witness
+    again = verify_instances(read_instances(instances), out, Serial())
+    assert again == found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "names no instance"),
+        ("a,b", "line 1: expected NET.onnx"),
+        ("a,b,0", "above 0 seconds"),
+        ("a,b,x", "expected"),
+    ],
+)
+def test_instances_that_cannot_be_read_are_refused(tmp_path, text, words, capsys):
+    (tmp_path / "i.csv").write_text(text)
+    with pytest.raises(BadInput, match=words):
+        read_instances(tmp_path / "i.csv")
+    (tmp_path / "i.csv").write_text("a,b,1\na,b,1\n")
+    with pytest.raises(BadInput, match="twice"):
+        read_instances(tmp_path / "i.csv")
+    (tmp_path / "out").write_text('{"some": "thing"}\n')
+    with pytest.raises(StoreError, match="holds no answers"):
+        verify_instances([], tmp_path / "out", Serial())
+    assert main(["verify", "--instances", str(tmp_path / "i.csv")]) == 2
+    assert main(["verify", "n.onnx", "p.vnnlib", "--out", "x"]) == 2
+    assert "--instances" in capsys.readouterr().err
+
+
+def test_a_model_on_threads_is_the_same(clf):
+    before = torch.get_num_threads()
+    assert [one.radius for one in run(clf, None, workers=1).certificates] == [
+        one.radius for one in run(clf, None).certificates
+    ]
+    assert torch.get_num_threads() == before
