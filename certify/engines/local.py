@@ -67,7 +67,8 @@ class Local(Engine):
         """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place."""
         with written(work) as parcel:
             workers = self._workers(parcel.stat().st_size)
-            told = str(parcel), max(1, _cores() // workers)
+            # No more than here: who asks for one thread gets the same sums everywhere.
+            told = str(parcel), max(1, min(torch.get_num_threads(), _cores() // workers))
             pool = ProcessPool(workers, initializer=_prepare, initargs=told, context=get_context("spawn"))
             try:
                 yield _Processes(pool, told, workers, self.input_timeout)

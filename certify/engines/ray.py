@@ -131,68 +131,73 @@ class _Actors:
     parcel: bytes
     workers: int | None
     limit: float | None
+    reference: Any = field(default=None, init=False)
+    """Of the work in Ray's store, once it is there."""
     actors: list[Any] = field(default_factory=list, init=False)
-    given: dict[Any, tuple[int, int]] = field(default_factory=dict, init=False)
+    given: dict[Any, tuple[Any, int]] = field(default_factory=dict, init=False)
     """The actor of each handle, and how many inputs its task has."""
-    since: list[float] = field(default_factory=list, init=False)
+    since: dict[Any, float] = field(default_factory=dict, init=False)
     """When each actor last finished something, or was given a task while it had none."""
     late: set[Any] = field(default_factory=set, init=False)
 
     def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
-        most = 1 if alone else AHEAD * self._count()
+        if self.reference is None:
+            self.reference = self.ray.put(self.parcel)
+            self.actors = [self._made() for _ in range(self._count())]
+        most = 1 if alone else AHEAD * len(self.actors)
         for task, handle in in_flight(tasks, most, self.start, self.finished):
             yield task, self.outcome(handle)
 
     def _count(self) -> int:
         return self.workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
-    def _begin(self) -> None:
-        # An actor is made anew wherever there is room when it dies; its tasks are not, because one of them may be why.
-        actor = self.ray.remote(max_restarts=-1, max_task_retries=0, num_cpus=1)(_Worker)
-        # In a list, the reference stays one: whoever made it keeps it for actors that are made anew.
-        reference = self.ray.put(self.parcel)
-        self.actors = [actor.remote([reference]) for _ in range(self._count())]
-        self.since = [time.monotonic()] * len(self.actors)
+    def _made(self) -> Any:
+        # Without a number of cores, an actor needs one free only to be placed: none waits for room for ever.
+        made = self.ray.remote(scheduling_strategy="SPREAD")(_Worker).remote(self.reference)
+        self.since[made] = time.monotonic()
+        return made
 
     def dismiss(self) -> None:
-        """End all actors: in somebody's cluster they would hold their cores."""
+        """End all actors: in somebody's cluster they would go on."""
         for actor in self.actors:
             self.ray.kill(actor)
 
     def start(self, task: Any) -> Any:
         """Give a task to the actor with the fewest."""
-        if not self.actors:
-            self._begin()
-        busy = [sum(who == one for who, _ in self.given.values()) for one in range(len(self.actors))]
-        who = busy.index(min(busy))
-        if not busy[who]:
-            self.since[who] = time.monotonic()
-        handle = self.actors[who].carry_out.remote(task)
-        self.given[handle] = who, inputs_of(task)
+        busy = [sum(who is actor for who, _ in self.given.values()) for actor in self.actors]
+        actor = self.actors[busy.index(min(busy))]
+        if not min(busy):
+            self.since[actor] = time.monotonic()
+        handle = actor.carry_out.remote(task)
+        self.given[handle] = actor, inputs_of(task)
         return handle
 
     def finished(self, handles: Sequence[Any]) -> Iterable[Any]:
         """Wait for a task to end, and end actors whose task takes too long."""
         while True:
-            done, _ = self.ray.wait(list(handles), timeout=LOOKED_AT if self.limit else None)
+            done, _ = self.ray.wait(list(handles), timeout=None if self.limit is None else LOOKED_AT)
             if done:
                 return done
-            for who, actor in enumerate(self.actors):
-                mine = [handle for handle, (one, _) in self.given.items() if one == who]
-                if mine and time.monotonic() - self.since[who] > (self.limit or math.inf) * self.given[mine[0]][1]:
-                    self.late.add(mine[0])
-                    self.since[who] = time.monotonic()
-                    self.ray.kill(actor, no_restart=False)
+            for actor in self.actors:
+                mine = next((handle for handle, (who, _) in self.given.items() if who is actor), None)
+                if (
+                    mine is not None
+                    and time.monotonic() - self.since[actor] > (self.limit or math.inf) * self.given[mine][1]
+                ):
+                    self.late.add(mine)
+                    self.ray.kill(actor)
 
     def outcome(self, handle: Any) -> Any:
-        """What a task made, or why it was lost."""
-        who, _ = self.given.pop(handle)
-        self.since[who] = time.monotonic()
+        """What a task made, or why it was lost; another actor takes the place of one that died."""
+        actor, _ = self.given.pop(handle)
+        self.since[actor] = time.monotonic()
         try:
             return self.ray.get(handle)
         except self.ray.exceptions.RayTaskError as problem:
             raise problem.cause from problem
         except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as died:
+            if actor in self.actors:
+                self.actors[self.actors.index(actor)] = self._made()
             if handle in self.late:
                 return Lost(f"it did not end within {self.limit:g} seconds an input")
             return Lost(f"the actor that worked on it died ({type(died).__name__})")
@@ -201,13 +206,11 @@ class _Actors:
 class _Worker:
     """An actor: holds the work, and is asked about one task after the other."""
 
-    def __init__(self, parcel: Sequence[Any]) -> None:
-        import ray
-
+    def __init__(self, content: bytes) -> None:
         from certify.process import tune_process
 
         tune_process()
-        self.work = unpacked(ray.get(parcel[0]))
+        self.work = unpacked(content)
 
     def carry_out(self, task: Any) -> Any:
         return self.work(task)

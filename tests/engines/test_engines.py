@@ -210,3 +210,37 @@ def test_a_run_goes_on_where_another_engine_stopped(odd, tmp_path):
         evaluate(clf, (X, Y), threat=L2, engine=Stops(), out=out, **SMOOTHING)
     assert said(evaluate(clf, (X, Y), threat=L2, workers=2, out=out, **SMOOTHING)) == said(whole)
     assert Path(out).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*tried again")
+def test_a_ray_cluster_may_lose_an_actor_and_a_node(odd, armed, tmp_path):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    whole = evaluate(odd("none"), (X, Y), threat=L2, **SMOOTHING)
+    (tmp_path / "armed").unlink()
+    niceness = {"_system_config": {"worker_niceness": 0}}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **niceness})
+    node = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    try:
+        again = evaluate(odd("die once"), (X, Y), threat=L2, engine="ray", workers=2, **SMOOTHING)
+        assert [one.evidence.looks for one in again.certificates] == [one.evidence.looks for one in whole.certificates]
+        with engine_from("ray", workers=2).crew(slowly) as crew:
+            found = []
+            for task, made in crew.results(range(12)):
+                found.append((task, made))
+                if len(found) == 2:
+                    cluster.remove_node(node, allow_graceful=False)
+            lost = [task for task, made in found if isinstance(made, Lost)]
+            found += crew.results(lost, alone=True)
+        assert sorted(one for one in found if not isinstance(one[1], Lost)) == [(task, 2 * task) for task in range(12)]
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def slowly(task: int) -> int:
+    time.sleep(0.2)
+    return 2 * task

@@ -105,7 +105,6 @@ def test_killed_drivers_and_terminated_ones_resume_to_the_same_records(here):
     for number, engine in (
         (signal.SIGKILL, ["--workers", "2"]),
         (signal.SIGTERM, []),
-        (signal.SIGTERM, ["--workers", "1"]),
     ):
         out = f"out-{number}-{len(engine)}"
         running = start(here, *COMMAND, "--out", out, *engine)
