@@ -122,7 +122,7 @@ class Store:
 
     def limited(self, rows: Iterable[T]) -> Iterator[T]:
         """Rows, as long as their texts are no longer than the file."""
-        left = self._bytes
+        left = self.size
         for row in rows:
             for value in row:
                 if isinstance(value, str | bytes):
@@ -143,7 +143,8 @@ class Store:
             self._copy.cleanup()
 
     @property
-    def _bytes(self) -> int:
+    def size(self) -> int:
+        """Bytes of the file and its logs."""
         return _size(self.path) + sum(_size(f"{self.path}-{log}") for log in LOGS)
 
     def _limited(self) -> Store:
@@ -154,7 +155,7 @@ class Store:
         return self
 
     def _begin(self) -> None:
-        self._steps = LEAST + self._bytes
+        self._steps = LEAST + self.size
 
     def _step(self) -> bool:
         self._steps -= STEP
