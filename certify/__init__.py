@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
     from certify.core.properties.never import Never as Never
+    from certify.core.properties.rows import LinearRows as LinearRows
     from certify.core.properties.superclass import Superclass as Superclass
     from certify.core.properties.top_class import TopClass as TopClass
     from certify.core.properties.top_k import TopK as TopK
@@ -104,6 +105,7 @@ _HOME = {
     "TopK": "certify.core.properties.top_k",
     "TopClass": "certify.core.properties.top_class",
     "Superclass": "certify.core.properties.superclass",
+    "LinearRows": "certify.core.properties.rows",
     "Never": "certify.core.properties.never",
     "Regressor": "certify.models.regressor",
     "Run": "certify.core.run",
@@ -160,6 +162,7 @@ __all__ = [
     "Interval",
     "Laplace",
     "LinearBounds",
+    "LinearRows",
     "Lipschitz",
     "LipschitzEvidence",
     "Never",

@@ -56,7 +56,7 @@ def run(
     ] = None,
     property: Annotated[
         str | None,
-        typer.Option(help="what has to stay true: top-class (default), top-k, never, superclass, within"),
+        typer.Option(help="what has to stay true: top-class (default), top-k, never, superclass, rows, within"),
     ] = None,
     option: Annotated[
         list[str] | None,

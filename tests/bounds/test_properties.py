@@ -12,6 +12,7 @@ import torch
 from certify.bounds.radii.margins import property_rows
 from certify.core.properties.base import PROPERTIES, property_from
 from certify.core.properties.never import Never
+from certify.core.properties.rows import LinearRows
 from certify.core.properties.superclass import Superclass
 from certify.core.properties.top_class import TopClass
 from certify.core.properties.top_k import TopK
@@ -31,6 +32,7 @@ EXAMPLES = {
     "top-k": [TopK(1), TopK(2), TopK(4)],
     "never": [Never(0), Never(3)],
     "within": [Within(0.8, 0.1), Within(1.5, -0.3)],
+    "rows": [LinearRows("1,-1,0,0,0;0,0,1,0,0", (0.5, 1.0)), LinearRows([[0.5, 0, -2, 0, 1]])],
     "superclass": [Superclass("0:2,2:5"), Superclass(((4,), (1, 3), (0, 2)))],
 }
 EVERY = [one for name in PROPERTIES for one in EXAMPLES[name]]
@@ -47,6 +49,10 @@ def kept_at(one, y, kept):
         return (abs(float(y[0]) - one.around) <= one.tolerance) == (kept == 0)
     if isinstance(one, TopK):
         return bool((y > y[kept]).sum() < one.k)
+    if isinstance(one, LinearRows):
+        return bool((y.double() @ torch.tensor(one.C).double().T + torch.tensor(one.d).double() > 0).all()) == (
+            kept == 0
+        )
     top = int(y.argmax())
     if isinstance(one, Never):
         return (top == one.of) == (kept == 1)
@@ -67,7 +73,7 @@ def test_answers_margins_clauses_and_rows_agree(one):
     classes = outputs(one)
     y = scores(classes=classes)
     for kept in range(one.answers(classes)):
-        if isinstance(one, Never | Within) and kept == 1:
+        if isinstance(one, Never | Within | LinearRows) and kept == 1:
             continue  # nothing holds of what must not be
         holds = torch.tensor([kept_at(one, row, kept) for row in y])
         asked = torch.full((len(y),), kept)
@@ -81,7 +87,7 @@ def test_answers_margins_clauses_and_rows_agree(one):
         assert torch.equal((margins > 0).all(dim=1), holds)
 
 
-@pytest.mark.parametrize("one", [one for one in EVERY if not one.per_input], ids=str)
+@pytest.mark.parametrize("one", [one for one in EVERY if not isinstance(one, Within | LinearRows)], ids=str)
 def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
     for label in range(CLASSES):
         y = torch.eye(CLASSES)[label][None] + 0.01 * scores(1).float()
@@ -159,3 +165,22 @@ def test_rows_of_which_nothing_is_known_prove_no_more_than_rows_that_fail(one, u
         some = one.margins(torch.where(holds, 1.0, torch.full((1, count), unknown)), classes)
         failing = one.margins(torch.where(holds, 1.0, -torch.ones(1, count)), classes)
         assert not bool((some > 0).all()) or bool((failing > 0).all())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"C": [[1, 0], [1]]}, "rows of one length"),
+        ({"C": [[0, 0]]}, "not 0"),
+        ({"C": []}, "rows of one length"),
+        ({"C": 5}, "must be rows of numbers"),
+        ({"C": "1,x"}, "must be numbers"),
+        ({"C": [[1, float("nan")]]}, "finite"),
+        ({"C": [[1, 2]], "d": [1, 2]}, "for each of the 1 rows"),
+    ],
+)
+def test_rows_that_cannot_be_meant_are_refused(given, words):
+    with pytest.raises(BadInput, match=words):
+        LinearRows(**given)
+    with pytest.raises(BadInput, match="rows of 2 numbers, and the model 3 outputs"):
+        LinearRows([[1, 2]]).answers(3)

@@ -44,6 +44,7 @@ def properties(y):
         "top-k": certify.TopK(2),
         "never": certify.Never(int(y[1] + 1) % 6),
         "superclass": certify.Superclass("0:3,3:6"),
+        "rows": certify.LinearRows([[1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, 0]], [0.5, 0.3]),
     }
 
 
@@ -109,7 +110,7 @@ def test_votes_are_for_answers(name, classifier, data):
     assert all(set(look.counts) <= set(answers) for item in made for look in item.evidence.looks)
 
 
-@pytest.mark.parametrize("name", ["top-k", "never", "superclass"])
+@pytest.mark.parametrize("name", ["top-k", "never", "superclass", "rows"])
 def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path):
     (x, y), one = data, properties(data[1])[name]
     result = certify.evaluate(

@@ -1,0 +1,96 @@
+"""Linear conditions on the outputs hold: the form that verification tools share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from certify.core.properties.base import PROPERTIES, Clauses, Property
+from certify.core.written import numbers
+from certify.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["LinearRows"]
+
+ROUNDING: Final = 2.0**-45
+"""Relative to the sizes of what is added up: more than float64 sums of some hundred products are off by."""
+
+
+@PROPERTIES.register("rows")
+@dataclass(frozen=True, slots=True)
+class LinearRows(Property):
+    """Every row of ``C y + d`` is above 0, for the outputs y: ``y_0 > y_1 + 0.5``, or ``-1 < y_0 < 1``.
+
+    The answer is 0 where all rows hold and 1 elsewhere; 0 is right for every input.
+
+    Args:
+        C: one row of numbers a condition, each with a number for every output; or text, ``"1,-1,0;0,1,-1"``.
+        d: a number for each row; 0 for all if None.
+
+    Raises:
+        BadInput: for rows of different lengths, rows of nothing but 0, or numbers that are not finite.
+
+    >>> LinearRows([[1, -1]], [-0.5]).keeps
+    'satisfy 1 linear condition'
+    """
+
+    kind: ClassVar[str] = "rows"
+
+    C: tuple[tuple[float, ...], ...]
+    d: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        C = self.C.split(";") if isinstance(self.C, str) else self.C
+        try:
+            rows = tuple(tuple(numbers("C", row.tolist() if isinstance(row, np.ndarray) else row)) for row in C)
+        except TypeError as problem:
+            raise BadInput(f"C must be rows of numbers, such as 1,-1,0;0,1,-1, got {self.C!r:.60}") from problem
+        d = (0.0,) * len(rows) if self.d is None else tuple(numbers("d", self._listed(self.d)))
+        if not rows or len({len(row) for row in rows}) > 1 or not all(any(row) for row in rows):
+            raise BadInput(f"C must be rows of one length, each with a number that is not 0, got {self.C!r:.60}")
+        if len(d) != len(rows):
+            raise BadInput(f"d must have a number for each of the {len(rows)} rows of C, got {len(d)}")
+        if not (np.isfinite(rows).all() and np.isfinite(d).all()):
+            raise BadInput("C and d must be finite numbers")
+        object.__setattr__(self, "C", rows)
+        object.__setattr__(self, "d", d)
+
+    @staticmethod
+    def _listed(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return value.ravel().tolist()
+        return [value] if isinstance(value, int | float) else value
+
+    @property
+    def keeps(self) -> str:
+        """The conditions hold."""
+        return f"satisfy {len(self.C)} linear condition{'' if len(self.C) == 1 else 's'}"
+
+    def answers(self, classes: int) -> int:
+        """Two: all hold, or not."""
+        if len(self.C[0]) != classes:
+            raise BadInput(f"C has rows of {len(self.C[0])} numbers, and the model {classes} outputs")
+        return 2
+
+    def wanted(self, label: int) -> int:
+        """All hold."""
+        return 0
+
+    def scores(self, scores: Tensor) -> Tensor:
+        """The least row and 0: a row counts as broken only where no rounding of the sum may have done it."""
+        y, C = scores.double(), scores.double().new_tensor(self.C)
+        d = C.new_tensor(self.d)
+        values = y @ C.T + d
+        sizes = y.abs() @ C.abs().T + d.abs()
+        answers = values.new_zeros(len(values), 2)
+        answers[:, 0] = (values + ROUNDING * sizes).amin(dim=1)
+        return answers
+
+    def clauses(self, kept: int, classes: int) -> Clauses:
+        """Each row by itself; of an input where one is broken already, nothing holds."""
+        C, d = np.array(self.C)[:, None, :], np.array(self.d)[:, None]
+        return (C, d) if kept == 0 else (np.zeros_like(C), np.zeros_like(d))
