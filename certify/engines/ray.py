@@ -144,9 +144,19 @@ class _Actors:
         if self.reference is None:
             self.reference = self.ray.put(self.parcel)
             self.actors = [self._made() for _ in range(self._count())]
+        if alone:
+            self._look_after()
         most = 1 if alone else AHEAD * len(self.actors)
         for task, handle in in_flight(tasks, most, self.start, self.finished):
             yield task, self.outcome(handle)
+
+    def _look_after(self) -> None:
+        """Replace actors that went with their machine, which may take the cluster a while to notice."""
+        for place, actor in enumerate(self.actors):
+            try:
+                self.ray.get(actor.ready.remote())
+            except self.ray.exceptions.RayActorError:
+                self.actors[place] = self._made()
 
     def _count(self) -> int:
         return self.workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
@@ -214,3 +224,6 @@ class _Worker:
 
     def carry_out(self, task: Any) -> Any:
         return self.work(task)
+
+    def ready(self) -> None:
+        """Answer, as soon as the work is unpacked."""

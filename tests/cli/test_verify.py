@@ -164,7 +164,7 @@ def test_a_property_that_cannot_be_read(here, run, case):
         (["net.onnx", "p.vnnlib", "--claim", "float16"], "float32"),
         (["net.onnx", "p.vnnlib", "--hurry"], "--hurry"),
         (["net.onnx"], "PROP.vnnlib"),
-        ([], "files"),
+        ([], "name a network and a property"),
         (["p.vnnlib", "--network", "net.onnx"], "NAME=NET.onnx"),
         (["p.vnnlib", "--network", "A=net.onnx", "--network", "B=net.onnx"], "2 networks"),
         (["p2.vnnlib", "--network", "M=net.onnx"], "network N"),
