@@ -176,6 +176,8 @@ def test_rows_of_which_nothing_is_known_prove_no_more_than_rows_that_fail(one, u
         ({"C": 5}, "must be rows of numbers"),
         ({"C": "1,x"}, "must be numbers"),
         ({"C": [[1, float("nan")]]}, "finite"),
+        ({"C": [[1e308, -1e308]]}, "finite"),  # inf - inf would be NaN, and NaN counts as the first answer
+        ({"C": [[1, 2]], "d": [float("inf")]}, "finite"),
         ({"C": [[1, 2]], "d": [1, 2]}, "for each of the 1 rows"),
     ],
 )

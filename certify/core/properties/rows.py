@@ -19,6 +19,9 @@ __all__ = ["LinearRows"]
 ROUNDING: Final = 2.0**-45
 """Relative to the sizes of what is added up: more than float64 sums of some hundred products are off by."""
 
+LARGEST: Final = 1e100
+"""Of the size of C and d: sums with outputs in float32 then stay within float64, and no condition becomes NaN."""
+
 
 @PROPERTIES.register("rows")
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class LinearRows(Property):
         d: a number for each row; 0 for all if None.
 
     Raises:
-        BadInput: for rows of different lengths, rows of nothing but 0, or numbers that are not finite.
+        BadInput: for rows of different lengths, rows of nothing but 0, or numbers that are not finite or larger than
+            1e100.
 
     >>> LinearRows([[1, -1]], [-0.5]).keeps
     'satisfy 1 linear condition'
@@ -54,8 +58,8 @@ class LinearRows(Property):
             raise BadInput(f"C must be rows of one length, each with a number that is not 0, got {self.C!r:.60}")
         if len(d) != len(rows):
             raise BadInput(f"d must have a number for each of the {len(rows)} rows of C, got {len(d)}")
-        if not (np.isfinite(rows).all() and np.isfinite(d).all()):
-            raise BadInput("C and d must be finite numbers")
+        if not (np.abs(rows).max() <= LARGEST and np.abs(d).max() <= LARGEST):  # NaN is not
+            raise BadInput(f"C and d must be finite numbers of at most {LARGEST:g} in size")
         object.__setattr__(self, "C", rows)
         object.__setattr__(self, "d", d)
 
