@@ -118,8 +118,10 @@ def need_top_class(attack: str, target: Target) -> None:
     Raises:
         BadInput: naming the attacks that know it.
     """
-    if not target.keeps.votes:
-        raise BadInput(f"{attack} looks for another top class, and {target.keeps.kind} is not about that: use pgd")
+    if not target.classifier.property.votes:
+        raise BadInput(
+            f"{attack} looks for another top class, and {target.classifier.property.kind} is not about that: use pgd"
+        )
 
 
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks")

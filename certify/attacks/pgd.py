@@ -93,7 +93,7 @@ class PGD(Attack):
             with torch.set_grad_enabled(ascending):
                 scores = search.scores(z, rows, f"{restart}:{step}")
                 loss = self._loss(search, scores, labels).sum()
-            found = search.target.keeps.margin(scores.detach(), labels)
+            found = search.target.classifier.property.margin(scores.detach(), labels)
             better = found > best_margin[rows]
             best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better].to(best_margin)
             alive = torch.ones_like(better)
@@ -109,5 +109,5 @@ class PGD(Attack):
 
     def _loss(self, search: Search, scores: Tensor, labels: Tensor) -> Tensor:
         """The loss (B,); the margin for properties whose answers have no probability."""
-        keeps = search.target.keeps
-        return LOSSES[self.loss](scores, labels) if keeps.votes else keeps.margin(scores, labels)
+        property = search.target.classifier.property
+        return LOSSES[self.loss](scores, labels) if property.votes else property.margin(scores, labels)

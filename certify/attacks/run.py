@@ -70,10 +70,13 @@ def run_attack(
 
 def _parts(target: Target, batch: Batch) -> Iterator[tuple[Target, Batch]]:
     """The parts of a batch that are attacked together, each with its target."""
-    if target.keeps.per_input:
+    if target.classifier.property.per_input:
         assert batch.targets is not None
         for row, number in enumerate(batch.targets):  # only plain classifiers have such properties
-            yield Plain(target.classifier.keeping(target.keeps.at(number))), batch.rows(slice(row, row + 1))
+            yield (
+                Plain(target.classifier.with_property(target.classifier.property.at(number))),
+                batch.rows(slice(row, row + 1)),
+            )
         return
     size = max(1, _SAMPLES // target.passes)
     for first in range(0, len(batch), size):
@@ -121,7 +124,7 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
             if examination.refuted:
                 successes[row] = _Success(radius, candidate.numpy().copy(), examination)
     seconds = time.perf_counter() - started
-    settings = {**attack.settings(), **target.settings(), **threat.named, **target.keeps.named}
+    settings = {**attack.settings(), **target.settings(), **threat.named, **target.classifier.property.named}
     findings = []
     for row in range(len(part)):
         success = successes.get(row)

@@ -88,9 +88,9 @@ class Smoothed(Target):
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
-        if not self.classifier.keeps.votes:
+        if not self.classifier.property.votes:
             raise BadInput(
-                f"noise votes for answers, and {self.classifier.keeps.kind} has none: attack the model itself"
+                f"noise votes for answers, and {self.classifier.property.kind} has none: attack the model itself"
             )
         if self.draws < 1 or self.n < 1:
             raise BadInput(f"draws and n must be at least 1, got draws={self.draws} and n={self.n}")

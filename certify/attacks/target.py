@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from certify.core.input_box import InputBox
-from certify.core.properties.base import Property
 from certify.models.classifier import INVALID, Classifier
 
 __all__ = ["Examination", "Plain", "Target"]
@@ -68,11 +67,6 @@ class Target(ABC):
     def digest(self) -> str:
         """SHA-256 of the classifier."""
         return self.classifier.digest
-
-    @property
-    def keeps(self) -> Property:
-        """What an example breaks: the top class, or another property, whose answers take the place of classes."""
-        return self.classifier.keeps
 
     @property
     def num_classes(self) -> int:

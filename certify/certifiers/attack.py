@@ -76,9 +76,9 @@ def attack(
     (0.2, 1)
     """
     chosen = make(ATTACKS, attack, settings)
-    clf = need_classifier(clf).keeping(need_property(property))
+    clf = need_classifier(clf).with_property(need_property(property))
     batch = batch_of(clf, x, y, index)
-    if batch.labels is None and clf.keeps.per_input:
+    if batch.labels is None and clf.property.per_input:
         batch = replace(batch, labels=(0,) * len(batch))
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])

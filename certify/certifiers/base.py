@@ -61,7 +61,7 @@ class Certifier(ABC):
         """The certifier adapted to a threat: where radii are counts, nothing lies between declared ones to search."""
         return self
 
-    def check_property(self, keeps: Property) -> None:
+    def check_property(self, property: Property) -> None:
         """Refuse a property that this certifier cannot prove.
 
         Raises:

@@ -118,10 +118,12 @@ class Bounds(Certifier):
         graph = graph_of(classifier, batch.shape, self.max_memory)
         for begin in range(0, len(batch), self.rows):
             part = batch.rows(slice(begin, begin + self.rows))
-            prove = partial(self._prove, graph, threat, classifier.keeps)
+            prove = partial(self._prove, graph, threat, classifier.property)
             yield from certificates(classifier, graph, part, threat, self.method, prove)
 
-    def _prove(self, graph: Graph, threat: Threat, keeps: Property, x: Tensor, classes: Tensor) -> list[ProofAttempt]:
+    def _prove(
+        self, graph: Graph, threat: Threat, property: Property, x: Tensor, classes: Tensor
+    ) -> list[ProofAttempt]:
         methods = ladder(self.method)
         found = proven_radii(
             graph,
@@ -133,7 +135,7 @@ class Bounds(Certifier):
             search=not self.decide,
             max_memory=self.max_memory,
             deadline=NEVER if self.timeout is None else Deadline(self.timeout),
-            property=keeps,
+            property=property,
         )
         return [self._proof(one, threat) for one in found]
 

@@ -67,8 +67,8 @@ def certify(
             'certify.Bounds("crown")'
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
-    clf = clf.keeping(need_property(property))
-    certifier.check_property(clf.keeps)
+    clf = clf.with_property(need_property(property))
+    certifier.check_property(clf.property)
     batch, certifier = batch_of(clf, x, y, index), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
@@ -89,21 +89,23 @@ def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None
     Raises:
         DataError: for inputs or labels that do not fit.
     """
-    if clf.keeps.per_input:
+    if clf.property.per_input:
         targets = _targets(clf, x, y)
         return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
-    labels = as_labels(y, len(x), clf.base.num_classes) if y is not None and clf.keeps != TOP_CLASS else y
-    return Batch.of(x, labels if labels is y else wanted(clf.keeps, labels), clf.num_classes, index)
+    labels = as_labels(y, len(x), clf.base.num_classes) if y is not None and clf.property != TOP_CLASS else y
+    return Batch.of(x, labels if labels is y else wanted(clf.property, labels), clf.num_classes, index)
 
 
 def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
     """Certificates of a batch; one input after the other where each has a property of its own."""
-    if not clf.keeps.per_input:
+    if not clf.property.per_input:
         yield from certifier.certify(clf, batch, threat)
         return
     assert batch.targets is not None
     for row, target in enumerate(batch.targets):
-        yield from certifier.certify(clf.keeping(clf.keeps.at(target)), batch.rows(slice(row, row + 1)), threat)
+        yield from certifier.certify(
+            clf.with_property(clf.property.at(target)), batch.rows(slice(row, row + 1)), threat
+        )
 
 
 def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:

@@ -307,4 +307,4 @@ def _answer(ends: Ends) -> int:
     """The answer of the property at the example: the class returned there, or what takes its place."""
     assert ends.example is not None
     scores, kept = torch.from_numpy(ends.example.y)[None], torch.tensor([ends.question.kept])
-    return int(ends.question.classifier.keeps.answer(scores, kept)[0])
+    return int(ends.question.classifier.property.answer(scores, kept)[0])

@@ -134,7 +134,7 @@ def certificates(
     begin = time.perf_counter()
     scores = _same_scores(classifier, graph, batch)
     labels = None if batch.labels is None else torch.tensor(batch.labels)
-    found_there = classifier.keeps.answer(scores, None if labels is None else labels.to(scores.device))
+    found_there = classifier.property.answer(scores, None if labels is None else labels.to(scores.device))
     classes = torch.where(torch.isfinite(scores).all(dim=1), found_there, INVALID).cpu()
     wanted = classes >= 0
     if labels is not None:
@@ -172,7 +172,7 @@ def certificates(
                 seconds=seconds * passes[row],
                 forward_passes=passes[row],
                 reason=reason,
-                keeps=classifier.keeps,
+                property=classifier.property,
             )
         )
     return found

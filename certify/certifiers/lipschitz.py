@@ -76,10 +76,12 @@ class Lipschitz(Certifier):
         """Inputs whose margins are bounded together; with a time limit, which is for one input, a single one."""
         return INPUTS_TOGETHER if self.timeout is None else 1
 
-    def check_property(self, keeps: Property) -> None:
+    def check_property(self, property: Property) -> None:
         """Refuse all properties but the top class."""
-        if keeps != TOP_CLASS:
-            raise BadInput(f"lipschitz proves that the top class stays, not {keeps.kind}: use crown, ibp or complete")
+        if property != TOP_CLASS:
+            raise BadInput(
+                f"lipschitz proves that the top class stays, not {property.kind}: use crown, ibp or complete"
+            )
 
     @classmethod
     def proves(cls, norm: str) -> bool:

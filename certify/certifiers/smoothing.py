@@ -136,11 +136,11 @@ class Smoothing(Certifier):
         """The smoothed classifier."""
         return Smoothed(classifier, self.law())
 
-    def check_property(self, keeps: Property) -> None:
+    def check_property(self, property: Property) -> None:
         """Refuse properties whose answers cannot be counted as votes."""
-        if not keeps.votes:
+        if not property.votes:
             raise BadInput(
-                f"smoothing counts votes for answers, and {keeps.kind} is about one class among several: use crown, "
+                f"smoothing counts votes for answers, and {property.kind} is about one class among several: use crown, "
                 "ibp or complete"
             )
 
@@ -260,7 +260,7 @@ class Smoothing(Certifier):
                     seconds=seconds * result.samples,
                     forward_passes=result.samples,
                     reason=reason,
-                    keeps=classifier.keeps,
+                    property=classifier.property,
                 )
 
     def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:

@@ -119,7 +119,7 @@ def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier)
         "radii": threat.radii,
         **dict.fromkeys(named),
         **threat.named,
-        **classifier.keeps.named,
+        **classifier.property.named,
     }
     other = [f"the finding's {name} is {about[name]}, the run's {asked[name]}" for name in about]
     differing = [said for said, name in zip(other, about, strict=True) if about[name] != asked[name]]
@@ -159,7 +159,7 @@ def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, execut
     smoothed = (None if evidence is None else evidence.smoothed) or (None, None)
     certified = (certificate.input_digest, certificate.model_digest, *smoothed)
     attacked = (finding.input_digest, finding.model_digest, settings.get("noise"), settings.get("sigma"))
-    if certificate.keeps.named_by(settings) is False:
+    if certificate.property.named_by(settings) is False:
         return ""
     if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):
         return ""

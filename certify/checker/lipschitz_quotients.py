@@ -38,8 +38,8 @@ def quotient_claims(
     subject, threat = subject_of(certificate), certificate.threat
     if not isinstance(threat, ThreatModel) or threat.norm != "l2" or threat.scale is not None:
         return [judged(subject, "radius", f"Lipschitz constants in l2 prove nothing about {threat.measure}")]
-    if certificate.keeps != TOP_CLASS:
-        return [judged(subject, "radius", f"Lipschitz constants say nothing of: {certificate.keeps}")]
+    if certificate.property != TOP_CLASS:
+        return [judged(subject, "radius", f"Lipschitz constants say nothing of: {certificate.property}")]
     constants = _constants(graph)
     rows = margin_rows(torch.tensor([kept], device=x.device), math.prod(graph.output.shape), torch.float64, x.device)
     found = lipschitz_radii(constants, x[None], rows)

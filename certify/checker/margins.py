@@ -35,13 +35,15 @@ def margin_claims(
     """
     subject, threat = subject_of(certificate), certificate.threat
     box = f"the margins were bounded in {evidence.input_box}, the threat model says {threat.input_box}"
-    keeps = certificate.keeps
-    derived = rechecked_margins(graph, x, kept, threat, radius, evidence, property=keeps)
+    property = certificate.property
+    derived = rechecked_margins(graph, x, kept, threat, radius, evidence, property=property)
     allowed = AGREEMENT_RTOL * largest_score(graph, x)
     return [
         judged(subject, "input box", "" if evidence.input_box == threat.input_box else box),
-        judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed, keeps)),
-        judged(subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}", keeps)),
+        judged(subject, "margins", differing("margin", kept, evidence.margins, derived, allowed, property)),
+        judged(
+            subject, "radius", _not_positive(derived, kept, f"within {threat.measure} {brief_up(radius)}", property)
+        ),
     ]
 
 
@@ -54,9 +56,9 @@ def leaf_claims(
         BadInput: for a proof of another network.
         ModelError, UnsupportedOperator: for evidence that claims what cannot be claimed of this network.
     """
-    shown = rechecked(graph, x, kept, certificate.threat, radius, evidence, property=certificate.keeps)
+    shown = rechecked(graph, x, kept, certificate.threat, radius, evidence, property=certificate.property)
     within = f"within {certificate.threat.measure} {brief_up(radius)}"
-    claim = f"class {kept} is constant" if certificate.keeps == TOP_CLASS else f"inputs {certificate.keeps}"
+    claim = f"class {kept} is constant" if certificate.property == TOP_CLASS else f"inputs {certificate.property}"
     said = "" if shown else f"the proof does not show that {claim} {within}"
     return [judged(subject_of(certificate), "radius", said)]
 
@@ -67,14 +69,14 @@ def differing(
     recorded: Sequence[float],
     derived: Sequence[float],
     allowed: float,
-    keeps: Property = TOP_CLASS,
+    property: Property = TOP_CLASS,
 ) -> str:
     """The first of some recorded numbers, one for each other class, that is not the one derived again, in words."""
     if len(recorded) != len(derived):
         return f"the record has {len(recorded)} {what}s, this network has {len(derived)}"
     for row, (said, found) in enumerate(zip(recorded, derived, strict=True)):
         if not (said == found or abs(said - found) <= allowed):
-            over = f"over class {_other(kept, row)}" if keeps == TOP_CLASS else f"number {row}"
+            over = f"over class {_other(kept, row)}" if property == TOP_CLASS else f"number {row}"
             return f"the {what} {over} is {found:.9g} derived again, {said:.9g} in the record"
     return ""
 
@@ -84,13 +86,13 @@ def largest_score(graph: Graph, x: Tensor) -> float:
     return float(graph.to(torch.float64).forward(x[None].double()).abs().max())
 
 
-def _not_positive(margins: Sequence[float], kept: int, where: str, keeps: Property) -> str:
+def _not_positive(margins: Sequence[float], kept: int, where: str, property: Property) -> str:
     """The first margin that is not shown to be positive, in words: NaN is not."""
     weak = next((row for row, margin in enumerate(margins) if not margin > 0), None)
     if weak is None:
         return ""
-    if keeps != TOP_CLASS:
-        return f"{where}, it is not proven to {keeps}: margin {margins[weak]:.3g}"
+    if property != TOP_CLASS:
+        return f"{where}, it is not proven to {property}: margin {margins[weak]:.3g}"
     return f"{where}, class {kept} is not proven to stay above class {_other(kept, weak)}: margin {margins[weak]:.3g}"
 
 

@@ -47,7 +47,7 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
     if not confirmed(identity):
         return [*identity, left_open(subject, "radius", "it is about another input or another model")]
     try:
-        classifier = classifier.keeping(certificate.keeps)
+        classifier = classifier.with_property(certificate.property)
         certificate.threat.check_inputs(x[None].numpy())
     except BadInput as problem:
         return [*identity, judged(subject, "threat model", str(problem))]
@@ -75,10 +75,10 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
 
 def _of_no_kind(certificate: Certificate) -> str:
     """Why a certificate cannot be about its threat or its property; empty where it can."""
-    radius, keeps = certificate.radius, certificate.keeps
+    radius, property = certificate.radius, certificate.property
     if radius is not None and certificate.threat.counted and not radius.is_integer():
         return f"radius {radius} is no whole number, and counts {certificate.threat.measure}"
-    return "its property is about no input: it has no target" if keeps.per_input and keeps.target is None else ""
+    return "its property is about no input: it has no target" if property.per_input and property.target is None else ""
 
 
 def box_fault(recorded: InputBox | None, own: InputBox | None, x: Tensor | None = None) -> str:

@@ -78,8 +78,10 @@ def data_claims(
             claim, said = "input digest", f"the data hold no input {one.index}"
         elif one.label != (label := int(dataset.y[rows[one.index]])):
             said = f"the record says {one.label}, the data say {label}"
-        elif isinstance(one, Certificate) and one.keeps.target is not None and dataset.targets is not None:
+        elif isinstance(one, Certificate) and one.property.target is not None and dataset.targets is not None:
             true = float(dataset.targets[rows[one.index]])
-            said = "" if one.keeps.target == true else f"the record is about {one.keeps.target}, the data say {true}"
+            said = (
+                "" if one.property.target == true else f"the record is about {one.property.target}, the data say {true}"
+            )
         claims.append(judged(subject_of(one), claim, said))
     return claims

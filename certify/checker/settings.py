@@ -70,7 +70,7 @@ def _of_certificate(
     shared: Mapping[str, Mapping[str, object]],
 ) -> Iterator[Difference]:
     yield "threat model", certificate.threat, threat
-    yield "property", certificate.keeps.family, property_from(settings.get("property"))
+    yield "property", certificate.property.family, property_from(settings.get("property"))
     yield "model digest", certificate.model_digest, settings["model"]["digest"]
     if certifier is None:
         yield "method", certificate.method, " or ".join(one["method"] for one in settings["certifiers"])
@@ -108,8 +108,8 @@ def _of_finding(finding: Finding, threat: Threat, settings: Mapping[str, Any]) -
     yield "norm", finding.norm, threat.norm
     yield "radii", finding.radii, threat.radii
     yield "seed", finding.seed, settings["seed"]
-    keeps = property_from(settings.get("property"))
-    asked = {**(settings["attack"] or {"attack": "none"}), **threat.named, **keeps.named}
+    property = property_from(settings.get("property"))
+    asked = {**(settings["attack"] or {"attack": "none"}), **threat.named, **property.named}
     yield "attack", finding.attack, asked.pop("attack")
-    target = {"target": finding.settings["target"]} if keeps.per_input and "target" in finding.settings else {}
+    target = {"target": finding.settings["target"]} if property.per_input and "target" in finding.settings else {}
     yield "attack settings", dict(finding.settings), {**asked, **target}

@@ -46,7 +46,7 @@ class Question:
 
     def within(self, radius: float) -> VerificationProblem:
         """The verification problem for one radius."""
-        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.keeps)
+        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.property)
         return VerificationProblem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:

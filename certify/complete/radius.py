@@ -173,7 +173,7 @@ def _hint(question: Question, deadline: Deadline) -> float:
         HINT_METHOD,
         claim=question.claim,
         deadline=deadline,
-        property=question.classifier.keeps,
+        property=question.classifier.property,
     )
     return found.radius or 0.0
 

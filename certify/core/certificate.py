@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -85,7 +86,7 @@ class Certificate:
         seconds: time spent on this input.
         forward_passes: samples sent through the model for this input.
         reason: why, in words, where the verdict's own sentence does not say enough.
-        keeps: the property that is claimed; label and prediction are its answers, which for the top class are classes.
+        property: what is claimed; label and prediction are its answers, which for the top class are classes.
 
     Raises:
         BadInput: if verdict, radius, guarantee or evidence contradict each other, or the radius is NaN, infinite or
@@ -106,7 +107,7 @@ class Certificate:
     seconds: float = field(default=0.0, compare=False)
     forward_passes: int = 0
     reason: str = ""
-    keeps: Property = TOP_CLASS
+    property: Property = TOP_CLASS
 
     def __post_init__(self) -> None:
         for name, value in (("index", self.index), ("label", self.label), ("prediction", self.prediction)):
@@ -138,38 +139,38 @@ class Certificate:
         if fault := evidence.fault(self):
             raise BadInput(fault)
 
-    @property
+    @builtins.property  # the class has a field of that name
     def about(self) -> str:
         """What tells the input from others: its digest, and its target in a regression."""
-        return about(self.input_digest, self.keeps.target)
+        return about(self.input_digest, self.property.target)
 
-    @property
+    @builtins.property
     def _kept(self) -> str:
-        if self.keeps == TOP_CLASS:
+        if self.property == TOP_CLASS:
             return f"class {self.prediction} constant"
-        return f"proven to {self.keeps} (answer {self.prediction})"
+        return f"proven to {self.property} (answer {self.prediction})"
 
-    @property
+    @builtins.property
     def finding(self) -> Finding | None:
         """What a search found on its way, as the attack that it is as well; None for other methods."""
         return None if self.evidence is None else self.evidence.finding(self)
 
-    @property
+    @builtins.property
     def norm(self) -> str:
         """The norm of the radius, or the name of the threat that it counts."""
         return self.threat.norm
 
-    @property
+    @builtins.property
     def alpha(self) -> float | None:
         """Probability of a false claim, or None for a proof."""
         return self.guarantee.alpha
 
-    @property
+    @builtins.property
     def radius_hex(self) -> str | None:
         """The exact radius as a hexadecimal float."""
         return to_hex(self.radius)
 
-    @property
+    @builtins.property
     def correct(self) -> bool:
         """Whether the prediction is the label."""
         return self.label is not None and self.prediction == self.label
@@ -198,7 +199,7 @@ class Certificate:
             "seconds": self.seconds,
             "forward_passes": self.forward_passes,
             "reason": self.reason,
-            **({} if self.keeps == TOP_CLASS else {"property": self.keeps.to_dict()}),
+            **({} if self.property == TOP_CLASS else {"property": self.property.to_dict()}),
         }
 
     @classmethod
@@ -227,7 +228,7 @@ class Certificate:
                 seconds=fields["seconds"],
                 forward_passes=fields["forward_passes"],
                 reason=fields["reason"],
-                keeps=property_from(fields.get("property")),
+                property=property_from(fields.get("property")),
             )
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as problem:
             raise BadInput(f"not a certificate record: {type(problem).__name__} {problem}") from problem

@@ -6,6 +6,7 @@ one file each, so that a summary renders itself without the core knowing any of 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -132,6 +133,7 @@ class Summary:
         misjudged: how many inputs may count as broken although they are not, with probability ``confidence`` no more:
             0 for attacks on the plain model; None where no attack was on what was certified.
         parts: the laws, bounds, searches and statistics behind the table, as ``family:member``: what is to be cited.
+        property: what each certified input is proven to keep.
     """
 
     threat: Threat
@@ -158,7 +160,7 @@ class Summary:
     declared: tuple[float, ...] = ()
     misjudged: int | None = None
     parts: tuple[str, ...] = ()
-    keeps: Property = TOP_CLASS
+    property: Property = TOP_CLASS
 
     def certified_at(self, radius: float) -> float:
         """Fraction of all inputs predicted correctly and certified at any radius, declared or not."""
@@ -171,13 +173,13 @@ class Summary:
         """
         return next((row.empirical for row in reversed(self.rows) if row.radius <= radius), self.clean)
 
-    @property
+    @builtins.property  # the class has a field of that name
     def complete(self) -> bool:
         """Whether every expected input was attempted, and attacked if an attack belongs to it."""
         reported = self.n if self.attacked is None else min(self.n, self.attacked)
         return reported >= (self.n if self.expected is None else self.expected)
 
-    @property
+    @builtins.property
     def errors(self) -> int:
         """Inputs about which no certifier could compute anything; the same run command tries them again."""
         return int(np.count_nonzero(self.sandwich.verdict == VERDICTS.index(Verdict.ERROR)))

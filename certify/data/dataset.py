@@ -164,14 +164,14 @@ class Dataset:
         inputs = [about(input_digest(x), target) for x, target in zip(self.x, targets, strict=True)]
         return data_digest(zip(self.positions, self.y.tolist(), inputs, strict=True))
 
-    def wanted(self, keeps: Property, classes: int) -> Dataset:
+    def wanted(self, property: Property, classes: int) -> Dataset:
         """The same inputs with the answers that a property wants of them in place of their classes.
 
         Raises:
             BadInput: for a property that does not fit so many classes.
         """
-        answers = keeps.answers(classes)
-        y = np.array([keeps.wanted(label) for label in self.y.tolist()], dtype=np.int64)
+        answers = property.answers(classes)
+        y = np.array([property.wanted(label) for label in self.y.tolist()], dtype=np.int64)
         if self.targets is None and np.array_equal(y, self.y):
             return self  # data may lack the last classes of a model
         made = Dataset(self.name, self.x, y, answers, self.input_box, self.index, self.targets)

@@ -147,7 +147,7 @@ def judge(policy: Policy, trial: Trial, first: Sequence[ConditionOutcome] = ()) 
     Raises:
         BadInput: as :func:`judge_run`.
     """
-    _check_threat(policy, trial.run.name, trial.run.summary.threat, trial.run.summary.keeps)
+    _check_threat(policy, trial.run.name, trial.run.summary.threat, trial.run.summary.property)
     summary = trial.run.summary
     if trial.baseline is not None and summary.complete:
         check_comparable(trial.baseline, trial.run)
@@ -188,8 +188,8 @@ def _check_folder(policy: Policy, path: Path | str) -> None:
     _check_threat(policy, path, threat_from(settings["threat"]), property_from(settings.get("property")))
 
 
-def _check_threat(policy: Policy, run: Path | str, threat: Threat, keeps: Property) -> None:
-    if difference := policy.threat.difference(threat, keeps):
+def _check_threat(policy: Policy, run: Path | str, threat: Threat, property: Property) -> None:
+    if difference := policy.threat.difference(threat, property):
         raise BadInput(f"{policy.name} does not fit {run}: {difference}; name another run or another policy")
 
 

@@ -40,14 +40,14 @@ class PolicyThreat:
         units: the inputs' units, in the words of the run.
         scale: SHA-256 of the per-feature scale, or of another threat's groups of features, or how it begins; None for
             radii without one.
-        keeps: the property that has to be certified; the top class where a policy names none.
+        property: the property that has to be certified; the top class where a policy names none.
     """
 
     norm: str
     input_box: BoxLike = None
     units: str | None = None
     scale: str | None = None
-    keeps: Property = TOP_CLASS
+    property: Property = TOP_CLASS
 
     def __post_init__(self) -> None:
         one_of("norm", self.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
@@ -59,10 +59,10 @@ class PolicyThreat:
                 f"scale must be the SHA-256 of one, at least {_DIGITS_STATED} digits of it, got {self.scale!r}"
             )
 
-    def difference(self, run: Threat, keeps: Property) -> str:
+    def difference(self, run: Threat, property: Property) -> str:
         """The first difference between the run's threat model or property and the policy's, in words; else empty."""
-        if keeps != self.keeps:
-            return f"it asks inputs to {self.keeps}, the run to {keeps} (state the property in [threat])"
+        if property != self.property:
+            return f"it asks inputs to {self.property}, the run to {property} (state the property in [threat])"
         if run.norm != self.norm:
             return f"it is about {self.norm}, the run about {run.norm}"
         named = next(iter(run.named.values()), None)
@@ -178,7 +178,7 @@ def _about(threat: Mapping[str, Any]) -> PolicyThreat:
     given = threat.get("property")
     fields = {"property": given} if isinstance(given, str) else given
     return PolicyThreat(
-        **{key: value for key, value in threat.items() if key != "property"}, keeps=property_from(fields)
+        **{key: value for key, value in threat.items() if key != "property"}, property=property_from(fields)
     )
 
 

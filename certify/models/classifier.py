@@ -147,7 +147,7 @@ class Classifier:
             if said:
                 said = [digest or function_digest(model), *said]
                 digest = hashlib.sha256(" ".join(said).encode()).hexdigest()
-        self.keeps: Property = TOP_CLASS
+        self.property: Property = TOP_CLASS
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
 
@@ -260,19 +260,19 @@ class Classifier:
         """
         return self.predict(x)
 
-    def keeping(self, property: Property) -> Classifier:
+    def with_property(self, property: Property) -> Classifier:
         """The same model, of which a property is asked instead of the top class: its answers are the classes then.
 
         Raises:
             BadInput: for a property that does not fit the classes.
 
         >>> from certify.core.properties.never import Never
-        >>> clf = Classifier(lambda x: x, num_classes=3).keeping(Never(2))
+        >>> clf = Classifier(lambda x: x, num_classes=3).with_property(Never(2))
         >>> clf.num_classes, clf.predict(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.3, 0.2]]))
         (2, tensor([1, 0]))
         """
         property.answers(self.base.num_classes)
-        return self if property == self.keeps else _Keeping(self.base, property)
+        return self if property == self.property else _WithProperty(self.base, property)
 
     def check(self, x: Tensor) -> None:
         """Refuse early: data outside the box, an output of the wrong shape, an output that changes between two calls.
@@ -313,12 +313,12 @@ class Classifier:
         return f"Classifier({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
 
 
-class _Keeping(Classifier):
+class _WithProperty(Classifier):
     """A classifier whose scores and predictions are those of a property's answers."""
 
     def __init__(self, classifier: Classifier, property: Property) -> None:
         self.__dict__.update(vars(classifier))
-        self._base, self.keeps = classifier, property
+        self._base, self.property = classifier, property
         self.num_classes = property.answers(classifier.num_classes)
 
     @property
@@ -326,7 +326,7 @@ class _Keeping(Classifier):
         return self._base
 
     def scores(self, x: Tensor, *, scratch: bool = False) -> Tensor:
-        return self.keeps.scores(self.base.scores(x, scratch=scratch))
+        return self.property.scores(self.base.scores(x, scratch=scratch))
 
     def check(self, x: Tensor) -> None:
         self.base.check(x)
@@ -334,7 +334,7 @@ class _Keeping(Classifier):
     def answers(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         with torch.inference_mode():
             scores = self.base.scores(x)
-            found = self.keeps.answer(scores, None if kept is None else kept.to(scores.device))
+            found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
             return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
 
 

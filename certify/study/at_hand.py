@@ -51,10 +51,10 @@ class AtHand:
     def asked(self, position: int) -> Classifier:
         """The classifier, asked for the property of the input at a position."""
         assert self.classifier is not None
-        keeps, row = self.classifier.keeps, self.rows.get(position)
-        if not keeps.per_input or row is None or self.dataset is None or self.dataset.targets is None:
+        property, row = self.classifier.property, self.rows.get(position)
+        if not property.per_input or row is None or self.dataset is None or self.dataset.targets is None:
             return self.classifier
-        return self.classifier.keeping(keeps.at(float(self.dataset.targets[row])))
+        return self.classifier.with_property(property.at(float(self.dataset.targets[row])))
 
     def input(self, position: int) -> Tensor | None:
         """The input (...) at a position of the data set, or None where there is none."""
@@ -90,11 +90,11 @@ def at_hand(
         return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
 
     classifier, no_model = _loaded("model", model, recorded["model"], load)
-    keeps = property_from(settings.get("property"))
-    if classifier is not None and keeps != TOP_CLASS:
+    property = property_from(settings.get("property"))
+    if classifier is not None and property != TOP_CLASS:
         if dataset is not None:
-            dataset = dataset.wanted(keeps, classifier.num_classes)
-        classifier = classifier.keeping(keeps)
+            dataset = dataset.wanted(property, classifier.num_classes)
+        classifier = classifier.with_property(property)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
     return AtHand(classifier, dataset, input_box, rows, no_model, no_data)
 

@@ -47,7 +47,7 @@ def build(
     attack_option: Mapping[str, Any],
     seed: int | None,
     options: Mapping[str, Any],
-    keeps: Property = TOP_CLASS,
+    property: Property = TOP_CLASS,
     shard: tuple[int, int] = (0, 1),
     context: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -56,7 +56,7 @@ def build(
     ``seed`` None derives the seed from model, data and whatever else results depend on, so nobody can shop for one.
     What units are called is no such thing.
     """
-    classifier, dataset = classifier.keeping(keeps), dataset.wanted(keeps, classifier.num_classes)
+    classifier, dataset = classifier.with_property(property), dataset.wanted(property, classifier.num_classes)
     if attack_option and (attack is None or attack == "none"):
         raise BadInput("attack options are given, but no attack: name one, for example pgd")
     chosen = None if attack is None or attack == "none" else make(ATTACKS, attack, attack_option)
@@ -67,7 +67,7 @@ def build(
             threat.to_dict() | {"units": UNITS},
             [certifier.settings() for certifier in _certifiers(certifiers, options, seed=0, threat=threat)],
             None if chosen is None else [chosen.name, chosen.settings()],
-            *([] if keeps == TOP_CLASS else [keeps.to_dict()]),
+            *([] if property == TOP_CLASS else [property.to_dict()]),
         ]
         seed = int.from_bytes(
             hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=4).digest(), "little"
@@ -75,7 +75,7 @@ def build(
     seed = whole("seed", seed)
     built = _certifiers(certifiers, options, seed, threat)
     for certifier in built:
-        certifier.check_property(keeps)
+        certifier.check_property(property)
     targets = [certifier.target(classifier) for certifier in built]
     if any(target.settings() != targets[0].settings() for target in targets):
         raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")
@@ -203,7 +203,7 @@ def evaluate(
         attack_option=attack_option or {},
         seed=seed,
         options=options,
-        keeps=need_property(property),
+        property=need_property(property),
         context={} if label is None else {"label": label_of("label", label)},
     )
     where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
@@ -219,7 +219,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     Raises:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
-    threat, keeps, options = _asked(settings)
+    threat, property, options = _asked(settings)
     dataset = load_data(settings.data)
     if settings.input_box is not None:
         dataset = replace(dataset, input_box=settings.input_box)
@@ -243,7 +243,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         attack_option=settings.attack_option,
         seed=settings.seed,
         options=options,
-        keeps=keeps,
+        property=property,
         shard=settings.shard_of,
         context={
             "command": list(command),

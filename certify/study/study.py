@@ -129,15 +129,15 @@ class Study:
                 f"label {int(self.dataset.y.max())} is out of range; "
                 f"the model's classes are 0 to {self.classifier.num_classes - 1}"
             )
-        if self.classifier.keeps.per_input != (self.dataset.targets is not None):
+        if self.classifier.property.per_input != (self.dataset.targets is not None):
             raise BadInput(
-                f"{self.classifier.keeps.kind} does not fit these data: true values of a regression go with a "
+                f"{self.classifier.property.kind} does not fit these data: true values of a regression go with a "
                 "certify.Regressor and the property within, classes with a certify.Classifier"
             )
         self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
         for certifier in self.certifiers:
-            certifier.check_property(self.classifier.keeps)
+            certifier.check_property(self.classifier.property)
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))
         if self.attack is not None and self.target is not None:
             self.attack.check(self.target, self.threat)
@@ -160,7 +160,7 @@ class Study:
                     "drawn_seed": self.dataset.drawn_seed,
                 },
                 "threat": self.threat.to_dict(),
-                **({} if self.classifier.keeps == TOP_CLASS else {"property": self.classifier.keeps.to_dict()}),
+                **({} if self.classifier.property == TOP_CLASS else {"property": self.classifier.property.to_dict()}),
                 "certifiers": [certifier.settings() for certifier in self.certifiers],
                 "attack": None
                 if self.attack is None or self.target is None
@@ -188,7 +188,7 @@ class Study:
             f"model {head['model']}{self._normalized()}  sha256 {self.classifier.digest[:12]}   "
             f"data {head['data']}, n={self.expected}",
             f"threat {self.threat}",
-            *([] if self.classifier.keeps == TOP_CLASS else [f"property: {self.classifier.keeps}"]),
+            *([] if self.classifier.property == TOP_CLASS else [f"property: {self.classifier.property}"]),
             "   ".join(certifier.describe(self.threat, self.dataset.x.shape[1:]) for certifier in self.certifiers),
         ]
         return "\n".join(lines)
@@ -245,7 +245,7 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
-        if not self.classifier.keeps.per_input:
+        if not self.classifier.property.per_input:
             for _, said in way.crew.results([Task("chance", range(len(self.dataset)))]):
                 if isinstance(said, str):  # nothing where all is well, and nothing where the model crashed
                     progress.warn(said)
@@ -378,7 +378,7 @@ class Study:
                 evidence=None,
                 model_digest=self.classifier.digest,
                 reason=reason,
-                keeps=self.classifier.keeps,
+                property=self.classifier.property,
             )
             for row in range(len(batch))
         ]

@@ -66,7 +66,7 @@ def _by_kind(records: Sequence[R], kind_of: Callable[[R], Hashable]) -> tuple[ND
 
 def _certificate_kind(one: Certificate) -> Hashable:
     subject = None if one.evidence is None else one.evidence.subject
-    return one.method, one.threat, one.keeps, one.guarantee, one.model_digest, subject
+    return one.method, one.threat, one.property, one.guarantee, one.model_digest, subject
 
 
 def _finding_kind(one: Finding) -> Hashable:

@@ -92,7 +92,7 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
     if len(named) < 2:
         raise BadInput("an envelope is over several runs: name at least two")
     for (name, one), (other, two) in combinations(named, 2):
-        if (one.threat.key, one.keeps) != (two.threat.key, two.keeps):
+        if (one.threat.key, one.property) != (two.threat.key, two.property):
             raise BadInput(
                 f"{name} and {other} are about different norms or radii, scales or properties; name common --radii"
             )

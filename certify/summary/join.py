@@ -220,7 +220,7 @@ def _contradictions(
                 and same_model(kind, other)
                 and other.norm == kind.norm
                 and kind.threat.named_by(other.settings)
-                and kind.keeps.named_by(other.settings)
+                and kind.property.named_by(other.settings)
                 and _inside_box(kind, findings.fetch(example))
             ):
                 radius, distance = float(certificates.radius[place]), float(findings.distance[example])

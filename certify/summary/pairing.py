@@ -72,8 +72,8 @@ def no_sample(*runs: Run) -> str:
 
 
 def _other_threat(one: Run, other: Run) -> str:
-    if one.summary.keeps != other.summary.keeps:
-        return f"inputs have to {one.summary.keeps}, and to {other.summary.keeps}"
+    if one.summary.property != other.summary.property:
+        return f"inputs have to {one.summary.property}, and to {other.summary.property}"
     ours, theirs = one.summary.threat, other.summary.threat
     if ours.norm != theirs.norm:
         return f"the norm is {ours.norm} and {theirs.norm}"

@@ -126,7 +126,7 @@ def tabulate(
         guarantee=guarantee,
         statement=statement(threat, n, guarantee, methods, kinds, first, delta),
         sandwich=sandwich,
-        keeps=first.keeps.family,
+        property=first.property.family,
         head=head_of_table(certificates, first, threat, n, methods, head or {}, attacks),
         methods=methods,
         expected=expected,
@@ -201,9 +201,9 @@ def _common_threat(
     for kind in certificates.kinds:
         if kind.threat != threat:
             raise BadInput(f"the certificates are about different threat models: {threat}; and {kind.threat}")
-        if kind.keeps.family != certificates.kinds[0].keeps.family:
+        if kind.property.family != certificates.kinds[0].property.family:
             raise BadInput(
-                f"the certificates keep different properties: {certificates.kinds[0].keeps}; and {kind.keeps}"
+                f"the certificates keep different properties: {certificates.kinds[0].property}; and {kind.property}"
             )
     unlabelled = np.flatnonzero(certificates.label == NO_CLASS)
     if unlabelled.size:
@@ -216,7 +216,7 @@ def _common_threat(
     for attack in attacks:
         if attack.norm != threat.norm:
             raise BadInput(f"the attack is in {attack.norm}, the certificates in {threat.norm}; they cannot be joined")
-        if not certificates.kinds[0].keeps.family.named_by(attack.settings):
+        if not certificates.kinds[0].property.family.named_by(attack.settings):
             raise BadInput("attack and certificates are about different properties; they cannot be joined")
         if not threat.named_by(attack.settings):
             raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")

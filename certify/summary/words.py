@@ -46,7 +46,7 @@ def statement(
     """What exactly is guaranteed, with what probability, over what randomness: one sentence."""
     if guarantee.alpha is None:
         return (
-            f"Each certified input is proven ({' or '.join(methods)}) to {first.keeps.family} under every "
+            f"Each certified input is proven ({' or '.join(methods)}) to {first.property.family} under every "
             f"{threat.change} up to its radius inside the input box, with certainty: no sampling is involved, the "
             f"proof is about {_subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
@@ -89,7 +89,7 @@ def head_of_table(
         "model": f"{given.get('model', 'model')}  {'log ' * published}sha256 {digest}",
         "data": f"{given.get('data', 'given inputs')}, n={n:,}",
         "threat": str(first.threat),
-        **({} if first.keeps == TOP_CLASS else {"property": f"each input has to {first.keeps.family}"}),
+        **({} if first.property == TOP_CLASS else {"property": f"each input has to {first.property.family}"}),
     }
     if threat.radii != first.threat.radii:
         head["radii"] = "asked for afterwards; " + _afterwards(evidence)

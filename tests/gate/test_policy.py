@@ -120,7 +120,7 @@ def test_the_threat_model_is_held_against_the_run():
     assert "per-feature scale" in PolicyThreat("l2", scale="0" * 8).difference(scaled, TopClass())
     assert PolicyThreat("l2", scale=scaled.named["scale"][:8]).difference(scaled, TopClass()) == ""
     assert "among the top 2" in PolicyThreat("l2").difference(run, TopK(2))
-    assert PolicyThreat("l2", keeps=TopK(2)).difference(run, TopK(2)) == ""
+    assert PolicyThreat("l2", property=TopK(2)).difference(run, TopK(2)) == ""
 
 
 def test_files_that_hold_no_policy_are_refused(tmp_path):

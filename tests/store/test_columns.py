@@ -165,4 +165,4 @@ def test_evidence_that_cannot_be_is_damage_and_no_crash(certificates):
 def test_a_record_has_the_fields_of_the_schema(certificates):
     for one in certificates:
         assert [*one.to_dict(), "property"] == list(RECORD)
-        assert list(replace(one, keeps=TopK(k=1)).to_dict()) == list(RECORD)
+        assert list(replace(one, property=TopK(k=1)).to_dict()) == list(RECORD)

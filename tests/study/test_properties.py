@@ -58,7 +58,7 @@ def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data)
     for certifier in (certify.Bounds("crown", decide=True), certify.Complete(timeout=30.0)):
         made = certify.certify(classifier, x, y, threat=THREAT, property=one, certifier=certifier)
         radii[certifier.method] = [-1.0 if item.radius is None else item.radius for item in made]
-        assert all(item.keeps == one for item in made)
+        assert all(item.property == one for item in made)
         assert all(certify.check(item, classifier, x[item.index]) for item in made)
     assert all(a <= b for a, b in zip(radii["crown"], radii["complete"], strict=True))
     assert max(radii["crown"]) > 0
@@ -71,12 +71,12 @@ def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data)
         if item.radius is not None:
             near = (torch.from_numpy(input_) + item.radius * (2 * points - 1)).clamp(0, 1)
             kept = torch.full((len(near),), item.prediction)
-            assert torch.equal(classifier.keeping(one).answers(near, kept), kept)
+            assert torch.equal(classifier.with_property(one).answers(near, kept), kept)
 
 
-def policy_about(norm, keeps):
+def policy_about(norm, property):
     """The text of a policy."""
-    fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in keeps.to_dict().items())
+    fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in property.to_dict().items())
     return f'[threat]\nnorm = "{norm}"\nproperty = {{ {fields} }}\n[[require]]\nkind = "no_contradiction"\n'
 
 
@@ -106,7 +106,7 @@ def test_votes_are_for_answers(name, classifier, data):
     plain = certify.certify(classifier, x, y, threat=threat, certifier=certifier)
     assert sum(item.radius or 0.0 for item in made) > sum(item.radius or 0.0 for item in plain)
     assert all(certify.check(item, classifier, x[item.index]) for item in made)
-    answers = range(classifier.keeping(one).num_classes)
+    answers = range(classifier.with_property(one).num_classes)
     assert all(set(look.counts) <= set(answers) for item in made for look in item.evidence.looks)
 
 
@@ -116,8 +116,8 @@ def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path)
     result = certify.evaluate(
         classifier, (x, y), threat=THREAT, property=one, certifier="crown", attack="pgd", out=tmp_path / "run"
     )
-    assert f"each input has to {one.keeps}" in result.summary.table()
-    assert f"to {one.keeps} under every linf change" in result.summary.statement
+    assert f"each input has to {one.sentence}" in result.summary.table()
+    assert f"to {one.sentence} under every linf change" in result.summary.statement
     assert result.summary.rows[1].certified > 0
     assert result.summary.contradictions == ()
     assert not certify.check_run(tmp_path / "run").refuted
@@ -136,8 +136,8 @@ def test_claims_of_one_property_prove_no_other(classifier, data):
     for one, other in zip(weak, strong, strict=True):
         if one.radius is not None and one.radius > 1.01 * (other.radius or 0.0):
             refuted += 1
-            assert not certify.check(dataclasses.replace(one, keeps=certify.TopClass()), classifier, x[one.index])
-            assert not certify.check(dataclasses.replace(one, keeps=certify.TopK(1)), classifier, x[one.index])
+            assert not certify.check(dataclasses.replace(one, property=certify.TopClass()), classifier, x[one.index])
+            assert not certify.check(dataclasses.replace(one, property=certify.TopK(1)), classifier, x[one.index])
     assert refuted > 0
     found = certify.attack(classifier, x, y, threat=THREAT)
     with pytest.raises(BadInput, match="different properties"):
@@ -197,7 +197,7 @@ def test_a_regression_is_certified_attacked_checked_and_gated(threat, diabetes, 
     assert result.summary.contradictions == ()
     assert "stay within 60 of its target" in result.summary.table()
     for one in result.certificates:
-        assert one.keeps == certify.Within(60.0, float(y[one.index]))
+        assert one.property == certify.Within(60.0, float(y[one.index]))
         assert certify.check(one, model, x[one.index])
         if one.radius:
             assert one.radius <= (one.finding.distance if one.finding and one.finding.succeeded else np.inf)
@@ -215,15 +215,15 @@ def test_outputs_stay_within_what_was_certified(diabetes):
     for one in certify.certify(model, x, threat=threat, property=certify.Within(10.0), certifier="crown"):
         assert one.radius > 0
         near = (torch.from_numpy(x[one.index]) + one.radius * (2 * points - 1)).clamp(0, 1)
-        assert float((model.scores(near)[:, 0] - one.keeps.target).abs().max()) <= 10.0
-        moved = dataclasses.replace(one, keeps=certify.Within(10.0, one.keeps.target + 9.0))
+        assert float((model.scores(near)[:, 0] - one.property.target).abs().max()) <= 10.0
+        moved = dataclasses.replace(one, property=certify.Within(10.0, one.property.target + 9.0))
         assert not certify.check(moved, model, x[one.index])
 
 
 def test_another_true_value_is_refuted_beside_the_data(diabetes, tmp_path):
     model, x, y = diabetes
-    threat, keeps = certify.ThreatModel("linf", (0.0,)), certify.Within(60.0)
-    [record] = certify.certify(model, x[:1], y[:1], threat=threat, property=keeps, certifier="crown")
+    threat, property = certify.ThreatModel("linf", (0.0,)), certify.Within(60.0)
+    [record] = certify.certify(model, x[:1], y[:1], threat=threat, property=property, certifier="crown")
     data = certify.Dataset("some", x[:1], y[:1] + 1.0, num_classes=1)
     said = [str(one) for one in data_claims([record], data, {0: 0})]
     assert any("the data say" in one for one in said)
@@ -261,8 +261,8 @@ def test_runs_about_other_true_values_are_kept_apart(diabetes, tmp_path):
 
 def test_a_gate_and_a_comparison_are_about_one_property(classifier, data, tmp_path):
     x, y = data
-    for name, keeps in (("top", None), ("weak", certify.TopK(3))):
-        certify.evaluate(classifier, (x, y), threat=THREAT, property=keeps, certifier="crown", out=tmp_path / name)
+    for name, property in (("top", None), ("weak", certify.TopK(3))):
+        certify.evaluate(classifier, (x, y), threat=THREAT, property=property, certifier="crown", out=tmp_path / name)
     policy = tmp_path / "policy.toml"
     policy.write_text('[threat]\nnorm = "linf"\n[[require]]\nkind = "no_contradiction"\n')
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "top").passed
@@ -295,9 +295,9 @@ def test_records_of_a_property_that_fits_no_input_are_refuted(diabetes):
     for damaged in ({"property": "within", "tolerance": 200.0}, {"property": "never", "of": 0}, None):
         record = one.to_dict() | {"property": damaged}
         assert not certify.check(certify.Certificate.from_dict(record), model, x[0])
-    for keeps in (None, certify.TopClass(), certify.Never(0)):
+    for property in (None, certify.TopClass(), certify.Never(0)):
         with pytest.raises(BadInput, match="certify.Within"):
-            certify.certify(model, x[:1], threat=threat, property=keeps, certifier="crown")
+            certify.certify(model, x[:1], threat=threat, property=property, certifier="crown")
     with pytest.raises(BadInput, match="leave around out"):
         certify.certify(model, x[:1], threat=threat, property=certify.Within(1.0, 3.0), certifier="crown")
 
@@ -310,8 +310,8 @@ def test_a_smoothed_model_is_not_attacked_for_what_has_no_votes(classifier, data
 
 def test_numbers_of_numpy_are_numbers(classifier, data):
     x, y = data
-    keeps = certify.TopK(np.int64(2))
-    [one] = certify.certify(classifier, x[:1], y[:1], threat=THREAT, property=keeps, certifier="crown")
+    property = certify.TopK(np.int64(2))
+    [one] = certify.certify(classifier, x[:1], y[:1], threat=THREAT, property=property, certifier="crown")
     assert json.loads(json.dumps(one.to_dict()))["property"] == {"property": "top-k", "k": 2}
     assert certify.check(one, classifier, x[0])
 

@@ -93,7 +93,7 @@ class CompleteEvidence(Evidence):
             norm=certificate.norm,
             radii=declared,
             attack=certificate.method,
-            settings={**asked, **certificate.threat.named, **certificate.keeps.named},
+            settings={**asked, **certificate.threat.named, **certificate.property.named},
             seed=self.seed,
             radius=None if distance is None else next((r for r in declared if r >= distance), distance),
             distance=distance,

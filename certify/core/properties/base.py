@@ -53,7 +53,7 @@ class Property(ABC):
 
     @property
     @abstractmethod
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """What an input does, to go on after "is proven to": ``"keep its class"``."""
 
     @property
@@ -132,7 +132,7 @@ class Property(ABC):
         return {_NAME: self.kind, **asdict(self)}  # type: ignore[call-overload]
 
     def __str__(self) -> str:
-        return self.keeps
+        return self.sentence
 
 
 PROPERTIES: Registry[type[Property]] = Registry("property", package="certify.core.properties")

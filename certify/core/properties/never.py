@@ -42,7 +42,7 @@ class Never(Property):
             raise BadInput(f"classes are numbered from 0, got {self.of}")
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """It is not that class."""
         return f"never become class {self.of}"
 

@@ -38,7 +38,7 @@ class LinearRows(Property):
         BadInput: for rows of different lengths, rows of nothing but 0, or numbers that are not finite or larger than
             1e100.
 
-    >>> LinearRows([[1, -1]], [-0.5]).keeps
+    >>> LinearRows([[1, -1]], [-0.5]).sentence
     'satisfy 1 linear condition'
     """
 
@@ -70,7 +70,7 @@ class LinearRows(Property):
         return [value] if isinstance(value, int | float) else value
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """The conditions hold."""
         return f"satisfy {len(self.C)} linear condition{'' if len(self.C) == 1 else 's'}"
 

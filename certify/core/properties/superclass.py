@@ -41,7 +41,7 @@ class Superclass(Property):
             raise BadInput("superclasses are two groups of classes or more, got one")
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """The group is kept."""
         return f"keep its group, of {len(self.groups)} groups of classes"
 

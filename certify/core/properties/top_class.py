@@ -27,7 +27,7 @@ class TopClass(Property):
     kind: ClassVar[str] = "top-class"
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """The class is kept."""
         return "keep its class"
 

@@ -49,7 +49,7 @@ class TopK(Property):
             raise BadInput(f"k must be at least 1, got {self.k}")
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """The class is among the k."""
         return f"keep its class among the top {self.k}"
 

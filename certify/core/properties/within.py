@@ -59,7 +59,7 @@ class Within(Property):
                 raise BadInput(f"{self.around:g} and a tolerance of {self.tolerance:g} leave the range of floats")
 
     @property
-    def keeps(self) -> str:
+    def sentence(self) -> str:
         """The number is close enough."""
         where = "its target" if self.around is None else f"{self.around:g}"
         return f"stay within {self.tolerance:g} of {where}"
