@@ -88,11 +88,12 @@ def split(A: Coefficients, region: Region) -> tuple[Coefficients, Coefficients]:
     if ball.scale is not None:
         scale = fit(A, ball.scale).flatten(2)
         gain, reach = gain * scale, torch.where(scale > 0, reach / scale, 0.0)
+    gain, reach = torch.broadcast_tensors(gain, reach)  # one ball stands for all rows, rows of one sample for all balls
     most = _most_l1(gain, reach, ball) if ball.norm == "l1" else _most_l2(gain, reach, ball)
     if scale is not None:
         most = torch.where(scale > 0, most / scale, 0.0)
     # NaN if radius and reach, or a row, are 0: give nothing to the ball there.
-    most = most.nan_to_num(nan=0.0, posinf=torch.inf).expand(gain.shape).reshape(entries.shape)
+    most = most.nan_to_num(nan=0.0, posinf=torch.inf).expand(gain.shape).reshape(len(gain), *entries.shape[1:])
     inner = torch.clamp(entries, -most, most)
     if isinstance(A, Tensor):
         return inner, A - inner
@@ -115,7 +116,7 @@ def _most_l2(gain: Tensor, reach: Tensor, ball: Ball) -> Tensor:
 def _most_l1(gain: Tensor, reach: Tensor, ball: Ball) -> Tensor:
     """The bound on |A1|: the gain at which the radius is used up, largest gains first; 0 if it never is."""
     ordered, order = gain.sort(dim=2, descending=True)
-    spent = reach.expand(gain.shape).gather(2, order).cumsum(2)
+    spent = reach.gather(2, order).cumsum(2)
     last = (spent < ball.radius.reshape(-1, 1, 1)).sum(2, keepdim=True)
     padded = torch.cat([ordered, torch.zeros_like(ordered[..., :1])], dim=2)
     return padded.gather(2, last)

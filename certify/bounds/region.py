@@ -63,14 +63,17 @@ class Reach:
     def least(self, A: Tensor, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
         """The minimum of rows (b, r, ...) over the points in boxes, (b, r), and the rounding errors it may contain.
 
-        The error covers any threat that adds up a few sums of products over features, or differences of such sums.
+        The error covers any threat that adds up a few sums of products over features, or differences of such sums. One
+        set stands for all rows, and rows of one sample for all sets: the threat is asked about as many of each.
         """
-        rows, (lower, upper) = flat(A, 2), self._ends(box)
-        rows = rows.expand(len(self.center), -1, -1)
-        value = self.threat.minimum(rows, flat(self.center, 1), self.radius, lower, upper)
+        count = max(len(A), len(self.center))
+        rows, x, lower, upper = (
+            part.expand(count, *part.shape[1:]) for part in (flat(A, 2), flat(self.center, 1), *self._ends(box))
+        )
+        value = self.threat.minimum(rows, x, self.radius.expand(count), lower, upper)
         if terms is None:
             return value, torch.zeros_like(value)
-        size = torch.maximum(flat(box.magnitude(), 1), flat(self.center, 1).abs())
+        size = torch.maximum(torch.maximum(lower.abs(), upper.abs()), x.abs())
         entries, total = rows.shape[2], (rows.abs() @ size.unsqueeze(2)).squeeze(2)
         return value, 8 * gamma(2 * entries + terms + 8, value.dtype) * total + entries * smallest(value.dtype)
 

@@ -8,15 +8,26 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from certify.attacks.moves import moves_of
+from certify.bounds.deadline import Deadline
+from certify.bounds.importers.torch_import import import_module
+from certify.bounds.over_region import over_region
 from certify.bounds.region import region_of
+from certify.complete.inputs.split import split_inputs
+from certify.complete.neurons.split import split_neurons
+from certify.complete.problem import Witness, outcome
+from certify.complete.proofs.proof import CompleteProof
+from certify.complete.proofs.replay import replayed
+from certify.complete.question import Question
 from certify.core.norms import NORMS
 from certify.core.threats.base import THREATS, threat_from
 from certify.core.threats.categories import Categories
 from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
+from certify.models.classifier import Classifier
 
 EXAMPLES = {
     "lp": [ThreatModel(norm, (0.0, 0.1), (0.0, 1.0)) for norm in NORMS],
@@ -131,6 +142,52 @@ def test_parts_of_the_box_are_bounded_and_missed_truly(threat):
             least, error = region.constraint.least(A, part, 0)
             assert len(inside) == 0 or bool((least[0] - error[0] <= (A[0] @ inside.T).amin(dim=1)).all())
     assert empty > 0
+
+
+@pytest.mark.parametrize("threat", EVERY, ids=str)
+@pytest.mark.parametrize(("samples", "sets"), [(1, 3), (3, 1)])
+def test_one_sample_stands_for_all(threat, samples, sets):
+    region = region_of(threat, inputs(threat, sets).double(), torch.full((sets,), threat.largest))
+    A = torch.randn(samples, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    everyone = torch.arange(3)
+    apart = over_region(A[everyone % samples], region.rows(everyone % sets), 4)
+    for together, each in zip(over_region(A, region, 4), apart, strict=True):
+        assert torch.allclose(together, each, atol=1e-14)
+
+
+def question(threat, radius, slack):
+    """Whether a small network keeps its class within a radius: at thousands of points, it does so with this slack."""
+    generator, x = torch.Generator().manual_seed(5), inputs(threat, 1)
+    network = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    network.requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 2 / parameter[0].numel() ** 0.5)
+    everywhere, far = x.expand(20_000, -1), torch.tensor([1.0, 4.0]).repeat(10_000)[:, None]
+    drawn = far * torch.randn(everywhere.shape, generator=generator)
+    scores = network(moves_of(threat).project(everywhere, x + drawn, radius))
+    network[-1].bias[0] += slack - (scores[:, 0] - scores[:, 1:].amax(dim=1)).amin()
+    return Question(Classifier(network, num_classes=3), import_module(network, x), x[0], 0, threat, "exact")
+
+
+@pytest.mark.parametrize("way", ["inputs", "neurons"])
+@pytest.mark.parametrize("threat", EVERY, ids=str)
+def test_splitting_proves_what_no_point_contradicts_and_finds_what_does(threat, way):
+    radius = threat.largest if threat.counted else 5 * threat.largest
+    true, false = (question(threat, radius, slack).within(radius) for slack in (0.1, -0.1))
+    nothing, clauses, limit = torch.zeros(1, 2, dtype=torch.bool), torch.arange(2), Deadline(100.0)
+
+    def searched(problem):
+        by_inputs = way == "inputs"
+        return outcome(
+            split_inputs(problem, ~nothing, limit) if by_inputs else split_neurons(problem, 0, clauses, limit)
+        )
+
+    found = searched(true)
+    assert found.tree.size > found.tree.roots
+    proof = CompleteProof("ibp", nothing, **{way: found if way == "inputs" else (found,)})
+    assert bool(replayed(true, proof).all())
+    assert not bool(replayed(false, proof).all())
+    assert isinstance(searched(false), Witness)  # executed and measured by the question
 
 
 @pytest.mark.parametrize(
