@@ -51,6 +51,7 @@ class Registry(Mapping[str, V]):
     Args:
         kind: what a member is called in messages, for example ``"attack"``.
         package: dotted name of the package whose modules register themselves when first needed, or several.
+        named: the attribute in which a class states its own name, where that is the name which records keep.
 
     Raises:
         BadInput: on look-up of an unknown name; the message lists the known ones.
@@ -64,17 +65,26 @@ class Registry(Mapping[str, V]):
     certify.errors.BadInput: unknown noise 'gausian'; did you mean 'gaussian'? known: gaussian
     """
 
-    def __init__(self, kind: str, package: str | tuple[str, ...] = ()) -> None:
+    def __init__(self, kind: str, package: str | tuple[str, ...] = (), *, named: str | None = None) -> None:
         self.kind = kind
+        self.named = named
         self._packages = (package,) if isinstance(package, str) else package
         self._members: dict[str, V] = {}
 
     def register(self, name: str) -> Callable[[V], V]:
-        """Return a decorator that adds a member under ``name``; a second member of that name is a programming error."""
+        """Return a decorator that adds a member under ``name``.
+
+        Raises:
+            ValueError: for a second member of that name, or a class that states another one: its records could not be
+                read again.
+        """
 
         def add(member: V) -> V:
             if name in self._members:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
+            if self.named and isinstance(member, type) and (own := _default(member, self.named)) != name:
+                said = f"states {self.named} = {own!r}" if isinstance(own, str) else f"states no {self.named}"
+                raise ValueError(f"{member.__name__} is registered as {self.kind} {name!r} and {said}: use one name")
             self._members[name] = member
             return member
 
@@ -127,6 +137,13 @@ class Registry(Mapping[str, V]):
 
     def __len__(self) -> int:
         return len(self._loaded())
+
+
+def _default(member: type, attribute: str) -> Any:
+    """What instances of a class have as an attribute; of a dataclass with slots, the field knows."""
+    own = getattr(member, attribute, None)
+    field = getattr(member, "__dataclass_fields__", {}).get(attribute)
+    return own if isinstance(own, str) or field is None else field.default
 
 
 def _load_plugins() -> None:

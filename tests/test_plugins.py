@@ -165,6 +165,28 @@ def test_extend_holds_the_registry_and_base_of_every_family():
         _ = extend.THREAT
 
 
+NAMED = [
+    name
+    for name in extend.__all__
+    if isinstance(family := getattr(extend, name), Registry) and family.named is not None
+]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_class_is_registered_under_the_name_that_its_records_keep(name):
+    family = getattr(extend, name)
+    with family.scoped() as members:
+        one, known = next((one, member) for one, member in members.items() if isinstance(member, type))
+        with pytest.raises(ValueError, match=f"is registered as {family.kind} 'another' and states .* {one!r}"):
+            family.register("another")(type("Another", (known,), {"__slots__": ()}))
+        with pytest.raises(ValueError, match=f"and states no {family.named}: use one name"):
+            family.register("another")(type("Another", (), {}))
+
+
+def test_every_family_whose_records_keep_a_name_checks_it():
+    assert set(NAMED) == {"ATTACKS", "EVIDENCE", "NOISES", "PROPERTIES", "RULES", "THREATS"}
+
+
 def test_members_that_were_added_for_a_while_are_gone_afterwards():
     family = Registry[int]("number")
     family.register("one")(1)

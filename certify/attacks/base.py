@@ -124,4 +124,4 @@ def need_top_class(attack: str, target: Target) -> None:
         )
 
 
-ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks")
+ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks", named="name")

@@ -235,7 +235,7 @@ class Nonlinear(Operator):
         return box.lower / 2 + box.upper / 2
 
 
-RULES: Registry[type[Operator]] = Registry("operator", package="certify.bounds.rules")
+RULES: Registry[type[Operator]] = Registry("operator", package="certify.bounds.rules", named="kind")
 """Operator kinds of the graph, by name."""
 
 

@@ -129,7 +129,7 @@ class Evidence:
         return radius
 
 
-EVIDENCE: Registry[type[Evidence]] = Registry("evidence", package="certify.core.evidence")
+EVIDENCE: Registry[type[Evidence]] = Registry("evidence", package="certify.core.evidence", named="kind")
 
 
 def kinds_of(method: str) -> frozenset[str]:

@@ -135,7 +135,7 @@ class Property(ABC):
         return self.sentence
 
 
-PROPERTIES: Registry[type[Property]] = Registry("property", package="certify.core.properties")
+PROPERTIES: Registry[type[Property]] = Registry("property", package="certify.core.properties", named="kind")
 
 
 def property_from(fields: Mapping[str, Any] | None) -> Property:

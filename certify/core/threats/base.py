@@ -237,7 +237,7 @@ class Threat(ABC):
         raise NotImplementedError
 
 
-THREATS: Registry[type[Threat]] = Registry("threat", package="certify.core.threats")
+THREATS: Registry[type[Threat]] = Registry("threat", package="certify.core.threats", named="kind")
 
 
 def threat_from(fields: Mapping[str, Any]) -> Threat:
