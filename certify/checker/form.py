@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from certify.checker.derivations.base import DERIVATIONS
+from certify.checker.derivations.base import derivation_for
 from certify.core.certificate import Certificate
 from certify.core.evidence import evidence_from
 from certify.core.finding import Finding
@@ -158,7 +158,7 @@ _UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
 
 def unchecked_of(kind: str) -> tuple[str, ...]:
     """Fields of a kind of record, or of evidence, that nobody can derive; docs/check.md says why of each."""
-    return _UNCHECKED[kind] if kind in _UNCHECKED else DERIVATIONS[kind].unchecked
+    return _UNCHECKED[kind] if kind in _UNCHECKED else derivation_for(kind).unchecked
 
 
 def unchecked(records: Iterable[Certificate | Finding | Reported]) -> dict[str, tuple[str, ...]]:
@@ -169,7 +169,7 @@ def unchecked(records: Iterable[Certificate | Finding | Reported]) -> dict[str, 
             kinds["certificate"] = None
             if one.evidence is not None:
                 kinds[one.evidence.kind] = None
-                drawn |= DERIVATIONS[one.evidence.kind].drawn
+                drawn |= derivation_for(one.evidence.kind).drawn
         else:
             kinds["finding" if isinstance(one, Finding) else "reported"] = None
             drawn |= isinstance(one, Finding)

@@ -66,6 +66,8 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
         return claims
     claims += derivation.of_model(certificate, classifier, x)
     kept, radius = certificate.prediction, derivation.proven(certificate)
+    if radius is None and certificate.radius is not None:
+        claims.append(left_open(subject, "radius", "nothing derives it again from its evidence"))
     if kept is None or radius is None:
         return claims
     if kept not in range(classifier.num_classes):

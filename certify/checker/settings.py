@@ -6,8 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from certify.checker.derivations.base import DERIVATIONS, Difference, RunSettings
-from certify.checker.result import CheckedClaim, judged, refuted
+from certify.checker.derivations.base import (
+    Derivation,
+    Difference,
+    RunSettings,
+    Underived,
+    derivation_for,
+    derivation_of,
+)
+from certify.checker.result import CheckedClaim, judged, left_open, refuted
 from certify.core.certificate import Certificate
 from certify.core.evidence import kinds_of
 from certify.core.finding import Finding
@@ -32,7 +39,7 @@ def settings_claims(
     claims = _apart("manifest", _of_seeds(settings))
     for certificate in certificates:
         differences = _of_certificate(certificate, threat, certifiers.get(certificate.method), settings, shared)
-        claims += _outcomes(f"input {certificate.index}, {certificate.method}", differences)
+        claims += _outcomes(f"input {certificate.index}, {certificate.method}", differences, derivation_of(certificate))
     for finding in findings:
         claims += _outcomes(f"input {finding.index}, {finding.attack}", _of_finding(finding, threat, settings))
     return claims
@@ -45,8 +52,11 @@ def _of_seeds(settings: Mapping[str, Any]) -> Iterator[Difference]:
             yield f"seed of {one['method']}", one.get("seed"), settings["seed"]
 
 
-def _outcomes(subject: str, differences: Iterable[Difference]) -> list[CheckedClaim]:
-    return _apart(subject, differences) or [judged(subject, "settings", "")]
+def _outcomes(
+    subject: str, differences: Iterable[Difference], derivation: Derivation | None = None
+) -> list[CheckedClaim]:
+    unknown = left_open(subject, "settings", derivation.why) if isinstance(derivation, Underived) else None
+    return _apart(subject, differences) or [unknown or judged(subject, "settings", "")]
 
 
 def _apart(subject: str, differences: Iterable[Difference]) -> list[CheckedClaim]:
@@ -87,7 +97,9 @@ def _of_certificate(
     if evidence is None or evidence.kind not in expected:
         yield "evidence", "none" if evidence is None else evidence.kind, certificate.method
         return
-    yield from DERIVATIONS[evidence.kind].settings(certificate, RunSettings(certifier, settings, shared[evidence.kind]))
+    yield from derivation_for(evidence.kind).settings(
+        certificate, RunSettings(certifier, settings, shared[evidence.kind])
+    )
 
 
 def _shared(certificates: Iterable[Certificate]) -> dict[str, dict[str, object]]:
@@ -96,7 +108,7 @@ def _shared(certificates: Iterable[Certificate]) -> dict[str, dict[str, object]]
     for certificate in certificates:
         if certificate.evidence is not None:
             of_kind = said.setdefault(certificate.evidence.kind, {})
-            for name, value in DERIVATIONS[certificate.evidence.kind].same_for_all(certificate).items():
+            for name, value in derivation_for(certificate.evidence.kind).same_for_all(certificate).items():
                 of_kind.setdefault(name, Counter())[value] += 1
     return {
         kind: {name: values.most_common(1)[0][0] for name, values in of_kind.items()} for kind, of_kind in said.items()

@@ -22,7 +22,9 @@ from adversary.forgeries import (
     records,
 )
 
+from certify.checker.derivations.base import DERIVATIONS, Derivation
 from certify.checker.form import unchecked_of
+from certify.checker.result import Standing
 from certify.core.certificate import (
     BoundEvidence,
     Certificate,
@@ -33,6 +35,7 @@ from certify.core.certificate import (
 )
 from certify.core.finding import Finding
 from certify.core.reported import Reported
+from certify.report.check_result import check_text
 from certify.study.checking import check_run
 from certify.study.held import check_records
 from certify.study.published import import_logs
@@ -88,6 +91,21 @@ def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_pat
         blamed = {one.subject.partition(",")[0] + "," for one in found.refuted}
         for subject, ((kind, name), at) in changed.items():
             assert subject in blamed or excused(found, kind, name), (subject, kind, name, at)
+
+
+@pytest.mark.parametrize("run", ["declared", "bounds", "lipschitz", "complete", "published"])
+def test_evidence_without_a_derivation_or_one_that_derives_nothing_stays_open(made, scoped, run):
+    derivations, kinds = scoped(DERIVATIONS), list(DERIVATIONS)
+    for left in ({}, {kind: Derivation() for kind in kinds}):
+        derivations.clear()
+        derivations.update(left)
+        found = check_run(made / run)
+        assert left or not found.refuted
+        assert not found.complete
+        radii = [one for one in found.claims if one.claim == "radius" and not one.subject.endswith("pgd")]
+        assert not [one for one in radii if one.standing is Standing.CONFIRMED]
+        assert left or "there is no derivation of" in check_text(found)
+        assert left or not check_records(made / run).complete
 
 
 @pytest.mark.parametrize("run", ["declared", "complete", "published"])

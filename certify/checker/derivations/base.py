@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate, Evidence
+from certify.core.evidence import EVIDENCE
 from certify.core.rounding import brief_up
 from certify.registry import Registry
 
@@ -22,6 +23,8 @@ __all__ = [
     "Derivation",
     "Difference",
     "RunSettings",
+    "Underived",
+    "derivation_for",
     "derivation_of",
     "derived_claims",
     "evidence_of",
@@ -89,7 +92,10 @@ class Derivation:
         return []
 
     def proven(self, certificate: Certificate) -> float | None:
-        """The radius that :meth:`proof_claims` derives again; None where nothing is claimed."""
+        """The radius that :meth:`proof_claims` derives again; None where nothing is claimed, or nothing can be.
+
+        A certified radius that is not derived here, or confirmed in :meth:`alone`, stays open.
+        """
         return None
 
     def proof_claims(
@@ -122,6 +128,28 @@ class Derivation:
         return {}
 
 
+class Underived(Derivation):
+    """Stands in for the derivation of a kind of evidence that has none: all that rests on the evidence stays open.
+
+    Args:
+        kind: of the evidence.
+    """
+
+    statement = "Nothing is confirmed of claims whose evidence has no derivation."
+
+    def __init__(self, kind: str) -> None:
+        self.why = f"there is no derivation of {kind} evidence: register one in DERIVATIONS, certify.extend has it"
+        self.unchecked = tuple(one.name for one in fields(EVIDENCE[kind]) if one.name != "kind")  # type: ignore[misc, arg-type]
+
+    def alone(self, certificates: Sequence[Certificate], *, whole: bool) -> list[CheckedClaim]:
+        """The evidence of each stays open."""
+        return [left_open(subject_of(one), "evidence", self.why) for one in certificates]
+
+    def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
+        """Nobody knows which fields of the evidence are settings."""
+        return iter(())
+
+
 DERIVATIONS: Registry[Derivation] = Registry("derivation", package="certify.checker.derivations")
 
 
@@ -131,9 +159,14 @@ def evidence_of(certificate: Certificate, kind: type[E]) -> E:
     return certificate.evidence
 
 
+def derivation_for(kind: str) -> Derivation:
+    """The derivation for a kind of evidence; :class:`Underived` where none is registered."""
+    return DERIVATIONS[kind] if kind in DERIVATIONS else Underived(kind)
+
+
 def derivation_of(certificate: Certificate) -> Derivation | None:
     """The derivation for a certificate's evidence; None without evidence."""
-    return None if certificate.evidence is None else DERIVATIONS[certificate.evidence.kind]
+    return None if certificate.evidence is None else derivation_for(certificate.evidence.kind)
 
 
 def needs_network(certificate: Certificate) -> bool:
@@ -155,7 +188,14 @@ def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -
         elif certificate.evidence is not None:
             of_kind.setdefault(certificate.evidence.kind, []).append(certificate)
     for kind, several in of_kind.items():
-        claims += DERIVATIONS[kind].alone(several, whole=whole)
+        found = derivation_for(kind).alone(several, whole=whole)
+        told, said = {one.subject for one in found}, f"the derivation of {kind} evidence says nothing about it"
+        claims += found
+        claims += [
+            left_open(subject_of(one), "radius", said)
+            for one in several
+            if not (one.radius is None or needs_network(one) or subject_of(one) in told)
+        ]
     return claims
 
 

@@ -101,9 +101,7 @@ class Noise(ABC):
         return 0.0
 
 
-NOISES: Registry[Callable[[float], Noise]] = Registry(
-    "noise", package="certify.smoothing.noise", named="name"
-)
+NOISES: Registry[Callable[[float], Noise]] = Registry("noise", package="certify.smoothing.noise", named="name")
 
 
 def name_and_sigma(noise: str | Noise, sigma: float | None = None) -> tuple[str, float]:
