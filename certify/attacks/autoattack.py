@@ -98,7 +98,7 @@ class AutoAttack(Attack):
         need_top_class(self.name, target)
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
-        if threat.input_box.features is not None:
+        if threat.input_box.pair is None:
             raise BadInput("autoattack takes one pair of bounds for all features, the threat has one for each: use pgd")
         if threat.scale is not None:
             raise BadInput("autoattack moves all features alike, the threat model has a per-feature scale: use pgd")

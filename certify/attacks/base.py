@@ -106,10 +106,9 @@ def need_gradients(attack: str, target: Target) -> None:
         ModelError: naming the attack that needs none.
     """
     if not target.differentiable:
-        raise ModelError(
-            f"{attack} needs gradients, and a plain function has none: use hopskipjump, which asks for classes alone, "
-            "or wrap an nn.Module"
-        )
+        votes = target.classifier.property.votes
+        other = "use hopskipjump, which asks for classes alone, or " if votes else ""
+        raise ModelError(f"{attack} needs gradients, and a plain function has none: {other}wrap an nn.Module")
 
 
 def need_top_class(attack: str, target: Target) -> None:

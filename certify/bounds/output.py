@@ -43,7 +43,9 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
     if isinstance(model, Classifier) and isinstance(model.function, Executed):
         raise model.function.refusal
     if not isinstance(module, nn.Module):
-        raise ModelError("bound propagation needs an nn.Module; use smoothing, which works on any function")
+        raise ModelError(
+            "bound propagation needs an nn.Module, or an ONNX file; for classes, smoothing works on any function"
+        )
     refuse_global_hooks()
     # A shortcut for these two modules only; a module around them is traced as a whole.
     if unchanged_by_hand(module, GraphModule):

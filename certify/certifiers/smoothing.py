@@ -140,7 +140,7 @@ class Smoothing(Certifier):
         """Refuse properties whose answers cannot be counted as votes."""
         if not property.votes:
             raise BadInput(
-                f"smoothing counts votes for answers, and {property.kind} is about one class among several: use crown, "
+                f"smoothing counts votes for answers, and those of {property.kind} depend on the input too: use crown, "
                 "ibp or complete"
             )
 

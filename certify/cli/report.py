@@ -44,7 +44,9 @@ def report(
         from certify.data.loaders import load_data
         from certify.report.page.page import page
 
-        made.append(("--html", html, page(found, None if data is None else load_data(data), asked)))
+        first = found[0].summary
+        given = None if data is None else load_data(data, first.threat.input_box, first.property.per_input)
+        made.append(("--html", html, page(found, given, asked)))
     if card is not None:
         from certify.report.card import model_card
 

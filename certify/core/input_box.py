@@ -48,8 +48,14 @@ class InputBox(NamedTuple):
 
     @property
     def features(self) -> int | None:
-        """How many features the box is about; None where all share one pair of bounds."""
+        """How many features the box is about; None where one pair of numbers bounds any number of them."""
         return len(self.lower) if isinstance(self.lower, tuple) else None
+
+    @property
+    def pair(self) -> tuple[float, float] | None:
+        """The bounds that all features share; None where they differ."""
+        ends = tuple(set(end) if isinstance(end, tuple) else {end} for end in self)
+        return (min(ends[0]), min(ends[1])) if all(len(end) == 1 for end in ends) else None
 
     def of(self, feature: int) -> tuple[float, float]:
         """The bounds of one feature; of one that no input has, as wide as can be."""
@@ -151,10 +157,11 @@ class InputBox(NamedTuple):
         return [pack(end) if isinstance(end, tuple) else end for end in self]
 
     def __str__(self) -> str:
-        if isinstance(self.lower, tuple):
+        if self.pair is None:
             digest = hashlib.sha256(np.array(self, dtype="<f8").tobytes()).hexdigest()
-            return f"bounds of {len(self.lower)} features (sha256 {digest[:8]})"
-        return f"[{brief(self.lower)}, {brief(float(self.upper))}]"  # type: ignore[arg-type]
+            return f"bounds of {self.features} features (sha256 {digest[:8]})"
+        shared = "[{}, {}]".format(*map(brief, self.pair))
+        return shared if self.features is None else f"{shared} of each of {self.features} features"
 
 
 def check_box(box: BoxLike) -> InputBox | None:
@@ -162,7 +169,7 @@ def check_box(box: BoxLike) -> InputBox | None:
 
     Arrays may have any shape with the input's number of features, and either end may stay a single number. They are
     rounded outward to float32, in which models see inputs: so data lie inside the bounds that were taken from them in
-    float64. Bounds that are alike for all features become a single pair.
+    float64. A pair of numbers is for inputs of any size, arrays only for inputs of theirs, alike or not.
 
     Raises:
         BadInput: for anything else, ends that are not finite, or a lower end above the upper one.
@@ -204,8 +211,6 @@ def _per_feature(low: tuple[float, ...], high: tuple[float, ...]) -> InputBox:
         raise ValueError("it is empty")
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         raise ValueError("its ends are not finite in float32")
-    if len(set(lower.tolist())) == len(set(upper.tolist())) == 1:
-        return InputBox(float(lower[0]), float(upper[0]))
     return InputBox(tuple(lower.tolist()), tuple(upper.tolist()))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from certify.bounded.files import content_of
 from certify.bounded.memory import room
 from certify.data.dataset import Dataset
-from certify.data.labels import column_of, labels_of
+from certify.data.labels import column_of, labels_of, true_values
 from certify.data.loaders import loader
 from certify.errors import BadInput, DataError
 
@@ -23,11 +23,12 @@ PARSED: Final = 12
 
 
 @loader("csv:FILE[:COLUMN]")
-def load_csv(where: str) -> Dataset:
+def load_csv(where: str, regression: bool = False) -> Dataset:
     """A table with a header line: labels in the column ``label`` or the one named, a feature in every other.
 
     The file may be gzipped. Features (n, columns) are taken as they are and have no bounds (no input box). Labels are
-    whole numbers from 0, or names, which are numbered in alphabetical order.
+    whole numbers from 0, or names, which are numbered in alphabetical order; true values of a regression are any
+    finite numbers.
 
     Raises:
         BadInput: if there is no such file.
@@ -72,6 +73,7 @@ def load_csv(where: str) -> Dataset:
         ) from problem
     if values.shape[1] != len(header):
         raise DataError(f"{path}: rows have {values.shape[1]} columns, the header names {len(header)}")
-    labels, classes = labels_of(str(path), written[-len(values) :])
-    classes = max(2, int(labels.max()) + 1) if classes is None else classes
-    return Dataset(path.name, np.delete(values, place, axis=1), labels, classes, input_box=None)
+    x: Any = np.delete(values, place, axis=1)
+    y: Any = written[-len(values) :]
+    y, classes = (true_values(str(path), y), 1) if regression else labels_of(str(path), y)
+    return Dataset(path.name, x, y, max(2, int(y.max()) + 1) if classes is None else classes, input_box=None)

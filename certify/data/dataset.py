@@ -14,7 +14,7 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
-__all__ = ["Dataset", "as_positions", "input_digest", "seeded_generator", "to_float32"]
+__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "seeded_generator", "to_float32"]
 
 
 def input_digest(x: NDArray[np.floating]) -> str:
@@ -196,3 +196,25 @@ class Dataset:
         object.__setattr__(drawn, "drawn_from", len(self))
         object.__setattr__(drawn, "drawn_seed", seed)
         return drawn
+
+
+def from_arrays(
+    name: str,
+    x: np.ndarray[Any, Any],
+    y: np.ndarray[Any, Any],
+    num_classes: int | None = None,
+    input_box: BoxLike = (0.0, 1.0),
+) -> Dataset:
+    """A data set from arrays of unknown origin; ``num_classes`` defaults to the largest label plus one, at least 2.
+
+    Raises:
+        DataError: if ``x`` does not hold real numbers, or the arrays do not make a data set.
+    """
+    if x.dtype.kind not in "buif":
+        raise DataError(f"{name}: inputs must be numbers, got {x.dtype}")
+    if x.size == 0:
+        raise DataError(f"{name}: inputs of shape {x.shape} hold no values")
+    if num_classes is None:
+        num_classes = max(2, int(y.max(initial=0)) + 1) if y.dtype.kind in "ui" else 2
+    with np.errstate(over="ignore"):  # an overflow to infinity is refused by name in Dataset
+        return Dataset(name, x.astype(np.float32, copy=False), y, num_classes, input_box)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certify.data.labels import column_of, labels_of
+from certify.data.labels import column_of, labels_of, true_values
 from certify.errors import BadInput, DataError, one_line
 
 __all__ = ["arrays_of"]
@@ -16,13 +16,14 @@ __all__ = ["arrays_of"]
 FORMS = "(x, y), a DataLoader or Dataset of such pairs, a DataFrame with a column 'label', or (DataFrame, COLUMN)"
 
 
-def arrays_of(data: Any) -> tuple[Any, Any]:
+def arrays_of(data: Any, regression: bool = False) -> tuple[Any, Any]:
     """Inputs (n, ...) and labels (n,) from whatever holds them.
 
     Args:
         data: arrays or tensors ``(x, y)``; a ``torch.utils.data.DataLoader`` of batches, or a ``Dataset`` of pairs; a
             DataFrame whose column ``label`` holds the labels, or ``(DataFrame, "column")``. Labels of tables may be
             names, which are numbered in alphabetical order.
+        regression: whether the column of a table holds true values in place of labels.
 
     Raises:
         BadInput: for anything else, and for a loader that shuffles or leaves inputs out: the same inputs in the same
@@ -35,10 +36,10 @@ def arrays_of(data: Any) -> tuple[Any, Any]:
     ([[1.5], [2.0]], [0, 1])
     """
     if _is_frame(data):
-        return _of_frame(data, None)
+        return _of_frame(data, None, regression)
     if isinstance(data, tuple | list) and len(data) == 2:
         if _is_frame(data[0]) and isinstance(data[1], str):
-            return _of_frame(*data)
+            return _of_frame(data[0], data[1], regression)
         return data[0], data[1]
     of_torch = sys.modules.get("torch.utils.data")  # whoever holds one of these has imported it
     if of_torch is not None and isinstance(data, of_torch.DataLoader):
@@ -52,7 +53,7 @@ def _is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "to_numpy")
 
 
-def _of_frame(frame: Any, column: str | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _of_frame(frame: Any, column: str | None, regression: bool) -> tuple[NDArray[Any], NDArray[Any]]:
     columns = [str(name) for name in frame.columns]
     place = column_of("the DataFrame", columns, column)
     features = frame[[name for at, name in enumerate(frame.columns) if at != place]]
@@ -60,7 +61,10 @@ def _of_frame(frame: Any, column: str | None) -> tuple[NDArray[Any], NDArray[np.
         x = features.to_numpy().astype(np.float64)
     except (TypeError, ValueError) as problem:
         raise DataError(f"the DataFrame holds features that are no numbers: {one_line(problem)}") from problem
-    labels, _ = labels_of("the DataFrame", ("" if one is None else str(one) for one in frame[frame.columns[place]]))
+    written = frame[frame.columns[place]]
+    if regression:
+        return x, true_values("the DataFrame", written)
+    labels, _ = labels_of("the DataFrame", ("" if one is None else str(one) for one in written))
     return x, labels
 
 

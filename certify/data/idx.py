@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from certify.bounded.files import content_of
 from certify.bounded.memory import check_room
-from certify.data.arrays import from_arrays
-from certify.data.dataset import Dataset
+from certify.data.dataset import Dataset, from_arrays
 from certify.data.loaders import loader
 from certify.errors import BadInput, DataError
 

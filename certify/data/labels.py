@@ -1,15 +1,15 @@
-"""Labels as people keep them: whole numbers from 0, or names of classes."""
+"""Labels as people keep them: whole numbers from 0, or names of classes; and the true values of a regression."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from certify.errors import DataError
+from certify.errors import DataError, one_line
 
-__all__ = ["column_of", "labels_of"]
+__all__ = ["column_of", "labels_of", "true_values"]
 
 COLUMN = "label"
 """What a column of labels is called if nobody says otherwise."""
@@ -37,8 +37,27 @@ def labels_of(name: str, written: Iterable[str]) -> tuple[NDArray[np.int64], int
         return np.array([order[text] for text in texts], np.int64), max(2, len(order))
     for text, number in known.items():
         if number is None or not number.is_integer() or abs(number) >= 2**31:
-            raise DataError(f"{name}: labels must be whole numbers from 0, or all of them names, but one is {text!r}")
+            raise DataError(
+                f"{name}: labels must be whole numbers from 0, or all of them names, but one is {text!r}; "
+                "the true values of a regression go with the property within"
+            )
     return np.array([int(known[text] or 0) for text in texts], np.int64), None
+
+
+def true_values(name: str, written: ArrayLike) -> NDArray[np.float64]:
+    """The true values (n,) of a regression, from numbers or their texts.
+
+    Raises:
+        DataError: for one that is no finite number; ``name`` is what the message calls the data.
+
+    >>> true_values("diabetes", ["151", " 75.5"])
+    array([151. ,  75.5])
+    """
+    given = np.asarray(written)
+    try:
+        return given.astype(np.float64)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{name}: the true values of a regression must be numbers ({one_line(problem)})") from problem
 
 
 def column_of(name: str, columns: Sequence[str], asked: str | None) -> int:

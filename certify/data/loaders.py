@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.input_box import BoxLike
 from certify.data.dataset import Dataset, seeded_generator
 from certify.data.named import NAMED_FORM, load_named
 from certify.errors import BadInput
@@ -23,31 +25,37 @@ class Loader:
     """One form of data SPEC: how it is written, and the function that reads what follows the first colon."""
 
     form: str
-    load: Callable[[str], Dataset]
+    load: Callable[..., Dataset]
 
 
 LOADERS: Registry[Loader] = Registry("data set", package="certify.data")
 
 
-def loader(form: str) -> Callable[[Callable[[str], Dataset]], Callable[[str], Dataset]]:
+def loader(form: str) -> Callable[[Callable[..., Dataset]], Callable[..., Dataset]]:
     """Register a loader under the first word of ``form``, for example ``"idx:FOLDER[:train]"`` under ``idx``.
 
     The loader receives the text after the first colon, empty if there is none, and returns a data set with inputs in
-    their raw units; it never runs code from the files it reads.
+    their raw units; it never runs code from the files it reads. One that takes bounds for granted has an argument
+    ``input_box``, and one whose labels may be numbers of a regression ``regression``, as in :func:`load_data`.
     """
 
-    def add(load: Callable[[str], Dataset]) -> Callable[[str], Dataset]:
+    def add(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
         LOADERS.register(re.split(r"\W", form)[0])(Loader(form, load))
         return load
 
     return add
 
 
-def load_data(spec: str) -> Dataset:
+def load_data(spec: str, input_box: BoxLike = None, regression: bool = False) -> Dataset:
     """Load the data set that ``spec`` names.
 
     A known first word (``digits``, ``npz``, ...) always means the built-in loader; any other
     ``package.module:function`` is a Python function of yours that returns a :class:`Dataset` or a pair (x, y).
+
+    Args:
+        spec: what to load.
+        input_box: bounds of every feature, in place of those that the data state; None for theirs.
+        regression: whether files hold the true values of a regression where others have labels.
 
     Raises:
         BadInput: for an unknown form of SPEC, or one whose file or function does not exist.
@@ -58,10 +66,11 @@ def load_data(spec: str) -> Dataset:
     ((500, 1, 8, 8), (1297, 1, 8, 8))
     """
     word, _, rest = spec.partition(":")
-    if word in LOADERS:
-        return LOADERS[word].load(rest)
-    if is_named(spec):
-        return load_named(spec)
+    if word in LOADERS or is_named(spec):
+        load, where = (LOADERS[word].load, rest) if word in LOADERS else (load_named, spec)
+        asked = {"input_box": input_box, "regression": regression}
+        dataset = load(where, **{name: asked[name] for name in asked if name in inspect.signature(load).parameters})
+        return dataset if input_box is None else replace(dataset, input_box=input_box)
     forms = ", ".join([*(member.form for member in LOADERS.values()), NAMED_FORM])
     raise BadInput(f"unknown data {spec!r}{nearest(word, list(LOADERS))} data is one of: {forms}")
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from certify.data.arrays import from_arrays
-from certify.data.dataset import Dataset
+from certify.core.input_box import BoxLike
+from certify.data.dataset import Dataset, from_arrays
 from certify.data.given import arrays_of
+from certify.data.labels import true_values
 from certify.errors import BadInput, DataError, one_line
 from certify.named import call_named
 
@@ -17,9 +18,9 @@ __all__ = ["NAMED_FORM", "load_named"]
 NAMED_FORM = "package.module:function"
 
 
-def load_named(spec: str) -> Dataset:
+def load_named(spec: str, input_box: BoxLike = None, regression: bool = False) -> Dataset:
     """Call the function that ``spec`` names; it returns a :class:`Dataset`, or what
-    :func:`~certify.data.given.arrays_of` reads, such as a pair (x, y), with inputs in [0, 1].
+    :func:`~certify.data.given.arrays_of` reads, such as a pair (x, y), with inputs in [0, 1] where no box is given.
 
     Raises:
         BadInput: if there is no such function.
@@ -29,10 +30,10 @@ def load_named(spec: str) -> Dataset:
     if isinstance(made, Dataset):
         return made
     try:
-        x, y = (_array(spec, values) for values in arrays_of(made))
+        x, y = (_array(spec, values) for values in arrays_of(made, regression))
     except BadInput as problem:
         raise DataError(f"{spec}: {problem}") from problem
-    return from_arrays(spec, x, y)
+    return from_arrays(spec, x, true_values(spec, y) if regression else y, input_box=input_box or (0.0, 1.0))
 
 
 def _array(spec: str, values: Any) -> np.ndarray[Any, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from certify.bounded.arrays import arrays_of
-from certify.core.input_box import check_box
-from certify.data.arrays import from_arrays
-from certify.data.dataset import Dataset
+from certify.core.input_box import BoxLike, check_box
+from certify.data.dataset import Dataset, from_arrays
+from certify.data.labels import true_values
 from certify.data.loaders import loader
 from certify.errors import BadInput, DataError
 
@@ -17,12 +17,12 @@ OPTIONAL = ("num_classes", "input_box")
 
 
 @loader("npz:FILE")
-def load_npz(where: str) -> Dataset:
+def load_npz(where: str, input_box: BoxLike = None, regression: bool = False) -> Dataset:
     """Arrays ``x`` (n, ...) and ``y`` (n,), taken as they are: nothing is guessed about their scale.
 
     Two more arrays are optional: ``input_box`` (2 values, the declared bounds of all features, or two rows with the
-    bounds of each; [0, 1] without it) and ``num_classes`` (a scalar; the largest label plus one without it). Pickled
-    objects are refused.
+    bounds of each; [0, 1] without it) and ``num_classes`` (a scalar; the largest label plus one without it). A box that
+    is asked for takes the place of either. Pickled objects are refused.
 
     Raises:
         BadInput: if there is no such file.
@@ -43,13 +43,13 @@ def load_npz(where: str) -> Dataset:
     if num_classes is not None and (num_classes.shape != () or num_classes.dtype.kind not in "ui"):
         raise DataError(f"{path}: num_classes must be a single integer")
     try:
-        input_box = (0.0, 1.0) if box is None else check_box(box)
+        input_box = check_box(next((one for one in (input_box, box) if one is not None), (0.0, 1.0)))
     except BadInput as problem:
         raise DataError(f"{path}: {problem}") from problem
     return from_arrays(
         path.name,
         arrays["x"],
-        arrays["y"],
+        true_values(path.name, arrays["y"]) if regression else arrays["y"],
         None if num_classes is None else int(num_classes),
         input_box,
     )

@@ -1,7 +1,8 @@
-"""Fitted classifiers of scikit-learn, and of libraries that follow its interface, as functions of a batch."""
+"""Fitted models of scikit-learn, and of libraries that follow its interface, as functions of a batch."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from certify.errors import ModelError
 
-__all__ = ["Estimator", "is_estimator"]
+__all__ = ["Estimator", "FittedRegressor", "is_estimator"]
 
 
 def is_estimator(model: object) -> bool:
@@ -23,11 +24,53 @@ def is_estimator(model: object) -> bool:
     return not callable(model) and callable(getattr(model, "predict", None))
 
 
-class Estimator:
+class _Fitted:
+    """What is called with a table: inputs are flattened, and have the names of columns that the model was fitted on."""
+
+    def __init__(self, model: Any) -> None:
+        self.__name__ = type(model).__name__
+        self.model, self.names = model, getattr(model, "feature_names_in_", None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Scores on the device of ``x``."""
+        table: Any = x.detach().flatten(1).cpu().numpy()
+        if self.names is not None:
+            import pandas as pd
+
+            table = pd.DataFrame(table, columns=self.names)
+        return torch.from_numpy(np.ascontiguousarray(self._scores(table))).to(x.device)
+
+    @abstractmethod
+    def _scores(self, table: Any) -> NDArray[Any]: ...
+
+
+class FittedRegressor(_Fitted):
+    """The numbers (B,) that a fitted regressor predicts.
+
+    Args:
+        model: anything with ``predict``, but no classifier.
+
+    Raises:
+        ModelError: for a classifier.
+
+    >>> from sklearn.linear_model import LinearRegression
+    >>> FittedRegressor(LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]))(torch.tensor([[0.5]])).dtype
+    torch.float64
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        if hasattr(model, "classes_"):
+            raise ModelError(f"{self.__name__} predicts classes: give it to certify.Classifier")
+
+    def _scores(self, table: Any) -> NDArray[Any]:
+        return np.asarray(self.model.predict(table))
+
+
+class Estimator(_Fitted):
     """Scores (B, K) of a fitted classifier: its probabilities, its decision function, or its labels as one-hot rows.
 
-    Column i is the class ``classes_[i]``, so labels of data are positions in ``classes_``. Inputs are flattened to
-    tables; an estimator that was fitted on named columns is given those names.
+    Column i is the class ``classes_[i]``, so labels of data are positions in ``classes_``.
 
     Args:
         model: anything with ``predict`` and ``classes_``; better with ``predict_proba`` or ``decision_function``.
@@ -43,24 +86,14 @@ class Estimator:
     """
 
     def __init__(self, model: Any) -> None:
-        kind, classes = type(model).__name__, getattr(model, "classes_", None)
+        super().__init__(model)
+        classes = getattr(model, "classes_", None)
         if classes is None or np.ndim(classes) != 1:
             raise ModelError(
-                f"{kind} states no classes (classes_): fit it before it is certified; a regressor, or an estimator of "
-                "several outputs at once, is no classifier"
+                f"{self.__name__} states no classes (classes_): fit it before it is certified; a regressor goes with "
+                "certify.Regressor, and an estimator of several outputs at once is no classifier"
             )
-        self.__name__ = kind
-        self.model, self.classes = model, np.asarray(classes)
-        self.names = getattr(model, "feature_names_in_", None)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Scores on the device of ``x``."""
-        table: Any = x.detach().flatten(1).cpu().numpy()
-        if self.names is not None:
-            import pandas as pd
-
-            table = pd.DataFrame(table, columns=self.names)
-        return torch.from_numpy(np.ascontiguousarray(self._scores(table))).to(x.device)
+        self.classes = np.asarray(classes)
 
     def _scores(self, table: Any) -> NDArray[Any]:
         if hasattr(self.model, "predict_proba"):

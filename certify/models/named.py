@@ -45,6 +45,8 @@ def load_named(
             raise ModelError(f"{function} returned a finished Classifier: give mean and std to it, not beside it")
         return model
     if is_estimator(model) and not weights:
+        if num_classes == 1:
+            return Regressor(model, input_box, mean=mean, std=std, device=device, name=function)
         return Classifier(model, None, input_box, mean=mean, std=std, device=device, name=function)
     if not isinstance(model, nn.Module):
         raise ModelError(f"{function} returned {type(model).__name__}; it must return an nn.Module or a Classifier")

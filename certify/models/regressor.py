@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from certify.core.input_box import BoxLike
 from certify.errors import ModelError
 from certify.models.classifier import Classifier
+from certify.models.estimator import FittedRegressor, is_estimator
 from certify.models.normalization import Statistic
 
 __all__ = ["Regressor"]
@@ -20,7 +21,8 @@ class Regressor(Classifier):
     """A frozen model of one number, of which :class:`~certify.core.properties.within.Within` is asked.
 
     Args:
-        model: an ``nn.Module`` in eval mode, or any function of a batch: (B, ...) float32 tensor -> (B,) or (B, 1).
+        model: an ``nn.Module`` in eval mode, or any function of a batch: (B, ...) float32 tensor -> (B,) or (B, 1). Or
+            a fitted regressor of scikit-learn, which is asked by its ``predict``.
         input_box, mean, std, output, device, name, digest: as in :class:`~certify.models.classifier.Classifier`.
 
     Raises:
@@ -44,6 +46,7 @@ class Regressor(Classifier):
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
+        model = FittedRegressor(model) if is_estimator(model) else model
         super().__init__(
             model, 1, input_box, mean=mean, std=std, output=output, device=device, name=name, digest=digest
         )

@@ -98,7 +98,7 @@ def threat_in_words(summary: Summary) -> str:
     threat = summary.threat
     box = "to any real values"
     if threat.input_box is not None:
-        its = "its " if threat.input_box.features else ""
+        its = "its " if threat.input_box.pair is None else ""
         box = f"as long as every feature stays in {its}{threat.input_box}"
     radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +11,7 @@ from certify.core.input_box import InputBox
 from certify.core.properties.base import property_from
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, threat_from
-from certify.errors import CertifyError, one_line
+from certify.errors import CertifyError, DataError, one_line
 from certify.named import is_named
 
 if TYPE_CHECKING:
@@ -81,8 +81,12 @@ def at_hand(
     specs = context.get("specs")
     specs = specs if isinstance(specs, Mapping) else {}
     recorded = {what: str(specs.get(what, settings[what]["name"])) for what in ("data", "model")}
-    dataset, no_data = _loaded("data", data, recorded["data"], _load_data)
-    threat = threat_from(settings["threat"])
+    threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
+
+    def read(spec: str) -> Dataset:
+        return _load_data(spec, input_box, threat, property.per_input)
+
+    dataset, no_data = _loaded("data", data, recorded["data"], read)
     input_box = dataset.input_box if input_box is None and dataset is not None else input_box
 
     def load(spec: str) -> Classifier:
@@ -90,7 +94,6 @@ def at_hand(
         return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
 
     classifier, no_model = _loaded("model", model, recorded["model"], load)
-    property = property_from(settings.get("property"))
     if classifier is not None and property != TOP_CLASS:
         if dataset is not None:
             dataset = dataset.wanted(property, classifier.num_classes)
@@ -123,10 +126,16 @@ def _runs_code(what: str, spec: str) -> bool:
     return spec.partition(":")[0] not in LOADERS
 
 
-def _load_data(spec: str) -> Dataset:
+def _load_data(spec: str, input_box: InputBox | None, threat: Threat, regression: bool) -> Dataset:
+    """The data in the box that is given; in that of the run where they state none, which is not believed then."""
     from certify.data.loaders import load_data
 
-    return load_data(spec)
+    try:
+        return load_data(spec, input_box, regression)
+    except DataError:
+        if input_box is not None or threat.input_box is None:
+            raise
+        return replace(load_data(spec, threat.input_box, regression), input_box=None)
 
 
 def _load_model(

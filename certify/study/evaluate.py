@@ -190,7 +190,7 @@ def evaluate(
     if isinstance(data, Dataset):
         dataset = data
     else:
-        x, y = arrays_of(data)
+        x, y = arrays_of(data, regression=clf.num_classes == 1)
         y = np.asarray(y, dtype=np.float64) if clf.num_classes == 1 else y
         dataset = Dataset("given inputs", x, y, clf.num_classes, clf.input_box)
     names = [certifier] if isinstance(certifier, str | Certifier) else list(certifier)
@@ -220,9 +220,7 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
     threat, property, options = _asked(settings)
-    dataset = load_data(settings.data)
-    if settings.input_box is not None:
-        dataset = replace(dataset, input_box=settings.input_box)
+    dataset = load_data(settings.data, settings.input_box, property.per_input)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
     dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)

@@ -20,6 +20,7 @@ from certify.core.threats.categories import Categories
 from certify.core.threats.features import Features
 from certify.core.values import plain
 from certify.errors import BadInput
+from certify.models.classifier import Classifier
 
 ENDS = npst.arrays(np.float64, (2, 5), elements=st.floats(-1e6, 1e6))
 
@@ -31,7 +32,22 @@ def test_one_pair_is_a_pair_of_floats() -> None:
     assert box.features is None
     assert check_box(box) == box
     assert check_box(None) is None
-    assert check_box(([0, 0, 0], np.ones((3, 1)))) == box  # the same bounds for all
+    assert box.pair == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("length", [3, 200])
+def test_arrays_are_for_inputs_of_their_size_also_where_all_bounds_are_alike(length: int) -> None:
+    box = check_box((np.zeros((length, 1)), np.ones(length)))
+    assert box.features == length
+    assert box.pair == (0.0, 1.0)
+    assert check_box(box.to_json()) == box
+    assert str(box) == f"[0, 1] of each of {length} features"
+    box.check_shape((length,))
+    with pytest.raises(BadInput, match=f"bounds of {length} features"):
+        box.check_shape((length + 1,))
+    clf = Classifier(torch.nn.Linear(length + 1, 2).eval(), num_classes=2, input_box=box)
+    with pytest.raises(BadInput, match=f"bounds of {length} features"):
+        clf.check(torch.zeros(1, length + 1))
 
 
 @given(ENDS)

@@ -71,6 +71,44 @@ def test_every_loader_reads_its_example(name: str, tmp_path: Path) -> None:
     assert LOADERS[name].form.startswith(name)
 
 
+@pytest.mark.parametrize("name", [name for name in LOADERS if name != "mnist5k"])  # reading it takes seconds
+def test_the_box_that_is_asked_for_is_that_of_every_loader(name: str, tmp_path: Path) -> None:
+    assert load_data(EXAMPLES[name](tmp_path), input_box=(-1, 300)).input_box == (-1.0, 300.0)
+
+
+def test_a_box_that_is_asked_for_may_hold_what_no_default_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.array([[17.0, 200.0], [99.0, 5.0]]), np.array([0, 1])
+    (tmp_path / "own_data_for_a_test.py").write_text(f"def data():\n    return {x.tolist()}, {y.tolist()}\n")
+    monkeypatch.chdir(tmp_path)
+    for spec in (f"npz:{npz_file(tmp_path, x=x, y=y)}", "own_data_for_a_test:data"):
+        with pytest.raises(CertifyError, match="declare their box"):
+            load_data(spec)
+        assert load_data(spec, input_box=([0, 0], [100, 255])).input_box.features == 2
+
+
+def test_true_values_of_a_regression_are_read_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text("height,label\n0.5,151\n0.25,-75.5\n")
+    (tmp_path / "values_for_a_test.py").write_text("def data():\n    return [[0.5], [0.25]], [151, -75.5]\n")
+    monkeypatch.chdir(tmp_path)
+    for spec in ("csv:t.csv", f"npz:{npz_file(tmp_path, y=np.array([151, -75.5]))}", "values_for_a_test:data"):
+        dataset = load_data(spec, regression=True)
+        assert (dataset.targets.tolist(), dataset.num_classes) == ([151.0, -75.5], 1)
+    assert load_data(f"npz:{npz_file(tmp_path, y=np.array([151, 75]))}", regression=True).targets.tolist() == [151, 75]
+    with pytest.raises(DataError, match=r"one is '-75.5'; the true values of a regression go with the property within"):
+        load_data("csv:t.csv")
+    (tmp_path / "t.csv").write_text("height,label\n0.5,cat\n")
+    with pytest.raises(DataError, match=r"must be numbers"):
+        load_data("csv:t.csv", regression=True)
+    for wrong in ("nan", "inf", "1e999"):
+        (tmp_path / "t.csv").write_text(f"height,label\n0.5,{wrong}\n")
+        with pytest.raises(DataError, match="NaN or infinite"):
+            load_data("csv:t.csv", regression=True)
+
+
 @pytest.mark.parametrize("name", list(LOADERS))
 def test_every_loader_refuses_nonsense_in_one_line(name: str) -> None:
     with pytest.raises(CertifyError, match=r"^[^\n]+$"):

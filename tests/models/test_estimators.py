@@ -10,15 +10,20 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from certify.certifiers.attack import attack
+from certify.certifiers.certify import certify
 from certify.certifiers.smooth import smooth
+from certify.certifiers.smoothing import Smoothing
+from certify.core.properties.rows import LinearRows
+from certify.core.properties.within import Within
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, CertifyError, ModelError
 from certify.models.classifier import Classifier
 from certify.models.loaders import load_model
+from certify.models.regressor import Regressor
 
 G = np.random.default_rng(0)
 X = G.uniform(size=(80, 4)).astype(np.float32)
@@ -48,6 +53,22 @@ def test_two_classes_by_their_margin():
     assert Classifier(model).predict(torch.from_numpy(X)).tolist() == model.predict(X).astype(int).tolist()
 
 
+@pytest.mark.parametrize("model", [LinearRegression(), DecisionTreeRegressor(random_state=0)], ids=str)
+def test_a_regressor_is_asked_by_its_predict(model):
+    clf = Regressor(model.fit(pd.DataFrame(X, columns=list("abcd")), Y))
+    table = pd.DataFrame(X, columns=list("abcd"))
+    np.testing.assert_allclose(clf.scores(torch.from_numpy(X)).ravel(), model.predict(table))
+    asked = {"threat": ThreatModel("linf", (0.1,)), "property": Within(0.5)}
+    with pytest.raises(ModelError, match="needs an nn.Module, or an ONNX file"):
+        certify(clf, X[:2], Y[:2], certifier="crown", **asked)
+    with pytest.raises(ModelError, match=r"none: wrap an nn\.Module"):
+        attack(clf, X[:2], Y[:2], attack="pgd", **asked)
+    votes = {"threat": ThreatModel("l2", (0.1,)), "property": LinearRows([[1]], [10])}
+    [one] = certify(clf, X[:1], certifier=Smoothing(sigma=0.25, n=1000), **votes)
+    assert one.holds_at(0.1)  # no prediction is near -10
+    assert not attack(clf, X[:1], [0], attack="hopskipjump", steps=2, **votes)[0].succeeded
+
+
 def test_columns_have_the_names_that_the_estimator_knows():
     table = pd.DataFrame(X, columns=list("abcd"))
     clf = Classifier(LogisticRegression().fit(table, Y))  # a warning about missing names would be an error
@@ -74,7 +95,8 @@ def test_the_digest_sees_what_was_fitted():
     ("build", "error", "message"),
     [
         (lambda: Classifier(LogisticRegression()), ModelError, "LogisticRegression states no classes (classes_): fit"),
-        (lambda: Classifier(LinearRegression().fit(X, Y)), ModelError, "a regressor"),
+        (lambda: Classifier(LinearRegression().fit(X, Y)), ModelError, "a regressor goes with certify.Regressor"),
+        (lambda: Regressor(LogisticRegression().fit(X, Y)), ModelError, "give it to certify.Classifier"),
         (lambda: Classifier(LogisticRegression().fit(X, Y), num_classes=4), BadInput, "has 3 classes, not 4"),
         (lambda: Classifier(len), BadInput, "num_classes"),
     ],
@@ -88,7 +110,7 @@ def test_what_is_no_classifier_is_refused_in_one_line(build, error, message):
 
 def test_a_function_named_on_the_command_line_may_return_one(tmp_path, monkeypatch):
     (tmp_path / "fitted_for_a_test.py").write_text(
-        "from sklearn.tree import DecisionTreeClassifier\n"
+        "from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor\n"
         "def tree():\n    return DecisionTreeClassifier().fit([[0.0, 0], [1, 0], [1, 1]], [0, 1, 2])\n"
     )
     monkeypatch.chdir(tmp_path)

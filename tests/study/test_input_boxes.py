@@ -85,7 +85,8 @@ def test_features_take_any_value_of_their_own_bounds() -> None:
     assert found.distance == 2
 
 
-def test_a_run_on_a_table_and_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.mark.parametrize("data", ["csv:table.csv", "npz:table.npz"])
+def test_a_run_on_a_table_and_its_check(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "boxed_net.py").write_text(
@@ -95,8 +96,9 @@ def test_a_run_on_a_table_and_its_check(tmp_path: Path, monkeypatch: pytest.Monk
     x = np.column_stack([generator.random(20), generator.uniform(-5, 5, 20), np.full(20, 100.0)])
     rows = "\n".join(f"{','.join(map(repr, row.tolist()))},{i % 2}" for i, row in enumerate(x))
     Path("table.csv").write_text(f"a,b,c,label\n{rows}\n")
+    np.savez("table.npz", x=x, y=np.arange(20) % 2)
     np.save("box.npy", np.array([LOWER, UPPER]))
-    run = ["run", "--model", "boxed_net:net", "--data", "csv:table.csv", "--threat", "features", "--radii", "0,1"]
+    run = ["run", "--model", "boxed_net:net", "--data", data, "--threat", "features", "--radii", "0,1"]
     run += ["--certifier", "crown", "--attack", "pgd", "--out", "r", "--quiet"]
     assert main([*run, "--input-box", "box.npy"]) == 0
     assert "bounds of 3 features" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from torch import nn
 
 import certify
 from certify.checker.sample import data_claims
+from certify.cli import main
 from certify.core.properties.base import PROPERTIES
 from certify.errors import BadInput
 from certify.study.evaluate import study_from
@@ -324,3 +325,20 @@ def test_deep_records_are_refused():
         fields = {"norm": "l2", "radii": [1.0], "input_box": None, "units": "", **threat}
         with pytest.raises(BadInput):
             certify.Certificate.from_dict({"radius": None, "radius_hex": None, "evidence": None, "threat": fields})
+
+
+@pytest.mark.parametrize("y", [[151, 75], [151.5, -75.25]], ids=["whole", "fractions"])
+def test_the_true_values_of_a_table_are_certified_and_checked(y, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "table.csv").write_text(f"a,b,progression\n0.1,0.2,{y[0]}\n0.3,0.4,{y[1]}\n")
+    (tmp_path / "number_for_a_test.py").write_text(
+        "import torch\ndef net():\n    torch.manual_seed(0)\n    return torch.nn.Linear(2, 1).eval()\n"
+    )
+    run = ["run", "--model", "number_for_a_test:net", "--data", "csv:table.csv:progression", "--certifier", "crown"]
+    run += ["--norm", "linf", "--radii", "0,0.1", "--property", "within", "--option", "tolerance=100", "--quiet"]
+    assert main([*run, "--out", "r"]) == 0
+    assert main(["export", "r", "--format", "jsonl", "--out", "r.jsonl"]) == 0
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [one["property"]["around"] for one in records] == y
+    assert main(["check", "r", "--model", "number_for_a_test:net", "--quiet"]) == 0

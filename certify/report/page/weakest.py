@@ -103,7 +103,9 @@ def _weak(run: Run, layer: Layer, originals: Originals, finding: Finding | None,
     if before is None and after is None:
         return Weak(layer, becomes, (), (), original=False)
     box = run.summary.threat.input_box
-    images = [None if one is None else as_image(one, box is not None and not box.features) for one in (before, after)]
+    images = [
+        None if one is None else as_image(one, box is not None and box.pair is not None) for one in (before, after)
+    ]
     if any(image is None and one is not None for image, one in zip(images, (before, after), strict=True)):
         return Weak(layer, becomes, (), _moved(before, after), original=before is not None)
     pictures = tuple(_pictures(layer, becomes, images[0], images[1], box))

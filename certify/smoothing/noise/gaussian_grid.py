@@ -12,7 +12,7 @@ import torch
 from flint import arb
 from torch import Tensor
 
-from certify.core.input_box import InputBox
+from certify.core.input_box import InputBox, check_box
 from certify.core.norms import Norm
 from certify.errors import BadInput, DataError
 from certify.smoothing.noise.base import NOISES, Noise
@@ -157,7 +157,7 @@ class GaussianGrid(Noise):
             BadInput: for another input box, or none.
             DataError: naming the first value off the grid.
         """
-        if input_box != (0.0, 1.0):
+        if (box := check_box(input_box)) is None or box.pair != (0.0, 1.0):
             given = input_box or "none"
             raise BadInput(f"{self.name} noise needs inputs in the box [0, 1], not {given}: use noise='gaussian'")
         for first in range(0, len(x), _CHECKED_TOGETHER):
