@@ -10,11 +10,11 @@ from torch import Tensor
 
 from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
-from certify.bounds.region import ORDER, Ball, Reach
+from certify.bounds.region import Ball, Reach
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval
-from certify.core.norms import DUAL
+from certify.core.norms import DUAL, ORDER
 
 __all__ = ["over_constraint"]
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from certify.bounds.linear import Coefficients, fit, held, sizes, weigh, whole
-from certify.bounds.region import ORDER, Ball, Reach, Region
+from certify.bounds.region import Ball, Reach, Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.tensors import Interval
-from certify.core.norms import DUAL
+from certify.core.norms import DUAL, ORDER
 
 __all__ = ["over_region", "split"]
 

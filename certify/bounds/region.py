@@ -15,10 +15,7 @@ from certify.core.norms import Norm
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["ORDER", "Ball", "Reach", "Region", "ball", "region_of"]
-
-ORDER: dict[Norm, float] = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
-"""The order of each norm, as torch and numpy take it."""
+__all__ = ["Ball", "Reach", "Region", "ball", "region_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

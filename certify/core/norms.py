@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from certify.errors import BadInput
 
-__all__ = ["DUAL", "NORMS", "Norm", "check_norm", "convert_radius", "distance_up"]
+__all__ = ["DUAL", "NORMS", "ORDER", "Norm", "check_norm", "convert_radius", "distance_up"]
 
 Norm = Literal["l1", "l2", "linf"]
 NORMS: Final[tuple[Norm, ...]] = ("l1", "l2", "linf")
 DUAL: Final[dict[Norm, Norm]] = {"l1": "linf", "l2": "l2", "linf": "l1"}
 """``|<a, v>| <= ||a||_dual * ||v||`` (Hoelder)."""
+ORDER: Final[dict[Norm, float]] = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
+"""The order of each norm, as torch and numpy take it."""
 
 
 def check_norm(norm: str) -> Norm:

@@ -10,8 +10,8 @@ from torch import nn
 from certify.bounds.output import ball_bounds, output_bounds
 from certify.bounds.over_region import over_region, split
 from certify.bounds.patches import Patches
-from certify.bounds.region import ORDER, Ball, Region, ball
-from certify.core.norms import DUAL, NORMS
+from certify.bounds.region import Ball, Region, ball
+from certify.core.norms import DUAL, NORMS, ORDER
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import certify
 from certify.attacks.moves import moves_of
 from certify.bounds.deadline import Deadline
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.over_region import over_region
 from certify.bounds.region import region_of
+from certify.certifiers.bounds import Bounds
+from certify.certifiers.complete import Complete
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Witness, outcome
 from certify.complete.proofs.proof import CompleteProof
 from certify.complete.proofs.replay import replayed
 from certify.complete.question import Question
-from certify.core.norms import NORMS
-from certify.core.threats.base import THREATS, threat_from
+from certify.core.input_box import BoxLike
+from certify.core.norms import NORMS, distance_up
+from certify.core.threats.base import THREATS, Threat, threat_from
 from certify.core.threats.categories import Categories
 from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
@@ -37,7 +43,51 @@ EXAMPLES = {
     ],
     "categories": [Categories((0, 1, 2), groups="0:2,2:5"), Categories((1,), groups=[[0, 1, 2], [3, 4]])],
 }
-EVERY = [threat for name in THREATS for threat in EXAMPLES[name]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dimmed(Threat):
+    """Each feature falls by at most the radius: neither a norm's ball nor counted."""
+
+    kind: ClassVar[str] = "dimmed"
+    norm: ClassVar[str] = "dimmed"
+
+    radii: tuple[float, ...]
+    input_box: BoxLike = None
+    units: str = "darker"
+    key = property(lambda self: (self.kind, self.radii))
+    may = "dim every feature, each by at most the radius"
+
+    @classmethod
+    def from_dict(cls, fields):
+        return cls(tuple(fields["radii"]), fields["input_box"], fields["units"])
+
+    def distance(self, x, x_adv):
+        return distance_up(x, x_adv, "linf") if (x_adv <= x).all() else np.inf
+
+    def hull(self, x, radius, lower, upper):
+        return lower.maximum(x - radius.unsqueeze(1)), x.minimum(upper)
+
+    def minimum(self, A, x, radius, lower, upper):
+        low, high = self.hull(x, radius, lower, upper)
+        return (A.clamp(min=0) * low.unsqueeze(1) + A.clamp(max=0) * high.unsqueeze(1)).sum(dim=2)
+
+    def misses(self, x, radius, lower, upper):
+        low, high = self.hull(x, radius, lower, upper)
+        return (low > high).any(dim=1)
+
+    def project(self, x, z, radius, lower, upper):
+        low, high = self.hull(x, radius * (1 - 1e-6), lower, upper)
+        return z.minimum(high).maximum(low)
+
+    def climb(self, x, z, gradient, share, radius, lower, upper):
+        return self.project(x, z + share * radius.unsqueeze(1) * gradient.sign(), radius, lower, upper)
+
+    def random(self, x, radius, lower, upper, generator):
+        return self.project(x, x - radius * x.new_empty(x.shape).uniform_(generator=generator), radius, lower, upper)
+
+
+EVERY = [*(threat for name in THREATS for threat in EXAMPLES[name]), Dimmed((0.0, 0.1), (0.0, 1.0))]
 COUNTED = [threat for threat in EVERY if threat.counted]
 
 
@@ -68,7 +118,8 @@ def reached(threat, x, radius):
 
 
 @pytest.mark.parametrize("threat", EVERY, ids=str)
-def test_records_make_the_same_threat_again(threat):
+def test_records_make_the_same_threat_again(threat, scoped):
+    scoped(THREATS)[threat.kind] = type(threat)
     again = threat_from(json.loads(json.dumps(threat.to_dict())))
     assert again == threat
     assert again.named == threat.named
@@ -120,6 +171,22 @@ def test_the_minimum_of_a_linear_form_is_that_of_all_points(threat, radius):
         assert torch.allclose(least[row], exact, atol=1e-12)
         assert bool((least[row] - error[row] <= exact).all())
         assert bool((error[row] < 1e-11).all())
+
+
+@pytest.mark.parametrize("certifier", [Bounds("crown"), Bounds("auto", timeout=60.0), Complete(gap=0.01)])
+@pytest.mark.parametrize("threat", [threat for threat in EVERY if not threat.counted], ids=str)
+def test_what_is_not_counted_is_searched_between_declared_radii_and_checked(threat, certifier, scoped):
+    scoped(THREATS)[threat.kind] = type(threat)
+    network = nn.Linear(5, 2, bias=False).requires_grad_(False).eval()
+    network.weight.copy_(torch.tensor([[1.0, 1, 1, 1, 1], [0, 0, 0, 0, 0]]))
+    clf, x = Classifier(network, num_classes=2, input_box=None), torch.tensor([[0.1, 0.0, 0.0, 0.2, 0.1]])
+    threat = replace(threat, input_box=None).at((0.01, 0.03))
+    [one] = certify.certify(clf, x, threat=threat, certifier=certifier)
+    exact = {"l1": 0.4, "l2": 0.4 / 5**0.5, "linf": 0.08, "dimmed": 0.08}[threat.norm]
+    assert (
+        0.99 * min(exact, 0.12) <= one.radius <= exact + 1e-7
+    )  # no radius beyond four times the declared ones is tried
+    assert certify.check(one, clf, x[0])
 
 
 @pytest.mark.parametrize("threat", COUNTED, ids=str)

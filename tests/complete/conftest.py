@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OnnxFile, read_onnx
 from certify.bounds.importers.torch_import import import_module
-from certify.bounds.region import ORDER, Region, ball
+from certify.bounds.region import Region, ball
 from certify.complete.problem import Goals, VerificationProblem, Witness
-from certify.core.norms import Norm
+from certify.core.norms import ORDER, Norm
 from certify.data.dataset import seeded_generator
 
 Weights = list[tuple[np.ndarray, np.ndarray]]

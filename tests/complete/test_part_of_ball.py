@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from certify.bounds.over_region import over_region
-from certify.bounds.region import ORDER, Ball, Region, ball
+from certify.bounds.region import Ball, Region, ball
 from certify.bounds.tensors import Interval
 from certify.complete.inputs.part_of_ball import part_of_ball
+from certify.core.norms import ORDER
 from certify.data.generators import keyed_generator
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.region import ORDER, Region
+from certify.bounds.region import Region
+from certify.core.norms import ORDER
 from certify.data.dataset import seeded_generator
 
 

@@ -14,14 +14,14 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.memory import samples_within
 from certify.bounds.methods import METHODS, bounds_of_rows
-from certify.bounds.region import ORDER, Region, region_of
+from certify.bounds.region import Region, region_of
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
-from certify.core.norms import DUAL
+from certify.core.norms import DUAL, ORDER
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.errors import ModelError
 
 __all__ = ["MarginBounds", "claimable", "margin_rows", "property_rows"]
@@ -91,9 +91,10 @@ class MarginBounds:
         return region_of(self.threat, self.x[chosen], radius)
 
     def at_zero(self) -> tuple[Tensor, Tensor]:
-        """The margins (B, rows) at the inputs themselves, and the dual norms of their gradients; both float64.
+        """The margins (B, rows) at the inputs themselves, and a guess of what each loses per unit of radius; float64.
 
-        The latter is what a margin loses per unit of radius at small radii.
+        At small radii, balls lose the dual norm of the gradient. Other threats are guessed to lose all of a margin by
+        the largest declared radius: a search that starts from there takes a few steps more.
 
         Raises:
             OutOfTime: once the deadline passed.
@@ -106,12 +107,15 @@ class MarginBounds:
         return margins, slopes if margins is rows else slopes.amax(dim=1, keepdim=True).expand(margins.shape)
 
     def _at_zero(self, inputs: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-        threat = need_ball(self.threat, "a search between declared radii")
-        scale = threat.scale_of(inputs.shape[1:])
+        threat = self.threat
         with torch.enable_grad():
             x = inputs.clone().requires_grad_()
             margins = (C @ flat(self.graph.forward(x), 1).unsqueeze(2)).squeeze(2)
             totals = margins.sum(dim=0)
+        if not isinstance(threat, ThreatModel):
+            found = margins.detach().double()
+            return found, found.abs() / (threat.largest or 1.0)
+        scale = threat.scale_of(inputs.shape[1:])
         slopes = []
         for total in totals:
             self.deadline.check()

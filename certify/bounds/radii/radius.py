@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +17,10 @@ from certify.bounds.hints import Hint
 from certify.bounds.radii.bracket import bracket
 from certify.bounds.radii.ladder import decide
 from certify.bounds.radii.margins import MarginBounds
-from certify.bounds.region import ORDER
 from certify.core.evidence import Claim
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import ThreatModel
 
 __all__ = ["SEARCH_FACTOR", "TOLERANCE", "ProvenRadius", "largest_tried", "proven_radii"]
 
@@ -74,21 +71,16 @@ class ProvenRadius:
 
 
 def largest_tried(threat: Threat, features: int) -> float:
-    """The largest radius that is searched: 4 times the largest declared one, or the diameter of the input box if less.
+    """The largest radius that is searched: 4 times the largest declared one, or the threat's farthest if that is less.
 
-    Without a box and without a declared radius above 0 it is 1. With a scale, features that cannot move do not count in
-    the diameter.
+    Without an end and without a declared radius above 0 it is 1.
 
+    >>> from certify import ThreatModel
     >>> largest_tried(ThreatModel("linf", (0.0, 0.1), (0.0, 1.0)), features=9)
     0.4
     """
-    if not isinstance(threat, ThreatModel):
-        return threat.largest
     wanted = SEARCH_FACTOR * threat.largest if threat.largest > 0 else math.inf
-    if threat.input_box is not None:
-        scale = np.ones(features) if threat.scale is None else np.array(threat.scale)
-        sides = threat.input_box.widths(features)[scale > 0] / scale[scale > 0]
-        wanted = min(wanted, float(np.linalg.norm(sides, ord=ORDER[threat.norm])))
+    wanted = min(wanted, threat.farthest(features))
     return max(wanted if math.isfinite(wanted) else 1.0, threat.largest)
 
 
@@ -130,6 +122,7 @@ def proven_radii(
     >>> identity = torch.nn.Linear(2, 2, bias=False).requires_grad_(False)
     >>> _ = identity.weight.copy_(torch.eye(2))
     >>> graph = import_module(identity, torch.zeros(1, 2))
+    >>> from certify import ThreatModel
     >>> x, threat = torch.tensor([[1.0, 0.5]]), ThreatModel("linf", (0.1,))
     >>> [proof] = proven_radii(graph, x, torch.tensor([0]), threat, "ibp")
     >>> 0.2497 < proof.radius < 0.25

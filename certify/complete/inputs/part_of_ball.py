@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from certify.bounds.region import ORDER, Ball, Reach, Region
+from certify.bounds.region import Ball, Reach, Region
 from certify.bounds.rounding import smallest, up
 from certify.bounds.tensors import flat
+from certify.core.norms import ORDER
 
 __all__ = ["part_of_ball"]
 

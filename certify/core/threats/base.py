@@ -36,7 +36,8 @@ class Threat(ABC):
     """An adversary who replaces an input by another one, at most a radius away, inside the input box.
 
     A member is a frozen dataclass in a file of its own, registered in :data:`THREATS` under its ``kind``. It says what
-    a radius counts, which inputs lie within one, how records and flags spell it, and how sentences name it. Whoever
+    a radius counts, which inputs lie within one (a larger one reaches them all, too), how records and flags spell it,
+    and how sentences name it. Whoever
     proves or attacks asks it what is written below under "For proofs" and "For attacks"; balls of the three norms have
     faster forms of their own beside the engines.
 
@@ -57,7 +58,7 @@ class Threat(ABC):
     """The registered name, which flags and records keep."""
 
     counted: ClassVar[bool] = False
-    """Whether radii are whole numbers: none lies between, so the declared ones are decided and nothing is searched."""
+    """Radii are whole numbers. Only the declared ones are decided; nothing is searched between them."""
 
     norm: str
     """The name under which records keep what radii are measured in: a norm, or the threat's own name."""
@@ -139,6 +140,13 @@ class Threat(ABC):
         """
         self.check_shape(x.shape[1:])
 
+    def farthest(self, features: int) -> float:
+        """The radius beyond which no further input of so many features is reached; infinite where there is none.
+
+        Where radii are not counted, searches try every radius up to there, and up to a multiple of the declared ones.
+        """
+        return math.inf
+
     @abstractmethod
     def distance(self, x: NDArray[np.floating], x_adv: NDArray[np.floating]) -> float:
         """The least radius that reaches from ``x`` to ``x_adv`` (both without a batch axis), rounded up; else infinite.
@@ -211,8 +219,8 @@ class Threat(ABC):
     def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """The exact minimum (b, r) of rows A (b, r, n) over the inputs within the radius of x and inside the boxes.
 
-        What is added up are, for each feature, products of its entry of a row and values inside its box, so that
-        whoever asks knows how far rounding may have moved the sum. Where :meth:`misses` is true, it may be anything.
+        The result must be a sum of ``A_i * v_i``, with each ``v_i`` inside the box of feature i. The caller's rounding
+        bound assumes this. Where :meth:`misses` is true, the result may be anything.
         """
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.input_box import BoxLike
-from certify.core.norms import Norm, check_norm, distance_up
+from certify.core.norms import ORDER, Norm, check_norm, distance_up
 from certify.core.packed import pack, unpack
 from certify.core.scale import Scale, check_scale, scale_digest, scale_in_words
 from certify.core.threats.base import THREATS, UNITS, Threat
@@ -121,6 +121,14 @@ class ThreatModel(Threat):
                 f"{math.prod(shape)} features: give one number for each feature"
             )
         return np.array(self.scale).reshape(shape)
+
+    def farthest(self, features: int) -> float:
+        """The diameter of the input box, in multiples of the scale; features that cannot move do not count."""
+        if self.input_box is None:
+            return math.inf
+        scale = np.ones(features) if self.scale is None else np.array(self.scale)
+        sides = self.input_box.widths(features)[scale > 0] / scale[scale > 0]
+        return float(np.linalg.norm(sides, ord=ORDER[self.norm]))
 
     def distance(self, x: NDArray[np.floating], x_adv: NDArray[np.floating]) -> float:
         """The norm of the difference, in multiples of the scale, in float64 and rounded up."""
