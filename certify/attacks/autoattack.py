@@ -33,7 +33,6 @@ _VERSIONS: Final = {
 _FEWEST_CLASSES: Final = {"apgd-dlr": 3, "apgd-t": 4}
 """Classes that a part needs at least: its loss divides by a difference to the third or fourth largest score."""
 _PARTS: Final = tuple(_VERSIONS["plus"])
-_NORMS: Final = {"l1": "L1", "l2": "L2", "linf": "Linf"}
 
 
 @contextmanager
@@ -147,7 +146,7 @@ class AutoAttack(Attack):
             scores,
             attacks=list(self.attacks) or None,
             version=self.version,
-            norm=_NORMS[threat.norm],
+            norm=threat.norm.capitalize(),
             eps=search.radius / width,
             seed=keyed_generator(search.keys[row]).initial_seed(),
             device=search.x.device,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from certify.core.input_box import BoxLike, check_box
-from certify.core.norms import Norm
+from certify.core.norms import ORDER, Norm
 
 __all__ = ["project", "random_point", "steepest"]
 
@@ -25,7 +25,7 @@ _MAX_ROUNDING_SHARE: Final = 2.0**-10
 
 def _flat_norm(rows: Tensor, norm: Norm) -> Tensor:
     """Norm (B, 1) of each row of (B, d)."""
-    return torch.linalg.vector_norm(rows, ord={"l1": 1, "l2": 2, "linf": torch.inf}[norm], dim=1, keepdim=True)
+    return torch.linalg.vector_norm(rows, ord=ORDER[norm], dim=1, keepdim=True)
 
 
 def _onto_l1(delta: Tensor, radius: Tensor) -> Tensor:

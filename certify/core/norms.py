@@ -77,10 +77,6 @@ def _in_multiples(difference: NDArray[np.float64], scale: NDArray[np.float64]) -
     return np.where(moved, quotient, 0.0)
 
 
-_TWICE_INVERSE: Final[dict[Norm, int]] = {"l1": 2, "l2": 1, "linf": 0}
-"""2/p for the norm of index p."""
-
-
 def convert_radius(radius: float, norm: Norm, to: Norm, dimensions: int) -> float:
     """Radius of the largest ball in the norm ``to`` inside the ball of ``radius`` in ``norm``, rounded down.
 
@@ -103,7 +99,7 @@ def convert_radius(radius: float, norm: Norm, to: Norm, dimensions: int) -> floa
         raise BadInput(f"cannot convert radius {radius}; it must be finite and not negative")
     if dimensions < 1:
         raise BadInput(f"an input has at least one feature, got {dimensions} dimensions")
-    shrink_squared = dimensions ** max(0, _TWICE_INVERSE[norm] - _TWICE_INVERSE[to])
+    shrink_squared = dimensions ** max(0, int(2 / ORDER[norm] - 2 / ORDER[to]))
     converted = radius / math.sqrt(shrink_squared)
     while Fraction(converted) ** 2 * shrink_squared > Fraction(radius) ** 2:
         converted = math.nextafter(converted, 0.0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from certify.core.groups import Groups
 from certify.core.guarantee import Guarantee
-from certify.core.norms import Norm
+from certify.core.norms import ORDER, Norm
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.reported import ReportedAttack
@@ -91,14 +91,12 @@ class Converted:
     dimensions: int
 
     def __str__(self) -> str:
-        divided = _DIVIDED.get((self.norm, self.to), "the same number")
+        power = 1 / ORDER[self.norm] - 1 / ORDER[self.to]
+        divided = {1.0: "divided by d", 0.5: "divided by sqrt(d)"}.get(power, "the same number")
         return (
             f"converted, not certified as such: {self.norm} {brief(self.radius)} contains {self.to} "
             f"{round_down(self.contained, 6)} ({divided}, d={self.dimensions:,})"
         )
-
-
-_DIVIDED = {("l2", "linf"): "divided by sqrt(d)", ("l1", "l2"): "divided by sqrt(d)", ("l1", "linf"): "divided by d"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -183,6 +181,12 @@ class Summary:
     def errors(self) -> int:
         """Inputs about which no certifier could compute anything; the same run command tries them again."""
         return int(np.count_nonzero(self.sandwich.verdict == VERDICTS.index(Verdict.ERROR)))
+
+    def difference(self, other: Summary) -> str:
+        """The first thing in which another summary is about something else, in words; empty where only radii differ."""
+        if self.property != other.property:
+            return f"inputs have to {self.property}, and to {other.property}"
+        return self.threat.difference(other.threat)
 
     def same_inputs(self, other: Summary) -> bool:
         """Whether positions, labels and values are the same; values do not count where a published log holds none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -68,13 +68,11 @@ class PolicyThreat:
         named = next(iter(run.named.values()), None)
         if not (named or "").startswith(self.scale or "") or (named is None) != (self.scale is None):
             has = "none" if named is None else f"{named[:_DIGITS_STATED]}.."
-            what = "per-feature scale" if self.norm in NORMS else "SHA-256 of groups (scale)"
-            return f"its {what} is {self.scale or 'none'}, the run's {has}"
-        if self.input_box is not None and run.input_box != self.input_box:
-            return f"its input box is {self.input_box}, the run's {run.input_box or 'none'}"
-        if self.units is not None and run.units != self.units:
-            return f"its radii are in {self.units!r}, the run's in {run.units!r}"
-        return ""
+            return f"its scale is {self.scale or 'none'}, the run's {has}"
+        stated = {"input_box": self.input_box, "units": self.units}
+        asked = replace(run, **{name: value for name, value in stated.items() if value is not None})  # type: ignore[type-var]
+        said = asked.difference(run)
+        return f"{said} in the run" if said else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,12 +210,8 @@ def by_runs(said: Iterable[tuple[str, T]]) -> dict[tuple[str, ...], list[T]]:
 
 def _difference(one: Summary, other: Summary) -> str:
     """Why two runs cannot stand in one table, in words; empty if they can."""
-    ours, theirs = ((t.measure, t.units, t.input_box, dict(t.named)) for t in (one.threat, other.threat))
-    if one.property != other.property:
-        return f"another property ({other.property} beside {one.property})"
-    if ours != theirs:
-        scales = " with another scale" if _threat(one) == _threat(other) else ""
-        return f"another threat model ({_threat(other)} beside {_threat(one)}{scales})"
+    if said := one.difference(other):
+        return f"another {'threat model' if one.property == other.property else 'property'} ({said})"
     if not one.same_inputs(other):
         return f"other inputs ({_data(other)} beside {_data(one)})"
     return ""

@@ -92,10 +92,10 @@ def envelope(summaries: Mapping[str, Summary], confidence: float = 0.95) -> Enve
     if len(named) < 2:
         raise BadInput("an envelope is over several runs: name at least two")
     for (name, one), (other, two) in combinations(named, 2):
-        if (one.threat.key, one.property) != (two.threat.key, two.property):
-            raise BadInput(
-                f"{name} and {other} are about different norms or radii, scales or properties; name common --radii"
-            )
+        said = one.difference(two)
+        if said or one.threat.radii != two.threat.radii:
+            said = said or "they have different radii; name common --radii"
+            raise BadInput(f"{name} and {other} make no envelope: {said}")
         if not one.same_inputs(two):
             raise BadInput(
                 f"{name} ({one.n:,} inputs) and {other} ({two.n:,}) are about different inputs; an envelope is over "

@@ -35,7 +35,7 @@ def check_comparable(one: Run, other: Run) -> None:
         BadInput: naming the first difference; where inputs are missing, how many.
         IncompleteRun: for the same, where a run that misses inputs of the same data is not finished.
     """
-    if difference := _other_threat(one, other) or _other_inputs(one, other):
+    if difference := one.summary.difference(other.summary) or _other_inputs(one, other):
         said = f"{one.name} and {other.name} cannot be compared: {difference}"
         raise IncompleteRun(said) if _unfinished(one, other) else BadInput(said)
 
@@ -71,24 +71,6 @@ def no_sample(*runs: Run) -> str:
     return ""
 
 
-def _other_threat(one: Run, other: Run) -> str:
-    if one.summary.property != other.summary.property:
-        return f"inputs have to {one.summary.property}, and to {other.summary.property}"
-    ours, theirs = one.summary.threat, other.summary.threat
-    if ours.norm != theirs.norm:
-        return f"the norm is {ours.norm} and {theirs.norm}"
-    if ours.named != theirs.named:
-        digests = (next((digest[:8] for digest in threat.named.values()), "none") for threat in (ours, theirs))
-        what = "per-feature scale is" if "scale" in {**ours.named, **theirs.named} else "groups of features are"
-        return "the {} {} and {}".format(what, *digests)
-    if ours.units != theirs.units:
-        return f"radii are in {ours.units!r} and {theirs.units!r}"
-    if ours.input_box != theirs.input_box:
-        boxes = ("none" if box is None else str(box) for box in (ours.input_box, theirs.input_box))
-        return "the input box is {} and {}".format(*boxes)
-    return ""
-
-
 def _other_inputs(one: Run, other: Run) -> str:
     lacking = _lacking(one, other)
     ours, theirs = one.summary, other.summary
@@ -106,7 +88,7 @@ def _other_inputs(one: Run, other: Run) -> str:
 def _unfinished(one: Run, other: Run) -> bool:
     """Whether missing inputs are the only difference, and only unfinished runs miss any."""
     short = [run for run, lacks in _lacking(one, other) if lacks.size]
-    about_the_same = not (_other_threat(one, other) or _other_data(one, other))
+    about_the_same = not (one.summary.difference(other.summary) or _other_data(one, other))
     return about_the_same and bool(short) and not any(run.summary.complete for run in short)
 
 

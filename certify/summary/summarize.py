@@ -200,7 +200,8 @@ def _common_threat(
     threat = certificates.kinds[0].threat
     for kind in certificates.kinds:
         if kind.threat != threat:
-            raise BadInput(f"the certificates are about different threat models: {threat}; and {kind.threat}")
+            said = threat.difference(kind.threat) or f"the radii are {threat.radii} and {kind.threat.radii}"
+            raise BadInput(f"the certificates are about different threat models: {said}")
         if kind.property.family != certificates.kinds[0].property.family:
             raise BadInput(
                 f"the certificates keep different properties: {certificates.kinds[0].property}; and {kind.property}"
@@ -219,7 +220,7 @@ def _common_threat(
         if not certificates.kinds[0].property.family.named_by(attack.settings):
             raise BadInput("attack and certificates are about different properties; they cannot be joined")
         if not threat.named_by(attack.settings):
-            raise BadInput("attack and certificates have different per-feature scales or groups; they cannot be joined")
+            raise BadInput(f"attack and certificates are about different {threat.norm} threats; they cannot be joined")
     if radii is None:
         return threat
     asked = threat.at(radii)  # raises, with the reason, where these cannot be radii

@@ -118,7 +118,7 @@ def test_who_cannot_honour_a_scale_refuses_it(image_clf, images, monkeypatch):
         "use pgd": lambda: attack(image_clf, x, y, threat=threat, attack="autoattack"),
         "use bounds, for example crown": lambda: smooth(image_clf, x, y, threat=threat, sigma=0.5),
         "certify in that one": lambda: converted(summarize(scaled), "linf"),
-        "different per-feature scales": lambda: summarize(certified, attack(image_clf, x[:2], y[:2], threat=threat)),
+        "different l2 threats": lambda: summarize(certified, attack(image_clf, x[:2], y[:2], threat=threat)),
         "different threat models": lambda: summarize([certified[0], scaled[1]]),
         "has 2 numbers": lambda: attack(image_clf, x, y, threat=replace(threat, scale=(1.0, 0.0))),
         "2 numbers": lambda: bound(image_clf, x, y, threat=replace(threat, scale=(1.0, 0.0))),

@@ -55,7 +55,6 @@ class Dimmed(Threat):
     radii: tuple[float, ...]
     input_box: BoxLike = None
     units: str = "darker"
-    key = property(lambda self: (self.kind, self.radii))
     may = "dim every feature, each by at most the radius"
 
     @classmethod
@@ -115,6 +114,16 @@ def reached(threat, x, radius):
             for group, value in zip(changed, values, strict=True):
                 point[list(group)] = value.to(point)
             yield point
+
+
+def test_two_threats_say_in_what_they_differ():
+    masked = replace(EXAMPLES["lp"][0], scale=(1.0, 0.0))
+    for one, other in itertools.product([*EVERY, masked], repeat=2):
+        assert (one.difference(other) == "") == (one.at((0.0,)).to_dict() == other.at((0.0,)).to_dict())
+    assert masked.difference(EXAMPLES["lp"][0]) == "the scale is (1.0, 0.0) and none"
+    groups = Features((1,), groups=[[feature] for feature in range(100)], units="features changed")
+    assert groups.difference(Features((1,))) == f"the groups are sha256 {groups.named['threat'][:8]} and none"
+    assert groups.difference(replace(groups, radii=(2,))) == ""
 
 
 @pytest.mark.parametrize("threat", EVERY, ids=str)

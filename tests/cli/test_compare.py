@@ -67,7 +67,7 @@ def test_the_baseline_comes_first_and_every_input_is_paired(made, capsys):
     [
         ("linf", "the norm is l2 and linf"),
         ("boxed", "the input box is [0, 1] and [-1, 2]"),
-        ("volts", "radii are in 'input units' and 'volts'"),
+        ("volts", "the units are 'input units' and 'volts'"),
         ("others", "of 50 inputs are labelled differently"),
         ("farther", "share no radius (old 0, 0.1; farther 0.2, 0.3)"),
         ("old", "each of them once"),

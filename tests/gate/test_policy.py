@@ -113,11 +113,11 @@ def test_the_threat_model_is_held_against_the_run():
     assert PolicyThreat("l2").difference(run, TopClass()) == ""
     assert PolicyThreat("l2", [0, 1], "pixels in [0, 1]").difference(run, TopClass()) == ""
     assert PolicyThreat("linf").difference(run, TopClass()) == "it is about linf, the run about l2"
-    assert "input box is [0, 255], the run's [0, 1]" in PolicyThreat("l2", (0, 255)).difference(run, TopClass())
+    assert "input box is [0, 255] and [0, 1] in the run" in PolicyThreat("l2", (0, 255)).difference(run, TopClass())
     assert "'millivolts'" in PolicyThreat("l2", units="millivolts").difference(run, TopClass())
-    assert "per-feature scale is none" in PolicyThreat("l2").difference(scaled, TopClass())
+    assert "its scale is none, the run's" in PolicyThreat("l2").difference(scaled, TopClass())
     assert "the run's none" in PolicyThreat("l2", scale="0" * 8).difference(run, TopClass())
-    assert "per-feature scale" in PolicyThreat("l2", scale="0" * 8).difference(scaled, TopClass())
+    assert "its scale is 00000000, the run's" in PolicyThreat("l2", scale="0" * 8).difference(scaled, TopClass())
     assert PolicyThreat("l2", scale=scaled.named["scale"][:8]).difference(scaled, TopClass()) == ""
     assert "among the top 2" in PolicyThreat("l2").difference(run, TopK(2))
     assert PolicyThreat("l2", property=TopK(2)).difference(run, TopK(2)) == ""

@@ -69,8 +69,8 @@ def test_different_norms_never_share_a_column():
     ("changes", "named"),
     [
         ({"threat": replace(L2, units="standard deviations")}, "standard deviations"),
-        ({"threat": replace(L2, input_box=None)}, "no input box"),
-        ({"threat": replace(L2, scale=(1.0, 0.0))}, "scaled l2"),
+        ({"threat": replace(L2, input_box=None)}, "the input box is [0, 1] and none"),
+        ({"threat": replace(L2, scale=(1.0, 0.0))}, "the scale is none and (1.0, 0.0)"),
         ({"inputs": "others", "head": {"data": "mnist, n=100"}}, "mnist, n=100"),
         ({"contents": "others"}, "other inputs"),
     ],
@@ -83,7 +83,7 @@ def test_what_cannot_be_compared_is_named(changes, named):
 
 def test_two_scales_are_told_apart():
     one, other = (run(name, threat=replace(L2, scale=scale)) for name, scale in (("a", (1.0, 0.0)), ("b", (0.0, 1.0))))
-    assert "with another scale" in side_by_side([one, other]).apart[0]
+    assert "the scale is (1.0, 0.0) and (0.0, 1.0)" in side_by_side([one, other]).apart[0]
 
 
 def test_a_published_log_without_values_stands_beside_a_run():

@@ -148,7 +148,7 @@ def test_runs_about_other_inputs_are_refused_with_the_difference():
         (changed(NEW, threat=ThreatModel("l1", (0.0, 0.5))), "the norm is l2 and l1"),
         (
             changed(NEW, threat=ThreatModel("l2", (0.0, 0.5), (0.0, 1.0), scale=(1.0, 0.5))),
-            "the per-feature scale is none and",
+            "the scale is none and (1.0, 0.5)",
         ),
     ]:
         with pytest.raises(BadInput) as refused:

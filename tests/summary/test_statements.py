@@ -141,7 +141,7 @@ def test_an_envelope_is_over_the_same_inputs_at_the_same_radii_and_pays_for_ever
     for other, words in (
         ({"a": runs["a"]}, "at least two"),
         ({"a": runs["a"], "c": summarize(records([0.6]), delta=0.01)}, "different inputs"),
-        ({"a": runs["a"], "c": summarize(HALF[:2], radii=(0.1,), delta=0.01)}, "different norms or radii"),
+        ({"a": runs["a"], "c": summarize(HALF[:2], radii=(0.1,), delta=0.01)}, "different radii; name common --radii"),
         ({"a": runs["a"], "b": summarize(HALF[:2])}, "do not hold"),
     ):
         with pytest.raises(BadInput, match=words):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
@@ -27,6 +27,9 @@ __all__ = ["THREATS", "UNITS", "Threat", "need_threat", "threat_from"]
 UNITS: Final = "input units"
 """What radii are in where nobody says more."""
 
+
+_SHOWN: Final = 60
+"""Characters of a setting that a sentence shows as it is."""
 
 _NAMES: Final = ("scale", "threat")
 """Settings of findings that name a threat."""
@@ -106,11 +109,6 @@ class Threat(ABC):
 
     @property
     @abstractmethod
-    def key(self) -> Hashable:
-        """What two threats must share for their radii to be compared."""
-
-    @property
-    @abstractmethod
     def may(self) -> str:
         """What the adversary may do, to go on after "An adversary who sees everything may"."""
 
@@ -118,6 +116,30 @@ class Threat(ABC):
     def named(self) -> Mapping[str, str]:
         """SHA-256 of what a finding does not spell out, under the name by which its settings keep it."""
         return {}
+
+    def difference(self, other: Threat) -> str:
+        """The first setting besides the radii in which another threat differs, in words; empty where none does.
+
+        >>> from certify.core.threats.lp import ThreatModel
+        >>> ThreatModel("l2", (0.5,), units="pixels").difference(ThreatModel("l2", (0.1,)))
+        "the units are 'pixels' and 'input units'"
+        """
+        if (self.kind, self.norm) != (other.kind, other.norm):
+            return f"the norm is {self.norm} and {other.norm}"
+        for setting in fields(self):  # type: ignore[arg-type]
+            ours, theirs = getattr(self, setting.name), getattr(other, setting.name)
+            if setting.name != "radii" and ours != theirs:
+                verb = "are" if setting.name.endswith("s") else "is"
+                return f"the {setting.name.replace('_', ' ')} {verb} {self._told(ours)} and {other._told(theirs)}"
+        return ""
+
+    def _told(self, setting: Any) -> str:
+        """A setting in a few words: a long one by the digest under which records keep it."""
+        if setting is None:
+            return "none"
+        text = str(setting) if isinstance(setting, InputBox) else repr(setting)
+        digests = [f"sha256 {digest[:8]}" for digest in self.named.values()]
+        return digests[0] if len(text) > _SHOWN and digests else text[:_SHOWN]
 
     def named_by(self, settings: Mapping[str, Any]) -> bool:
         """Whether the settings of a finding name this threat and no other of its norm."""

@@ -7,7 +7,7 @@ import json
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -111,11 +111,6 @@ class Budget(Threat):
     @property
     def _positions(self) -> str:
         return self.kind if self.groups is None else f"{len(self.groups)} groups of features"
-
-    @property
-    def key(self) -> Hashable:
-        """All but the input box."""
-        return self.kind, self.radii, self.groups
 
     @property
     def named(self) -> Mapping[str, str]:

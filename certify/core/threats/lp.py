@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -85,11 +85,6 @@ class ThreatModel(Threat):
     def change(self) -> str:
         """A change measured in the norm."""
         return f"{self.measure} change"
-
-    @property
-    def key(self) -> Hashable:
-        """Norm, radii and scale."""
-        return self.norm, self.radii, self.scale
 
     @property
     def may(self) -> str:
