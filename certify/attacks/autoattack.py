@@ -14,11 +14,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Attack, Search, need_top_class
+from certify.attacks.base import ATTACKS, Attack, Search
 from certify.attacks.target import Target
 from certify.core.norms import NORMS
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput, MissingExtra, ModelError
 from certify.registry import nearest
@@ -67,7 +68,7 @@ class AutoAttack(Attack):
     version: str = "standard"
     attacks: tuple[str, ...] = ()
     name = "autoattack"
-    norms = NORMS
+    limits = "looks for another top class, in balls of the three norms only"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attacks", tuple(self.attacks))
@@ -84,6 +85,16 @@ class AutoAttack(Attack):
     def _parts(self) -> tuple[str, ...]:
         return self.attacks or _VERSIONS[self.version]
 
+    @classmethod
+    def knows(cls, norm: str) -> bool:
+        """Balls."""
+        return norm in NORMS
+
+    @classmethod
+    def handles(cls, property: type[Property]) -> bool:
+        """What can be voted on, as top classes can."""
+        return property.votes
+
     def check(self, target: Target, threat: Threat) -> None:
         """Refuse what the library cannot do: no box, a scale, too few classes, no gradients, noise outside ``rand``.
 
@@ -93,13 +104,11 @@ class AutoAttack(Attack):
         """
         if importlib.util.find_spec("pyautoattack") is None:
             raise MissingExtra("pyautoattack", "autoattack", "AutoAttack")
-        threat = need_ball(threat, self.name)
-        need_top_class(self.name, target)
         if threat.input_box is None:
             raise BadInput("autoattack needs an input box: declare one with input_box=(lower, upper), or use pgd")
         if threat.input_box.pair is None:
             raise BadInput("autoattack takes one pair of bounds for all features, the threat has one for each: use pgd")
-        if threat.scale is not None:
+        if isinstance(threat, ThreatModel) and threat.scale is not None:
             raise BadInput("autoattack moves all features alike, the threat model has a per-feature scale: use pgd")
         if not target.deterministic and self.version != "rand":
             raise BadInput(
@@ -132,7 +141,7 @@ class AutoAttack(Attack):
     def _perturb_row(self, search: Search, row: int) -> Tensor:
         from pyautoattack import AutoAttack as Ensemble
 
-        threat = need_ball(search.threat, self.name)
+        threat = search.threat
         assert threat.input_box is not None  # check() refused it
         lower, upper = threat.input_box.hull
         width = upper - lower

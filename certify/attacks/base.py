@@ -12,12 +12,14 @@ from torch import Tensor
 
 from certify.attacks.moves import Moves, moves_of
 from certify.attacks.target import Target
+from certify.core.properties.base import Property
+from certify.core.scope import Scope, check_scope
 from certify.core.threats.base import Threat
 from certify.data.generators import keyed_generator
-from certify.errors import BadInput, ModelError
+from certify.errors import ModelError
 from certify.registry import Registry
 
-__all__ = ["ATTACKS", "Attack", "Search", "need_gradients", "need_top_class"]
+__all__ = ["ATTACKS", "Attack", "Search", "need_gradients"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ class Search:
         return torch.cat(drawn)
 
 
-class Attack(ABC):
+class Attack(Scope, ABC):
     """A search. Nothing it returns is believed: :func:`~certify.attacks.run.run_attack` projects and examines it.
 
     An attack is a frozen dataclass of its settings, so that findings record them. The defaults are those of an attack
@@ -89,6 +91,14 @@ class Attack(ABC):
         """Steps, step size, restarts and the like, as plain values for JSON."""
         fields = asdict(self)  # type: ignore[call-overload]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+    def check_scope(self, threat: Threat, property: Property) -> None:
+        """Refuse a threat or a property that this attack does not know.
+
+        Raises:
+            BadInput: naming those that do.
+        """
+        check_scope(self.name, self, ATTACKS, threat, property)
 
     def check(self, target: Target, threat: Threat) -> None:
         """Raise, in one line, before any work, if this attack cannot run on this target or in this threat model."""
@@ -109,18 +119,6 @@ def need_gradients(attack: str, target: Target) -> None:
         votes = target.classifier.property.votes
         other = "use hopskipjump, which asks for classes alone, or " if votes else ""
         raise ModelError(f"{attack} needs gradients, and a plain function has none: {other}wrap an nn.Module")
-
-
-def need_top_class(attack: str, target: Target) -> None:
-    """Refuse a target that is asked for a property which is no vote.
-
-    Raises:
-        BadInput: naming the attacks that know it.
-    """
-    if not target.classifier.property.votes:
-        raise BadInput(
-            f"{attack} looks for another top class, and {target.classifier.property.kind} is not about that: use pgd"
-        )
 
 
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks", named="name")

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from certify.attacks.base import ATTACKS, Attack, Search, need_top_class
+from certify.attacks.base import ATTACKS, Attack, Search
 from certify.attacks.target import Target
 from certify.core.norms import NORMS, distance_up
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.core.values import whole
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput, MissingExtra
@@ -60,22 +61,29 @@ class HopSkipJump(Attack):
     evaluations: int = 100
     starts: int = 50
     name = "hopskipjump"
-    norms = NORMS
+    limits = "looks for another top class, in balls of the three norms only"
 
     def __post_init__(self) -> None:
         for setting, value in asdict(self).items():
             if whole(f"hopskipjump's {setting}", value) < 1:
                 raise BadInput(f"hopskipjump's {setting} must be at least 1, got {value}")
 
+    @classmethod
+    def knows(cls, norm: str) -> bool:
+        """Balls."""
+        return norm in NORMS
+
+    @classmethod
+    def handles(cls, property: type[Property]) -> bool:
+        """What can be voted on, as top classes can."""
+        return property.votes
+
     def check(self, target: Target, threat: Threat) -> None:
         """No target is refused: classes are all it asks for.
 
         Raises:
-            BadInput: for a threat that is no ball.
             MissingExtra: without the Adversarial Robustness Toolbox.
         """
-        need_ball(threat, self.name)
-        need_top_class(self.name, target)
         if importlib.util.find_spec("art") is None:
             raise MissingExtra("adversarial-robustness-toolbox", "blackbox", "the attack hopskipjump")
 
@@ -130,7 +138,8 @@ class _Space:
         self.search, self.rows = search, torch.tensor([row], device=search.x.device)
         self.label = int(search.labels[row])
         self.whole = search.x[row].double().flatten().cpu()
-        self.threat = need_ball(search.threat, "hopskipjump")
+        assert isinstance(search.threat, ThreatModel)  # it knows no other
+        self.threat = search.threat
         scale = self.threat.scale
         weight = torch.ones_like(self.whole) if scale is None else torch.tensor(scale, dtype=torch.float64)
         self.free = weight > 0

@@ -60,6 +60,7 @@ def run_attack(
         raise DataError("attacks need labels: an adversarial example is one whose class differs from the label")
     threat = threat.within(target.input_box)
     threat.check_inputs(batch.x.numpy())
+    attack.check_scope(threat, target.classifier.property)
     attack.check(target, threat)
     findings = []
     for about, part in _parts(target, batch):

@@ -13,6 +13,7 @@ from certify.core.certificate import Certificate
 from certify.core.norms import Norm
 from certify.core.properties.base import Property
 from certify.core.rounding import brief, round_down
+from certify.core.scope import Scope, check_scope
 from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -28,7 +29,7 @@ LOT: Final = 32
 """Inputs that go to one shard together where none of them may take minutes."""
 
 
-class Certifier(ABC):
+class Certifier(Scope, ABC):
     """Turns a batch of inputs into certificates, in order, one an input.
 
     A certifier is a frozen dataclass of its settings, so that a run folder can record them and refuse others. The
@@ -52,21 +53,17 @@ class Certifier(ABC):
         """Inputs that go to one shard, and are attacked, together; 1 where each may take minutes."""
         return LOT
 
-    @classmethod
-    def proves(cls, norm: str) -> bool:
-        """Whether this certifier can prove anything in a norm, or about another threat of that name."""
-        return True
-
     def fitted(self, threat: Threat) -> Self:
         """The certifier adapted to a threat: where radii are counts, nothing lies between declared ones to search."""
         return self
 
-    def check_property(self, property: Property) -> None:
-        """Refuse a property that this certifier cannot prove.
+    def check_scope(self, threat: Threat, property: Property) -> None:
+        """Refuse a threat or a property that this certifier cannot prove.
 
         Raises:
             BadInput: naming those that can.
         """
+        check_scope(self.method, self, CERTIFIERS, threat, property)
 
     @property
     def default_norm(self) -> Norm:

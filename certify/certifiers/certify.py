@@ -68,7 +68,7 @@ def certify(
         )
     threat = need_threat(threat).within(need_classifier(clf).input_box)
     clf = clf.with_property(need_property(property))
-    certifier.check_property(clf.property)
+    certifier.check_scope(threat, clf.property)
     batch, certifier = batch_of(clf, x, y, index), certifier.fitted(threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)

@@ -23,9 +23,9 @@ from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
 from certify.core.properties.base import Property
-from certify.core.properties.top_class import TOP_CLASS
+from certify.core.properties.top_class import TopClass
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -65,6 +65,7 @@ class Lipschitz(Certifier):
 
     timeout: float | None = None
     method = "lipschitz"
+    limits = "certifies the top class in l2 only"
     default_norm: ClassVar[Norm] = "l2"
 
     def __post_init__(self) -> None:
@@ -76,17 +77,15 @@ class Lipschitz(Certifier):
         """Inputs whose margins are bounded together; with a time limit, which is for one input, a single one."""
         return INPUTS_TOGETHER if self.timeout is None else 1
 
-    def check_property(self, property: Property) -> None:
-        """Refuse all properties but the top class."""
-        if property != TOP_CLASS:
-            raise BadInput(
-                f"lipschitz proves that the top class stays, not {property.kind}: use crown, ibp or complete"
-            )
+    @classmethod
+    def knows(cls, norm: str) -> bool:
+        """Euclidean balls."""
+        return norm == "l2"
 
     @classmethod
-    def proves(cls, norm: str) -> bool:
-        """Only Euclidean balls are proven."""
-        return norm == "l2"
+    def handles(cls, property: type[Property]) -> bool:
+        """The top class."""
+        return property is TopClass
 
     def settings(self) -> dict[str, Any]:
         """The method and its arithmetic, and for how long."""
@@ -101,20 +100,18 @@ class Lipschitz(Certifier):
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
-        """Refuse other norms, classifiers that wrap a function, and operators without a constant.
+        """Refuse a scale, classifiers that wrap a function, and operators without a constant.
 
         Raises:
             BadInput, ModelError, UnsupportedOperator: each says what works instead.
         """
-        threat = need_ball(threat, self.method)
-        if threat.norm != "l2":
-            raise BadInput(f"lipschitz certifies l2 only, got {threat.norm}: use crown or ibp, which bound any norm")
-        if threat.scale is not None:
+        if isinstance(threat, ThreatModel) and threat.scale is not None:
             raise BadInput("lipschitz certifies balls whose features count alike: use crown for a scaled norm")
         check_lipschitz(graph_of(classifier, tuple(x.shape[1:])))
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input. An input whose class is not its label is settled without any bounds."""
+        self.check_scope(threat, classifier.property)  # a quotient is a radius in l2 whatever was asked for
         graph = graph_of(classifier, batch.shape)
         for begin in range(0, len(batch), self.rows):
             part, prove = batch.rows(slice(begin, begin + self.rows)), partial(self._prove, graph, threat)

@@ -20,7 +20,7 @@ from certify.core.norms import Norm
 from certify.core.properties.base import Property
 from certify.core.rounding import round_down
 from certify.core.threats.base import Threat
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -84,6 +84,7 @@ class Smoothing(Certifier):
     look_alphas: Sequence[float] | None = None
     batch_size: int | None = None
     method = "smoothing"
+    limits = "counts votes for answers that follow from the scores alone, and knows the norms of its noise laws only"
 
     def __post_init__(self) -> None:
         name, scale = name_and_sigma(self.noise, self.sigma)
@@ -136,18 +137,15 @@ class Smoothing(Certifier):
         """The smoothed classifier."""
         return Smoothed(classifier, self.law())
 
-    def check_property(self, property: Property) -> None:
-        """Refuse properties whose answers cannot be counted as votes."""
-        if not property.votes:
-            raise BadInput(
-                f"smoothing counts votes for answers, and those of {property.kind} depend on the input too: use crown, "
-                "ibp or complete"
-            )
+    @classmethod
+    def knows(cls, norm: str) -> bool:
+        """What some noise law has a theorem about."""
+        return any(norm in law(1.0).norms for law in NOISES.values())
 
     @classmethod
-    def proves(cls, norm: str) -> bool:
-        """Whether some noise law has a theorem in this norm."""
-        return any(norm in law(1.0).norms for law in NOISES.values())
+    def handles(cls, property: type[Property]) -> bool:
+        """What can be voted on."""
+        return property.votes
 
     def settings(self) -> dict[str, Any]:
         """The settings that results depend on: no batch size, and n0 only where separate draws select the class."""
@@ -173,16 +171,17 @@ class Smoothing(Certifier):
         """The radius theorem for inputs of this shape.
 
         Raises:
-            BadInput: for a threat that is no ball, or has a per-feature scale: noise that treats all features alike
-                proves no more.
+            BadInput: for a norm without a theorem, or a per-feature scale: noise that treats all features alike proves
+                no more.
         """
-        threat = need_ball(threat, "smoothing")
-        if threat.scale is not None:
+        law = self.law()
+        norm = law.check_norm(threat.norm)
+        if isinstance(threat, ThreatModel) and threat.scale is not None:
             raise BadInput(
                 "smoothing proves balls in which all features count alike, the threat model has a per-feature scale: "
                 "use bounds, for example crown"
             )
-        return Theorem(self.law(), threat.norm, math.prod(shape))
+        return Theorem(law, norm, math.prod(shape))
 
     def describe(self, threat: Threat, shape: Shape) -> str:
         """The settings, and the largest radius they can certify."""
@@ -203,7 +202,6 @@ class Smoothing(Certifier):
             DataError: for inputs off the grid of grid noise.
         """
         theorem = self.theorem(threat, tuple(x.shape[1:]))
-        theorem.noise.check_norm(theorem.norm)
         theorem.noise.check_inputs(x, classifier.input_box)
         self.plan().check(theorem, threat, self.shares)
         self.check_batches(classifier, x)

@@ -1,9 +1,8 @@
-"""``certify supports``: who knows which threat, and what drivers of verification tools ask for."""
+"""``certify supports``: who knows which threat and property, and what drivers of verification tools ask for."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -19,10 +18,11 @@ __all__ = ["supports"]
 @app.command(context_settings={"ignore_unknown_options": True})
 def supports(
     capability: Annotated[
-        str, typer.Argument(help="--threats: who proves and attacks which; or such as --onnx-operators")
+        str,
+        typer.Argument(help="--threats: who proves and attacks which threat and property; or such as --onnx-operators"),
     ],
 ) -> int:
-    """Who knows which threat; and what certify verify can decide, as VNN-LIB 2.0 lets solvers be asked."""
+    """Who knows which threat and property; and what certify verify can decide, as VNN-LIB 2.0 lets solvers be asked."""
     from certify.complete.verify_file import CAPABILITIES
 
     known = {"threats": _threats, **CAPABILITIES}
@@ -35,27 +35,28 @@ def supports(
 
 
 def _threats() -> Sequence[str]:
-    """A line for each norm, and for each threat that is no ball: who proves it, who moves in it."""
+    """Two tables: who knows each norm and each threat that is no ball, and who knows each property."""
     from certify.attacks.base import ATTACKS
     from certify.certifiers.base import CERTIFIERS
     from certify.core.norms import NORMS
     from certify.core.properties.base import PROPERTIES
+    from certify.core.scope import scopes
     from certify.core.threats.base import THREATS
 
+    members = [*scopes(CERTIFIERS).items(), *scopes(ATTACKS).items()]
+    names, classes = zip(*members, strict=True)
     threats = [*NORMS, *(name for name in THREATS if name != "lp")]
-    proven = {name: [one for one in threats if _made(made).proves(one)] for name, made in CERTIFIERS.items()}  # type: ignore[attr-defined]
-    attacked = {name: getattr(_made(made), "norms", threats) for name, made in ATTACKS.items()}
-    cells = [["yes" if one in known else "-" for known in (*proven.values(), *attacked.values())] for one in threats]
-    lines = [[one, *line] for one, line in zip(threats, cells, strict=True)]
-    voted = [name for name, one in PROPERTIES.items() if one.votes]
+    known = {norm: [one.knows(norm) for one in classes] for norm in threats}
+    handled = {name: [one.handles(property) for one in classes] for name, property in PROPERTIES.items()}
+
+    def table(what: str, lines: Mapping[str, Sequence[bool]]) -> list[str]:
+        cells = ([name, *("yes" if one else "-" for one in line)] for name, line in lines.items())
+        return aligned([[what, *names], *cells])
+
     return [
-        *aligned([["threat", *proven, *attacked], *lines]),
+        *table("threat", known),
         "",
-        f"Properties ({', '.join(PROPERTIES)}) are proven by all of these certifiers, but for two: smoothing proves "
-        f"{', '.join(voted)}, and lipschitz top-class.",
-        "The attacks autoattack and hopskipjump search those that smoothing proves, all others every property.",
+        *table("property", handled),
+        "",
+        "Certifiers prove, and attacks search, each threat together with each property that they know.",
     ]
-
-
-def _made(factory: object) -> object:
-    return factory.func if isinstance(factory, functools.partial) else factory

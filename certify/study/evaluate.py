@@ -75,7 +75,7 @@ def build(
     seed = whole("seed", seed)
     built = _certifiers(certifiers, options, seed, threat)
     for certifier in built:
-        certifier.check_property(property)
+        certifier.check_scope(threat, property)
     targets = [certifier.target(classifier) for certifier in built]
     if any(target.settings() != targets[0].settings() for target in targets):
         raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")

@@ -137,9 +137,10 @@ class Study:
         self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
         for certifier in self.certifiers:
-            certifier.check_property(self.classifier.property)
+            certifier.check_scope(self.threat, self.classifier.property)
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))
         if self.attack is not None and self.target is not None:
+            self.attack.check_scope(self.threat, self.classifier.property)
             self.attack.check(self.target, self.threat)
         if self.expected == 0:
             lots = -(-len(self.dataset) // self._lot)

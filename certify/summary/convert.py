@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from certify.core.norms import check_norm, convert_radius
 from certify.core.summary import Converted, Summary
-from certify.core.threats.lp import need_ball
+from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 
 __all__ = ["converted"]
@@ -16,11 +16,13 @@ def converted(summary: Summary, to: str) -> Summary:
     """The same summary with the largest ball in another norm that each declared one above 0 contains.
 
     Raises:
-        BadInput: for an unknown norm, radii in a scaled norm, or where the records do not say how many features an
-            input has.
+        BadInput: for an unknown norm, radii in a scaled norm or of a threat that is no ball, or where the records do
+            not say how many features an input has.
     """
     norm, dimensions = check_norm(to), summary.dimensions
-    threat = need_ball(summary.threat, "a conversion between norms")
+    threat = summary.threat
+    if not isinstance(threat, ThreatModel):
+        raise BadInput(f"only radii of balls can be converted between norms, these are {threat.measure}")
     if threat.scale is not None:
         raise BadInput("radii in a scaled norm have no single radius in another norm: certify in that one")
     if dimensions is None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import certify.attacks.moves
-from certify.attacks.base import ATTACKS
+from certify.attacks.base import ATTACKS, Attack
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
 from certify.attacks.target import Plain
@@ -25,7 +25,7 @@ from certify.registry import make
 
 
 @dataclass(frozen=True)
-class Cheat:
+class Cheat(Attack):
     """An attack that returns whatever its function makes of the search."""
 
     trick: object

@@ -65,7 +65,7 @@ def test_no_radius_exceeds_the_diameter_of_the_input_box():
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_other_norms_are_refused_not_converted(halves, norm):
-    with pytest.raises(BadInput, match=f"certifies l2 only, got {norm}: use crown"):
+    with pytest.raises(BadInput, match=f"in l2 only, got {norm}: use alpha-crown, .*, crown, .*, ibp"):
         certificates(halves, [[1.0, 0.0]], None, ThreatModel(norm, (0.1,)))
 
 

@@ -17,7 +17,7 @@ from certify.core.scale import Scale, check_scale, scale_digest, scale_in_words
 from certify.core.threats.base import THREATS, UNITS, Threat
 from certify.errors import BadInput
 
-__all__ = ["ThreatModel", "need_ball"]
+__all__ = ["ThreatModel"]
 
 _MAY: Final[dict[Norm, str]] = {
     "linf": "change every feature, each by at most the radius",
@@ -154,17 +154,3 @@ class ThreatModel(Threat):
     def __str__(self) -> str:
         scale = "" if self.scale is None else f", {scale_in_words(self.scale)}"
         return f"{Threat.__str__(self)}{scale}"
-
-
-def need_ball(threat: Threat, whom: str) -> ThreatModel:
-    """Return what is a ball of a norm already, in behalf of somebody who knows nothing else.
-
-    Raises:
-        BadInput: for another threat; the message says who knows more.
-    """
-    if isinstance(threat, ThreatModel):
-        return threat
-    raise BadInput(
-        f"{whom} knows balls of the three norms only, the threat is {threat.kind!r}: for it use the certifiers ibp, "
-        "crown, alpha-crown or complete, and the attacks pgd or fgsm"
-    )

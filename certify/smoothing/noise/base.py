@@ -70,17 +70,19 @@ class Noise(ABC):
             norm: one of :attr:`norms`.
         """
 
-    def check_norm(self, norm: Norm) -> None:
-        """Raise unless the law has a radius theorem in ``norm``.
+    def check_norm(self, norm: str) -> Norm:
+        """Return a norm in which the law has a radius theorem.
 
         Raises:
             BadInput: naming the norms that it has.
         """
-        if norm not in self.norms:
-            known = ", ".join(self.norms)
-            raise BadInput(
-                f"{self.name} noise has no radius theorem in {norm}; it certifies {known}: choose that or another noise"
-            )
+        for known in self.norms:
+            if norm == known:
+                return known
+        raise BadInput(
+            f"{self.name} noise has no radius theorem in {norm}; it certifies {', '.join(self.norms)}: choose that or "
+            "another noise"
+        )
 
     def check_inputs(self, x: Tensor, input_box: InputBox | None) -> None:
         """Raise if the law cannot be used around these inputs, shape (B, ...)."""
