@@ -23,7 +23,7 @@ from certify.bounds.importers.onnx_import import import_onnx
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.core.specification import Specification
+from certify.core.properties.top_class import TOP_CLASS
 from certify.models.classifier import Normalize
 
 DATA: Final = Path(os.environ.get("CERTIFY_BENCH_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -175,5 +175,5 @@ class Reference:
 
     def C(self, dtype: torch.dtype) -> Tensor:
         """The margins as rows (B, 9, 10)."""
-        rows = np.stack([Specification.top_class(label, 10).rows for label in range(10)])
+        rows = np.stack([TOP_CLASS.rows(label, 10)[0] for label in range(10)])
         return torch.from_numpy(rows).to(dtype)[self.y]

@@ -25,7 +25,7 @@ from certify.bounds.methods import METHODS
 from certify.bounds.radii.radius import SEARCH_FACTOR, proven_radii
 from certify.bounds.region import ball
 from certify.core.norms import Norm
-from certify.core.specification import Specification
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.lp import ThreatModel
 from certify.process import tune_process
 
@@ -89,7 +89,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
 def bisected(module: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> float:
     """CPU seconds of fifteen halvings."""
     graph = import_module(module, x[:1])
-    C = torch.from_numpy(np.stack([Specification.top_class(k, 10).rows for k in range(10)])).float()[y]
+    C = torch.from_numpy(np.stack([TOP_CLASS.rows(k, 10)[0] for k in range(10)])).float()[y]
     low, high = torch.zeros(len(x)), torch.full((len(x),), SEARCH_FACTOR * threat.largest)
     begin = time.process_time()
     for _ in range(STEPS):

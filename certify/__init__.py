@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from certify.core.properties.top_k import TopK as TopK
     from certify.core.properties.within import Within as Within
     from certify.core.run import Run as Run
-    from certify.core.specification import Specification as Specification
     from certify.core.summary import Summary as Summary
     from certify.core.threats.categories import Categories as Categories
     from certify.core.threats.features import Features as Features
@@ -111,7 +110,6 @@ _HOME = {
     "Run": "certify.core.run",
     "Smoothing": "certify.certifiers.smoothing",
     "SmoothingEvidence": "certify.core.certificate",
-    "Specification": "certify.core.specification",
     "Summary": "certify.core.summary",
     "ThreatModel": "certify.core.threats.lp",
     "Uniform": "certify.smoothing.noise.uniform",
@@ -170,7 +168,6 @@ __all__ = [
     "Run",
     "Smoothing",
     "SmoothingEvidence",
-    "Specification",
     "Summary",
     "Superclass",
     "ThreatModel",

@@ -15,7 +15,7 @@ from torch import Tensor
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, check_lipschitz, lipschitz_constants, lipschitz_radii
-from certify.bounds.radii.margins import margin_rows
+from certify.bounds.radii.margins import property_rows
 from certify.bounds.radii.radius import largest_tried
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape
 from certify.certifiers.deterministic import ProofAttempt, certificates, graph_of
@@ -23,7 +23,7 @@ from certify.core.certificate import Certificate
 from certify.core.evidence import LipschitzEvidence, PartNorm
 from certify.core.norms import Norm
 from certify.core.properties.base import Property
-from certify.core.properties.top_class import TopClass
+from certify.core.properties.top_class import TOP_CLASS, TopClass
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
@@ -129,7 +129,7 @@ def _proven(graph: Graph, threat: Threat, x: Tensor, classes: Tensor, deadline: 
         constants = _constants.get(graph)
         if constants is None:
             constants = _constants[graph] = lipschitz_constants(graph.to(torch.float64), deadline)
-        C = margin_rows(classes, math.prod(graph.output.shape), torch.float64, x.device)
+        C, _ = property_rows(TOP_CLASS, classes, math.prod(graph.output.shape), torch.float64, x.device)
         found = lipschitz_radii(constants, x, C, deadline)
     layers = tuple(PartNorm(name, norm.value, norm.proof) for name, norm in constants.layers.items())
     farthest = math.inf

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph
 from certify.bounds.lipschitz import Constants, lipschitz_constants, lipschitz_radii
-from certify.bounds.radii.margins import margin_rows
+from certify.bounds.radii.margins import property_rows
 from certify.bounds.radii.radius import largest_tried
 from certify.checker.margins import AGREEMENT_RTOL, differing, largest_score
 from certify.checker.result import CheckedClaim, judged, subject_of
@@ -41,7 +41,8 @@ def quotient_claims(
     if certificate.property != TOP_CLASS:
         return [judged(subject, "radius", f"Lipschitz constants say nothing of: {certificate.property}")]
     constants = _constants(graph)
-    rows = margin_rows(torch.tensor([kept], device=x.device), math.prod(graph.output.shape), torch.float64, x.device)
+    asked, count = torch.tensor([kept], device=x.device), math.prod(graph.output.shape)
+    rows, _ = property_rows(TOP_CLASS, asked, count, torch.float64, x.device)
     found = lipschitz_radii(constants, x[None], rows)
     margins, slopes = found.margins[0].tolist(), found.constants[0].tolist()
     proven = _within(float(found.radius[0]), threat, x.numel())

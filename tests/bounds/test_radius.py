@@ -16,7 +16,7 @@ from certify.bounds.radii.margins import MarginBounds
 from certify.bounds.radii.radius import largest_tried, proven_radii
 from certify.bounds.region import ball
 from certify.core.norms import DUAL
-from certify.core.specification import Specification
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import seeded_generator
 
@@ -282,7 +282,7 @@ def test_claims_about_executions_reach_less_far(mlp, points, method):
 
 
 def rows(classes):
-    return torch.stack([torch.tensor(Specification.top_class(int(k), 3).rows) for k in classes])
+    return torch.stack([torch.tensor(TOP_CLASS.rows(int(k), 3)[0]) for k in classes])
 
 
 def test_scaled_radii_count_by_the_scale():

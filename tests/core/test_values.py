@@ -16,8 +16,8 @@ from certify.core.certificate import BoundEvidence, Certificate, Look, Published
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.norms import NORMS, distance_up
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import round_down, round_up
-from certify.core.specification import Specification
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
@@ -247,15 +247,10 @@ def test_findings_beyond_their_radius_cannot_exist():
         Finding(1, "ab", 0, 0, "l2", (0.5,), "pgd", {}, 7, 0.5)
 
 
-def test_a_specification_holds_only_if_every_row_is_positive():
-    top = Specification.top_class(2, 3)
-    assert top.holds(np.array([0.0, 1.0, 2.0]))
-    assert not top.holds(np.array([0.0, 2.0, 2.0]))
-    assert not top.holds(np.array([0.0, math.nan, 2.0]))
+@pytest.mark.parametrize("kept", [-1, 3])
+def test_the_top_class_is_one_of_the_classes(kept):
     with pytest.raises(BadInput, match="not a class"):
-        Specification.top_class(3, 3)
-    with pytest.raises(BadInput, match="do not fit|must have shapes"):
-        Specification(np.zeros((2, 3)), np.zeros(3))
+        TOP_CLASS.clauses(kept, 3)
 
 
 def test_guarantees_have_an_alpha_only_if_probabilistic():

@@ -24,7 +24,7 @@ from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 from certify.errors import ModelError
 
-__all__ = ["MarginBounds", "claimable", "margin_rows", "property_rows"]
+__all__ = ["MarginBounds", "claimable", "property_rows"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,19 +137,14 @@ def _slope(total: Tensor, x: Tensor) -> Tensor:
     return torch.autograd.grad(total, x, retain_graph=True, materialize_grads=True)[0]
 
 
-def margin_rows(classes: Tensor, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The rows (B, count - 1, count) of each class over every other one of ``count``.
-
-    >>> margin_rows(torch.tensor([1]), 3, torch.float32, torch.device("cpu")).tolist()
-    [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
-    """
-    return property_rows(TOP_CLASS, classes, count, dtype, device)[0]
-
-
 def property_rows(
     property: Property, kept: Tensor, count: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The rows (B, rows, count) and offsets (B, rows) of a property for answers (B,) about ``count`` scores."""
+    """The rows (B, rows, count) and offsets (B, rows) of a property for answers (B,) about ``count`` scores.
+
+    >>> property_rows(TOP_CLASS, torch.tensor([1]), 3, torch.float32, torch.device("cpu"))[0].tolist()
+    [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
+    """
     distinct, which = kept.unique(return_inverse=True)
     rows = zip(*(property.rows(k, count) for k in distinct.tolist()), strict=True)
     C, d = (torch.from_numpy(np.stack(part)).to(device=device, dtype=dtype)[which] for part in rows)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
-from certify.core.specification import Specification
+from certify.errors import BadInput
 
 __all__ = ["TOP_CLASS", "TopClass"]
 
@@ -37,9 +37,12 @@ class TopClass(Property):
         return {}
 
     def clauses(self, kept: int, classes: int) -> Clauses:
-        """A clause for each other class."""
-        rows = Specification.top_class(kept, classes).rows[:, None]
-        return np.asarray(rows), np.zeros(rows.shape[:2])
+        """A clause for each other class, in ascending order: the class less that one."""
+        if not 0 <= kept < classes:
+            raise BadInput(f"{kept} is not a class; classes are 0 to {classes - 1}")
+        rows = np.delete(0.0 - np.eye(classes), kept, axis=0)
+        rows[:, kept] = 1.0
+        return rows[:, None], np.zeros((len(rows), 1))
 
 
 TOP_CLASS: Final = TopClass()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property, Rows
-from certify.core.specification import Specification
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.values import whole
 from certify.errors import BadInput
 
@@ -72,8 +72,7 @@ class TopK(Property):
 
     def rows(self, kept: int, classes: int) -> Rows:
         """The class less each other one."""
-        rows = Specification.top_class(kept, classes).rows
-        return np.asarray(rows), np.zeros(len(rows))
+        return TOP_CLASS.rows(kept, classes)
 
     def margins(self, lower: Tensor, classes: int) -> Tensor:
         """The k-th smallest. NaN, of which nothing is known, counts as the smallest; sorting would put it last."""
