@@ -12,14 +12,17 @@ import importlib
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_args, get_origin
+
+from msgspec import ValidationError, convert
 
 from certify.errors import BadInput, one_line
 
-__all__ = ["PLUGINS", "Registry", "make", "nearest"]
+__all__ = ["PLUGINS", "Reader", "Registry", "Written", "make", "nearest", "settings_of"]
 
 V = TypeVar("V")
 
@@ -28,11 +31,24 @@ PLUGINS = "certify.plugins"
 
 _waiting = [PLUGINS]
 
-_NUMBERS = {
-    f"{kind}{optional}": words
-    for kind, words in (("int", "a whole number"), ("float", "a number"))
-    for optional in ("", " | None")
-}
+_WORDS: Final = {int: "a whole number", float: "a number", bool: "true or false"}
+"""What text is read as, by the annotation of a setting, and how a message says it."""
+
+
+class Written(str):
+    """Text that somebody wrote on a command line; :func:`make` reads it as the annotation of its setting says."""
+
+    __slots__ = ()
+
+
+class Reader(NamedTuple):
+    """In an annotation, ``Annotated[int, Reader(read)]``: how text for the setting is read, wherever it comes from.
+
+    Args:
+        read: from the name of the setting and the text to its value; raises BadInput.
+    """
+
+    read: Callable[[str, str], Any]
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -160,8 +176,23 @@ def _load_plugins() -> None:
                 )
 
 
+def settings_of(family: Registry[Callable[..., V]], name: str) -> Mapping[str, inspect.Parameter]:
+    """The settings that a member of a family of factories takes, by name, with annotations that are types.
+
+    Raises:
+        BadInput: for an unknown member.
+    """
+    try:
+        return inspect.signature(family[name], eval_str=True).parameters
+    except NameError:  # a type that only type checkers import
+        return inspect.signature(family[name]).parameters
+
+
 def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, Any]) -> V:
     """Build a member of a family of factories from named settings; a setting of None means the member's own default.
+
+    Text of a command line (:class:`Written`) is read as the annotation of the setting says: true, 100, 0.5, or several
+    numbers separated by commas. Where an annotation says none of these, the member reads the text itself.
 
     Raises:
         BadInput: for an unknown member, a setting it does not have (the nearest is named), one it misses, or text where
@@ -171,13 +202,14 @@ def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, A
     >>> @greetings.register("hello")
     ... def hello(whom, times=1):
     ...     return f"hello {whom} " * times
+    >>> make(greetings, "hello", {"whom": "you", "times": Written("2")})
+    'hello you hello you '
     >>> make(greetings, "hello", {"whom": "you", "tims": 2})
     Traceback (most recent call last):
     ...
     certify.errors.BadInput: greeting 'hello' has no setting 'tims'; did you mean 'times'? known: whom, times
     """
-    factory = family[name]
-    parameters = inspect.signature(factory).parameters
+    factory, parameters = family[name], settings_of(family, name)
     given = {setting: value for setting, value in settings.items() if value is not None}
     for setting in given:
         if setting not in parameters:
@@ -189,10 +221,35 @@ def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, A
     for setting, parameter in parameters.items():
         if parameter.default is parameter.empty and setting not in given:
             raise BadInput(f"{family.kind} {name!r} needs {setting}: give it a value")
+    named = {setting: f"{setting} of {family.kind} {name!r}" for setting in given}
+    given = {setting: _read(named[setting], value, parameters[setting]) for setting, value in given.items()}
     try:
         return factory(**given)
     except TypeError as problem:
         for setting, value in given.items():
-            if isinstance(value, str) and (kind := _NUMBERS.get(str(parameters[setting].annotation))):
-                raise BadInput(f"{setting} of {family.kind} {name!r} must be {kind}, got {value!r}") from problem
+            if isinstance(value, str):
+                _read(named[setting], Written(value), parameters[setting])
         raise BadInput(f"{family.kind} {name!r} cannot use these settings ({problem}); check their kinds") from problem
+
+
+def _read(named: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """What text means for a parameter; any other value as it is."""
+    hint = type(parameter.default) if parameter.annotation is parameter.empty else parameter.annotation
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    if get_origin(hint) in (Annotated, tuple, list, Sequence):
+        kinds = [hint]
+    if not isinstance(value, str) or len(kinds) != 1:
+        return value
+    [kind] = kinds
+    if get_origin(kind) is Annotated:
+        readers = [one for one in get_args(kind) if isinstance(one, Reader)]
+        return readers[0].read(named, value) if readers else value
+    several = get_origin(kind) in (tuple, list, Sequence)
+    said = _WORDS.get(get_args(kind)[0] if several else kind)
+    if said is None or not isinstance(value, Written):
+        return value
+    try:
+        return convert([one.strip() for one in value.split(",")] if several else value.strip(), kind, strict=False)
+    except ValidationError as problem:
+        said = f"{said}, or several separated by commas" if several else said
+        raise BadInput(f"{named} must be {said}, got {str(value)!r}") from problem

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Annotated, Any, Final
 
 import torch
 
@@ -11,8 +13,9 @@ from certify.bounds.graph import Graph
 from certify.bounds.rules.base import Affine
 from certify.core.values import whole
 from certify.errors import BadInput
+from certify.registry import Reader
 
-__all__ = ["check_fits", "check_memory", "samples_within"]
+__all__ = ["Bytes", "amount", "check_fits", "check_memory", "samples_within"]
 
 KEPT = 12
 """Numbers kept for each entry of each result: two ends, planes, their errors, leans, temporaries."""
@@ -29,6 +32,31 @@ deadline. More samples at a time would not be faster."""
 
 SHARE = 0.5
 """The share of free memory that is used by default."""
+
+
+_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+_AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
+
+
+def amount(key: str, value: Any) -> int:
+    """A number of bytes from a whole number, or from text with K, M or G behind it; ``key`` is what a message calls it.
+
+    Raises:
+        BadInput: for anything else.
+
+    >>> amount("max-memory", "4G") == 4 * amount("max-memory", 2**30)
+    True
+    """
+    if not isinstance(value, str):
+        return whole(key, value)
+    plain = _AMOUNT.fullmatch(value.strip())
+    if plain is None:
+        raise BadInput(f"{key} must be a whole number of bytes, or of K, M or G (2**30), for example 4G, got {value!r}")
+    return int(plain[1]) * _UNITS[plain[2]]
+
+
+Bytes = Annotated[int, Reader(amount)]
+"""A number of bytes, in settings that may be written with K, M or G."""
 
 
 def check_memory(max_memory: int | None) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
-from certify.bounds.memory import check_memory
+from certify.bounds.memory import Bytes, check_memory
 from certify.bounds.methods import METHODS
 from certify.bounds.radii.ladder import ladder
 from certify.bounds.radii.radius import SEARCH_FACTOR, TOLERANCE, ProvenRadius, proven_radii
@@ -69,7 +69,7 @@ class Bounds(Certifier):
     method: str = "crown"
     claim: Claim = "exact"
     decide: bool = False
-    max_memory: int | None = None
+    max_memory: Bytes | None = None
     timeout: float | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from certify.core.summary import Summary
 from certify.core.written import radii_of
 from certify.errors import BadInput, IncompleteRun
-from certify.registry import nearest
+from certify.registry import Written, nearest
 
 __all__ = [
     "Caller",
@@ -116,17 +116,17 @@ def exit_code(*summaries: Summary) -> ExitCode:
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Texts of the form ``name=value`` as a dictionary; values that read as numbers become numbers.
+    """Texts of the form ``name=value`` as a dictionary; :func:`~certify.registry.make` reads the values.
 
     >>> pairs("attack option", ["steps=100", "loss=margin"])
-    {'steps': 100, 'loss': 'margin'}
+    {'steps': '100', 'loss': 'margin'}
     """
     values: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise BadInput(f"{option} {text!r} is not name=value, for example steps=100")
-        values[name] = _value(value)
+        values[name] = Written(value)
     return values
 
 
@@ -148,12 +148,3 @@ def resumable() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

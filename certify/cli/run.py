@@ -60,7 +60,9 @@ def run(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="name=value for the threat, the property or the certifier, such as groups=0:3,3:8 or k=3"),
+        typer.Option(
+            help="name=value for the threat, the property or the certifier, such as k=3 or threat.groups=0:3,3:8"
+        ),
     ] = None,
     input_box: Annotated[
         str | None,
@@ -160,6 +162,8 @@ def run(
         "out": None if out is None else str(out),
     }
     given = {} if study is None else read_toml(study)
+    if flags["option"] is not None and isinstance(there := given.get("option"), dict):
+        flags["option"] = {**there, **flags["option"]}
     given |= {name: value for name, value in flags.items() if value is not None}
     asked = sweep({name.replace("_", "-"): value for name, value in given.items()})
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.models.loaders import load_model
 from certify.progress.observer import Observer
-from certify.registry import make
+from certify.registry import make, nearest, settings_of
 from certify.smoothing.noise.base import name_and_sigma
 from certify.study.result import Result
 from certify.study.settings import Settings, label_of
@@ -107,7 +106,7 @@ def _certifiers(
         noise, sigma = name_and_sigma(options["noise"], options.get("sigma"))
         options = {**options, "noise": noise, "sigma": sigma}
     named = [name for name in names if not isinstance(name, Certifier)]
-    has = {name: inspect.signature(CERTIFIERS[name]).parameters.keys() for name in named}
+    has = {name: settings_of(CERTIFIERS, name).keys() for name in named}
     unknown = {option: value for option, value in options.items() if not any(option in known for known in has.values())}
     if unknown and names and not named:
         raise BadInput(f"a certifier that is made already takes no options, got {', '.join(unknown)}: set them there")
@@ -253,39 +252,64 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     )
 
 
+_ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")
+"""Settings of members that a study gives them: the first four have flags of their own."""
+
+
 def _asked(settings: Settings) -> tuple[Threat, Property, Mapping[str, Any]]:
-    """The threat and the property that were asked for, and what is left of the options for the certifiers.
+    """The threat and the property that were asked for, and the options of the certifiers.
 
     Raises:
-        BadInput: for one that is not known, or settings that it does not have.
+        BadInput: for one that is not known, or settings that none of them has, or more than one.
     """
-    if own := sorted({"radii", "units", "input_box", "around"} & set(settings.option)):
-        raise BadInput(f"{', '.join(own)} is no option: radii and units are flags of their own, the rest follows")
-    known = {
-        settings.threat: inspect.signature(THREATS[settings.threat]).parameters,
-        settings.property_: inspect.signature(PROPERTIES[settings.property_]).parameters,
-    }
-    both = set.intersection(*(set(names) for names in known.values())) & set(settings.option)
-    if both:
-        raise BadInput(
-            f"{settings.threat} and {settings.property_} both have {', '.join(both)}: write a study in Python"
-        )
-    mine = {
-        member: {name: value for name, value in settings.option.items() if name in names}
-        for member, names in known.items()
-    }
-    rest = {
-        name: value for name, value in settings.option.items() if not any(name in names for names in known.values())
-    }
-    if twice := sorted(set(rest) & set(settings.options)):
-        raise BadInput(f"{', '.join(twice)} is given as an option and as a flag of its own: give it once")
-    options = {**settings.options, **rest}
-    given = {"radii": settings.radii, "units": settings.units, **mine[settings.threat]}
+    options = _by_owner(settings)
+    given = {"radii": settings.radii, "units": settings.units, **options["threat"]}
     if settings.threat == "lp":
-        norm = settings.norm or given.get("norm") or _certifiers(settings.certifier, options, seed=0)[0].default_norm
+        norm = settings.norm or given.get("norm")
+        norm = norm or _certifiers(settings.certifier, options["certifier"], seed=0)[0].default_norm
         scale = settings.scale or given.get("scale")
-        given |= {"norm": norm, "scale": None if scale is None else read_scale(scale)}
+        given |= {"norm": norm, "scale": read_scale(scale) if isinstance(scale, str) else scale}
     elif settings.norm is not None or settings.scale is not None:
         raise BadInput(f"norm and scale are about balls, the threat is {settings.threat}: leave them out")
     threat = make(THREATS, settings.threat, given)  # type: ignore[arg-type]
-    return threat, make(PROPERTIES, settings.property_, mine[settings.property_]), options  # type: ignore[arg-type]
+    return threat, make(PROPERTIES, settings.property_, options["property"]), options["certifier"]  # type: ignore[arg-type]
+
+
+def _by_owner(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The options of the threat, of the property and of the certifiers, by what each is called in a study.
+
+    Raises:
+        BadInput: for an option that none of them has, or more than one where nobody says whose it is.
+    """
+    members: dict[tuple[str, str], Sequence[str]] = {
+        ("threat", settings.threat): list(settings_of(THREATS, settings.threat)),  # type: ignore[arg-type]
+        ("property", settings.property_): list(settings_of(PROPERTIES, settings.property_)),  # type: ignore[arg-type]
+        **{("certifier", name): list(settings_of(CERTIFIERS, name)) for name in settings.certifier},
+    }
+    found: dict[str, dict[str, Any]] = {role: {} for role, _ in members}
+    for key, value in settings.option.items():
+        role, dot, name = key.rpartition(".")
+        owners = {
+            one: member for (one, member), names in members.items() if (name in names if not dot else one == role)
+        }
+        if name in _ELSEWHERE:
+            flags = ", ".join(one.replace("_", "-") for one in _ELSEWHERE[:-1])
+            raise BadInput(f"{name} is no option: {flags} are settings of the study, around is each input's own")
+        if len(owners) > 1:
+            both = " and ".join(f"{one} {member}" for one, member in owners.items())
+            raise BadInput(
+                f"{both} both have {name}: say whose it is, {' or '.join(f'{one}.{name}' for one in owners)}"
+            )
+        if not owners:
+            known = {
+                f"{one} {member}": [name for name in names if name not in _ELSEWHERE]
+                for (one, member), names in members.items()
+            }
+            all_names = list(dict.fromkeys(name for names in known.values() for name in names))
+            listed = "; ".join(f"{one}: {', '.join(names) or 'none'}" for one, names in known.items())
+            raise BadInput(f"this study has no setting {key!r}{nearest(name, all_names)} known: {listed}")
+        [owner] = owners
+        if name in found[owner]:
+            raise BadInput(f"{owner}.{name} is given twice; give it once")
+        found[owner][name] = value
+    return found

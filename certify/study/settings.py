@@ -15,42 +15,25 @@ from certify.core.legible import legible_line
 from certify.core.values import number, plain, whole
 from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
-from certify.registry import nearest
+from certify.registry import Written, nearest
 
-__all__ = ["Settings", "amount", "box_of", "label_of", "read_toml", "sweep"]
+__all__ = ["Settings", "box_of", "label_of", "read_toml", "sweep"]
 
 LONGEST_LABEL: Final = 60
 
 WHERE: Final = ("shard", "engine", "workers", "ray_address", "input_timeout", "order", "time_budget")
 """Settings that say where and when the work is done: no record depends on them, and no manifest names them."""
 
-Radii = tuple[float, ...]
-"""Declared radii, as :func:`~certify.core.written.radii_of` reads them."""
-
-Box = InputBox
-"""Bounds of features, as :func:`box_of` reads them."""
-
-Seconds = float
-"""A time, as :func:`duration` reads it."""
-
-Label = str
-"""What a run is called, as :func:`label_of` reads it."""
-
-Statistic = str | tuple[float, ...]
-"""Means or standard deviations: the name of a set, or numbers."""
-
-_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _DURATIONS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", re.ASCII)
-_AMOUNT: Final = re.compile(r"([0-9]+)([KMG]?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What ``certify run`` was asked to do. None means: the default of the part concerned.
 
-    ``options`` are the settings of certifiers that have flags of their own; ``option`` holds all others, by name, as
-    well as those of the threat and of the property.
+    ``option`` holds the settings of the threat, the property and the certifier by name, or by whose they are and their
+    name: ``groups`` or ``threat.groups``. Those with a flag of their own are the certifier's.
 
     >>> Settings.of({"model": "net", "data": "digits", "radii": "0,0.25", "sigma": 0.25}).radii
     (0.0, 0.25)
@@ -58,18 +41,17 @@ class Settings:
 
     model: str
     data: str
-    mean: Statistic | None = None
-    std: Statistic | None = None
+    mean: str | tuple[float, ...] | None = None
+    std: str | tuple[float, ...] | None = None
     certifier: tuple[str, ...] = ("smoothing",)
     threat: str = "lp"
     property_: str = "top-class"  # without the underscore it would hide the decorator
     norm: str | None = None
-    radii: Radii = ()
-    input_box: Box | None = None
+    radii: tuple[float, ...] = ()
+    input_box: InputBox | None = None
     scale: str | None = None
     units: str | None = None
     option: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
     attack: str = "none"
     attack_option: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -79,11 +61,11 @@ class Settings:
     engine: str | None = None
     workers: int | None = None
     ray_address: str | None = None
-    input_timeout: Seconds | None = None
+    input_timeout: float | None = None
     order: str | None = None
-    time_budget: Seconds | None = None
+    time_budget: float | None = None
     out: str | None = None
-    label: Label | None = None
+    label: str | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
@@ -94,34 +76,41 @@ class Settings:
                 or a value of the wrong kind.
         """
         _check_spelling(given)
-        known = {one.name.rstrip("_"): one for one in fields(cls) if one.name != "options"}
+        known = {one.name.rstrip("_"): one.name for one in fields(cls)}
         values: dict[str, Any] = {}
-        options: dict[str, Any] = {}
+        flags: dict[str, Any] = {}
         for key, value in given.items():
             name = key.replace("-", "_")
-            if name not in known and name not in OPTIONS:
-                names = [one.replace("_", "-") for one in (*known, *OPTIONS)]
+            if name not in known and name not in FLAGS:
+                names = [one.replace("_", "-") for one in (*known, *FLAGS)]
                 raise BadInput(f"unknown setting {key!r}{nearest(key, names)} known: {', '.join(names)}")
             if value is None:
                 continue
-            if name in OPTIONS:
-                options[name] = OPTIONS[name](key, value)
+            if name in FLAGS:
+                flags[f"certifier.{name}"] = Written(value) if isinstance(value, str) else value
             else:
-                values[known[name].name] = _KINDS.get(str(known[name].type), _text)(key, value)
+                values[known[name]] = _READ.get(name, _text)(key, value)
         for name, example in (("model", "a folder that `certify train` wrote"), ("data", "digits")):
             if name not in values:
                 raise BadInput(f"no {name} given: name one with --{name}, for example {example}")
         if not values.get("radii"):
             raise BadInput("no radii declared: name them with --radii, for example 0,0.25,0.5")
-        return cls(**values, options=options)
+        option = values.pop("option", {})
+        if twice := [name for name in flags if {name, name.removeprefix("certifier.")} & option.keys()]:
+            raise BadInput(f"{', '.join(twice)} is given as an option and as a flag of its own: give it once")
+        return cls(**values, option={**option, **flags})
 
     @property
     def given(self) -> dict[str, Any]:
         """What was set to anything but its default, by the flags' names: flags and study file together."""
-        own = {one.name.rstrip("_"): getattr(self, one.name) for one in fields(self) if one.name != "options"}
-        defaults = {one.name.rstrip("_"): one.default for one in fields(self)}
+        flags = {name: self.option[key] for name in FLAGS if (key := f"certifier.{name}") in self.option}
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        own["option"] = {
+            key: value for key, value in self.option.items() if key.removeprefix("certifier.") not in flags
+        }
+        defaults = {one.name: one.default for one in fields(self)}
         given = {name: value for name, value in own.items() if value not in (defaults[name], {}) and name not in WHERE}
-        return {name.replace("_", "-"): plain(value) for name, value in (given | dict(self.options)).items()}
+        return {name.rstrip("_").replace("_", "-"): plain(value) for name, value in (given | flags).items()}
 
     @property
     def engine_settings(self) -> dict[str, Any]:
@@ -162,7 +151,7 @@ def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
         BadInput: as :meth:`Settings.of`; without a folder, or for the same sigma twice.
 
     >>> study = {"model": "net", "data": "digits", "radii": "0,0.25", "out": "runs", "sigma": "0.12,0.25"}
-    >>> [(settings.options["sigma"], folder) for settings, folder in sweep(study)]
+    >>> [(settings.option["certifier.sigma"], folder) for settings, folder in sweep(study)]
     [(0.12, 'runs/sigma-0.12'), (0.25, 'runs/sigma-0.25')]
     """
     scales = given.get("sigma")
@@ -183,10 +172,11 @@ def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a study file.
+    """The keys of a study file; of the tables [threat], [property] and [certifier], as flags and options say them.
 
     Raises:
-        BadInput: if it is missing, gives a key in both spellings, or is no TOML; the message names line and column.
+        BadInput: if it is missing, gives a key twice or in both spellings, or is no TOML; the message names line and
+            column.
     """
     try:
         given = from_toml(content_of(path, text_room()))
@@ -194,8 +184,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadInput(f"cannot read study {path} ({problem.strerror}); check the path") from problem
     except ValueError as problem:
         raise BadInput(f"{path} is not a valid TOML file: {problem}") from problem
+    return _without_tables(given)
+
+
+def _without_tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """``[threat] name = "features", groups = "0:3"`` as ``threat = "features"`` and an option ``threat.groups``.
+
+    Settings with a key of their own, such as radii, sigma and norm, become that key: flags go before them.
+    """
     _check_spelling(given)
-    return given
+    flat = {key: value for key, value in given.items() if key not in _TABLES or not isinstance(value, Mapping)}
+    option = dict(_options("option", given.get("option", {})))
+    for role, flags in _TABLES.items():
+        table = given.get(role)
+        for key, value in table.items() if isinstance(table, Mapping) else ():
+            name = key.replace("-", "_")
+            own = role if name == "name" else key if name in flags else None
+            where, place = (option, f"{role}.{name}") if own is None else (flat, own)
+            if place in where:
+                raise BadInput(f"{place} is in [{role}] and outside of it; give it once")
+            where[place] = value
+    _check_spelling(flat)
+    return {**flat, "option": option} if option else flat
 
 
 def _check_spelling(given: Mapping[str, Any]) -> None:
@@ -208,23 +218,6 @@ def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise BadInput(f"{key} must be text, got {value!r}")
     return value
-
-
-def amount(key: str, value: Any) -> int:
-    """A number of bytes from a whole number, or from text with K, M or G behind it; ``key`` is what a message calls it.
-
-    Raises:
-        BadInput: for anything else.
-
-    >>> amount("max-memory", "4G") == 4 * amount("max-memory", 2**30)
-    True
-    """
-    if not isinstance(value, str):
-        return whole(key, value)
-    plain = _AMOUNT.fullmatch(value.strip())
-    if plain is None:
-        raise BadInput(f"{key} must be a whole number of bytes, or of K, M or G (2**30), for example 4G, got {value!r}")
-    return int(plain[1]) * _UNITS[plain[2]]
 
 
 def duration(key: str, value: Any) -> float:
@@ -246,7 +239,7 @@ def duration(key: str, value: Any) -> float:
     return float(value)
 
 
-def label_of(key: str, value: Any) -> Label:
+def label_of(key: str, value: Any) -> str:
     """A name of one line for a run, as tables show it.
 
     Raises:
@@ -273,23 +266,10 @@ def box_of(key: str, value: Any) -> InputBox | None:
     return read_box(value) if isinstance(value, str) else check_box(value)
 
 
-def _statistic(key: str, value: Any) -> Statistic:
+def _statistic(key: str, value: Any) -> str | tuple[float, ...]:
     if isinstance(value, str) and value.strip()[:1].isalpha():
         return value.strip()
     return numbers(key, [value] if isinstance(value, int | float) else value)
-
-
-def _wholes(key: str, value: Any) -> tuple[int, ...]:
-    values = numbers(key, value)
-    if not all(value.is_integer() for value in values):
-        raise BadInput(f"{key} must be whole numbers separated by commas, for example 1000,10000, got {value!r}")
-    return tuple(int(value) for value in values)
-
-
-def _flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadInput(f"{key} must be true or false, got {value!r}")
-    return value
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:
@@ -305,34 +285,32 @@ def _options(key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-OPTIONS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
-    "sigma": number,
-    "n": whole,
-    "n0": whole,
-    "alpha": number,
-    "noise": _text,
-    "schedule": _text,
-    "selection": _text,
-    "bound": _text,
-    "looks": _wholes,
-    "look_alphas": numbers,
-    "batch_size": whole,
-    "claim": _text,
-    "decide": _flag,
-    "timeout": number,
-    "gap": number,
-    "max_memory": amount,
-}
-"""Settings of certifiers that have a flag of their own, and how each is read: the common ones of those that come with
-the package. Whether the certifier that was asked for has it, and what it may be, says the certifier."""
+FLAGS: Final = (
+    *("sigma", "n", "n0", "alpha", "noise", "schedule", "selection", "bound", "looks", "look_alphas", "batch_size"),
+    *("claim", "decide", "timeout", "gap", "max_memory"),
+)
+"""Settings of certifiers that have a flag of their own. Whether a certifier has one, and what it may be, it says itself."""
 
-_KINDS = {
-    "int | None": whole,
-    "Radii": radii_of,
-    "Seconds | None": duration,
-    "Box | None": box_of,
-    "Label | None": label_of,
-    "Statistic | None": _statistic,
-    "tuple[str, ...]": _texts,
-    "Mapping[str, Any]": _options,
+_READ: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    "certifier": _texts,
+    "radii": radii_of,
+    "mean": _statistic,
+    "std": _statistic,
+    "input_box": box_of,
+    "option": _options,
+    "attack_option": _options,
+    "limit": whole,
+    "seed": whole,
+    "workers": whole,
+    "input_timeout": duration,
+    "time_budget": duration,
+    "label": label_of,
 }
+"""How settings are read that are no text."""
+
+_TABLES: Final = {
+    "threat": ("norm", "radii", "scale", "units", "input_box"),
+    "property": (),
+    "certifier": (*FLAGS, "seed"),
+}
+"""Settings that may be tables in a study file: the name, and settings beside it; these have flags of their own."""

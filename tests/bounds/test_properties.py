@@ -92,7 +92,7 @@ def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
     for label in range(CLASSES):
         y = torch.eye(CLASSES)[label][None] + 0.01 * scores(1).float()
         answer = int(one.answer(y, torch.tensor([one.wanted(label)]))[0])
-        assert answer == (1 if isinstance(one, Never) and label == one.of else one.wanted(label))
+        assert answer == (1 if isinstance(one, Never) and label == one.forbidden else one.wanted(label))
 
 
 @pytest.mark.parametrize("one", EVERY, ids=str)

@@ -340,7 +340,7 @@ NET, DATA = ["--model", "example_net:net"], ["--data", "example_net:data"]
         ),
         (
             ["run", *NET, *DATA, *OK, "--attack", "pgd", "--attack-option", "steps=few"],
-            "a whole number of at least 1, got 'few'",
+            "steps of attack 'pgd' must be a whole number, got 'few'",
         ),
         (["run", *NET, *DATA, *OK, "--mean", "0.5"], "both mean and std"),
         (["run", *NET, *DATA, *OK, "--mean", "imagnet"], "did you mean 'imagenet'"),

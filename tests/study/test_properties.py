@@ -15,7 +15,7 @@ from torch import nn
 import certify
 from certify.checker.sample import data_claims
 from certify.cli import main
-from certify.core.properties.base import PROPERTIES
+from certify.core.properties.base import PROPERTIES, property_from
 from certify.errors import BadInput
 from certify.study.evaluate import study_from
 from certify.study.settings import Settings
@@ -151,10 +151,10 @@ def test_claims_of_one_property_prove_no_other(classifier, data):
         ({"property": "top-k", "option": {"k": 20}}, "every class is among the top 20"),
         ({"property": "top-k", "option": {"j": 2}}, "has no setting 'j'"),
         ({"property": "top"}, "did you mean 'top-k'"),
-        ({"property": "never"}, "needs of"),
+        ({"property": "never"}, "needs forbidden"),
         ({"property": "superclass", "option": {"groups": "0:5,4:10"}}, "overlap"),
         ({"property": "top-k", "certifier": "smoothing", "sigma": 0.5}, "counts votes"),
-        ({"property": "never", "option": {"of": 3}, "certifier": "lipschitz", "norm": "l2"}, "got never: use .*crown"),
+        ({"property": "never", "option": {"forbidden": 3}, "certifier": "lipschitz", "norm": "l2"}, "got never: use .*crown"),
         ({"property": "top-k", "attack": "autoattack"}, "another top class"),
         ({"property": "superclass", "threat": "features", "option": {"groups": "0:5,5:10"}}, "both have groups"),
     ],
@@ -293,7 +293,7 @@ def test_records_of_a_property_that_fits_no_input_are_refuted(diabetes):
     model, x, y = diabetes
     threat = certify.ThreatModel("linf", (0.0, 0.01))
     [one] = certify.certify(model, x[:1], y[:1], threat=threat, property=certify.Within(200.0), certifier="crown")
-    for damaged in ({"property": "within", "tolerance": 200.0}, {"property": "never", "of": 0}, None):
+    for damaged in ({"property": "within", "tolerance": 200.0}, {"property": "never", "forbidden": 0}, None):
         record = one.to_dict() | {"property": damaged}
         assert not certify.check(certify.Certificate.from_dict(record), model, x[0])
     for property in (None, certify.TopClass(), certify.Never(0)):
@@ -342,3 +342,8 @@ def test_the_true_values_of_a_table_are_certified_and_checked(y, tmp_path, monke
     records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [one["property"]["around"] for one in records] == y
     assert main(["check", "r", "--model", "number_for_a_test:net", "--quiet"]) == 0
+
+
+def test_a_record_that_names_the_class_otherwise_is_refused_by_the_name_of_the_field():
+    with pytest.raises(BadInput, match="missing required field `forbidden`"):
+        property_from({"property": "never", "of": 3})

@@ -26,7 +26,7 @@ class Never(Property):
     class; 0 is right for every input.
 
     Args:
-        of: the class.
+        forbidden: the class.
 
     Raises:
         BadInput: for what is no class.
@@ -34,23 +34,23 @@ class Never(Property):
 
     kind: ClassVar[str] = "never"
 
-    of: int
+    forbidden: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "of", whole("of", self.of))
-        if self.of < 0:
-            raise BadInput(f"classes are numbered from 0, got {self.of}")
+        object.__setattr__(self, "forbidden", whole("forbidden", self.forbidden))
+        if self.forbidden < 0:
+            raise BadInput(f"classes are numbered from 0, got {self.forbidden}")
 
     @property
     def sentence(self) -> str:
         """It is not that class."""
-        return f"never become class {self.of}"
+        return f"never become class {self.forbidden}"
 
     def answers(self, classes: int) -> int:
         """Two: any other class, or this one."""
         Property.answers(self, classes)
-        if self.of >= classes:
-            raise BadInput(f"class {self.of} is none of 0 to {classes - 1}")
+        if self.forbidden >= classes:
+            raise BadInput(f"class {self.forbidden} is none of 0 to {classes - 1}")
         return 2
 
     def wanted(self, label: int) -> int:
@@ -60,14 +60,14 @@ class Never(Property):
     def scores(self, scores: Tensor) -> Tensor:
         """The highest of the other classes, and the class's own."""
         answers = scores.new_empty(len(scores), 2)
-        answers[:, 0] = scores[:, [one for one in range(scores.shape[1]) if one != self.of]].amax(dim=1)
-        answers[:, 1] = scores[:, self.of]
+        answers[:, 0] = scores[:, [one for one in range(scores.shape[1]) if one != self.forbidden]].amax(dim=1)
+        answers[:, 1] = scores[:, self.forbidden]
         return answers
 
     def clauses(self, kept: int, classes: int) -> Clauses:
         """One of the other classes is above; of an input that is that class already, nothing holds."""
         rows = np.zeros((1, classes - 1, classes))
         if kept == 0:
-            rows[0] = -np.delete(0.0 - np.eye(classes), self.of, axis=0)
-            rows[0, :, self.of] = -1.0
+            rows[0] = -np.delete(0.0 - np.eye(classes), self.forbidden, axis=0)
+            rows[0, :, self.forbidden] = -1.0
         return rows, np.zeros(rows.shape[:2])
