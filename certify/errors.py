@@ -6,6 +6,9 @@ The command line prints the message alone and ends with the error's ``exit_code`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "BadInput",
     "CertifyError",
@@ -16,6 +19,7 @@ __all__ = [
     "NotVerified",
     "StoreError",
     "UnsupportedOperator",
+    "needs",
     "one_line",
 ]
 
@@ -69,6 +73,30 @@ class IncompleteRun(CertifyError):
     """The run ended before every input was decided; the same command resumes it."""
 
     exit_code = 3
+
+
+@contextmanager
+def needs(library: str | None, extra: str, purpose: str) -> Iterator[None]:
+    """Around imports of an optional library: say which extra brings it where it is not installed.
+
+    Args:
+        library: as pip names it; None for the module that is missing, of several.
+        extra: of this package.
+        purpose: what needs it.
+
+    Raises:
+        MissingExtra: where an import inside fails.
+
+    >>> with needs("figs", "plot", "drawing"):
+    ...     import figs
+    Traceback (most recent call last):
+    ...
+    certify.errors.MissingExtra: drawing needs figs, which is not installed: pip install 'certify[plot]'
+    """
+    try:
+        yield
+    except ImportError as absent:
+        raise MissingExtra(library or absent.name or extra, extra, purpose) from absent
 
 
 def one_line(problem: BaseException) -> str:

@@ -166,6 +166,7 @@ def bound(
     y: Any = None,
     *,
     threat: Threat,
+    property: Property | None = None,
     method: str = "crown",
     claim: Claim = "exact",
     decide: bool = False,
@@ -178,7 +179,7 @@ def bound(
 
     Args:
         clf: the classifier of a module whose operators all have a rule.
-        x, index, progress: as for :func:`~certify.certifiers.certify.certify`.
+        x, property, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. An input whose prediction is not its label is falsified without any bounds.
         threat: norm and declared radii. Radii up to four times the largest are claimed where they are proven.
         method: a method of :class:`Bounds`, which also says what ``claim``, ``decide``, ``max_memory`` and ``timeout``
@@ -211,4 +212,4 @@ def bound(
         certifier = Lipschitz(timeout)
     else:
         certifier = Bounds(method, claim, decide, max_memory, timeout)
-    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
+    return certify(clf, x, y, threat=threat, property=property, certifier=certifier, index=index, progress=progress)

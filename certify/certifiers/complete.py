@@ -25,6 +25,7 @@ from certify.complete.radius import Ends, bracketed, decided
 from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.example import Example
+from certify.core.properties.base import Property
 from certify.core.rounding import round_down, round_up
 from certify.core.threats.base import Threat, need_threat
 from certify.core.values import number, one_of, whole
@@ -214,6 +215,7 @@ def verify(
     y: Any = None,
     *,
     threat: Threat,
+    property: Property | None = None,
     timeout: float = 60.0,
     gap: float | None = None,
     claim: Claim = "exact",
@@ -242,6 +244,7 @@ def verify(
     y: Any = None,
     *,
     threat: Threat | None = None,
+    property: Property | None = None,
     timeout: float = 60.0,
     gap: float | None = None,
     claim: Claim = "exact",
@@ -258,7 +261,7 @@ def verify(
     Args:
         clf: the classifier of a module whose operators all have a rule, on the CPU; or an ONNX file.
         x: inputs, as for :func:`~certify.certifiers.certify.certify`; or a VNN-LIB file.
-        threat, index, progress: as for :func:`~certify.certifiers.certify.certify`.
+        threat, property, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. An input whose prediction is not its label is falsified without any search.
         gap: None to decide the declared radii. A number between 0 and 1 asks for the true radius instead, up to four
             times the largest declared one: a proof and an example at most this far apart, relative to the latter.
@@ -291,16 +294,16 @@ def verify(
     True
     """
     if isinstance(clf, str | Path):
-        if any(one is not None for one in (y, threat, gap, index)):
+        if any(one is not None for one in (y, threat, property, gap, index)):
             raise BadInput(
-                "a property file says which inputs it is about: y, threat, gap and index go with classifiers"
+                "a property file says which inputs it is about: y, threat, property, gap and index go with classifiers"
             )
         from certify.complete.verify_file import verify_file
 
         return verify_file(clf, x, timeout=timeout, claim=claim, seed=seed, workers=workers)
     certifier = Complete(claim, timeout, gap, gap is None, seed, workers)
     threat = need_threat(threat)
-    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
+    return certify(clf, x, y, threat=threat, property=property, certifier=certifier, index=index, progress=progress)
 
 
 def _answer(ends: Ends) -> int:

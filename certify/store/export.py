@@ -14,7 +14,7 @@ from certify.core.certificate import RECORD, Certificate
 from certify.core.legible import cell
 from certify.core.reported import Reported
 from certify.core.rounding import round_down
-from certify.errors import MissingExtra
+from certify.errors import needs
 from certify.registry import Registry
 
 __all__ = ["EXPORTS", "Export"]
@@ -78,11 +78,9 @@ def parquet_table(records: Exported, out: BinaryIO) -> None:
 
     No record at all makes the columns of certificates, and no row.
     """
-    try:
+    with needs("pyarrow", "parquet", "export --format parquet"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError as absent:
-        raise MissingExtra("pyarrow", "parquet", "export --format parquet") from absent
     batches = _batches(records)
     first = next(batches, [])
     record = get_type_hints(Reported) | {"radius_hex": str} if first and isinstance(first[0], Reported) else RECORD

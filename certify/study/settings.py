@@ -289,7 +289,7 @@ FLAGS: Final = (
     *("sigma", "n", "n0", "alpha", "noise", "schedule", "selection", "bound", "looks", "look_alphas", "batch_size"),
     *("claim", "decide", "timeout", "gap", "max_memory"),
 )
-"""Settings of certifiers that have a flag of their own. Whether a certifier has one, and what it may be, it says itself."""
+"""Settings of certifiers that have a flag of their own; which of them a certifier has, it says itself."""
 
 _READ: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "certifier": _texts,

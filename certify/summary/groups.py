@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from certify.core.groups import GroupRow, Groups, WorstGroup
 from certify.core.rounding import brief, percent_below
 from certify.core.summary import Summary
-from certify.errors import BadInput, MissingExtra
+from certify.errors import BadInput, needs
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
 from certify.summary.group_columns import groups_without_inputs, in_order
@@ -107,10 +107,8 @@ def _by_group(summary: Summary, codes: NDArray[np.int64]) -> list[dict[Any, Any]
     One metric finds them all, and it is given the rows of its group instead of predictions: a MetricFrame copies every
     column entry by entry for every metric, which takes a minute for a million inputs.
     """
-    try:
+    with needs("fairlearn", "groups", "a table by group"):
         from fairlearn.metrics import MetricFrame
-    except ImportError as absent:
-        raise MissingExtra("fairlearn", "groups", "a table by group") from absent
     sandwich = summary.sandwich
     right, radius = sandwich.correct, np.nan_to_num(sandwich.certified)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from certify.core.run import Run
-from certify.errors import BadInput, MissingExtra, one_line
+from certify.errors import BadInput, needs, one_line
 from certify.trackers.base import TRACKERS, metrics_of, parameters_of, tags_of
 
 __all__ = ["log"]
@@ -50,11 +50,9 @@ def log(runs: Sequence[Run], to: str, files: Sequence[Path] = ()) -> str:
             raise BadInput(f"there is no file {file} to log; write it first")
     uri = to if "://" in to else Path(to).resolve().as_uri()
     with _environment():
-        try:
+        with needs("mlflow", "mlflow", "logging to MLflow"):
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
-        except ImportError as absent:
-            raise MissingExtra("mlflow", "mlflow", "logging to MLflow") from absent
         try:
             client = MlflowClient(tracking_uri=uri)
             known = client.get_experiment_by_name(_EXPERIMENT)

@@ -15,7 +15,7 @@ from torch import Tensor
 from certify.bounded.files import content_of
 from certify.bounds.importers.onnx_ml import lowered, scores_only
 from certify.bounds.rules.base import Shape
-from certify.errors import BadInput, MissingExtra, ModelError, UnsupportedOperator, one_line
+from certify.errors import BadInput, ModelError, UnsupportedOperator, needs, one_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -132,11 +132,9 @@ def loaded(source: Path | bytes) -> tuple[str, ModelProto, int]:
     Raises:
         BadInput, ModelError, MissingExtra: as :func:`read_onnx`.
     """
-    try:
+    with needs(None, "onnx", "reading ONNX files"):
         import onnx
         import onnxruntime  # noqa: F401  every import is compared with it
-    except ImportError as absent:
-        raise MissingExtra(absent.name or "onnx", "onnx", "reading ONNX files") from absent
     label = "the ONNX model" if isinstance(source, bytes) else str(source)
     try:
         content = source if isinstance(source, bytes) else content_of(source)

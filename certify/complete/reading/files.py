@@ -9,7 +9,7 @@ from certify.bounded import files
 from certify.complete.query import PropertyFile, Query
 from certify.complete.reading.tokens import without_comments
 from certify.complete.reading.vnnlib1 import read_vnnlib1
-from certify.errors import BadInput, MissingExtra, one_line
+from certify.errors import BadInput, needs, one_line
 
 __all__ = ["content_of", "is_packed", "read_property", "read_query", "text_of"]
 
@@ -62,10 +62,8 @@ def read_property(path: Path | str, inputs: int, outputs: int) -> PropertyFile:
 
 
 def _read_vnnlib2(text: str, inputs: int, outputs: int) -> PropertyFile:
-    try:
+    with needs("vnnlib", "vnnlib", "reading VNN-LIB 2.0"):
         from certify.complete.reading.vnnlib2 import read_vnnlib2
-    except ImportError as absent:
-        raise MissingExtra("vnnlib", "vnnlib", "reading VNN-LIB 2.0") from absent
     return read_vnnlib2(text, inputs, outputs)
 
 

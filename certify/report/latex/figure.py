@@ -13,7 +13,7 @@ from typing import Any, Final
 from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS
-from certify.errors import MissingExtra
+from certify.errors import needs
 from certify.report.latex.text import escape, settable
 
 __all__ = ["drawing", "pdf", "pgfplots"]
@@ -38,11 +38,9 @@ def drawing(runs: Sequence[Run]) -> Any:
     Raises:
         MissingExtra: without matplotlib.
     """
-    try:
+    with needs("matplotlib", "plot", "a figure for LaTeX"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-    except ImportError as absent:
-        raise MissingExtra("matplotlib", "plot", "a figure for LaTeX") from absent
     measures: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         measures.setdefault((run.summary.threat.measure, run.summary.threat.units), []).append(run)

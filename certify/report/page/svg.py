@@ -11,7 +11,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from certify.core.legible import legible
-from certify.errors import MissingExtra
+from certify.errors import needs
 
 __all__ = ["as_svg"]
 
@@ -43,12 +43,10 @@ def as_svg(draw: Callable[[Any], Any], key: str, title: str, size: tuple[float, 
     >>> svg.startswith("<svg"), "radius" in svg, "http:" in svg.replace("http://www.w3.org", "")
     (True, True, False)
     """
-    try:
+    with needs("matplotlib", "plot", "the figures of a page"):
         from matplotlib import style
         from matplotlib.figure import Figure
         from matplotlib.text import Text
-    except ImportError as absent:
-        raise MissingExtra("matplotlib", "plot", "the figures of a page") from absent
     text = io.StringIO()
     with style.context(["default", _STYLE | {"svg.hashsalt": key}]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters are drawn by the reader's fonts
