@@ -12,12 +12,11 @@ Names are imported when they are first used, so that the reporting side never wa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from certify.lazy import lazy
 
 if TYPE_CHECKING:
-    __version__: str
-
     from certify.attacks.autoattack import AutoAttack as AutoAttack
     from certify.attacks.fgsm import FGSM as FGSM
     from certify.attacks.hopskipjump import HopSkipJump as HopSkipJump
@@ -76,140 +75,6 @@ if TYPE_CHECKING:
     from certify.summary.comparison import compare as compare
     from certify.summary.groups import grouped as grouped
     from certify.summary.summarize import summarize as summarize
-
-_HOME = {
-    "AutoAttack": "certify.attacks.autoattack",
-    "BoundEvidence": "certify.core.certificate",
-    "Bounds": "certify.certifiers.bounds",
-    "Certificate": "certify.core.certificate",
-    "Categories": "certify.core.threats.categories",
-    "CertifyError": "certify.errors",
-    "Classifier": "certify.models.classifier",
-    "Complete": "certify.certifiers.complete",
-    "CompleteEvidence": "certify.core.certificate",
-    "Dataset": "certify.data.dataset",
-    "FGSM": "certify.attacks.fgsm",
-    "Features": "certify.core.threats.features",
-    "Finding": "certify.core.finding",
-    "Gaussian": "certify.smoothing.noise.gaussian",
-    "GaussianGrid": "certify.smoothing.noise.gaussian_grid",
-    "Guarantee": "certify.core.guarantee",
-    "HopSkipJump": "certify.attacks.hopskipjump",
-    "Interval": "certify.bounds.tensors",
-    "Laplace": "certify.smoothing.noise.laplace",
-    "LinearBounds": "certify.bounds.linear",
-    "Lipschitz": "certify.certifiers.lipschitz",
-    "LipschitzEvidence": "certify.core.certificate",
-    "PGD": "certify.attacks.pgd",
-    "TopK": "certify.core.properties.top_k",
-    "TopClass": "certify.core.properties.top_class",
-    "Superclass": "certify.core.properties.superclass",
-    "LinearRows": "certify.core.properties.rows",
-    "Never": "certify.core.properties.never",
-    "Regressor": "certify.models.regressor",
-    "Run": "certify.core.run",
-    "Smoothing": "certify.certifiers.smoothing",
-    "SmoothingEvidence": "certify.core.certificate",
-    "Summary": "certify.core.summary",
-    "ThreatModel": "certify.core.threats.lp",
-    "Uniform": "certify.smoothing.noise.uniform",
-    "Verdict": "certify.core.verdict",
-    "Within": "certify.core.properties.within",
-    "attack": "certify.certifiers.attack",
-    "ball_bounds": "certify.bounds.output",
-    "bound": "certify.certifiers.bounds",
-    "certify": "certify.certifiers.certify",
-    "check": "certify.checker.check",
-    "check_run": "certify.study.checking",
-    "compare": "certify.summary.comparison",
-    "evaluate": "certify.study.evaluate",
-    "grouped": "certify.summary.groups",
-    "judge_run": "certify.gate.judge",
-    "load_data": "certify.data.loaders",
-    "load_model": "certify.models.loaders",
-    "output_bounds": "certify.bounds.output",
-    "predict": "certify.certifiers.smooth",
-    "read_policy": "certify.gate.policy",
-    "read_run": "certify.study.read",
-    "read_runs": "certify.study.read",
-    "smooth": "certify.certifiers.smooth",
-    "summarize": "certify.summary.summarize",
-    "tune_process": "certify.process",
-    "verify": "certify.certifiers.complete",
-}
-
-__all__ = [
-    "FGSM",
-    "PGD",
-    "AutoAttack",
-    "BoundEvidence",
-    "Bounds",
-    "Categories",
-    "Certificate",
-    "CertifyError",
-    "Classifier",
-    "Complete",
-    "CompleteEvidence",
-    "Dataset",
-    "Features",
-    "Finding",
-    "Gaussian",
-    "GaussianGrid",
-    "Guarantee",
-    "HopSkipJump",
-    "Interval",
-    "Laplace",
-    "LinearBounds",
-    "LinearRows",
-    "Lipschitz",
-    "LipschitzEvidence",
-    "Never",
-    "Regressor",
-    "Run",
-    "Smoothing",
-    "SmoothingEvidence",
-    "Summary",
-    "Superclass",
-    "ThreatModel",
-    "TopClass",
-    "TopK",
-    "Uniform",
-    "Verdict",
-    "Within",
-    "__version__",
-    "attack",
-    "ball_bounds",
-    "bound",
-    "certify",
-    "check",
-    "check_run",
-    "compare",
-    "evaluate",
-    "grouped",
-    "judge_run",
-    "load_data",
-    "load_model",
-    "output_bounds",
-    "predict",
-    "read_policy",
-    "read_run",
-    "read_runs",
-    "smooth",
-    "summarize",
-    "tune_process",
-    "verify",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("certify")
-    if name not in _HOME:
-        raise AttributeError(f"module 'certify' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from certify.version import __version__ as __version__
+else:
+    __getattr__, __dir__, __all__ = lazy(__name__)

@@ -36,7 +36,9 @@ def test_the_public_interface_is_pinned() -> None:
 
 
 def test_the_reporting_side_needs_no_torch() -> None:
-    modules = "certify, certify.core.summary, certify.summary.summarize, certify.study.read, certify.cli"
+    modules = (
+        "certify, certify.extend, certify.core.summary, certify.summary.summarize, certify.study.read, certify.cli"
+    )
     code = (
         f"import sys, {modules}; from certify.core.summary import FORMATS, PLOTS; list(FORMATS), list(PLOTS);"
         "from certify.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"

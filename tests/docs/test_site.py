@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import certify
+from certify import extend
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -86,6 +87,28 @@ def test_the_reference_documents_every_public_name() -> None:
         "each name of certify.__all__ has one line `::: certify.NAME` on one page of docs/api/"
     )
     assert any("certify.__version__" in text for text in pages)
+
+
+def test_the_page_of_extensions_names_all_that_they_are_made_of() -> None:
+    page = (DOCS / "api/extending.md").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"`(\w+)`", page)) & set(extend.__all__)) == sorted(extend.__all__)
+
+
+def test_the_examples_of_extensions_import_from_one_place_and_cover_every_class_with_a_registry() -> None:
+    page = (DOCS / "extending.md").read_text(encoding="utf-8")
+    homes = re.findall(r"^>>> from (certify[\w.]*) import", page, re.MULTILINE)
+    assert set(homes) == {"certify", "certify.extend"}
+    registered = set(re.findall(r"(\b[A-Z]+)\.register\(", page))
+    assert registered >= {
+        "THREATS",
+        "PROPERTIES",
+        "CERTIFIERS",
+        "EVIDENCE",
+        "DERIVATIONS",
+        "NOISES",
+        "ATTACKS",
+        "ENGINES",
+    }
 
 
 def test_every_term_is_defined_once() -> None:

@@ -154,7 +154,10 @@ def test_claims_of_one_property_prove_no_other(classifier, data):
         ({"property": "never"}, "needs forbidden"),
         ({"property": "superclass", "option": {"groups": "0:5,4:10"}}, "overlap"),
         ({"property": "top-k", "certifier": "smoothing", "sigma": 0.5}, "counts votes"),
-        ({"property": "never", "option": {"forbidden": 3}, "certifier": "lipschitz", "norm": "l2"}, "got never: use .*crown"),
+        (
+            {"property": "never", "option": {"forbidden": 3}, "certifier": "lipschitz", "norm": "l2"},
+            "got never: use .*crown",
+        ),
         ({"property": "top-k", "attack": "autoattack"}, "another top class"),
         ({"property": "superclass", "threat": "features", "option": {"groups": "0:5,5:10"}}, "both have groups"),
     ],
