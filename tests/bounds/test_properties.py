@@ -55,7 +55,7 @@ def kept_at(one, y, kept):
         )
     top = int(y.argmax())
     if isinstance(one, Never):
-        return (top == one.of) == (kept == 1)
+        return (top == one.forbidden) == (kept == 1)
     return top in one.groups[kept] if isinstance(one, Superclass) else top == kept
 
 
