@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.graph import Graph
@@ -78,13 +79,13 @@ class Lipschitz(Certifier):
         return INPUTS_TOGETHER if self.timeout is None else 1
 
     @classmethod
+    @override
     def knows(cls, norm: str) -> bool:
-        """Euclidean balls."""
         return norm == "l2"
 
     @classmethod
+    @override
     def handles(cls, property: type[Property]) -> bool:
-        """The top class."""
         return property is TopClass
 
     def settings(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from certify.bounds.contract import Applied, Example
 from certify.bounds.rules.base import RULES, read_entrywise
@@ -37,8 +38,8 @@ class Absolute(Curve):
         """-1 or 1."""
         return torch.full_like(x, 2.0 * piece - 1)
 
+    @override
     def rounding(self, x: Tensor, y: Tensor) -> Tensor:
-        """None."""
         return torch.zeros_like(y)
 
     @staticmethod

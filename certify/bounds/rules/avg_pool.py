@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from certify.bounds.contract import Example
 from certify.bounds.rules.base import ATEN, ONNX, RULES, Affine, Call, NotCovered, Shape, Sliding, Value
@@ -57,8 +58,8 @@ class AvgPool(_Pooling):
     count_padding: bool = True
     partial: bool = False
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The means."""
         pool = POOL[len(self.window)]
         return pool(inputs[0], self.window, self.stride, self.padding, self.partial, self.count_padding)
 
@@ -99,8 +100,8 @@ class AdaptiveAvgPool(_Pooling):
     inside: Shape
     size: Shape
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The means."""
         return ADAPTIVE[len(self.size)](inputs[0], self.size)
 
     @property

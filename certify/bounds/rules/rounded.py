@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from certify.bounds.contract import Applied, Example
 from certify.bounds.rules.add import Add
@@ -34,8 +35,8 @@ class Rounded(Staircase):
     kind: ClassVar[str] = "rounded"
     direction: str = "down"
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The whole number."""
         return DIRECTIONS[self.direction][0](inputs[0])
 
     def jumps(self, image: Interval) -> tuple[Tensor, Tensor]:
@@ -83,8 +84,8 @@ class Sign(Staircase):
 
     kind: ClassVar[str] = "sign"
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The sign."""
         return inputs[0].sign()
 
     def jumps(self, image: Interval) -> tuple[Tensor, Tensor]:

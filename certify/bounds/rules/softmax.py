@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from certify.bounds.contract import Example
 from certify.bounds.rounding import down, up
@@ -51,8 +52,8 @@ class TwoShares(Affine):
     def _joined(self, first: Tensor, second: Tensor) -> Tensor:
         return torch.cat([first, second], dim=self.axis + 1)
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Both shares."""
         return self._joined(inputs[0], -inputs[0]) + self.bias
 
     def absolute(self, *inputs: Tensor) -> Tensor:
@@ -110,8 +111,8 @@ class Differences(Affine):
         same = same.reshape(same.shape + (1,) * (y.dim() - self.axis - 3))
         return y.masked_fill(same, 0.0)
 
+    @override
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The differences."""
         other, own = self._pairs(inputs[0])
         return self._others(other - own)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
+from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.schema import Positive, Real, Some
@@ -64,14 +65,14 @@ class PublishedEvidence(Evidence):
         return self.noise, self.sigma, self.n, self.inferred
 
     @property
+    @override
     def sampling_in_words(self) -> str:
-        """The same for people."""
         inferred = " (n and alpha inferred from the radii)" if self.inferred else ""
         return f"{self.noise} noise, sigma={self.sigma}, n={self.n:,}{inferred}"
 
     @property
+    @override
     def parts(self) -> tuple[str, ...]:
-        """The noise law."""
         return (f"noise:{self.noise}",)
 
     def sure(self, radius: float) -> float:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
+from typing_extensions import override
+
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.schema import Count, Positive, Probability, Real, Some
 from certify.errors import BadInput
@@ -142,8 +144,8 @@ class SmoothingEvidence(Evidence):
         return self.kind, self.sampling
 
     @property
+    @override
     def smoothed(self) -> tuple[str, float]:
-        """Noise law and scale."""
         return self.noise, self.sigma
 
     @property
@@ -154,8 +156,8 @@ class SmoothingEvidence(Evidence):
         return self.noise, self.sigma, *asked
 
     @property
+    @override
     def sampling_in_words(self) -> str:
-        """The same for people."""
         chosen = _NAMED_BY[self.chosen_by]
         if self.selection is not None:
             chosen = f"n0={self.selection.n} {chosen}"
@@ -191,6 +193,6 @@ class SmoothingEvidence(Evidence):
         return self.dimensions
 
     @property
+    @override
     def trusted(self) -> str:
-        """The assumption."""
         return self.assumption

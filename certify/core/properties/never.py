@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.core.values import whole
@@ -42,8 +43,8 @@ class Never(Property):
             raise BadInput(f"classes are numbered from 0, got {self.forbidden}")
 
     @property
+    @override
     def sentence(self) -> str:
-        """It is not that class."""
         return f"never become class {self.forbidden}"
 
     def answers(self, classes: int) -> int:
@@ -53,8 +54,8 @@ class Never(Property):
             raise BadInput(f"class {self.forbidden} is none of 0 to {classes - 1}")
         return 2
 
+    @override
     def wanted(self, label: int) -> int:
-        """Another class."""
         return 0
 
     def scores(self, scores: Tensor) -> Tensor:

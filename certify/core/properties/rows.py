@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.core.written import numbers
@@ -70,18 +71,18 @@ class LinearRows(Property):
         return [value] if isinstance(value, int | float) else value
 
     @property
+    @override
     def sentence(self) -> str:
-        """The conditions hold."""
         return f"satisfy {len(self.C)} linear condition{'' if len(self.C) == 1 else 's'}"
 
+    @override
     def answers(self, classes: int) -> int:
-        """Two: all hold, or not."""
         if len(self.C[0]) != classes:
             raise BadInput(f"C has rows of {len(self.C[0])} numbers, and the model {classes} outputs")
         return 2
 
+    @override
     def wanted(self, label: int) -> int:
-        """All hold."""
         return 0
 
     def scores(self, scores: Tensor) -> Tensor:

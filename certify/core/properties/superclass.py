@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.core.threats.budget import Groups, groups_of
@@ -41,12 +42,12 @@ class Superclass(Property):
             raise BadInput("superclasses are two groups of classes or more, got one")
 
     @property
+    @override
     def sentence(self) -> str:
-        """The group is kept."""
         return f"keep its group, of {len(self.groups)} groups of classes"
 
+    @override
     def answers(self, classes: int) -> int:
-        """A group each."""
         if sorted(one for group in self.groups for one in group) != list(range(classes)):
             raise BadInput(f"groups of classes have to name each of 0 to {classes - 1} once, got {self.groups}")
         return len(self.groups)

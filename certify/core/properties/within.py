@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.core.values import number
@@ -65,8 +66,8 @@ class Within(Property):
         return f"stay within {self.tolerance:g} of {where}"
 
     @property
+    @override
     def target(self) -> float | None:
-        """Around what."""
         return self.around
 
     @property
@@ -78,14 +79,14 @@ class Within(Property):
         """About an input with this target."""
         return replace(self, around=float(target))
 
+    @override
     def answers(self, classes: int) -> int:
-        """Inside or outside."""
         if classes != 1:
             raise BadInput(f"within is about a model of one number, this one has {classes} classes: certify.Regressor")
         return 2
 
+    @override
     def wanted(self, label: int) -> int:
-        """Inside."""
         return 0
 
     def scores(self, scores: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from certify.core.input_box import BoxLike
 from certify.core.threats.base import THREATS, Threat
@@ -72,8 +73,8 @@ class Categories(Budget):
                 )
 
     @property
+    @override
     def may(self) -> str:
-        """Which inputs may change."""
         return f"turn as many of {len(self.groups)} categorical inputs as the radius says into other categories"
 
     @property
@@ -93,8 +94,8 @@ class Categories(Budget):
                     f"got {values[first].tolist()}"
                 )
 
+    @override
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
         return Threat.to_dict(self) | {"groups": [list(group) for group in self.groups]}
 
     @classmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from typing_extensions import override
+
 from certify.core.values import number, one_of
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, Condition, Trial, checked_radius
@@ -41,8 +43,8 @@ class NonInferior(Condition):
         one_of("test", self.test, PAIRED_TESTS)
 
     @property
+    @override
     def radii(self) -> tuple[float, ...]:
-        """Its radius."""
         return (self.radius,)
 
     @property
@@ -51,8 +53,8 @@ class NonInferior(Condition):
         return f"difference from the baseline at {self.radius!r}, {self.test} test"
 
     @property
+    @override
     def needs_baseline(self) -> bool:
-        """Always."""
         return True
 
     def title(self, trial: Trial) -> str:
