@@ -86,6 +86,14 @@ class Registry(Mapping[str, V]):
         self.named = named
         self._packages = (package,) if isinstance(package, str) else package
         self._members: dict[str, V] = {}
+        self._derived: list[Callable[[], Mapping[str, V]]] = []
+
+    def derive(self, members: Callable[[], Mapping[str, V]]) -> None:
+        """Add members that follow from another family, which is asked at each look-up: it may have grown.
+
+        A module must not look into a family while it is imported: plug-ins are loaded then, and may import the module.
+        """
+        self._derived.append(members)
 
     def register(self, name: str) -> Callable[[V], V]:
         """Return a decorator that adds a member under ``name``.
@@ -113,7 +121,10 @@ class Registry(Mapping[str, V]):
             for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
                 importlib.import_module(f"{package.__name__}.{module.name}")
         _load_plugins()
-        return self._members
+        members = self._members
+        for derived in self._derived:
+            members = {**members, **derived()}
+        return members
 
     @contextmanager
     def scoped(self) -> Iterator[dict[str, V]]:
@@ -129,7 +140,8 @@ class Registry(Mapping[str, V]):
         >>> "hello" in greetings
         False
         """
-        before = dict(self._loaded())
+        self._loaded()
+        before = dict(self._members)
         try:
             yield self._members
         finally:

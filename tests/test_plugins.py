@@ -187,6 +187,27 @@ def test_every_family_whose_records_keep_a_name_checks_it():
     assert set(NAMED) == {"ATTACKS", "EVIDENCE", "NOISES", "PROPERTIES", "RULES", "THREATS"}
 
 
+def test_no_module_looks_into_a_family_while_it_is_imported():
+    """Plug-ins would be loaded then, and could not import that module."""
+    code = (
+        "import importlib, pkgutil, traceback, certify, certify.registry as registry\n"
+        "seen = set()\n"
+        "def look(): seen.update(x.filename for x in traceback.extract_stack() if x.name == '<module>')\n"
+        "registry._load_plugins = look\n"
+        "for one in pkgutil.walk_packages(certify.__path__, 'certify.'): importlib.import_module(one.name)\n"
+        "print([one for one in seen if 'certify' in one])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_bound_method_is_a_certifier_by_itself():
+    with extend.METHODS.scoped() as members:
+        members["ibp-again"] = members["ibp"]
+        assert extend.CERTIFIERS["ibp-again"]().method == "ibp-again"
+    assert "ibp-again" not in extend.CERTIFIERS
+
+
 def test_members_that_were_added_for_a_while_are_gone_afterwards():
     family = Registry[int]("number")
     family.register("one")(1)

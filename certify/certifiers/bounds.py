@@ -36,7 +36,10 @@ __all__ = ["Bounds", "bound"]
 INPUTS_TOGETHER = 32
 """Inputs whose radii are searched, and whose certificates appear, together."""
 
-_NAMES = ("auto", *METHODS)
+
+def _names() -> tuple[str, ...]:
+    return "auto", *METHODS
+
 
 _CLAIMED: dict[Claim, str] = {
     "exact": "the network in exact real arithmetic",
@@ -73,7 +76,7 @@ class Bounds(Certifier):
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        one_of("bound method", self.method, _NAMES)
+        one_of("bound method", self.method, _names())
         one_of("claim", self.claim, CLAIMS)
         if not isinstance(self.decide, bool):
             raise BadInput(f"decide must be true or false, got {self.decide!r}")
@@ -156,8 +159,7 @@ class Bounds(Certifier):
         return ProofAttempt(found.radius, told, found.evaluations, reason or found.given_up)
 
 
-for _method in _NAMES:
-    CERTIFIERS.register(_method)(partial(Bounds, _method))
+CERTIFIERS.derive(lambda: {method: partial(Bounds, method) for method in _names()})
 
 
 def bound(
@@ -203,7 +205,7 @@ def bound(
     deterministic: a proof
     """
     certifier: Bounds | Lipschitz
-    one_of("bound method", method, (*_NAMES, "lipschitz"))
+    one_of("bound method", method, (*_names(), "lipschitz"))
     if method == "lipschitz":
         if claim != "exact" or decide or max_memory is not None:
             raise BadInput(
