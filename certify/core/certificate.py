@@ -148,7 +148,7 @@ class Certificate:
     def _kept(self) -> str:
         if self.property == TOP_CLASS:
             return f"class {self.prediction} constant"
-        return f"proven to {self.property} (answer {self.prediction})"
+        return f"proven to {self.property} ({self.property.word(self.prediction or 0)})"
 
     @builtins.property
     def finding(self) -> Finding | None:
@@ -237,7 +237,7 @@ class Certificate:
         named = f"input {self.index}: {self.verdict}"
         if self.radius is None:
             return f"{named} ({self.reason or self.verdict.sentence})"
-        return f"{named}, {self._kept} within {self.threat.measure} {round_down(self.radius)}; {self.guarantee}"
+        return f"{named}, {self._kept} within {self.threat.amount(self.radius, round_down)}; {self.guarantee}"
 
     def to_frame(self) -> Any:
         """All fields but threat model and evidence, as a pandas DataFrame of one line; ``concat`` joins several."""

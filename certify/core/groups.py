@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from certify.core.shown import DRAWINGS, VIEWS
+from certify.core.threats.base import Threat
 
 __all__ = ["GroupRow", "Groups", "WorstGroup"]
 
@@ -59,7 +60,7 @@ class Groups:
 
     Args:
         name: what the inputs are grouped by.
-        measure: what radii are measured in: the norm, and whether it is scaled.
+        threat: what radii are about.
         radii: the radii, ascending.
         rows: one for each group.
         worst: one for each radius.
@@ -68,7 +69,7 @@ class Groups:
     """
 
     name: str
-    measure: str
+    threat: Threat
     radii: tuple[float, ...]
     rows: tuple[GroupRow, ...]
     worst: tuple[WorstGroup, ...]
@@ -77,7 +78,9 @@ class Groups:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "threat"}
+        rows = {"rows": [asdict(row) for row in self.rows], "worst": [asdict(one) for one in self.worst]}
+        return told | rows | {"measure": self.threat.measure}
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a line for each group and radius, indexed by both."""

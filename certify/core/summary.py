@@ -197,6 +197,7 @@ class Summary:
         """Plain values for JSON."""
         return {
             "threat": self.threat.to_dict(),
+            "property": self.property.to_dict(),
             "n": self.n,
             "clean": self.clean,
             "rows": [{**asdict(row), "by_method": dict(row.by_method)} for row in self.rows],
@@ -252,8 +253,8 @@ class Summary:
 
     def __repr__(self) -> str:
         shares = " / ".join(percent_down(row.certified) for row in self.rows)
-        radii = " / ".join(brief(row.radius) for row in self.rows)
-        return f"Summary of {self.n:,} inputs: {shares} % certified at {self.threat.measure} {radii}"
+        radii = " / ".join(self.threat.number(row.radius) for row in self.rows)
+        return f"Summary of {self.n:,} inputs: {shares} % certified at {self.threat.quantity} {radii}"
 
     def __str__(self) -> str:
         return self.table()

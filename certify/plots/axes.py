@@ -11,7 +11,7 @@ from typing import Any, Final
 from certify.core.summary import Summary
 from certify.errors import needs
 
-__all__ = ["MARKERS", "certified_lines", "key", "legend_of_curves", "legend_of_runs", "new_axes", "radius_label"]
+__all__ = ["MARKERS", "certified_lines", "key", "label_radii", "legend_of_curves", "legend_of_runs", "new_axes"]
 
 MARKERS: Final = "osD^vP*X<>"
 """What tells runs or certifiers apart besides their colour, for print and for those who do not see colours."""
@@ -33,9 +33,13 @@ def new_axes() -> Any:
     return pyplot.subplots(figsize=(6, 4), layout="constrained")[1]
 
 
-def radius_label(summary: Summary, which: str = "") -> str:
-    """The label of an axis with radii, which always names the norm and the units."""
-    return f"{which} {summary.threat.measure} radius ({summary.threat.units})".lstrip()
+def label_radii(axes: Any, summary: Summary, which: str = "") -> None:
+    """Label the x axis with what radii are, and their units; its ticks are whole numbers where radii are."""
+    threat = summary.threat
+    units = "" if threat.measured == threat.quantity else f" ({threat.units})"
+    axes.set_xlabel(f"{which} {threat.quantity}{units}".lstrip())
+    if threat.counted:
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def certified_lines(axes: Any) -> list[Any]:

@@ -14,10 +14,10 @@ from certify.plots.axes import (
     MARKERS,
     certified_lines,
     key,
+    label_radii,
     legend_of_curves,
     legend_of_runs,
     new_axes,
-    radius_label,
 )
 from certify.summary.curves import POINTS, Curve, curve
 from certify.summary.envelope import Envelope
@@ -136,12 +136,12 @@ def _certified(summary: Summary, found: Curve, axes: Any, width: float = _ALONE)
 
 def _label(summary: Summary, axes: Any) -> None:
     """Label the axes; where curves on them are about different norms or inputs, the labels say so."""
-    radius, share = radius_label(summary), f"accuracy on {summary.n:,} inputs (%)"
+    before, share = axes.get_xlabel(), f"accuracy on {summary.n:,} inputs (%)"
+    label_radii(axes, summary)
     if certified_lines(axes):
-        before = axes.get_xlabel()
-        radius = before if radius in before.split(" and ") else f"{before} and {radius}"
+        radius = axes.get_xlabel()
+        axes.set_xlabel(before if radius in before.split(" and ") else f"{before} and {radius}")
         share = share if share == axes.get_ylabel() else "accuracy on the inputs of each (%)"
-    axes.set_xlabel(radius)
     axes.set_ylabel(share)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from certify.core.summary import PLOTS, Summary
 from certify.errors import BadInput
-from certify.plots.axes import new_axes, radius_label
+from certify.plots.axes import label_radii, new_axes
 from certify.summary.distribution import distribution_of_radii
 
 __all__ = ["probabilities", "radii"]
@@ -28,14 +28,14 @@ def radii(summary: Summary, axes: Any = None) -> Any:
         MissingExtra: without matplotlib.
     """
     axes = new_axes() if axes is None else axes
-    found = distribution_of_radii(summary.sandwich)
+    found = distribution_of_radii(summary.sandwich, counted=summary.threat.counted)
     axes.bar(found.edges[:-1], found.counts, width=np.diff(found.edges), align="edge", label="inputs", linewidth=0)
     for place, radius in enumerate(summary.threat.radii):
         label = None if place else "declared radii"
         axes.axvline(radius, color="tab:orange", linestyle="--", linewidth=1, label=label)
-    axes.set_xlabel(radius_label(summary, "certified"))
+    label_radii(axes, summary, "certified")
     axes.set_ylabel(f"inputs, of {found.n + found.without:,} ({found.without:,} without a radius)")
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=found.edges[0])
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return axes
 
@@ -56,6 +56,6 @@ def probabilities(summary: Summary, axes: Any = None) -> Any:
     counts, _ = np.histogram(p_lower, _P_EDGES)
     names = [f"{low:g} to {high:g}" for low, high in pairwise(_P_EDGES)]
     axes.barh(names, counts, label="inputs", linewidth=0)
-    axes.set_ylabel(f"lower bound p_A behind the {summary.threat.measure} radius")
+    axes.set_ylabel(f"lower bound p_A behind the {summary.threat.quantity}")
     axes.set_xlabel(f"inputs, of {len(p_lower):,} with a class")
     return axes

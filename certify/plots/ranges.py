@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 
 from certify.core.groups import Groups
-from certify.core.rounding import brief
 from certify.core.shown import DRAWINGS
 from certify.plots.axes import new_axes
 
@@ -29,7 +28,7 @@ def groups(table: Groups, axes: Any = None) -> Any:
     for place, radius in enumerate(table.radii):
         at = [row + step * (place - (len(table.radii) - 1) / 2) for row in range(len(table.rows))]
         certified = [100 * row.certified[place] for row in table.rows]
-        dots = axes.plot(at, certified, "o", markersize=4, label=f"{table.measure} {brief(radius)}")
+        dots = axes.plot(at, certified, "o", markersize=4, label=table.threat.amount(radius))
         bounded = [
             (x, 100 * lower, share)
             for x, share, row in zip(at, certified, table.rows, strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.summary import PLOTS, Summary
-from certify.plots.axes import new_axes, radius_label
+from certify.plots.axes import label_radii, new_axes
 
 __all__ = ["sandwich"]
 
@@ -42,7 +42,7 @@ def sandwich(summary: Summary, axes: Any = None) -> Any:
         axes, proven[none], np.full(none.sum(), top), top, marker="^", color="tab:gray", label="not broken: no distance"
     )
     _marks(axes, proven[against], broken[against], top, marker="X", color="tab:red", label="CONTRADICTION")
-    axes.set_xlabel(radius_label(summary, "certified"))
+    label_radii(axes, summary, "certified")
     axes.set_ylabel("distance of the nearest adversarial example")
     axes.set_xlim(-0.02 * top, 1.04 * top)
     axes.set_ylim(-0.02 * top, 1.04 * top)

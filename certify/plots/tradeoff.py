@@ -53,7 +53,7 @@ def tradeoff(comparison: Comparison, radius: float, axes: Any = None) -> Any:
     for point, alike in names.items():
         _name(axes, point, alike)
     axes.set_xlabel(f"clean accuracy on {baseline.n:,} inputs (%)")
-    axes.set_ylabel(f"certified at {baseline.threat.measure} {brief(radius)}, in {baseline.threat.units} (%)")
+    axes.set_ylabel(f"certified at {baseline.threat.amount(radius)}, in {baseline.threat.units} (%)")
     axes.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1.01))
     return axes
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from certify.core.legible import legible
-from certify.core.rounding import brief, brief_up, percent_down, percent_up
+from certify.core.properties.top_class import TOP_CLASS
+from certify.core.rounding import brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, needs
 from certify.report.claims import limits, threat_in_words
@@ -61,24 +62,28 @@ def _metrics(run: Run) -> Iterator[dict[str, Any]]:
     summary, data = run.summary, run.settings["data"]
     threat, alpha, sure = summary.threat, summary.guarantee.alpha, percent(summary.confidence)
     about = {
-        "task_type": "image-classification" if threat.units.startswith("pixel") else "classification",
+        "task_type": "image-" * threat.units.startswith("pixel") + summary.property.task,
         "dataset_type": data["name"],
         "dataset_name": data["name"],
         "dataset_args": {"sha256": data["digest"], "inputs": summary.n, "of": data["of"]},
     }
     settings = {"run": run.name, "method": ", ".join(summary.methods), "units": threat.units}
+    settings["property"] = str(summary.property)
     model = "the model" if alpha is None else "the smoothed model"
     promise = "proven" if alpha is None else f"each false with probability at most {brief_up(alpha)}"
     attacks = [part.removeprefix("attack:") for part in summary.parts if part.startswith("attack:")]
     found = " and ".join(name for name in attacks if name != "smoothed") or "attacks"
 
     def metric(kind: str, value: str, name: str, **further: Any) -> dict[str, Any]:
+        if summary.property != TOP_CLASS:  # accuracy is about classes
+            kind, name = kind.replace("accuracy", "share"), name.replace("accuracy", "share of right answers")
+            name += f"; right is to {summary.property}"
         called = {"metric_type": kind, "metric_value": float(value), "metric_name": name}
         return about | called | {"metric_args": settings | further}
 
     yield metric("accuracy", percent_up(summary.clean), f"clean accuracy of {model}, %")
     for row in summary.rows:
-        at, radius = f"{threat.measure} {brief(row.radius)}", {"norm": threat.measure, "radius": row.radius}
+        at, radius = threat.amount(row.radius), {"norm": threat.measure, "radius": row.radius}
         certified = f"certified accuracy of {model} at {at}, % ({promise})"
         yield metric("certified_accuracy", percent_down(row.certified), certified, **radius)
         if alpha is not None:

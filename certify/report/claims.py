@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from certify.core.rounding import brief, percent_down, percent_up
+from certify.core.properties.top_class import TOP_CLASS
+from certify.core.rounding import percent_down, percent_up
 from certify.core.run import Run
 from certify.core.summary import Row, Summary
 from certify.summary.words import percent
@@ -13,13 +14,13 @@ from certify.summary.words import percent
 __all__ = ["MEANINGS", "Headline", "headline", "limits", "threat_in_words"]
 
 MEANINGS: Final = {
-    "radius": "how far the adversary may move an input, in the norm and units of the threat model",
+    "radius": "how much the adversary may change an input, as the threat model measures it",
     "certified": "share of all inputs that are predicted correctly and certified at the radius; rounded down",
     ">=": "share of these inputs that is truly right and robust, with the stated confidence at all radii at once",
     "attacked": "share predicted correctly that no attack broke within the radius; an upper limit, rounded up",
     "gap": "attacked less certified, in points, before rounding: what neither proofs nor attacks have decided",
     "clean": "share predicted correctly without any change; for smoothing, by the smoothed model",
-    "abstain": "inputs for which the samples did not single out one class",
+    "abstain": "inputs for which the samples did not single out one answer",
     "unknown": "correctly predicted inputs that are neither certified nor broken at the radius",
     "average certified radius": "over all inputs, counting 0 where the prediction is wrong or nothing is certified",
 }
@@ -65,19 +66,20 @@ def headline(run: Run) -> Headline:
 
 
 def _sentence(summary: Summary, row: Row) -> str:
-    change = f"every {summary.threat.change} of at most {brief(row.radius)} ({summary.threat.units})"
+    change = f"every {summary.threat.change(row.radius)}"
+    right = "right" if summary.property == TOP_CLASS else f"right (to {summary.property})"
     begin = "Not to be relied on until its contradictions are explained: " if summary.contradictions else ""
     begin += "" if summary.complete else "so far, in an unfinished run: "
     if summary.guarantee.alpha is None:
         claim = (
-            f"the model is proven to be right, and to stay right under {change}, on {percent_down(row.certified)} % "
+            f"the model is proven to be {right}, and to stay right under {change}, on {percent_down(row.certified)} % "
             f"of {summary.n:,} inputs"
         )
     else:
         published = "if the published log is as it says, " if "published" in summary.methods else ""
         sure = percent(summary.confidence, " %")
         claim = (
-            f"{published}with {sure} confidence the smoothed model is right, and stays right under {change}, on at "
+            f"{published}with {sure} confidence the smoothed model is {right}, and stays right under {change}, on at "
             f"least {percent_down(row.certified_lower)} % of {summary.n:,} inputs ({percent_down(row.certified)} % are "
             "certified)"
         )
@@ -100,9 +102,10 @@ def threat_in_words(summary: Summary) -> str:
     if threat.input_box is not None:
         its = "its " if threat.input_box.pair is None else ""
         box = f"as long as every feature stays in {its}{threat.input_box}"
-    radii = ", ".join(brief(radius) for radius in summary.declared or threat.radii)
+    radii = ", ".join(map(threat.number, summary.declared or threat.radii))
+    count = "count" if threat.counted else "are in"
     return (
-        f"An adversary who sees everything may {threat.may}, {box}. Radii are in {threat.units}; "
+        f"An adversary who sees everything may {threat.may}, {box}. Radii {count} {threat.units}; "
         f"the declared ones are {radii}.{_property(summary)}"
     )
 
@@ -119,7 +122,7 @@ def limits(summary: Summary) -> list[str]:
     lines = [
         "Nothing is said about larger changes, about other ones (rotations, blur, patches, another norm), or about "
         "inputs unlike these.",
-        "Labels are taken as given: an input with a wrong label counts by that label.",
+        f"{'True values' if summary.property.per_input else 'Labels'} are taken as given: a wrong one counts as it is.",
     ]
     if smoothed:
         lines.append(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from certify.core.legible import legible
-from certify.core.rounding import brief, percent_down, percent_up, round_down
+from certify.core.rounding import percent_down, percent_up, round_down
 from certify.core.run import Run
 from certify.core.sandwich import Layer
 from certify.core.summary import Summary
@@ -51,7 +51,7 @@ def claim_in_a_line(summary: Summary) -> str:
     if row.empirical is not None:
         parts.append(f"{percent_up(row.empirical)} % under attack")
     parts.append(f"{percent_up(summary.clean)} % clean")
-    return f"{threat.measure} {brief(row.radius)} ({threat.units}): {', '.join(parts)}; n={summary.n:,}"
+    return f"{threat.amount(row.radius)} ({threat.units}): {', '.join(parts)}; n={summary.n:,}"
 
 
 def _show_run(console: Console, summary: Summary) -> None:
@@ -69,8 +69,8 @@ def _show_run(console: Console, summary: Summary) -> None:
     if max(map(len, drawn.splitlines())) <= console.width:
         _print(console, [drawn])
     _print(console, _spread(summary))
-    _inputs(console, f"weakest inputs, {summary.threat.measure}", summary.sandwich.weakest(_INPUTS_SHOWN))
-    _inputs(console, f"strongest inputs, {summary.threat.measure}", summary.sandwich.strongest(_INPUTS_SHOWN))
+    _inputs(console, summary, "weakest", summary.sandwich.weakest(_INPUTS_SHOWN))
+    _inputs(console, summary, "strongest", summary.sandwich.strongest(_INPUTS_SHOWN))
     for groups in summary.groups:
         _print(console, [f"by {groups.name}"], "italic")
         first, *blocks = group_blocks(groups)
@@ -103,7 +103,7 @@ def _show_together(console: Console, together: SideBySide) -> None:
 def _spread(summary: Summary) -> list[str]:
     """Distribution of radii, and of the bounds behind them where there are any, in a line each."""
     radii = distribution_of_radii(summary.sandwich)
-    named = {f"certified {summary.threat.measure} radius": (radii, 4)}
+    named = {f"certified {summary.threat.quantity}": (radii, 4)}
     if (bounds := distribution_of_p_lower(summary.sandwich)) is not None:
         named["lower bound on the class's probability"] = (bounds, 6)
     lines = []
@@ -118,12 +118,12 @@ def _spread(summary: Summary) -> list[str]:
     return lines
 
 
-def _inputs(console: Console, title: str, layers: Sequence[Layer]) -> None:
+def _inputs(console: Console, summary: Summary, which: str, layers: Sequence[Layer]) -> None:
     if not layers:
         return
-    lines = [[str(one.index), str(one.label), str(one.verdict), *layer_cells(one)] for one in layers]
-    _print(console, [title], "italic")
-    console.print(_table([Block("", ["input", "label", "verdict", "certified", "attacked"], lines)]))
+    lines = [[*layer_cells(summary, one), str(one.verdict)] for one in layers]
+    _print(console, [f"{which} inputs, by {summary.threat.quantity}"], "italic")
+    console.print(_table([Block("", ["input", "label", "certified", "attacked", "verdict"], lines)]))
 
 
 def _table(blocks: Sequence[Block]) -> Table:

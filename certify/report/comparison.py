@@ -61,8 +61,8 @@ def _about(comparison: Comparison) -> str:
     box = summary.threat.input_box
     inputs = "no input box" if box is None else f"inputs in {box}"
     return (
-        f"compared with {comparison.baseline.name} on the same {summary.n:,} inputs: {summary.threat.measure} radius "
-        f"in {summary.threat.units}, {inputs}"
+        f"compared with {comparison.baseline.name} on the same {summary.n:,} inputs: "
+        f"{summary.threat.measured}, {inputs}"
     )
 
 

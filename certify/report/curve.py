@@ -39,4 +39,4 @@ def render(summary: Summary) -> str:
     if all(row.empirical is not None for row in summary.rows):
         shares["attacked"] = [summary.empirical_at(radius) or 0.0 for radius in radii]
     names = "lower line certified, upper line attacked" if len(shares) > 1 else "certified"
-    return drawn_curves(f"accuracy in % over the {summary.threat.measure} radius: {names}", radii, shares)
+    return drawn_curves(f"accuracy in % over the {summary.threat.quantity}: {names}", radii, shares)

@@ -35,7 +35,7 @@ def render_csv(summary: Summary) -> str:
 
 
 def csv_of_runs(runs: Sequence[Run]) -> str:
-    """The rows of all runs, each with its run and its norm: a radius says nothing without one."""
+    """The rows of all runs, each with its run, norm and units: a radius says nothing without them."""
     return _csv(
         {"run": run.name, "norm": run.summary.threat.measure, "units": run.summary.threat.units, **row}
         for run in runs
@@ -47,7 +47,8 @@ def _rows(summary: Summary) -> Iterator[dict[str, Any]]:
     fields = ("radius", "certified", "certified_lower", "empirical", "abstain", "unknown", "population_lower")
     for row in summary.to_dict()["rows"]:
         by_method = {f"certified_{method}": share for method, share in row["by_method"].items()}
-        yield {field: row[field] for field in fields} | by_method
+        said = {"threat": str(summary.threat), "property": str(summary.property)}
+        yield {field: row[field] for field in fields} | by_method | said
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:

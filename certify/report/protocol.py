@@ -95,17 +95,17 @@ def _side_by_side(columns: Sequence[Mapping[str, str]]) -> Facts:
 
 
 def _averages(summary: Summary) -> dict[str, str]:
-    gaps = summary.sandwich.gaps()
+    gaps, amount = summary.sandwich.gaps(), summary.threat.amount
     numbers = {
         "contradictions": f"{len(summary.contradictions):,}",
-        "average certified radius": f"{summary.threat.measure} {round_down(summary.acr)}",
+        "average certified radius": amount(summary.acr, round_down),
     }
     if gaps.median is None or gaps.largest is None:
         return numbers
     return numbers | {
         "inputs with proof and example": f"{gaps.both:,}",
-        "gap between the two, median": f"{summary.threat.measure} {round_up(gaps.median)}",
-        "gap between the two, largest": f"{summary.threat.measure} {round_up(gaps.largest)}",
+        "gap between the two, median": amount(gaps.median, round_up),
+        "gap between the two, largest": amount(gaps.largest, round_up),
         "other inputs predicted correctly": f"{gaps.open:,}",
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from certify.core.legible import legible_line
-from certify.core.rounding import brief, percent_down, percent_up
+from certify.core.rounding import percent_down, percent_up
 from certify.core.run import Run
 from certify.core.summary import Summary
 from certify.errors import BadInput
@@ -47,7 +47,8 @@ class ComparableRuns:
 
     def first(self) -> Block:
         """The column of radii."""
-        return Block("", [f"{self.runs[0].summary.threat.measure} radius"], [[brief(radius)] for radius in self.radii])
+        threat = self.runs[0].summary.threat
+        return Block("", [threat.quantity], [[threat.number(radius)] for radius in self.radii])
 
     def blocks(self) -> list[Block]:
         """The columns of each run."""
@@ -131,6 +132,7 @@ class SideBySide:
                     "certified": row.certified,
                     "certified_lower": row.certified_lower,
                     "empirical": row.empirical,
+                    "property": str(run.summary.property),
                     "clean": run.summary.clean,
                     "n": run.summary.n,
                 }
@@ -220,7 +222,13 @@ def _difference(one: Summary, other: Summary) -> str:
 def _threat(summary: Summary) -> str:
     threat = summary.threat
     box = "no input box" if threat.input_box is None else f"inputs in {threat.input_box}"
-    return f"{threat.measure} radius in {threat.units}, {box}"
+    return f"{threat.measured}, {box}{_property(summary)}"
+
+
+def _property(summary: Summary) -> str:
+    """The property, where it is another than the top class."""
+    said = summary.head.get("property", "")
+    return f", {said}" if said else ""
 
 
 def _data(summary: Summary) -> str:

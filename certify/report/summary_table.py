@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Final
 
 from certify.core.groups import GroupRow, Groups
-from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
+from certify.core.rounding import percent_below, percent_down, percent_up, round_down, round_up
 from certify.core.sandwich import Layer
 from certify.core.summary import Row, Summary
 from certify.report.blocks import Block
@@ -56,7 +56,7 @@ def headings(summary: Summary) -> list[str]:
 def cells(summary: Summary, row: Row) -> list[str]:
     """The cells of one row, under :func:`headings`."""
     values = {
-        "radius": brief(row.radius),
+        "radius": summary.threat.number(row.radius),
         "certified %": percent_down(row.certified),
         at_least(summary.confidence): percent_down(row.certified_lower),
         "attacked %": "" if row.empirical is None else percent_up(row.empirical),
@@ -89,10 +89,13 @@ def stacked(summaries: Sequence[Summary]) -> tuple[list[str], list[list[list[str
 def group_blocks(groups: Groups) -> list[Block]:
     """The groups, their certified radii, then their accuracies at each radius: one line a group."""
     sizes = [[row.group, str(row.n), percent_up(row.clean)] for row in groups.rows]
-    radii = [[round_down(row.mean_radius), round_down(row.median_radius)] for row in groups.rows]
+    radii = [
+        [groups.threat.number(radius, round_down) for radius in (row.mean_radius, row.median_radius)]
+        for row in groups.rows
+    ]
     return [
         Block("", [groups.name, "n", "clean %"], sizes),
-        Block(f"{groups.measure} radius", ["mean", "median"], radii),
+        Block(groups.threat.quantity, ["mean", "median"], radii),
         *(_group_block(groups, place) for place in range(len(groups.radii))),
     ]
 
@@ -103,17 +106,20 @@ def worst_lines(groups: Groups) -> list[str]:
     for one in groups.worst:
         lower = "" if one.lower is None else f"; the worst truly has at least {percent_below(one.lower)} %"
         lines.append(
-            f"worst {groups.name} at {groups.measure} {brief(one.radius)}: {one.group}, "
+            f"worst {groups.name} at {groups.threat.amount(one.radius)}: {one.group}, "
             f"{percent_down(one.certified)} % certified{lower}"
         )
     return [*lines, groups.statement]
 
 
-def layer_cells(one: Layer, no_radius: str = "", no_example: str = "") -> list[str]:
-    """The certified radius of an input, rounded down, and the distance of its nearest example, rounded up."""
+def layer_cells(summary: Summary, one: Layer, no_radius: str = "", no_example: str = "") -> list[str]:
+    """Input, label, certified radius, rounded down, and distance of its nearest example, rounded up."""
+    number = summary.threat.number
     return [
-        no_radius if one.certified is None else round_down(one.certified),
-        no_example if one.attacked is None else round_up(one.attacked),
+        str(one.index),
+        summary.property.word(one.label),
+        no_radius if one.certified is None else number(one.certified, round_down),
+        no_example if one.attacked is None else number(one.attacked, round_up),
     ]
 
 
@@ -134,11 +140,12 @@ def closing(summary: Summary) -> list[str]:
 
 def _gap(summary: Summary) -> str:
     """How far examples are from proofs; empty where no input has both."""
-    gaps = summary.sandwich.gaps()
+    gaps, number = summary.sandwich.gaps(), summary.threat.number
     if gaps.median is None or gaps.largest is None:
         return ""
     return (
-        f"gap between proof and example: median {round_up(gaps.median)}, largest {round_up(gaps.largest)} over "
+        f"gap between proof and example: median {number(gaps.median, round_up)}, largest "
+        f"{number(gaps.largest, round_up)} over "
         f"{gaps.both:,} inputs with both; {gaps.open:,} others predicted correctly"
     )
 
@@ -158,7 +165,7 @@ def _group_block(groups: Groups, place: int) -> Block:
     bounded = groups.worst[place].lower is not None
     attacked = groups.rows[0].attacked[place] is not None
     headings = ["certified %", *[at_least(groups.confidence)] * bounded, *["attacked %"] * attacked]
-    title = f"{groups.measure} {brief(groups.radii[place])}"
+    title = groups.threat.amount(groups.radii[place])
     return Block(title, headings, [_group_cells(row, place) for row in groups.rows])
 
 

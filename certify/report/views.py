@@ -15,7 +15,6 @@ from certify.core.shown import VIEWS
 from certify.report import html
 from certify.report.page.pictures import as_image, picture
 from certify.report.references import bibtex, cited_for
-from certify.report.summary_table import layer_cells
 from certify.summary.words import parts_of
 
 __all__ = ["bounds_html", "certificate_bibtex", "certificate_html", "finding_html", "sandwich_html"]
@@ -30,9 +29,11 @@ def certificate_html(one: Certificate) -> str:
     return _facts(
         {
             "input": one.index,
-            "label / prediction": f"{one.label} / {one.prediction}",
+            "label / prediction": " / ".join(
+                "none" if answer is None else one.property.word(answer) for answer in (one.label, one.prediction)
+            ),
             "verdict": f"{one.verdict}: {one.reason or one.verdict.sentence}",
-            f"{one.threat.measure} radius": "none" if one.radius is None else round_down(one.radius),
+            one.threat.quantity: "none" if one.radius is None else one.threat.number(one.radius, round_down),
             "threat model": one.threat,
             "guarantee": one.guarantee,
             "method": one.method,
@@ -99,7 +100,9 @@ def _end(value: float, rounded: Callable[[float], str]) -> str:
 def _layer(one: Layer) -> Sequence[str]:
     prediction = "" if one.prediction is None else str(one.prediction)
     gap = "" if one.gap is None else round_up(one.gap)
-    return str(one.index), str(one.label), prediction, str(one.verdict), *layer_cells(one), gap
+    certified = "" if one.certified is None else round_down(one.certified)
+    attacked = "" if one.attacked is None else round_up(one.attacked)
+    return str(one.index), str(one.label), prediction, str(one.verdict), certified, attacked, gap
 
 
 def _image(one: Finding) -> str:

@@ -43,6 +43,7 @@ def _json(together: ComparableRuns) -> str:
         run.name: {
             "norm": run.summary.threat.measure,
             "units": run.summary.threat.units,
+            "property": str(run.summary.property),
             "clean": run.summary.clean,
             "acr": run.summary.acr,
             "certified": [_certified(run).get(radius) for radius in together.radii],
@@ -55,11 +56,12 @@ def _json(together: ComparableRuns) -> str:
 @WIDE_FORMATS.register("csv")
 def _csv(together: ComparableRuns) -> str:
     """Exact fractions under exact radii."""
-    lines: list[list[Any]] = [["run", "norm", "units", "clean", "acr", *together.radii]]
+    lines: list[list[Any]] = [["run", "norm", "units", "property", "clean", "acr", *together.radii]]
     for run in together.runs:
         summary, certified = run.summary, _certified(run)
         shares = [certified.get(radius) for radius in together.radii]
-        lines.append([run.name, summary.threat.measure, summary.threat.units, summary.clean, summary.acr, *shares])
+        about = [run.name, summary.threat.measure, summary.threat.units, str(summary.property)]
+        lines.append([*about, summary.clean, summary.acr, *shares])
     return csv_lines(lines)
 
 

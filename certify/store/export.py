@@ -58,17 +58,20 @@ def jsonl(records: Exported, out: TextIO) -> None:
 def csv_rows(records: Exported, out: TextIO) -> None:
     """One line a record without its evidence; a decimal radius is rounded down, the hex one is exact.
 
+    Threat and property are in words; ``target`` is the number of the input that its property is about, empty where it
+    is about none. Every setting of both is in the other formats.
     Texts were written by others: control characters are shown, and what a spreadsheet would run as a formula is quoted.
     """
     writer = csv.writer(out, lineterminator="\n")
     for line, record in enumerate(records):
-        row = record.to_dict()
-        fields = [name for name in row if name not in _nested(RECORD)]
+        row = {name: value for name, value in record.to_dict().items() if name not in _nested(RECORD)}
+        if isinstance(record, Certificate):
+            property = record.property
+            row |= {"threat": str(record.threat), "property": str(property.family), "target": property.target}
         if line == 0:
-            writer.writerow(fields)
+            writer.writerow(row)
         row["radius"] = None if record.radius is None else round_down(record.radius, 6)
-        values = (row[name] for name in fields)
-        writer.writerow([cell(value) if isinstance(value, str) else value for value in values])
+        writer.writerow([cell(value) if isinstance(value, str) else value for value in row.values()])
 
 
 @EXPORTS.register("parquet")

@@ -42,8 +42,8 @@ class Distribution:
     counts: tuple[int, ...]
 
 
-def distribution_of_radii(sandwich: Sandwich, bins: int = 20) -> Distribution:
-    """The radii certified around the right class, in input units, binned from 0 to the largest.
+def distribution_of_radii(sandwich: Sandwich, bins: int = 20, counted: bool = False) -> Distribution:
+    """The radii certified around the right answer, binned from 0 to the largest; each by itself where they are counts.
 
     >>> row = np.arange(4)
     >>> radii = np.array([0.5, np.nan, 0.25, 0.5])
@@ -52,6 +52,8 @@ def distribution_of_radii(sandwich: Sandwich, bins: int = 20) -> Distribution:
     ((0, 3), 1, 0.5, (0.5, 0.25))
     """
     largest = float(np.nanmax(sandwich.certified, initial=0.0))
+    if counted:
+        return _distribution(sandwich.certified, np.arange(-0.5, largest + 1))
     return _distribution(sandwich.certified, np.linspace(0.0, largest or 1.0, bins + 1))
 
 

@@ -66,7 +66,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         worst.append(WorstGroup(row.radius, least.group, least.certified[place], worst_lower[place]))
     table = Groups(
         name=name,
-        measure=summary.threat.measure,
+        threat=summary.threat,
         radii=tuple(row.radius for row in summary.rows),
         rows=rows,
         worst=tuple(worst),

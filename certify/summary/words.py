@@ -47,7 +47,7 @@ def statement(
     if guarantee.alpha is None:
         return (
             f"Each certified input is proven ({' or '.join(methods)}) to {first.property.family} under every "
-            f"{threat.change} up to its radius inside the input box, with certainty: no sampling is involved, the "
+            f"{threat.change()} inside the input box, with certainty: no sampling is involved, the "
             f"proof is about {_subject(kinds)}, and the fractions are of these {n:,} inputs."
         )
     promise = (

@@ -77,9 +77,9 @@ def test_every_sentence_has_one_number_and_clauses_refer_to_it(smoothed, unattac
 
 def test_the_norms_that_were_looked_at_are_named(smoothed, unattacked):
     _, gaps = clause([smoothed], "MEASURE 2.7")
-    assert "measured in l2 were considered" in gaps
+    assert "of a bounded l2 radius were considered" in gaps
     _, gaps = clause([smoothed, unattacked], "MEASURE 2.7")
-    assert "measured in l2 and linf were considered" in gaps
+    assert "of a bounded l2 radius or linf radius were considered" in gaps
 
 
 def test_what_kind_of_guarantee_it_is_decides_what_is_missing(smoothed, unattacked):

@@ -401,16 +401,16 @@ def test_each_weak_input_is_shown_with_its_example(smoothed, digits):
         assert input_digest(x) == finding.input_digest
         assert np.array_equal(decoded(original.uri), np.rint(255 * x[0]).astype(int))
         assert np.array_equal(decoded(example.uri), np.rint(255 * finding.x_adv[0].astype(float)).astype(int))
-        assert one.becomes == finding.adversarial_prediction != one.layer.label
-        assert f"taken for class {one.becomes}" in example.alt
+        assert one.becomes == f"class {finding.adversarial_prediction}" != one.label == f"class {one.layer.label}"
+        assert example.alt == f"adversarial example of input {one.layer.index}: {one.becomes}"
         assert "magnified" in change.alt
 
 
 def test_distances_are_rounded_up_and_certified_radii_down(smoothed):
     layer = replace(smoothed.summary.sandwich[0], certified=0.24999, attacked=0.25001)
-    shown = Weak(layer, None, (), (), original=False)
-    assert shown.certified == "certified 0.2499"
-    assert shown.attacked == "example at 0.2501"
+    shown = Weak(layer, "class 0", "", smoothed.summary.threat)
+    assert shown.certified == "certified l2 0.2499"
+    assert shown.attacked == "example at l2 0.2501"
 
 
 def test_of_no_image_the_features_that_moved_most_are_told(smoothed):
@@ -441,7 +441,7 @@ def test_of_several_attacks_the_nearest_example_is_shown(smoothed, tmp_path):
         with RunFolder.create(tmp_path / str(place), manifest) as folder:
             folder.records.add(order)
         shown = weakest(replace(smoothed, path=tmp_path / str(place)), originals_of(smoothed), 2)
-        assert [one.becomes for one in shown] == [(one.layer.label + 7) % 10 for one in shown]
+        assert [one.becomes for one in shown] == [f"class {(one.layer.label + 7) % 10}" for one in shown]
 
 
 def test_other_inputs_than_those_of_the_run_are_not_shown(smoothed, shuffled):

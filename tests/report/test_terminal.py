@@ -91,8 +91,8 @@ def test_a_terminal_gets_the_table_and_more(run):
         "net [v2]",  # rich would read brackets as markup
         "[something] holds",
         "at least 25.0 % truly robust with probability 95%",
-        "weakest inputs, l2",
-        "strongest inputs, l2",
+        "weakest inputs, by l2 radius",
+        "strongest inputs, by l2 radius",
         "0.2999",  # a claim, rounded down
         "0.4001",  # a distance, rounded up
         "quantiles over the inputs",

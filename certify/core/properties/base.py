@@ -56,6 +56,13 @@ class Property(ABC):
     def sentence(self) -> str:
         """What an input does, to go on after "is proven to": ``"keep its class"``."""
 
+    task: ClassVar[str] = "classification"
+    """The kind of model that it is asked of."""
+
+    def word(self, answer: int) -> str:
+        """An answer as reports name it."""
+        return f"class {answer}"
+
     @property
     def target(self) -> float | None:
         """The number of the input that it is about, where it is about one."""

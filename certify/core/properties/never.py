@@ -47,6 +47,10 @@ class Never(Property):
     def sentence(self) -> str:
         return f"never become class {self.forbidden}"
 
+    def word(self, answer: int) -> str:
+        """That class, or not."""
+        return f"{'' if answer else 'not '}class {self.forbidden}"
+
     def answers(self, classes: int) -> int:
         """Two: any other class, or this one."""
         Property.answers(self, classes)

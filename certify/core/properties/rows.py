@@ -76,6 +76,10 @@ class LinearRows(Property):
         return f"satisfy {len(self.C)} linear condition{'' if len(self.C) == 1 else 's'}"
 
     @override
+    def word(self, answer: int) -> str:
+        return "a condition broken" if answer else "all conditions hold"
+
+    @override
     def answers(self, classes: int) -> int:
         if len(self.C[0]) != classes:
             raise BadInput(f"C has rows of {len(self.C[0])} numbers, and the model {classes} outputs")

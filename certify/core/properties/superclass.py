@@ -47,6 +47,10 @@ class Superclass(Property):
         return f"keep its group, of {len(self.groups)} groups of classes"
 
     @override
+    def word(self, answer: int) -> str:
+        return f"group {answer}"
+
+    @override
     def answers(self, classes: int) -> int:
         if sorted(one for group in self.groups for one in group) != list(range(classes)):
             raise BadInput(f"groups of classes have to name each of 0 to {classes - 1} once, got {self.groups}")

@@ -44,6 +44,7 @@ class Within(Property):
     kind: ClassVar[str] = "within"
     votes: ClassVar[bool] = False
     per_input: ClassVar[bool] = True
+    task: ClassVar[str] = "regression"
 
     tolerance: float
     around: float | None = None
@@ -78,6 +79,10 @@ class Within(Property):
     def at(self, target: float) -> Within:
         """About an input with this target."""
         return replace(self, around=float(target))
+
+    @override
+    def word(self, answer: int) -> str:
+        return f"{'outside' if answer else 'inside'} the tolerance"
 
     @override
     def answers(self, classes: int) -> int:

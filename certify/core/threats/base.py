@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -103,9 +103,28 @@ class Threat(ABC):
         return self.measure
 
     @property
-    def change(self) -> str:
-        """What happens to an input, to go on after "under every"."""
-        return f"change of {self.measure}"
+    def quantity(self) -> str:
+        """What a radius is, as headings, axes and sentences name it."""
+        return f"{self.measure} radius"
+
+    @property
+    def measured(self) -> str:
+        """The same with its units."""
+        return f"{self.quantity} in {self.units}"
+
+    def number(self, radius: float, shown: Callable[[float], str] = brief) -> str:
+        """A radius, a distance or an average of them as a number, by a function that rounds it the right way."""
+        return shown(radius)
+
+    def amount(self, radius: float, shown: Callable[[float], str] = brief) -> str:
+        """The same with what it is a number of: ``"linf 0.5"``, ``"2 features"``."""
+        return f"{self.measure} {self.number(radius, shown)}"
+
+    def change(self, radius: float | None = None) -> str:
+        """What happens to an input within a radius, or within its own, to go on after "under every"."""
+        if radius is None:
+            return f"change of {self.measure} up to its radius"
+        return f"change of at most {self.amount(radius)} ({self.units})"
 
     @property
     @abstractmethod

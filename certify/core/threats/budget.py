@@ -7,12 +7,13 @@ import json
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.rounding import brief
 from certify.core.threats.base import Threat
 from certify.core.values import whole
 from certify.errors import BadInput
@@ -104,13 +105,36 @@ class Budget(Threat):
         return f"{self.measure} in {self._positions} (sha256 {named[:8]})" if named else self.measure
 
     @property
-    def change(self) -> str:
+    def quantity(self) -> str:
+        """How many of what."""
+        return f"number of {self.units}"
+
+    @property
+    def measured(self) -> str:
+        """The units say what is counted."""
+        return self.quantity
+
+    def number(self, radius: float, shown: Callable[[float], str] = brief) -> str:
+        """A whole number; averages as they are shown."""
+        return str(int(radius)) if float(radius).is_integer() else shown(radius)
+
+    def amount(self, radius: float, shown: Callable[[float], str] = brief) -> str:
+        """So many positions."""
+        return f"{self.number(radius, shown)} {self._words[radius != 1]}"
+
+    def change(self, radius: float | None = None) -> str:
         """A change of positions."""
-        return f"change of {self._positions}"
+        most = f"no more {self._words[1]} than its radius says"
+        return f"change of {most if radius is None else f'at most {self.amount(radius)}'}"
+
+    @property
+    def _words(self) -> tuple[str, str]:
+        """What one position is called, and several."""
+        return ("feature", "features") if self.groups is None else ("group of features", "groups of features")
 
     @property
     def _positions(self) -> str:
-        return self.kind if self.groups is None else f"{len(self.groups)} groups of features"
+        return self._words[1] if self.groups is None else f"{len(self.groups)} {self._words[1]}"
 
     @property
     def named(self) -> Mapping[str, str]:

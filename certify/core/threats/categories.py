@@ -78,8 +78,8 @@ class Categories(Budget):
         return f"turn as many of {len(self.groups)} categorical inputs as the radius says into other categories"
 
     @property
-    def _positions(self) -> str:
-        return f"{len(self.groups)} categorical inputs"
+    def _words(self) -> tuple[str, str]:
+        return "categorical input", "categorical inputs"
 
     def check_inputs(self, x: NDArray[np.floating]) -> None:
         """Refuse inputs (B, ...) whose groups do not each hold a single 1 and else 0."""

@@ -81,10 +81,10 @@ class ThreatModel(Threat):
         """A ball."""
         return f"{self.measure} ball"
 
-    @property
-    def change(self) -> str:
+    def change(self, radius: float | None = None) -> str:
         """A change measured in the norm."""
-        return f"{self.measure} change"
+        reach = "up to its radius" if radius is None else f"of at most {self.number(radius)} ({self.units})"
+        return f"{self.measure} change {reach}"
 
     @property
     def may(self) -> str:

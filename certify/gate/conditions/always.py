@@ -44,7 +44,7 @@ class NoContradiction(Condition):
 
     def title(self, trial: Trial) -> str:
         """Certificates and attacks of this norm."""
-        return f"no adversarial example inside a certified {trial.run.summary.threat.measure} radius"
+        return f"no adversarial example inside a certified {trial.run.summary.threat.quantity}"
 
     def judge(self, trial: Trial) -> ConditionOutcome:
         """Name the first contradiction, and how many there are."""

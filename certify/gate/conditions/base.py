@@ -62,7 +62,7 @@ class Trial:
 
     def at(self, radius: float) -> str:
         """A radius with its norm, as titles name it."""
-        return f"{self.run.summary.threat.measure} {brief(radius)}"
+        return self.run.summary.threat.amount(radius)
 
     def with_confidence(self, over: str) -> str:
         """How sure an interval end is that was made with this trial's share, over the randomness named.

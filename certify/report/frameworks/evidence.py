@@ -100,8 +100,8 @@ def numbered(mapped: Sequence[Mapped]) -> Numbered:
 def _mapped(clause: Clause, runs: Sequence[Run]) -> Mapped:
     facts = said_once((run.name, one) for run in runs for fact in clause.facts for one in fact(run))
     said = [(f"{', '.join(names)}: {one.text}", one.gap) for one, names in facts.items()]
-    norms = " and ".join(sorted({run.summary.threat.measure for run in runs}))
-    narrow = [f"Only changes measured in {norms} were considered: no rotation, weather, patch or text."]
+    bounded = " or ".join(sorted({run.summary.threat.quantity for run in runs}))
+    narrow = [f"Only changes of a bounded {bounded} were considered: no rotation, weather, patch or text."]
     if robustness not in clause.facts:
         narrow = []
     return Mapped(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from certify.core.rounding import brief, brief_up, percent_down, percent_up, round_up
+from certify.core.properties.top_class import TOP_CLASS
+from certify.core.rounding import brief_up, percent_down, percent_up, round_up
 from certify.core.run import Run
 from certify.core.summary import Row, Summary
 from certify.summary.words import percent
@@ -90,13 +91,13 @@ def attacked(run: Run) -> Iterator[Statement]:
     last, how = tried[-1], one.head.get("attack", "the attacks on record")
     yield Statement(
         f"{how} left {percent_up(last.empirical or 0.0)} % of the inputs predicted correctly within "
-        f"{one.threat.measure} {brief(last.radius)}; each example that counts against the rest was verified."
+        f"{one.threat.amount(last.radius)}; each example that counts against the rest was verified."
     )
     broken = one.sandwich.attacked[one.sandwich.attacked > 0]
     if broken.size:
         yield Statement(
             "the nearest example found to an input that is predicted correctly lies at "
-            f"{one.threat.measure} {round_up(float(broken.min()))}."
+            f"{one.threat.amount(float(broken.min()), round_up)}."
         )
     if "ANOTHER model" in how:
         yield Statement("the attack was on another model than the certified one, base or smoothed.", gap=True)
@@ -107,8 +108,8 @@ def undecided(run: Run) -> Iterator[Statement]:
     """How inputs that could not be decided are counted."""
     one, last = run.summary, run.summary.rows[-1]
     yield Statement(
-        f"abstentions ({last.abstain:,} of {one.n:,} inputs) and inputs left undecided at {one.threat.measure} "
-        f"{brief(last.radius)} ({last.unknown:,}) count as not certified."
+        f"abstentions ({last.abstain:,} of {one.n:,} inputs) and inputs left undecided at "
+        f"{one.threat.amount(last.radius)} ({last.unknown:,}) count as not certified."
     )
 
 
@@ -132,9 +133,10 @@ def _certified(summary: Summary, row: Row) -> str:
         lower = percent_down(row.certified_lower)
         sure = f" (truly right and robust: at least {lower} %, {percent(summary.confidence)} sure)"
     box = "" if summary.threat.input_box is None else " inside the input box"
-    up_to = f"{summary.threat.measure} {brief(row.radius)} ({summary.threat.units})"
+    up_to = f"{summary.threat.amount(row.radius)} ({summary.threat.units})"
+    kept = "keep the right class" if summary.property == TOP_CLASS else str(summary.property)
     return (
-        f"{percent_down(row.certified)} % of {summary.n:,} inputs are certified{sure} to keep the right class under "
+        f"{percent_down(row.certified)} % of {summary.n:,} inputs are certified{sure} to {kept} under "
         f"every change{box} up to {up_to}, whatever causes it."
     )
 

@@ -39,7 +39,7 @@ def table(named: Sequence[Named]) -> str:
     headings, blocks = stacked([summary for _, summary in named])
     body = []
     for (name, summary), block in zip(named, blocks, strict=True):
-        measured = f"{summary.threat.measure} radius in {summary.threat.units}"
+        measured = summary.threat.measured
         title = [
             rf"\multicolumn{{{len(headings)}}}{{@{{}}l}}{{\emph{{{escape(name)}}}, {escape(measured)}}} \\*"
         ] * bool(name)

@@ -54,7 +54,7 @@ def _overlay(together: ComparableRuns, key: str) -> Chart:
         "shaded band reaches to what is truly robust with the confidence of that run's statement, each by itself. The "
         "table below has the numbers."
     )
-    title = f"Runs over the {together.runs[0].summary.threat.measure} radius"
+    title = f"Runs over the {together.runs[0].summary.threat.quantity}"
     height = 3.3 + 0.09 * len(together.runs)  # a line of the legend holds two names
     svg, _ = as_svg(lambda axes: DRAWINGS["runs"](together.runs, axes), key, title, (4.6, height))
     return Chart(key, title, caption, svg)
@@ -69,7 +69,7 @@ def curves(run: Run, key: str) -> Chart:
     if any(row.population_lower is not None for row in summary.rows):
         caption.append("Dotted: at least this much of what the inputs were drawn from.")
     caption.append("Dashed and dotted: predicted correctly without any change.")
-    title = f"Accuracy over the {summary.threat.measure} radius"
+    title = f"Accuracy over the {summary.threat.quantity}"
     svg, _ = as_svg(lambda axes: PLOTS["curves"](summary, axes), key, title)
     return Chart(key, title, " ".join(caption), svg)
 
@@ -100,19 +100,20 @@ def sandwich(run: Run, key: str) -> Chart | None:
 
 def gap_sentence(summary: Summary) -> str:
     """How far proofs and adversarial examples are apart, rounded up."""
-    gaps = summary.sandwich.gaps()
+    gaps, number = summary.sandwich.gaps(), summary.threat.number
     if gaps.mean is None or gaps.median is None or gaps.largest is None:
         return "No input has both a proof and an adversarial example, so there is no gap to measure."
     return (
         f"Over the {gaps.both:,} inputs that have both a proof and an adversarial example, the two are "
-        f"{summary.threat.measure} {round_up(gaps.mean)} apart on average (median {round_up(gaps.median)}, largest "
-        f"{round_up(gaps.largest)}); {gaps.open:,} correctly predicted inputs lack one of the two."
+        f"{summary.threat.amount(gaps.mean, round_up)} apart on average (median {number(gaps.median, round_up)}, "
+        f"largest {number(gaps.largest, round_up)}); {gaps.open:,} correctly predicted inputs lack one of the two."
     )
 
 
 def radii(run: Run, key: str) -> Chart:
     """How the certified radii are distributed."""
-    found = distribution_of_radii(run.summary.sandwich)
+    threat = run.summary.threat
+    found = distribution_of_radii(run.summary.sandwich, counted=threat.counted)
     title = "Certified radii"
     svg, _ = as_svg(lambda axes: PLOTS["radii"](run.summary, axes), key, title)
     total = found.n + found.without
@@ -120,13 +121,16 @@ def radii(run: Run, key: str) -> Chart:
     if found.largest is not None:
         half = dict(found.quantiles)[0.5]
         caption.append(
-            f"Half of all inputs reach {run.summary.threat.measure} {round_down(half)} or more; the largest radius is "
-            f"{round_down(found.largest)}, which {percent_down(found.at_largest)} % of the inputs have."
+            f"Half of all inputs reach {threat.amount(half, round_down)} or more; the largest radius is "
+            f"{threat.number(found.largest, round_down)}, which {percent_down(found.at_largest)} % of the inputs have."
         )
         if run.summary.guarantee.alpha is not None and found.at_largest > 0.05:
             caption.append("Many at the largest show how far the samples drawn can certify, not where the model ends.")
     bins = zip(pairwise(found.edges), found.counts, strict=True)
-    rows = tuple((f"{brief(low)} to {brief(high)}", f"{count:,}") for (low, high), count in bins)
+    rows = tuple(
+        (threat.number((low + high) / 2) if threat.counted else f"{brief(low)} to {brief(high)}", f"{count:,}")
+        for (low, high), count in bins
+    )
     about, headings = f"Certified radii of {run.name}", ("certified radius", "inputs")
     return Chart(key, title, " ".join(caption), svg, about, headings, rows)
 

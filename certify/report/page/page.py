@@ -131,7 +131,7 @@ def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
         weak=shown,
         without=without,
         strong=[
-            [str(layer.index), str(layer.label), *layer_cells(layer, "none", "none found")]
+            layer_cells(run.summary, layer, "none", "none found")
             for layer in run.summary.sandwich.strongest(_STRONGEST_SHOWN)
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from certify.core.input_box import InputBox
 from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Layer
+from certify.core.threats.base import Threat
 from certify.report.page.originals import Originals
 from certify.report.page.pictures import Picture, as_image, difference, picture
 from certify.store.run_folder import RunFolder
@@ -40,27 +41,32 @@ class Weak:
 
     Args:
         layer: its place between proof and example.
-        becomes: the class of the adversarial example; None without one.
+        label, becomes: the right answer and that of the adversarial example, in words; the latter empty without one.
+        threat: what its radii are about.
         pictures: original, example and difference, as many as there are.
         moved: the features that moved most, where the input is no image.
         original: whether the input itself was at hand.
     """
 
     layer: Layer
-    becomes: int | None
-    pictures: tuple[Picture, ...]
-    moved: tuple[Moved, ...]
-    original: bool
+    label: str
+    becomes: str
+    threat: Threat
+    pictures: tuple[Picture, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    original: bool = False
 
     @property
     def certified(self) -> str:
         """The certified radius, rounded down."""
-        return "nothing certified" if self.layer.certified is None else f"certified {round_down(self.layer.certified)}"
+        radius = self.layer.certified
+        return "nothing certified" if radius is None else f"certified {self.threat.amount(radius, round_down)}"
 
     @property
     def attacked(self) -> str:
         """The distance of the example, rounded up."""
-        return "no example found" if self.layer.attacked is None else f"example at {round_up(self.layer.attacked)}"
+        distance = self.layer.attacked
+        return "no example found" if distance is None else f"example at {self.threat.amount(distance, round_up)}"
 
 
 def weakest(run: Run, originals: Originals, count: int) -> list[Weak]:
@@ -99,22 +105,28 @@ def _distance(finding: Finding) -> float:
 def _weak(run: Run, layer: Layer, originals: Originals, finding: Finding | None, digest: str) -> Weak:
     before = originals.at(layer.index, digest)
     after = None if finding is None else finding.x_adv
-    becomes = None if finding is None else finding.adversarial_prediction
+    found = None if finding is None else finding.adversarial_prediction
+    word, threat = run.summary.property.word, run.summary.threat
+    box = threat.input_box
+    weak = Weak(
+        layer,
+        word(layer.label),
+        "" if found is None else word(found),
+        threat,
+        original=before is not None,
+    )
     if before is None and after is None:
-        return Weak(layer, becomes, (), (), original=False)
-    box = run.summary.threat.input_box
+        return weak
     images = [
         None if one is None else as_image(one, box is not None and box.pair is not None) for one in (before, after)
     ]
     if any(image is None and one is not None for image, one in zip(images, (before, after), strict=True)):
-        return Weak(layer, becomes, (), _moved(before, after), original=before is not None)
-    pictures = tuple(_pictures(layer, becomes, images[0], images[1], box))
-    return Weak(layer, becomes, pictures, (), original=before is not None)
+        return replace(weak, moved=_moved(before, after))
+    return replace(weak, pictures=tuple(_pictures(weak, images[0], images[1], box)))
 
 
 def _pictures(
-    layer: Layer,
-    becomes: int | None,
+    weak: Weak,
     before: NDArray[np.floating] | None,
     after: NDArray[np.floating] | None,
     box: InputBox | None,
@@ -123,12 +135,12 @@ def _pictures(
     low, high = box.hull if box else (min(float(one.min()) for one in known), max(float(one.max()) for one in known))
     span = (low, high if high > low else low + 1.0)
     if before is not None:
-        yield picture(before, span, f"input {layer.index}, of class {layer.label}", f"class {layer.label}")
+        yield picture(before, span, f"input {weak.layer.index}, {weak.label}", weak.label)
     if after is not None:
-        alt = f"adversarial example of input {layer.index}, taken for class {becomes}"
-        yield picture(after, span, alt, f"taken for {becomes}")
+        alt = f"adversarial example of input {weak.layer.index}: {weak.becomes}"
+        yield picture(after, span, alt, f"example: {weak.becomes}")
     if before is not None and after is not None:
-        yield difference(before, after, span, f"difference of the two at input {layer.index}")
+        yield difference(before, after, span, f"difference of the two at input {weak.layer.index}")
 
 
 def _moved(before: NDArray[np.floating] | None, after: NDArray[np.floating] | None) -> tuple[Moved, ...]:
