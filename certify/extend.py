@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from certify.gate.conditions.base import Trial as Trial
     from certify.gate.outcome import ConditionOutcome as ConditionOutcome
     from certify.gate.outcome import Result as Result
-    from certify.models.files import MODEL_FILES as MODEL_FILES
+    from certify.models.loaders import MODEL_FILES as MODEL_FILES
     from certify.registry import Reader as Reader
     from certify.registry import Registry as Registry
     from certify.smoothing.noise.base import NOISES as NOISES

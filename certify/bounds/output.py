@@ -44,7 +44,7 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
         raise model.function.refusal
     if not isinstance(module, nn.Module):
         raise ModelError(
-            "bound propagation needs an nn.Module, or an ONNX file; for classes, smoothing works on any function"
+            "bound propagation needs an nn.Module, or an ONNX file; for classes use smoothing: any function will do"
         )
     refuse_global_hooks()
     # A shortcut for these two modules only; a module around them is traced as a whole.

@@ -123,11 +123,16 @@ class Finding:
         except (KeyError, TypeError, ValueError) as problem:
             raise BadInput(f"not a finding record: {type(problem).__name__} {problem}") from problem
 
+    @property
+    def answer(self) -> str:
+        """What its label and predictions number: classes, unless it is about another property than the top class."""
+        return "answer" if "property" in self.settings else "class"
+
     def __str__(self) -> str:
         if self.distance is None:
             return f"input {self.index}: {self.attack} found nothing within {self.norm} {self.radii[-1]:g}"
         return (
-            f"input {self.index}: {self.attack} turns class {self.label} into {self.adversarial_prediction} "
+            f"input {self.index}: {self.attack} turns {self.answer} {self.label} into {self.adversarial_prediction} "
             f"at {self.norm} distance {round_up(self.distance)}"
         )
 

@@ -14,10 +14,10 @@ from msgspec import Meta, Struct, ValidationError, convert, defstruct
 
 from certify.errors import BadInput
 
-__all__ = ["Arithmetic", "Count", "Positive", "Probability", "Real", "Some", "glance", "read"]
+__all__ = ["Arithmetic", "Count", "Positive", "PositiveInt", "Probability", "Real", "read", "reading_struct"]
 
 Count = Annotated[int, Meta(ge=0)]
-Some = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1)]
 Real = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -48,7 +48,7 @@ def read(cls: type[T], values: Mapping[str, Any]) -> T:
     return made
 
 
-def glance(cls: type, kind: str = "") -> type[Struct]:
+def reading_struct(cls: type, kind: str = "") -> type[Struct]:
     """A struct of the fields and the behaviour of a dataclass, to look at a record of it without making one.
 
     Fields are of the types in their annotations, and nothing is checked beyond that. Of dataclasses among them, only
@@ -59,7 +59,7 @@ def glance(cls: type, kind: str = "") -> type[Struct]:
         kind: what its field ``kind`` holds, by which a decoder of several structs tells them apart; empty without one.
     """
     hints = get_type_hints(cls)  # without the ranges
-    shown = [(one.name, _glanced(hints[one.name])) for one in fields(cls) if one.name != "kind"]
+    shown = [(one.name, _read_as(hints[one.name])) for one in fields(cls) if one.name != "kind"]
     if not kind:
         return defstruct(cls.__name__, [one for one in shown if get_origin(one[1]) is None], gc=False)
     said = {
@@ -71,15 +71,15 @@ def glance(cls: type, kind: str = "") -> type[Struct]:
     return defstruct(cls.__name__, shown, namespace={**said, "kind": kind}, tag_field="kind", tag=kind, gc=False)
 
 
-def _glanced(hint: Any) -> Any:
+def _read_as(hint: Any) -> Any:
     """An annotation with a struct in place of each dataclass."""
     if isinstance(hint, type) and is_dataclass(hint):
-        return glance(hint)
+        return reading_struct(hint)
     if not (parts := get_args(hint)):
         return hint
     if get_origin(hint) is Literal:  # whether the word is a known one says whoever reads the whole record
         return type(parts[0])
-    parts = tuple(map(_glanced, parts))
+    parts = tuple(map(_read_as, parts))
     return reduce(or_, parts) if isinstance(hint, UnionType) else get_origin(hint)[parts]
 
 

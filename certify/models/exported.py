@@ -22,7 +22,7 @@ from certify.bounded.texts import from_json
 from certify.core.input_box import BoxLike
 from certify.errors import ModelError, one_line
 from certify.models.classifier import Classifier
-from certify.models.files import MODEL_FILES
+from certify.models.loaders import MODEL_FILES
 from certify.models.normalization import Statistic
 from certify.models.program import check_sizes, check_writes
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
-from certify.models.files import ADAPTED_FILES, MODEL_FILES
 from certify.models.folder import load_folder
 from certify.models.named import load_named
 from certify.models.normalization import Statistic, normalization
 from certify.named import is_named, named
+from certify.registry import Registry
 
-__all__ = ["FORMS", "load_model"]
+__all__ = ["ADAPTED_FILES", "FORMS", "MODEL_FILES", "load_model"]
+
+MODEL_FILES: Registry[Callable[..., Classifier]] = Registry(
+    "model file", package=("certify.models", "certify.bounds.importers")
+)
+"""``read(path, input_box, device, mean=..., std=...)`` by suffix, ``".pt2"``.
+
+A reader returns a :class:`Classifier` in eval mode with as many classes as the file has outputs, and never runs code
+from the file. Formats whose reading needs a graph of operators register from the package of bounds.
+"""
+
+ADAPTED_FILES: Registry[Callable[..., Classifier]] = Registry("adapted model file", package="certify.bounds.importers")
+"""``read(path, adapter, num_classes, input_box, device)`` by suffix: files that a function of the user's feeds."""
 
 FORMS = (
     "a folder that `certify train` wrote, FILE.onnx, FILE.pt2, package.module:function[@WEIGHTS], or "

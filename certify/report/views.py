@@ -53,7 +53,7 @@ def finding_html(one: Finding) -> str:
     """What the attack found, with the example as a picture where it looks like an image."""
     found = {"found": "nothing, which promises nothing"}
     if one.distance is not None:
-        found = {f"{one.norm} distance": round_up(one.distance), "class there": str(one.adversarial_prediction)}
+        found = {f"{one.norm} distance": round_up(one.distance), f"{one.answer} there": str(one.adversarial_prediction)}
     table = _facts(
         {
             "input": one.index,

@@ -22,7 +22,7 @@ from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.digests import about, target_of
 from certify.core.evidence import EVIDENCE, Evidence
 from certify.core.finding import Finding
-from certify.core.schema import glance
+from certify.core.schema import reading_struct
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
 
@@ -38,8 +38,8 @@ _CERTIFIED: Final = _PLACE[Verdict.CERTIFIED.value]
 @cache
 def _reader(kinds: tuple[tuple[str, type[Evidence]], ...]) -> Callable[[str], Any]:
     """Reads of a certificate what counts, with evidence of one of these kinds."""
-    glances = [glance(kind, name) for name, kind in kinds]
-    types = {**RECORD, "evidence": reduce(or_, glances, None), "threat": msgspec.Raw}
+    structs = [reading_struct(kind, name) for name, kind in kinds]
+    types = {**RECORD, "evidence": reduce(or_, structs, None), "threat": msgspec.Raw}
     counted = [(name, types[name]) for name in RECORD if name not in ("norm", "radius", "reason", "property")]
     optional = ("property", msgspec.Raw, msgspec.Raw(b""))
     return msgspec.json.Decoder(msgspec.defstruct("Certificate", [*counted, optional], gc=False)).decode

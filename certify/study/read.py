@@ -12,7 +12,6 @@ from typing import Any, Final
 from certify.core.certificate import Certificate
 from certify.core.columns import CertificateColumns
 from certify.core.digests import data_digest
-from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.core.summary import Summary
@@ -28,7 +27,6 @@ from certify.summary.summarize import DELTA, tabulate
 __all__ = [
     "certificates_of",
     "envelope_of_runs",
-    "findings_of",
     "head_of",
     "merge",
     "read_run",
@@ -53,12 +51,6 @@ def certificates_of(path: Path | str) -> list[Certificate]:
     """All certificates of a run folder, by position."""
     with RunFolder.open(path) as folder:
         return folder.records.certificates()
-
-
-def findings_of(path: Path | str) -> list[Finding]:
-    """All findings of a run folder, by position."""
-    with RunFolder.open(path) as folder:
-        return folder.records.findings()
 
 
 def reported_of(path: Path | str) -> list[Reported]:

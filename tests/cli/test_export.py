@@ -14,7 +14,12 @@ import pytest
 from certify.cli import main
 from certify.core.certificate import Certificate
 from certify.store.run_folder import RunFolder
-from certify.study.read import certificates_of, findings_of
+from certify.study.read import certificates_of
+
+
+def findings_of(path):
+    with RunFolder.open(path) as folder:
+        return folder.records.findings()
 
 
 def sql(command: str) -> None:

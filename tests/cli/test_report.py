@@ -14,11 +14,16 @@ import certify
 from certify.cli import main
 from certify.models.classifier import Classifier
 from certify.store.run_folder import RunFolder
-from certify.study.read import certificates_of, findings_of
+from certify.study.read import certificates_of
 
 pytest.importorskip("matplotlib", reason="matplotlib comes with certify[plot]")
 
 X, Y = np.float32([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.6, 0.5]]), np.array([0, 1, 1, 0])
+
+
+def findings_of(path):
+    with RunFolder.open(path) as folder:
+        return folder.records.findings()
 
 
 @pytest.fixture(scope="module")

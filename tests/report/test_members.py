@@ -109,6 +109,8 @@ def test_cards_pages_and_tables_say_which_property_holds(property, folder, tmp_p
     assert property_from(json.loads(run.summary.render("json"))["property"]) == member
     with RunFolder.open(run.path) as kept, (tmp_path / "records.csv").open("w") as out:
         EXPORTS["csv"](kept.records.certificates(), out)
+        found = [one for one in kept.records.findings() if one.succeeded]
+    assert all((" class " in str(one)) == (property == "top-class") for one in found)
     with (tmp_path / "records.csv").open() as written:
         for line in csv.DictReader(written):
             assert line["property"] == str(member)

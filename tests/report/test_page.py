@@ -30,7 +30,12 @@ from certify.report.page.pictures import as_image, difference, picture
 from certify.report.page.weakest import Weak, _weak, weakest
 from certify.report.protocol import commands
 from certify.store.run_folder import RunFolder
-from certify.study.read import findings_of, read_run, with_groups
+from certify.study.read import read_run, with_groups
+
+
+def findings_of(path):
+    with RunFolder.open(path) as folder:
+        return folder.records.findings()
 
 
 class Read(HTMLParser):

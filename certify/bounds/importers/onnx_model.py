@@ -21,7 +21,7 @@ from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError, UnsupportedOperator
 from certify.models.classifier import Classifier
 from certify.models.digest import function_digest
-from certify.models.files import ADAPTED_FILES, MODEL_FILES
+from certify.models.loaders import ADAPTED_FILES, MODEL_FILES
 from certify.models.normalization import Statistic
 
 if TYPE_CHECKING:

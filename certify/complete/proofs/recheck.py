@@ -1,10 +1,9 @@
-"""Check a complete certificate from its evidence: replay the proof leaf by leaf, execute the example."""
+"""Check a complete certificate from its evidence: replay the proof leaf by leaf."""
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from certify.bounds.deadline import NEVER, Deadline
@@ -13,15 +12,14 @@ from certify.bounds.radii.margins import claimable
 from certify.complete.problem import VerificationProblem
 from certify.complete.proofs.replay import replayed
 from certify.complete.proofs.text import unpacked
-from certify.complete.question import changes_class, goals_within
+from certify.complete.question import goals_within
 from certify.core.evidence import CompleteEvidence
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
-from certify.models.classifier import Classifier
 
-__all__ = ["rechecked", "reexecuted"]
+__all__ = ["rechecked"]
 
 
 def rechecked(
@@ -63,22 +61,3 @@ def rechecked(
     region, goals = goals_within(graph, x, kept, threat, radius, property)
     problem = VerificationProblem(graph, region, goals, evidence.claim, lambda points: None)
     return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())
-
-
-def reexecuted(classifier: Classifier, x: Tensor, kept: int, threat: Threat, evidence: CompleteEvidence) -> bool:
-    """Whether the example in the evidence lies as near to the input as stated and is classified differently.
-
-    Args:
-        classifier: executed on the example alone.
-        x: the input, (...).
-        kept: the class that should change.
-        threat: norm, input box and scale.
-        evidence: the certificate's evidence.
-
-    Raises:
-        BadInput: for an example of another shape.
-    """
-    if evidence.example is None or evidence.falsified is None:
-        return False
-    example = torch.from_numpy(evidence.example.values).float()
-    return changes_class(classifier, x, example, kept, threat, evidence.falsified)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from certify.core.evidence.base import EVIDENCE, Evidence, kinds_of
+from certify.core.evidence.base import CLAIMS, EVIDENCE, Claim, Evidence, kinds_of
 from certify.core.evidence.bounds import BoundEvidence
-from certify.core.evidence.claim import CLAIMS, Claim
 from certify.core.evidence.complete import CompleteEvidence
 from certify.core.evidence.lipschitz import LipschitzEvidence, PartNorm
 from certify.core.evidence.published import PublishedEvidence

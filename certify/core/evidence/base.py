@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, get_args
 
 from certify.core.schema import read
 from certify.registry import Registry
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from certify.core.certificate import Certificate
     from certify.core.finding import Finding
 
-__all__ = ["EVIDENCE", "Evidence", "kinds_of"]
+__all__ = ["CLAIMS", "EVIDENCE", "Claim", "Evidence", "kinds_of"]
+
+Claim = Literal["exact", "float32"]
+"""What a bound holds for: the network in exact real arithmetic, or every float32 execution of it as well."""
+
+CLAIMS: Final[tuple[Claim, ...]] = get_args(Claim)
 
 
 class Evidence:

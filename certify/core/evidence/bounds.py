@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.evidence.claim import CLAIMS, Claim
+from certify.core.evidence.base import CLAIMS, EVIDENCE, Claim, Evidence
 from certify.core.input_box import Recorded, check_box
 from certify.core.schema import Arithmetic, Count, Real
 from certify.core.values import one_of

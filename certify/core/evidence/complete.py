@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.evidence.claim import CLAIMS, Claim
+from certify.core.evidence.base import CLAIMS, EVIDENCE, Claim, Evidence
 from certify.core.example import Example
 from certify.core.finding import Finding
 from certify.core.schema import Arithmetic, Count, Positive, Probability, Real

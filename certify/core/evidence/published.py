@@ -9,7 +9,7 @@ from msgspec import Meta
 from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.schema import Positive, Real, Some
+from certify.core.schema import Positive, PositiveInt, Real
 
 if TYPE_CHECKING:
     from certify.core.certificate import Certificate
@@ -39,7 +39,7 @@ class PublishedEvidence(Evidence):
     lowest: Real
     noise: Literal["gaussian"]
     sigma: Positive
-    n: Some
+    n: PositiveInt
     inferred: bool
     kind: Literal["published"] = "published"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.schema import Count, Positive, Probability, Real, Some
+from certify.core.schema import Count, Positive, PositiveInt, Probability, Real
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Look:
         invalid: samples for which the model answered NaN or infinity. They count as votes against every class.
     """
 
-    n: Some
+    n: PositiveInt
     counts: Mapping[Count, Count]
     alpha: Probability = 0.0
     invalid: Count = 0
@@ -83,11 +83,11 @@ class SmoothingEvidence(Evidence):
 
     noise: str
     sigma: Positive
-    dimensions: Some
+    dimensions: PositiveInt
     chosen_by: Literal["draws", "label", "votes"]
     selection: Look | None
     looks: tuple[Look, ...]
-    later: tuple[tuple[Some, Probability], ...]
+    later: tuple[tuple[PositiveInt, Probability], ...]
     q_upper: Probability
     rival_upper: Probability
     rival_share: Probability
@@ -95,7 +95,7 @@ class SmoothingEvidence(Evidence):
     slack: Real
     assumption: str
     seed: int
-    block_size: Some
+    block_size: PositiveInt
     generator: str
     kind: Literal["smoothing"] = "smoothing"
 

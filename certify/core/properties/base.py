@@ -61,7 +61,7 @@ class Property(ABC):
 
     def word(self, answer: int) -> str:
         """An answer as reports name it."""
-        return f"class {answer}"
+        return f"answer {answer}"
 
     @property
     def target(self) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.errors import BadInput
@@ -30,6 +31,10 @@ class TopClass(Property):
     def sentence(self) -> str:
         """The class is kept."""
         return "keep its class"
+
+    @override
+    def word(self, answer: int) -> str:
+        return f"class {answer}"
 
     @property
     def named(self) -> Mapping[str, Any]:

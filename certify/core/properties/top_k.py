@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
+from typing_extensions import override
 
 from certify.core.properties.base import PROPERTIES, Clauses, Property, Rows
 from certify.core.properties.top_class import TOP_CLASS
@@ -52,6 +53,10 @@ class TopK(Property):
     def sentence(self) -> str:
         """The class is among the k."""
         return f"keep its class among the top {self.k}"
+
+    @override
+    def word(self, answer: int) -> str:
+        return f"class {answer}"
 
     def answers(self, classes: int) -> int:
         """A class each; more than k."""

@@ -124,8 +124,8 @@ class Budget(Threat):
 
     def change(self, radius: float | None = None) -> str:
         """A change of positions."""
-        most = f"no more {self._words[1]} than its radius says"
-        return f"change of {most if radius is None else f'at most {self.amount(radius)}'}"
+        reach = f"{self._positions} up to its radius" if radius is None else f"at most {self.amount(radius)}"
+        return f"change of {reach}"
 
     @property
     def _words(self) -> tuple[str, str]:
