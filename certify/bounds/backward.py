@@ -12,7 +12,6 @@ from certify.bounds.graph import Node
 from certify.bounds.hints import Hint
 from certify.bounds.layers import Layers
 from certify.bounds.linear import Coefficients, LinearBounds, Samples, fit, held, plus, sizes, weigh
-from certify.bounds.over_region import over_region
 from certify.bounds.patches import Patches
 from certify.bounds.region import Region
 from certify.bounds.rounding import down, gamma
@@ -172,7 +171,7 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
     terms = len(layers.graph.nodes) + 8
     for name, A in bounds.A.items():
         region = layers.region if name == layers.graph.input else Region(layers.boxes[name])
-        value, error = over_region(A, region.rows(samples), terms if layers.outward else None)
+        value, error = region.rows(samples).least(A, terms if layers.outward else None)
         lower, slack = lower + value, slack + error
     if not layers.outward:
         return RowBounds(torch.where(lower.isnan(), -torch.inf, lower), slack)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from certify.bounds.patches import Patches
-from certify.bounds.tensors import flat
+from certify.bounds.rounding import gamma, smallest
+from certify.bounds.tensors import Interval, flat
 from certify.errors import BadInput
 
-__all__ = ["Coefficients", "LinearBounds", "Samples", "fit", "held", "plus", "sizes", "weigh", "whole"]
+__all__ = ["Coefficients", "LinearBounds", "Samples", "fit", "held", "over_box", "plus", "sizes", "weigh", "whole"]
 
 Samples = Tensor | slice
 """The samples of the batch that rows belong to."""
@@ -105,3 +106,17 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
     if len(vector) == 1:
         return flat(values, 2) @ vector.flatten()
     return (flat(values, 2) @ flat(vector, 1).unsqueeze(2)).squeeze(2)
+
+
+def over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
+    """Lower bounds (b, r) of rows over boxes, and the rounding errors they may contain: see ``Region.least``."""
+    dtype, entries = box.lower.dtype, box.lower[0].numel()
+    center = (box.lower + box.upper) / 2
+    radius = torch.maximum(box.upper - center, center - box.lower)
+    size = sizes(A)
+    reach = weigh(A, radius, size)
+    value = weigh(A, center) - reach
+    if terms is None:
+        return value, torch.zeros_like(value)
+    # The radius took one rounding more than the products, which the terms count.
+    return value, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)

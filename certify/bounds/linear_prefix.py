@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from certify.bounds.ball import Ball
 from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
-from certify.bounds.region import Ball, Reach
+from certify.bounds.region import Reach
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval
-from certify.core.norms import DUAL, ORDER
 
 __all__ = ["over_constraint"]
 
@@ -25,8 +25,7 @@ ROWS, NUMBERS = 512, 2**22
 def over_constraint(layers: Layers, name: str, constraint: Ball | Reach) -> Interval:
     """Bounds ``y(center) - below`` and ``y(center) + above`` of an affine function of the input, and its box.
 
-    Over a ball, both distances are ``radius ||W_i||_dual``; the norms are computed once, as the matrix is the same for
-    every sample. Over what a threat reaches they are ``W_i center - min W_i x`` and the same for ``-W_i``.
+    The distances are ``W_i center - min W_i x`` and the same for ``-W_i``.
     """
     graph = layers.graph
     chain: list[Node] = []
@@ -41,10 +40,9 @@ def over_constraint(layers: Layers, name: str, constraint: Ball | Reach) -> Inte
         off = node.operator.absolute(off) * (1 + 1e-6)
         if (more := layers.executed(node)) is not None:
             off = off + more
-    if isinstance(constraint, Ball):
-        below = above = constraint.radius.reshape(-1, *(1,) * len(chain[0].shape)) * _norms(layers, chain, constraint)
-    else:
-        below, above = _reaches(layers, chain, constraint)
+    terms = _terms(chain) if layers.outward else None
+    ends = constraint.spread(lambda samples: _rows(layers, chain, NUMBERS // samples), layers.region.box, terms)
+    below, above = (end.reshape(-1, *chain[0].shape) for end in ends)
     box = layers.boxes[chain[0].name]
     if not layers.outward:
         lower = torch.maximum(box.lower, center.lower - below)
@@ -79,33 +77,3 @@ def _rows(layers: Layers, chain: list[Node], most: int) -> Iterator[Tensor]:
 def _terms(chain: list[Node]) -> int:
     """Roundings in an entry of a chain's matrix, whose terms never cancel: all but one node only move or scale."""
     return sum(node.operator.adjoint_terms for node in chain if isinstance(node.operator, Affine))
-
-
-def _reaches(layers: Layers, chain: list[Node], constraint: Reach) -> tuple[Tensor, Tensor]:
-    """How far each row (B, ...) falls below and rises above its value at the centre, rounded up."""
-    terms = _terms(chain) if layers.outward else None
-    box, center, found = layers.region.box, constraint.center.flatten(1), []
-    for A in _rows(layers, chain, NUMBERS // len(center)):
-        rows = A.flatten(1)
-        at = center @ rows.T
-        ends = []
-        for sign in (1.0, -1.0):
-            least, error = constraint.least(sign * A.unsqueeze(0), box, terms)
-            # Twice the error pays for the sum at the centre, too. An infinite minimum (empty set) claims nothing.
-            ends.append((sign * at - least + 2 * error).nan_to_num(nan=torch.inf).where(least.isfinite(), torch.inf))
-        found.append(torch.stack(ends))
-    below, above = torch.cat(found, dim=2).reshape(2, len(center), *chain[0].shape)
-    return below, above
-
-
-def _norms(layers: Layers, chain: list[Node], ball: Ball) -> Tensor:
-    """The dual norm of each row of the chain's matrix times the ball's scale, rounded up."""
-    norms = []
-    for A in _rows(layers, chain, NUMBERS):
-        A = A if ball.scale is None else A * ball.scale
-        norms.append(torch.linalg.vector_norm(A.flatten(1), ord=ORDER[DUAL[ball.norm]], dim=1))
-    entries, dtype = math.prod(layers.graph.shape), norms[0].dtype
-    result = torch.cat(norms).reshape(1, *chain[0].shape)
-    if not layers.outward:
-        return result
-    return result * (1 + gamma(_terms(chain) + entries + 16, dtype)) + (entries * smallest(dtype)) ** 0.5

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from certify.bounds.ball import Ball, Rows
+from certify.bounds.linear import Coefficients, over_box, whole
 from certify.bounds.rounding import down, gamma, smallest, up
 from certify.bounds.tensors import Interval, flat
 from certify.core.input_box import BoxLike, check_box
@@ -15,30 +17,7 @@ from certify.core.norms import Norm
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["Ball", "Reach", "Region", "ball", "region_of"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ball:
-    """The points within ``radius`` (B,) of ``center`` (B, ...) in the l1 or l2 norm.
-
-    With a ``scale`` (1, ...) of numbers >= 0 the ball is ``||(x - center) / scale|| <= radius``, and entries of scale 0
-    are fixed. The dual norm of a row A is then that of ``scale A``.
-    """
-
-    center: Tensor
-    radius: Tensor
-    norm: Norm
-    scale: Tensor | None = None
-
-    def rows(self, samples: Tensor | slice) -> Ball:
-        """The balls of some samples."""
-        return Ball(self.center[samples], self.radius[samples], self.norm, self.scale)
-
-    def to(self, dtype: torch.dtype) -> Ball:
-        """The balls in another dtype, rounded to nearest."""
-        scale = None if self.scale is None else self.scale.to(dtype)
-        return Ball(self.center.to(dtype), self.radius.to(dtype), self.norm, scale)
+__all__ = ["Reach", "Region", "ball", "region_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +36,16 @@ class Reach:
         """The sets around centres in another dtype, rounded to nearest."""
         return Reach(self.threat, self.center.to(dtype), self.radius.to(dtype))
 
-    def least(self, A: Tensor, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
+    def least(self, A: Coefficients, box: Interval, cut: bool, terms: int | None) -> tuple[Tensor, Tensor]:
         """The minimum of rows (b, r, ...) over the points in boxes, (b, r), and the rounding errors it may contain.
 
         The error covers any threat that adds up a few sums of products over features, or differences of such sums. One
         set stands for all rows, and rows of one sample for all sets: the threat is asked about as many of each.
         """
-        count = max(len(A), len(self.center))
+        rows = whole(A)
+        count = max(len(rows), len(self.center))
         rows, x, lower, upper = (
-            part.expand(count, *part.shape[1:]) for part in (flat(A, 2), flat(self.center, 1), *self._ends(box))
+            part.expand(count, *part.shape[1:]) for part in (flat(rows, 2), flat(self.center, 1), *self._ends(box))
         )
         value = self.threat.minimum(rows, x, self.radius.expand(count), lower, upper)
         if terms is None:
@@ -74,9 +54,24 @@ class Reach:
         entries, total = rows.shape[2], (rows.abs() @ size.unsqueeze(2)).squeeze(2)
         return value, 8 * gamma(2 * entries + terms + 8, value.dtype) * total + entries * smallest(value.dtype)
 
-    def misses(self, box: Interval) -> Tensor:
-        """Which boxes (b,) hold none of the points."""
-        return self.threat.misses(flat(self.center, 1), self.radius, *self._ends(box))
+    def spread(self, rows: Rows, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
+        """How far rows fall below and rise above their value at the centre, (B, count) each, rounded up."""
+        center, found = flat(self.center, 1), []
+        for A in rows(len(center)):
+            at = center @ flat(A, 1).T
+            ends = []
+            for sign in (1.0, -1.0):
+                least, error = self.least(sign * A.unsqueeze(0), box, True, terms)
+                # Twice the error pays for the sum at the centre, too. An infinite minimum (empty set) claims nothing.
+                apart = (sign * at - least + 2 * error).nan_to_num(nan=torch.inf)
+                ends.append(apart.where(least.isfinite(), torch.inf))
+            found.append(torch.stack(ends))
+        below, above = torch.cat(found, dim=2)
+        return below, above
+
+    def part(self, box: Interval) -> tuple[Reach, Tensor]:
+        """The same sets for sub-boxes (b, ...), and which sub-boxes (b,) hold none of the points."""
+        return self, self.threat.misses(flat(self.center, 1), self.radius, *self._ends(box))
 
     def inside(self, x: Tensor, box: Interval) -> Tensor:
         """The projections of points x (b, ...) into the reached set."""
@@ -109,13 +104,29 @@ class Region:
         """The regions in another dtype, rounded to nearest: for a search, not for a claim."""
         return Region(self.box.to(dtype), None if self.constraint is None else self.constraint.to(dtype), self.cut)
 
+    def least(self, A: Coefficients, terms: int | None) -> tuple[Tensor, Tensor]:
+        """Lower bounds of ``A x``, (b, r), and the rounding errors they may contain.
+
+        ``terms`` counts further roundings besides those of the products here; None if errors are not needed.
+        """
+        if self.constraint is None:
+            return over_box(A, self.box, terms)
+        return self.constraint.least(A, self.box, self.cut, terms)
+
+    def part(self) -> tuple[Region, Tensor]:
+        """For sub-boxes of a region: what bounds can be taken over, and which of them (b,) are proven to be empty."""
+        if self.constraint is None:
+            return self, torch.zeros(len(self.box.lower), dtype=torch.bool, device=self.box.lower.device)
+        constraint, empty = self.constraint.part(self.box)
+        return Region(self.box, constraint), empty
+
 
 def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
     """Every input that a threat reaches within ``radius`` (B,) of ``x`` (B, ...), inside its input box.
 
     >>> from certify.core.threats.features import Features
     >>> region = region_of(Features((1,), input_box=(0.0, 1.0)), torch.zeros(1, 3), torch.ones(1))
-    >>> region.constraint.least(-torch.ones(1, 1, 3), region.box, None)[0]
+    >>> region.least(-torch.ones(1, 1, 3), None)[0]
     tensor([[-1.]])
     """
     if isinstance(threat, ThreatModel):

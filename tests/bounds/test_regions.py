@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from certify.bounds.ball import Ball, split
 from certify.bounds.output import ball_bounds, output_bounds
-from certify.bounds.over_region import over_region, split
 from certify.bounds.patches import Patches
-from certify.bounds.region import Ball, Region, ball
+from certify.bounds.region import Region, ball
 from certify.core.norms import DUAL, NORMS, ORDER
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -102,7 +102,7 @@ def test_cut_balls_are_bounded_over_what_ball_and_box_share(points, norm):
 def test_a_split_loses_to_neither_ball_nor_box(points, norm):
     x, A = points("edge", 6, 30).clamp(0, 1).double(), points("rows", 6, 5, 30).double()
     region = ball(x, torch.linspace(0, 3, 6).double(), norm, (0.0, 1.0), points("w", 30).clamp(min=0).double())
-    inner, outer = split(A, region)
+    inner, outer = split(A, region.constraint, region.box)
     assert torch.allclose(inner + outer, A, rtol=1e-15, atol=0)
     both = over(region.constraint, inner) + over_box(region, outer)
     assert (both >= over(region.constraint, A) - 1e-9).all()
@@ -139,7 +139,7 @@ def test_what_sticks_out_of_the_image_takes_no_part_in_the_split(points, norm):
     filled = windows.holding(torch.where(windows.of(torch.ones_like(x)) > 0, A, 1e9), inside=False)
     for radius in (0.05, 0.6, 2.2, 2.6):  # the last ones leave little of the ball: four refinements are few there
         region = ball(x, torch.tensor([radius]).double(), norm, (0.0, 1.0))
-        ours, dense = (over_region(rows, region, None)[0] for rows in (filled, windows.dense()))
+        ours, dense = (region.least(rows, None)[0] for rows in (filled, windows.dense()))
         assert torch.allclose(ours, dense, rtol=1e-12, atol=1e-14)
 
 

@@ -16,8 +16,7 @@ import certify
 from certify.attacks.moves import moves_of
 from certify.bounds.deadline import Deadline
 from certify.bounds.importers.torch_import import import_module
-from certify.bounds.over_region import over_region
-from certify.bounds.region import region_of
+from certify.bounds.region import Region, region_of
 from certify.certifiers.bounds import Bounds
 from certify.certifiers.complete import Complete
 from certify.complete.inputs.split import split_inputs
@@ -173,7 +172,7 @@ def test_the_minimum_of_a_linear_form_is_that_of_all_points(threat, radius):
     x = inputs(threat).double()
     A = torch.randn(len(x), 4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     region = region_of(threat, x, torch.full((len(x),), float(radius)))
-    least, error = region.constraint.least(A, region.box, 0)
+    least, error = region.least(A, 0)
     for row in range(len(x)):
         points = torch.stack(list(reached(threat, x[row], radius)))
         exact = (A[row] @ points.T).amin(dim=1)
@@ -211,11 +210,11 @@ def test_parts_of_the_box_are_bounded_and_missed_truly(threat):
         upper = region.box.lower + ends.amax(dim=0) * (region.box.upper - region.box.lower)
         part = type(region.box)(lower, upper)
         inside = points[((lower <= points) & (points <= upper)).all(dim=1)]
-        if bool(region.constraint.misses(part)):
+        if bool(region.constraint.part(part)[1]):
             empty += 1
             assert len(inside) == 0
         else:
-            least, error = region.constraint.least(A, part, 0)
+            least, error = Region(part, region.constraint).least(A, 0)
             assert len(inside) == 0 or bool((least[0] - error[0] <= (A[0] @ inside.T).amin(dim=1)).all())
     assert empty > 0
 
@@ -226,8 +225,8 @@ def test_one_sample_stands_for_all(threat, samples, sets):
     region = region_of(threat, inputs(threat, sets).double(), torch.full((sets,), threat.largest))
     A = torch.randn(samples, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     everyone = torch.arange(3)
-    apart = over_region(A[everyone % samples], region.rows(everyone % sets), 4)
-    for together, each in zip(over_region(A, region, 4), apart, strict=True):
+    apart = region.rows(everyone % sets).least(A[everyone % samples], 4)
+    for together, each in zip(region.least(A, 4), apart, strict=True):
         assert torch.allclose(together, each, atol=1e-14)
 
 

@@ -16,10 +16,11 @@ import pytest
 import torch
 from complete_exactness import METHODS
 
+from certify.bounds.ball import Ball
 from certify.bounds.deadline import Deadline
 from certify.bounds.hints import Hint
 from certify.bounds.importers.onnx_import import import_file
-from certify.bounds.region import Ball, Region
+from certify.bounds.region import Region
 from certify.cli import main
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.problem import VerificationProblem

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from certify.bounds import backward, layers, linear_prefix, over_region, patches
+from certify.bounds import backward, layers, linear, patches
+from certify.bounds import ball as balls
 from certify.bounds.crown import tighten
 from certify.bounds.ibp import propagate
 from certify.bounds.importers.torch_import import import_module
@@ -188,12 +189,11 @@ def windows_not_masked(patch) -> None:
 
 
 def norm_is_its_own_dual(patch) -> None:
-    patch.setattr(over_region, "DUAL", {"linf": "linf", "l2": "linf", "l1": "l1"})
-    patch.setattr(linear_prefix, "DUAL", {"linf": "linf", "l2": "linf", "l1": "l1"})
+    patch.setattr(balls, "DUAL", {"linf": "linf", "l2": "linf", "l1": "l1"})
 
 
 def no_error_terms(patch) -> None:
-    for module in (base, layers, backward, over_region):
+    for module in (base, layers, backward, balls, linear):
         patch.setattr(module, "gamma", lambda n, dtype: 0.0)
     patch.setattr(base, "unit", lambda dtype: 0.0)
 

@@ -18,7 +18,6 @@ from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
-from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.complete.inputs.rows import Batch, Planes, free_nodes, mixed_rows, refuted_by_box
 from certify.complete.problem import Goals, VerificationProblem
 
@@ -91,7 +90,7 @@ def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: D
         OutOfTime: once the deadline passed.
     """
     graph, goals, everyone = problem.quick, problem.goals.of(boxes.region).to(torch.float32), slice(None)
-    region, empty = part_of_ball(boxes.over(problem.region))
+    region, empty = boxes.over(problem.region).part()
     layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tighten, deadline=deadline)
     lower = minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower
     value, row = lower.reshape(goals.d.shape).max(dim=2)

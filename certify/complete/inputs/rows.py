@@ -24,7 +24,6 @@ from certify.bounds.region import Region
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import flat
-from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.complete.problem import Goals, VerificationProblem
 from certify.core.values import one_of
 
@@ -83,7 +82,7 @@ def refuted(
         OutOfTime: once the deadline passed.
     """
     graph, everyone = problem.exact, slice(None)
-    region, empty = part_of_ball(region)
+    region, empty = region.part()
     layers = propagate(graph, region, claim=problem.claim, tighten=tighten, deadline=deadline)
     found = goals.refuted(minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower)
     found |= refuted_by_box(goals, layers) | empty.unsqueeze(1)

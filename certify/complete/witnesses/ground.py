@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from certify.attacks.ball import project, steepest
+from certify.bounds.ball import Ball
 from certify.bounds.graph import Graph
-from certify.bounds.region import Ball, Reach
+from certify.bounds.region import Reach
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval, flat
 from certify.complete.problem import Goals, VerificationProblem, Witness

@@ -8,10 +8,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from certify.bounds.over_region import over_region
-from certify.bounds.region import Ball, Region, ball
+from certify.bounds.ball import Ball
+from certify.bounds.region import Region, ball
 from certify.bounds.tensors import Interval
-from certify.complete.inputs.part_of_ball import part_of_ball
 from certify.core.norms import ORDER
 from certify.data.generators import keyed_generator
 
@@ -27,9 +26,9 @@ def test_no_box_that_meets_the_ball_is_empty_and_bounds_hold(norm, scale):
     ends[1] = ends[0] + 0.5 * ends[1] * (1 - ends[0])
     width = whole.box.upper - whole.box.lower
     part = Interval(whole.box.lower + ends[0] * width, whole.box.lower + ends[1] * width)
-    region, empty = part_of_ball(Region(part, whole.constraint))
+    region, empty = Region(part, whole.constraint).part()
     A = torch.randn(boxes, 3, 4, generator=generator, dtype=torch.float64)
-    value, error = over_region(A, region, 0)
+    value, error = region.least(A, 0)
     inside = torch.rand(boxes, points, 4, generator=generator, dtype=torch.float64)
     inside = part.lower.unsqueeze(1) + inside * (part.upper - part.lower).unsqueeze(1)
     steps = torch.where(weight > 0, (inside - x.unsqueeze(1)) / weight, 0.0)
@@ -38,7 +37,7 @@ def test_no_box_that_meets_the_ball_is_empty_and_bounds_hold(norm, scale):
     assert 20 < int(empty.sum()) < boxes - 20
     rows = torch.einsum("brn,bpn->bpr", A, inside).masked_fill(~met.unsqueeze(2), torch.inf).amin(dim=1)
     assert bool((value - error <= rows).all())
-    small = part_of_ball(Region(Interval(inside[:, 0], inside[:, 0]), whole.constraint))[1]
+    small = Region(Interval(inside[:, 0], inside[:, 0]), whole.constraint).part()[1]
     assert bool((small == ~met[:, 0]).all())
 
 
@@ -49,9 +48,9 @@ def test_squares_that_no_float_holds_make_no_box_empty(size):
         x, torch.full((2,), size, dtype=torch.float64), "l2", None, torch.full((2,), 1 / size, dtype=torch.float64)
     )
     lower = torch.tensor([[0.3, 0.3], [0.8, 0.8]], dtype=torch.float64)
-    region, empty = part_of_ball(Region(Interval(lower, lower + 0.1), whole.constraint))
+    region, empty = Region(Interval(lower, lower + 0.1), whole.constraint).part()
     assert empty.tolist() == [False, True]
-    value, error = over_region(torch.ones(2, 1, 2, dtype=torch.float64), region, 0)
+    value, error = region.least(torch.ones(2, 1, 2, dtype=torch.float64), 0)
     assert bool((value - error <= lower.sum(1, keepdim=True)).all())
 
 
@@ -59,7 +58,7 @@ def test_lengths_that_no_float_holds_make_no_box_empty():
     x, most = torch.zeros(1, 2, dtype=torch.float64), torch.finfo(torch.float64).max
     round_it = Ball(x, torch.tensor([most], dtype=torch.float64), "l2", torch.full((1, 2), 1e-200, dtype=torch.float64))
     box = Interval(x + 1e200, x + 2e200)
-    assert part_of_ball(Region(box, round_it))[1].tolist() == [False]
+    assert Region(box, round_it).part()[1].tolist() == [False]
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
@@ -73,9 +72,9 @@ def test_a_corner_no_farther_than_the_radius_is_never_called_empty(norm):
     ]
     radii = [_least(sum(step**power for step in row), power) for row in steps]
     around = Ball(x, torch.tensor(radii, dtype=torch.float64), norm, weight)
-    assert not bool(part_of_ball(Region(Interval(corner, corner + 1), around))[1].any())
+    assert not bool(Region(Interval(corner, corner + 1), around).part()[1].any())
     nearer = Ball(x, around.radius * (1 - 1e-13), norm, weight)
-    assert bool(part_of_ball(Region(Interval(corner, corner + 1), nearer))[1].all())
+    assert bool(Region(Interval(corner, corner + 1), nearer).part()[1].all())
 
 
 def _least(total: Fraction, power: int) -> float:
