@@ -13,6 +13,7 @@ __all__ = [
     "BadInput",
     "CertifyError",
     "DataError",
+    "DeviceLost",
     "IncompleteRun",
     "MissingExtra",
     "ModelError",
@@ -60,6 +61,10 @@ class NotVerified(CertifyError):
     """A signature or a digest that does not hold: a check failed, which is an answer and no bad input."""
 
     exit_code = 1
+
+
+class DeviceLost(CertifyError):
+    """An accelerator failed in the middle: nothing more can be computed on it before the process starts again."""
 
 
 class MissingExtra(CertifyError):

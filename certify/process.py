@@ -92,12 +92,16 @@ def limit_memory(more: int) -> None:
 
 
 def out_of_memory(problem: BaseException) -> bool:
-    """Whether an exception says that memory ran out. torch has no class for that on a CPU, only words.
+    """Whether an exception says that memory ran out. For a CPU torch has no class for that, only words.
 
     >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shape '[2]' is invalid"))
     (True, False)
     """
     said = str(problem)
     return isinstance(problem, MemoryError) or (
-        isinstance(problem, RuntimeError) and ("allocate memory" in said or "not enough memory" in said)
+        isinstance(problem, RuntimeError) and any(words in said for words in _OUT_OF_MEMORY)
     )
+
+
+_OUT_OF_MEMORY = "allocate memory", "not enough memory", "out of memory"
+"""What torch says of a CPU, of both, and of an accelerator."""

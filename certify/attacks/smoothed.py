@@ -121,7 +121,9 @@ class Smoothed(Target):
 
     def _of_one_draw(self, x: Tensor, key: str) -> Tensor:
         """Scores of points that one search asks about together, all with the same noise."""
-        noise = self.noise.sample_anywhere((self.draws, *x.shape[1:]), keyed_generator(key, self.device))
+        noise = self.noise.sample_anywhere((self.draws, *x.shape[1:]), keyed_generator(key, self.device)).to(
+            self.device
+        )
         scores = []
         for points in x.to(self.device).split(max(1, _SEARCH_SAMPLES // self.draws)):
             noisy = (points.unsqueeze(1) + noise).flatten(0, 1)
@@ -131,7 +133,7 @@ class Smoothed(Target):
 
     def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
         # The law's projection is left out: rounding has no gradient, and a search may be inexact.
-        noise = self.noise.sample_anywhere((self.draws, *x.shape), keyed_generator(key, self.device))
+        noise = self.noise.sample_anywhere((self.draws, *x.shape), keyed_generator(key, self.device)).to(self.device)
         log_softmax = self.classifier.scores(x.to(self.device) + noise).log_softmax(dim=1)
         return log_softmax.logsumexp(dim=0) - math.log(self.draws)
 
@@ -140,7 +142,8 @@ class Smoothed(Target):
         generator, centre = keyed_generator(key, self.device), x.to(self.device)
         counts = torch.zeros(self.num_classes + 1, dtype=torch.int64)
         for first in range(0, self.n, _BLOCK):
-            noisy = centre + self.noise.sample_anywhere((min(_BLOCK, self.n - first), *x.shape), generator)
+            drawn = self.noise.sample_anywhere((min(_BLOCK, self.n - first), *x.shape), generator)
+            noisy = centre + drawn.to(self.device)
             self.noise.project(noisy)
             labels = self.classifier.predict(noisy)
             counts += torch.bincount(labels + 1, minlength=len(counts)).cpu()

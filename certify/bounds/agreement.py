@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.graph import Graph
-from certify.bounds.memory import SHARE, free_memory
+from certify.bounds.memory import budget
 from certify.bounds.region import Region
 from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import Affine, NotCovered, Operator
@@ -60,7 +60,7 @@ def agrees(
     """
     narrow, wide = graph if graph.dtype == dtype else graph.to(dtype), graph.to(torch.float64)
     gaps, offs = [], []
-    most = max(least, inputs_within(graph, max_memory))
+    most = max(least, inputs_within(graph, max_memory, x.device))
     for rows in (slice(begin, min(begin + most, len(x))) for begin in range(0, len(x), most)):
         part = x[rows]
         with torch.no_grad():
@@ -129,7 +129,7 @@ def _executed(operator: Operator, inputs: list[Interval], box: Interval) -> Tens
         return LUCK * unit(torch.float32) * (1 + box.magnitude())
 
 
-def inputs_within(graph: Graph, max_memory: int | None) -> int:
+def inputs_within(graph: Graph, max_memory: int | None, device: torch.device) -> int:
     """How many inputs to compare at a time, at least one."""
     columns = [
         math.prod(node.shape[1:]) * node.operator.weight[0].numel() * node.operator.groups
@@ -137,8 +137,7 @@ def inputs_within(graph: Graph, max_memory: int | None) -> int:
         if isinstance(node.operator, Conv)
     ]
     each = 8 * (LIVE * graph.widest + max(columns, default=0))
-    budget = int(SHARE * free_memory()) if max_memory is None else max_memory
-    return max(1, min(budget, ENOUGH) // each)
+    return max(1, min(budget(max_memory, device), ENOUGH) // each)
 
 
 def _seen(x: Tensor, gaps: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.rules.base import Affine, Operator, Shape
+from certify.device import CPU
 from certify.errors import ModelError
 
 __all__ = ["Graph", "Node"]
@@ -95,6 +96,12 @@ class Graph:
     def shapes(self) -> dict[str, Shape]:
         """Per-sample shape of every result, the input included."""
         return {self.input: self.shape, **{node.name: node.shape for node in self.nodes}}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where its constants lie, and inputs have to; the processor for a graph without any."""
+        numbers = (tensor for node in self.nodes for tensor in node.operator.tensors.values())
+        return next((one.device for one in numbers if one.is_floating_point()), CPU)
 
     @cached_property
     def widest(self) -> int:

@@ -8,14 +8,15 @@ from typing import Annotated, Any, Final
 
 import torch
 
-from certify.bounded.memory import NoRoom, free_memory
+from certify.bounded.memory import NoRoom
 from certify.bounds.graph import Graph
 from certify.bounds.rules.base import Affine
 from certify.core.values import whole
+from certify.device import free_memory
 from certify.errors import BadInput
 from certify.registry import Reader
 
-__all__ = ["Bytes", "amount", "check_fits", "check_memory", "samples_within"]
+__all__ = ["Bytes", "amount", "budget", "check_fits", "check_memory", "samples_within"]
 
 KEPT = 12
 """Numbers kept for each entry of each result: two ends, planes, their errors, leans, temporaries."""
@@ -69,19 +70,20 @@ def check_memory(max_memory: int | None) -> None:
         raise BadInput(f"max_memory is in bytes and at least 1, got {max_memory}")
 
 
-def check_fits(graph: Graph, max_memory: int | None) -> None:
+def check_fits(graph: Graph, max_memory: int | None, device: torch.device) -> None:
     """Refuse a network if bounding one sample takes more than ``max_memory`` bytes, before anything is allocated.
 
     Args:
         graph: the network.
         max_memory: None for half of what is free.
+        device: where that is.
 
     Raises:
         NoRoom: with an estimate of what it takes.
     """
     size = torch.finfo(graph.dtype).bits // 8
     needed = size * (KEPT * _entries(graph) + 2 * PASS * graph.widest)
-    if needed > max(LEAST_BYTES, _budget(max_memory)):
+    if needed > max(LEAST_BYTES, budget(max_memory, device)):
         limit = "half of what is free" if max_memory is None else f"max_memory = {max_memory / 2**20:,.0f} MB"
         raise NoRoom(
             f"bounding this network takes about {needed / 2**20:,.0f} MB for one input, which is more than {limit}: "
@@ -89,15 +91,16 @@ def check_fits(graph: Graph, max_memory: int | None) -> None:
         )
 
 
-def _budget(max_memory: int | None) -> int:
-    return int(SHARE * free_memory()) if max_memory is None else max_memory
+def budget(max_memory: int | None, device: torch.device) -> int:
+    """Bytes that may be used on a device: ``max_memory``, or half of what is free there."""
+    return int(SHARE * free_memory(device)) if max_memory is None else max_memory
 
 
 def _entries(graph: Graph) -> int:
     return sum(math.prod(shape) for shape in graph.shapes.values())
 
 
-def samples_within(graph: Graph, max_memory: int | None) -> int:
+def samples_within(graph: Graph, max_memory: int | None, device: torch.device) -> int:
     """How many samples to bound at a time within ``max_memory`` bytes (None for half of what is free), at least one.
 
     Boxes and planes grow with the samples, while rows are processed in chunks of fixed size. One operator on all
@@ -106,10 +109,10 @@ def samples_within(graph: Graph, max_memory: int | None) -> int:
 
     >>> from certify.bounds.importers.torch_import import import_module
     >>> graph = import_module(torch.nn.Linear(1000, 10), torch.zeros(1, 1000))
-    >>> samples_within(graph, 10_000_000)
+    >>> samples_within(graph, 10_000_000, torch.device("cpu"))
     128
     """
     each = KEPT * _entries(graph) * torch.finfo(graph.dtype).bits // 8
     products = [math.prod(n.shape) * n.operator.forward_terms for n in graph.nodes if isinstance(n.operator, Affine)]
-    most = min(_budget(max_memory) // each, WORK // max(1, *products, 1))
+    most = min(budget(max_memory, device) // each, WORK // max(1, *products, 1))
     return 2 ** max(0, int(math.log2(max(1, most))))

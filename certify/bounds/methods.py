@@ -55,7 +55,7 @@ def bounds_of_rows(
         NoRoom: where one sample alone takes more memory.
         OutOfTime: once the deadline passed.
     """
-    check_fits(graph, max_memory)
-    most, bound = samples_within(graph, max_memory), METHODS[method]
+    check_fits(graph, max_memory, C.device)
+    most, bound = samples_within(graph, max_memory, C.device), METHODS[method]
     parts = [slice(begin, begin + most) for begin in range(0, len(C), most)]
     return RowBounds.join([bound(graph, region.rows(part), C[part], claim=claim, deadline=deadline) for part in parts])

@@ -184,7 +184,7 @@ def _bounds(
     Deadline(math.inf if timeout is None else timeout)  # refuse a bad timeout before the network is read
     inputs = region.box.lower
     found = network_graph(model, inputs[:1].to(dtype), max_memory)
-    claimable(found, claim, inputs.device)
+    claimable(found, claim)
     graph = found.to(torch.float64)
     rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)
     both = torch.cat([rows, -rows], dim=1)

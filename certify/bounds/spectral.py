@@ -144,7 +144,7 @@ def _by_absolute(part: AffinePart, ranges: list[slice], sweeps: int, deadline: D
     lost, grown = floor(part), 1 + 2 * part.rounding + 8 * U
     bounds = []
     for columns in ranges:
-        least, v = math.inf, torch.zeros(1, part.size[1], dtype=torch.float64, device=_device(part))
+        least, v = math.inf, torch.zeros(1, part.size[1], dtype=torch.float64, device=part.graph.device)
         v[:, columns] = 1.0
         for _ in range(sweeps):
             deadline.check()
@@ -169,14 +169,10 @@ def floor(part: AffinePart) -> float:
     return part.terms * sum(part.size) * smallest(torch.float64) * growth
 
 
-def _device(part: AffinePart) -> torch.device | None:
-    return next((tensor.device for node in part.nodes for tensor in node.operator.tensors.values()), None)
-
-
 def _by_gram(part: AffinePart, ranges: list[slice], absolute: list[NormBound], deadline: Deadline) -> list[NormBound]:
     """From the matrix, computed row by row. Its entries are off by ``g |W|``, which the bound of |W| pays for."""
     rows, columns = part.size
-    device = _device(part)
+    device = part.graph.device
     M = torch.empty(rows, columns, dtype=torch.float64, device=device)
     for chosen in torch.arange(rows, device=device).split(max(1, CHUNK // max(rows, part.graph.widest))):
         deadline.check()
@@ -200,7 +196,7 @@ def _filters(part: AffinePart) -> tuple[Tensor, Sliding] | None:
     assert isinstance(node.operator, Affine)
     sliding, out = node.operator.sliding(), node.shape[0]
     assert sliding is not None
-    K = torch.eye(out, dtype=torch.float64, device=_device(part)).reshape(out, out, 1, 1)
+    K = torch.eye(out, dtype=torch.float64, device=part.graph.device).reshape(out, out, 1, 1)
     for one in reversed(part.nodes):
         assert isinstance(one.operator, Affine)
         shape = shapes[one.inputs[0]]

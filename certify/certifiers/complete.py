@@ -31,7 +31,8 @@ from certify.core.threats.base import Threat, need_threat
 from certify.core.values import number, one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
-from certify.errors import BadInput, ModelError
+from certify.device import CPU
+from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer
 
@@ -114,18 +115,19 @@ class Complete(Certifier):
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
-        """Refuse other devices than the CPU, and what :func:`~certify.certifiers.deterministic.check_network` refuses.
+        """Refuse what :func:`~certify.certifiers.deterministic.check_network` refuses.
 
         Raises:
             BadInput, ModelError, UnsupportedOperator: each says what works instead.
         """
-        if classifier.device.type != "cpu":
-            raise ModelError("complete verification runs on the CPU: load the model with device cpu")
-        check_network(classifier, threat, x, self.claim)
+        check_network(classifier.base.on(CPU), threat, x, self.claim)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
-        """Yield a certificate for each input, as soon as it is decided."""
-        graph = graph_of(classifier, batch.shape)
+        """Yield a certificate for each input, as soon as it is decided.
+
+        Branching is done on the processor, wherever the model is: its many small steps would leave an accelerator idle.
+        """
+        graph = graph_of(classifier.base.on(CPU), batch.shape)
         for row in range(len(batch)):
             part, prove = batch.rows(slice(row, row + 1)), partial(self._prove, classifier, graph, threat)
             [certificate] = certificates(classifier, graph, part, threat, self.method, prove)
@@ -136,7 +138,7 @@ class Complete(Certifier):
     def _prove(
         self, classifier: Classifier, graph: Graph, threat: Threat, x: Tensor, classes: Tensor
     ) -> list[ProofAttempt]:
-        question = Question(classifier, graph, x[0], int(classes[0]), threat, self.claim)
+        question = Question(classifier, graph, x[0].to(CPU), int(classes[0]), threat, self.claim)
         deadline, how = Deadline(self.timeout), {"workers": self.workers, "seed": self.seed}
         try:
             if self.gap is None:

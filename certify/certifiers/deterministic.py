@@ -89,7 +89,7 @@ def check_network(
         ModelError, UnsupportedOperator: each says what works instead.
     """
     threat.check_inputs(x.cpu().numpy())
-    claimable(graph_of(classifier, tuple(x.shape[1:]), max_memory), claim, classifier.device)
+    claimable(graph_of(classifier, tuple(x.shape[1:]), max_memory), claim)
 
 
 def _kept(classifier: Classifier, graph: Graph) -> dict[str, str]:
@@ -142,7 +142,7 @@ def certificates(
     proofs: dict[int, ProofAttempt] = {}
     [rows] = wanted.nonzero(as_tuple=True)
     if len(rows) > 0:
-        x, stay = (tensor[rows].to(classifier.device) for tensor in (batch.x, classes))
+        x, stay = (tensor[rows].to(graph.device) for tensor in (batch.x, classes))
         proofs = dict(zip(rows.tolist(), prove(x, stay), strict=True))
     passes = [1 + (proofs[row].evaluations if row in proofs else 0) for row in range(len(batch))]
     seconds = (time.perf_counter() - begin) / sum(passes)
@@ -184,11 +184,11 @@ def _same_scores(classifier: Classifier, graph: Graph, batch: Batch) -> Tensor:
     Raises:
         ModelError: if it does not, because the module was changed or treats these inputs in another way.
     """
-    x = batch.x.to(classifier.device, graph.dtype)
+    x = batch.x.to(graph.device, graph.dtype)
     with torch.no_grad():
         scores = classifier.base.scores(batch.x)
-    told = torch.isfinite(scores).all(dim=1)  # nothing will be claimed about other rows
-    answers = scores[told].reshape(-1, *graph.output.shape)
+    told = torch.isfinite(scores).all(dim=1).to(graph.device)  # nothing will be claimed about other rows
+    answers = scores.to(graph.device)[told].reshape(-1, *graph.output.shape)
     if bool(told.any()) and not agrees(graph, x[told], lambda rows: [answers[rows]], scores.dtype):
         raise ModelError(CHANGED)
     return scores

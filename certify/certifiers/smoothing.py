@@ -29,7 +29,7 @@ from certify.models.classifier import Classifier
 from certify.models.rows import check_size
 from certify.smoothing.certify import RIVAL_SHARE, ChosenBy, SmoothedRadius, certify_votes, shares_for
 from certify.smoothing.noise.base import NOISES, Noise, name_and_sigma
-from certify.smoothing.sampler import Sampler, default_batch_size
+from certify.smoothing.sampler import Sampler, default_batch_size, in_batches_that_fit
 from certify.smoothing.schedule import Schedule, Shares, check_count, largest_radius
 from certify.smoothing.streams import BLOCK
 from certify.smoothing.theorem import Theorem
@@ -214,7 +214,7 @@ class Smoothing(Certifier):
         """
         size = min(self.n, self.batch_size or default_batch_size(classifier, x))
         with torch.inference_mode():
-            check_size(classifier.scores, x, size)
+            in_batches_that_fit(classifier, size, lambda size: check_size(classifier.scores, x, size))
 
     def shortfall(self, threat: Threat, shape: Shape) -> str:
         """Which declared radii no input can be certified at, and why; empty for none."""

@@ -14,6 +14,7 @@ from certify.core.certificate import Certificate
 from certify.core.input_box import InputBox
 from certify.core.rounding import brief
 from certify.core.verdict import Verdict
+from certify.device import CPU
 from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
 from certify.models.classifier import Classifier
 
@@ -100,12 +101,12 @@ def _derived(
     """The claims of a derivation, or what stands in its way."""
     subject = subject_of(certificate)
     try:
-        graph = graph_of(classifier, tuple(x.shape))
+        graph = graph_of(classifier.base.on(CPU), tuple(x.shape))  # the numbers are the same wherever they are found
     except ModelError as problem:  # a function, or an operator without a rule
         return [left_open(subject, "radius", str(problem))]
     try:
         with torch.no_grad():
-            return derivation.proof_claims(certificate, kept, radius, graph, x.to(classifier.device))
+            return derivation.proof_claims(certificate, kept, radius, graph, x.to(CPU))
     except (NoRoom, UnsupportedOperator) as problem:
         return [left_open(subject, "radius", str(problem))]
     except (BadInput, ModelError) as problem:

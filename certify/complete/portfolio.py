@@ -93,7 +93,7 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
     Raises:
         NoRoom: where one region takes more memory than there is to spare.
     """
-    check_fits(problem.exact, None)
+    check_fits(problem.exact, None, problem.goals.C.device)
     search = Hunt(hunt(problem, deadline, seed))
     if (witness := search.go_on(PIECES_FIRST)) is not None:
         return Answer("sat", witness, solver="attack")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.importers.onnx_file import OPSETS, OnnxFile, read_onnx
@@ -169,7 +167,7 @@ def posed(network: Path | str, prop: Path | str, claim: Claim, name: str | None 
     if (outputs := len(file.model.graph.output)) != 1:
         raise ModelError(f"{network} has {outputs} outputs; a property is about a network with one")
     graph = _imported(file)
-    claimable(graph, claim, torch.device("cpu"))
+    claimable(graph, claim)
     read = read_property(prop, math.prod(graph.shape), math.prod(graph.output.shape))
     _check_name(prop, read, name)
     return Posed(file, read, executed(read.query, file, graph, claim))

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import torch
 
+from certify.device import random_generator
+
 __all__ = ["keyed_generator", "reseed"]
 
 WORDS: Final = 624
@@ -38,4 +40,4 @@ def reseed(generator: torch.Generator, key: str) -> torch.Generator:
 
 def keyed_generator(key: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A new generator in the state that ``key`` names."""
-    return reseed(torch.Generator(device=device), key)
+    return reseed(random_generator(device), key)

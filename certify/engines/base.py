@@ -8,7 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+import torch
+
 from certify.core.values import number, whole
+from certify.device import CPU
 from certify.errors import BadInput
 from certify.registry import Registry, make
 
@@ -58,8 +61,12 @@ class Engine(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def crew(self, work: Work[T, R]) -> AbstractContextManager[Crew[T]]:
+    def crew(self, work: Work[T, R], device: torch.device = CPU) -> AbstractContextManager[Crew[T]]:
         """Those who will do some work; they begin with the first task, and end with the context.
+
+        Args:
+            work: what is done for each task.
+            device: where the work computes. Workers share out the devices of a kind where no number names one.
 
         Raises:
             BadInput: if the work cannot be sent to where it would be done.

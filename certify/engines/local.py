@@ -19,6 +19,7 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from certify.bounded.memory import free_memory
+from certify.device import CPU, cards, see_one, shared
 from certify.engines.base import (
     AHEAD,
     ENGINES,
@@ -48,7 +49,8 @@ class Local(Engine):
     """Processes on this machine that hold the model; this one writes the records.
 
     Args:
-        workers: how many; None for as many as there are free cores, by the load of the last minute.
+        workers: how many; None for one an accelerator where those do the work, or for as many as there are free
+            cores, by the load of the last minute.
         input_timeout: seconds after which a task is given up, for each input in it; None for no limit.
 
     Raises:
@@ -63,23 +65,26 @@ class Local(Engine):
         check_limit(self.input_timeout)
 
     @contextmanager
-    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+    def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
         """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place."""
         with written(work) as parcel:
-            workers = self._workers(parcel.stat().st_size)
+            context, devices = get_context("spawn"), cards(device) if shared(device) else 0
+            workers = self._workers(parcel.stat().st_size, devices)
             # No more than here: who asks for one thread gets the same sums everywhere.
             told = str(parcel), max(1, min(torch.get_num_threads(), _cores() // workers))
-            pool = ProcessPool(workers, initializer=_prepare, initargs=told, context=get_context("spawn"))
+            pool = ProcessPool(
+                workers, initializer=_prepare, initargs=(*told, context.Value("i"), devices), context=context
+            )
             try:
                 yield _Processes(pool, told, workers, self.input_timeout)
             finally:
                 pool.stop()
                 pool.join()
 
-    def _workers(self, parcel: int) -> int:
+    def _workers(self, parcel: int, devices: int) -> int:
         fit = max(1, free_memory() // (WORKER + parcel))
         if self.workers is None:
-            return min(fit, max(1, _cores() - round(os.getloadavg()[0])))
+            return min(fit, devices or max(1, _cores() - round(os.getloadavg()[0])))
         if self.workers > fit:
             raise BadInput(
                 f"{self.workers} workers of at least {(WORKER + parcel) / 2**30:.1f} GiB do not fit into the "
@@ -139,8 +144,12 @@ def _outcome(handle: Future[Any], limit: float | None) -> Any:
         return Lost(f"it did not end within {limit:g} seconds an input")
 
 
-def _prepare(parcel: str, threads: int) -> None:
+def _prepare(parcel: str, threads: int, turn: Any, devices: int) -> None:
     """In a new worker, before any time limit begins. What cannot be unpacked is reported by the first task."""
+    if devices:
+        with turn.get_lock():
+            see_one(turn.value, devices)
+            turn.value += 1
     with suppress(Exception):
         _held(parcel, threads)
 

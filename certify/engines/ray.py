@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import torch
+
+from certify.device import CPU, shared
 from certify.engines.base import (
     AHEAD,
     ENGINES,
@@ -61,7 +64,7 @@ class Ray(Engine):
         check_limit(self.input_timeout)
 
     @contextmanager
-    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+    def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
         """See :meth:`Engine.crew`. An actor that dies, or whose machine does, loses its task and is made anew.
 
         Raises:
@@ -73,7 +76,7 @@ class Ray(Engine):
         content = io.BytesIO()
         parcel(work, content)
         connected = self._connect(ray)
-        actors = _Actors(ray, content.getvalue(), self.workers, self.input_timeout)
+        actors = _Actors(ray, content.getvalue(), self.workers, self.input_timeout, shared(device))
         try:
             yield actors
         finally:
@@ -123,12 +126,14 @@ class _Actors:
         parcel: the work, pickled.
         workers: how many actors; None for one a core of the cluster.
         limit: seconds an input may take, or None.
+        shared: whether the actors share out the accelerators of the cluster.
     """
 
     ray: Any
     parcel: bytes
     workers: int | None
     limit: float | None
+    shared: bool
     reference: Any = field(default=None, init=False)
     """Of the work in Ray's store, once it is there."""
     actors: list[Any] = field(default_factory=list, init=False)
@@ -157,11 +162,17 @@ class _Actors:
                 self.actors[place] = self._made()
 
     def _count(self) -> int:
-        return self.workers or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        return self.workers or max(1, int(self._there()))
+
+    def _there(self) -> float:
+        """Cores of the cluster, or accelerators where those do the work."""
+        kind = "GPU" if self.shared else "CPU"
+        return float(self.ray.cluster_resources().get(kind, 1))
 
     def _made(self) -> Any:
         # Without a number of cores, an actor needs one free only to be placed: none waits for room for ever.
-        made = self.ray.remote(scheduling_strategy="SPREAD")(_Worker).remote(self.reference)
+        part = {"num_gpus": min(1.0, self._there() / self._count())} if self.shared else {}
+        made = self.ray.remote(scheduling_strategy="SPREAD", **part)(_Worker).remote(self.reference)
         self.since[made] = time.monotonic()
         return made
 

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from certify.device import CPU
 from certify.engines.base import ENGINES, Crew, Engine, R, T, Work
 
 __all__ = ["Serial"]
@@ -23,7 +26,7 @@ class Serial(Engine):
     """
 
     @contextmanager
-    def crew(self, work: Work[T, R]) -> Iterator[Crew[T]]:
+    def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
         """This process itself; no task is ever lost."""
         yield _Myself(work)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
+from certify.device import available, exactly
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 from certify.models.estimator import Estimator, is_estimator
@@ -83,7 +84,7 @@ class Classifier:
         output: which are the scores, where the model returns several things: a key, an attribute or a place in a tuple.
         threshold: for a model of two classes that returns one number an input: it means class 1 above this, 0.0 for a
             logit, 0.5 for a probability.
-        device: where the model runs.
+        device: where the model runs: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for one of several.
         name: what reports call it.
         digest: pins the model in records; computed from a module's structure and weights, or a function's source.
 
@@ -130,7 +131,8 @@ class Classifier:
         self.normalization = normalization(mean, std)
         self.num_classes = num_classes
         self.input_box = check_box(input_box)
-        self.device = _available(device)
+        self.device = available(device)
+        self._elsewhere: dict[torch.device, Classifier] = {}
         self.name = name or getattr(model, "__name__", type(model).__name__)
         self.module: nn.Module | None = None
         self._function: Callable[[Tensor], Any] = model
@@ -188,6 +190,16 @@ class Classifier:
         """What answers about batches: the module, or the function that was given."""
         return self._function
 
+    def on(self, device: torch.device) -> Classifier:
+        """The same model on another device, copied once; a function runs where it was written to."""
+        if device == self.device or self.module is None:
+            return self
+        if device not in self._elsewhere:
+            there = self._elsewhere[device] = copy.copy(self)
+            there.device, there._elsewhere = device, {self.device: self}
+            there._function = there.module = copy.deepcopy(self.module).to(device)
+        return self._elsewhere[device]
+
     def to_layout(self, x: Tensor) -> Tensor:
         """``x`` on the model's device, as float32, in the memory layout in which the model is fastest."""
         x = x.to(device=self.device, dtype=torch.float32)
@@ -202,7 +214,7 @@ class Classifier:
         Raises:
             ModelError: if the output has another shape.
         """
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with exactly(self.device):
             given = self.to_layout(x if scratch else x.clone())
             out = self._as_tensor(self._function(given.to(self._dtype)))
         if out.shape == (len(x), self.num_classes):
@@ -354,15 +366,3 @@ def need_classifier(clf: object) -> Classifier:
         name = type(clf).__name__
         raise BadInput(f"expected a certify.Classifier, got {name}: wrap it, Classifier(model, num_classes=...)")
     return clf
-
-
-def _available(device: str | torch.device) -> torch.device:
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as problem:
-        raise BadInput(f"unknown device {device!r}; use cpu or cuda") from problem
-    if chosen.type not in ("cpu", "cuda"):
-        raise BadInput(f"device {str(device)!r} is not supported; use cpu or cuda")
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise BadInput(f"device {str(device)!r} is not available on this machine; use cpu")
-    return chosen

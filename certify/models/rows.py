@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from certify.core.input_box import InputBox
 from certify.errors import CertifyError, ModelError, one_line
+from certify.process import out_of_memory
 
 __all__ = ["check_rows", "check_size", "noisy", "refuse_batch_statistics"]
 
@@ -116,6 +117,8 @@ def check_size(scores: Callable[[Tensor], Tensor], x: Tensor, size: int) -> None
     except (CertifyError, MemoryError):
         raise
     except Exception as problem:  # somebody else's code may raise anything
+        if out_of_memory(problem):
+            raise
         raise ModelError(
             f"the model takes no batch of {size} inputs: {one_line(problem)}; give batch_size"
         ) from problem

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from certify.core.certificate import Look
 from certify.models.classifier import Classifier
+from certify.process import out_of_memory
 from certify.smoothing.noise.base import Noise
 from certify.smoothing.streams import Stream
 
-__all__ = ["Ballot", "Sampler", "Votes", "default_batch_size"]
+__all__ = ["Ballot", "Sampler", "Votes", "default_batch_size", "in_batches_that_fit"]
+
+R = TypeVar("R")
+
+ON_ACCELERATOR: Final = 1024
+"""Samples per forward pass on an accelerator, which is idle with fewer."""
+
+_FITTED: Final[WeakKeyDictionary[Classifier, int]] = WeakKeyDictionary()
+"""The largest batch that each classifier had memory for, where a larger one found none."""
 
 
 class Ballot(NamedTuple):
@@ -40,12 +50,34 @@ def default_batch_size(classifier: Classifier, x: Tensor) -> int:
 
     The rule is fixed, because a choice by timing could change the last digit of a score. On a CPU a batch of about 384
     KiB of input keeps the activations of a small network in cache; batches several times larger were measured two to
-    three times slower per sample. A GPU wants more.
+    three times slower per sample. Where memory runs out, :func:`in_batches_that_fit` takes less.
     """
     if classifier.device.type != "cpu":
-        return 1024
+        return ON_ACCELERATOR
     fitting = 384 * 1024 / (4 * max(1, x[0].numel()))
     return int(min(256, max(16, 2 ** math.floor(math.log2(max(1.0, fitting))))))
+
+
+def in_batches_that_fit(classifier: Classifier, size: int, use: Callable[[int], R]) -> R:
+    """What ``use`` returns for batches of ``size``, or of half as many for as long as memory runs out.
+
+    What fitted is remembered for the classifier, so that only the first call tries in vain.
+
+    >>> def use(size: int) -> int:
+    ...     if size > 300:
+    ...         raise MemoryError
+    ...     return size
+    >>> in_batches_that_fit(Classifier(lambda x: x, 2), 1024, use)
+    256
+    """
+    size = min(size, _FITTED.get(classifier.base, size))
+    while True:
+        try:
+            return use(size)
+        except (MemoryError, RuntimeError) as problem:
+            if size == 1 or not out_of_memory(problem):
+                raise
+        size = _FITTED[classifier.base] = size // 2
 
 
 class Sampler:
@@ -92,8 +124,11 @@ class Sampler:
 
     def count(self, stage: str, ballots: Sequence[Ballot]) -> list[Look]:
         """The votes of each ballot; see :class:`Votes`."""
-        stream, classes = self._stream(stage), self._classifier.num_classes + 1
         size = min(self._size, sum(ballot.stop - ballot.start for ballot in ballots))
+        return in_batches_that_fit(self._classifier, size, lambda size: self._count(stage, ballots, size))
+
+    def _count(self, stage: str, ballots: Sequence[Ballot], size: int) -> list[Look]:
+        stream, classes = self._stream(stage), self._classifier.num_classes + 1
         noisy = self._classifier.to_layout(torch.empty((size, *self._x.shape[1:]), device=self._x.device))
         owner = torch.empty(size, dtype=torch.int64, device=self._x.device)
         votes = torch.zeros(len(ballots) * classes, dtype=torch.int64, device=self._x.device)

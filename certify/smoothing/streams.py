@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from certify.data.generators import reseed
+from certify.device import random_generator
 from certify.smoothing.noise.base import Noise
 
 __all__ = ["BLOCK", "Stream"]
@@ -46,7 +47,7 @@ class Stream:
         self, noise: Noise, shape: tuple[int, ...], *, seed: int, stage: str, device: torch.device | str = "cpu"
     ) -> None:
         self._noise, self._seed, self._stage = noise, seed, stage
-        self._generator = torch.Generator(device=device)
+        self._generator, self._device = random_generator(device), device
         self._shape = (BLOCK, *shape)
         self._held: dict[str, tuple[int, Tensor]] = {}
         self._most = max(1, MAX_HELD_BYTES // (4 * math.prod(self._shape)))
@@ -65,9 +66,7 @@ class Stream:
         if buffer is None:
             # The least recently used block is overwritten.
             oldest = next(iter(self._held)) if len(self._held) >= self._most else None
-            buffer = (
-                torch.empty(self._shape, device=self._generator.device) if oldest is None else self._held.pop(oldest)[1]
-            )
+            buffer = torch.empty(self._shape, device=self._device) if oldest is None else self._held.pop(oldest)[1]
         if held != number:
             key = f"{self._seed}:{digest}:{self._stage}:{number}"
             self._noise.sample(self._shape, reseed(self._generator, key), out=buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +29,10 @@ from certify.core.values import one_of
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
+from certify.device import described, lost
 from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
-from certify.errors import BadInput, CertifyError, DataError, one_line
+from certify.errors import BadInput, CertifyError, DataError, DeviceLost, one_line
 from certify.models.classifier import Classifier
 from certify.progress.heartbeat import Heartbeat
 from certify.progress.observer import Observer, watching
@@ -169,7 +171,7 @@ class Study:
                 "seed": self.seed,
                 "shard": list(self.shard),
                 "inputs": self.expected,
-                "device": self.classifier.device.type,
+                "device": described(self.classifier.device),
             },
             context={
                 "versions": {
@@ -227,9 +229,9 @@ class Study:
         progress, manifest = watching(progress), self.manifest()
         engine, order = engine or Serial(), one_of("order", order, ORDERS)
         if out is None:
-            with Records(":memory:", manifest.digest) as records, engine.crew(self.carry_out) as crew:
+            with Records(":memory:", manifest.digest) as records, self._crew(engine) as crew:
                 return self._run(records, progress, Way(crew, order, deadline), None)
-        with RunFolder.create(out, manifest) as folder, engine.crew(self.carry_out) as crew:
+        with RunFolder.create(out, manifest) as folder, self._crew(engine) as crew:
             if older := _other_versions(folder.manifest, manifest):
                 progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
             heart = Heartbeat(progress, folder.path, {"engine": str(engine)})
@@ -243,6 +245,9 @@ class Study:
                 raise
             finally:
                 heart.close(how)
+
+    def _crew(self, engine: Engine) -> AbstractContextManager[Crew[Task]]:
+        return engine.crew(self.carry_out, self.classifier.device)
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
@@ -358,6 +363,11 @@ class Study:
         try:
             return list(certified(certifier, self.classifier, batch, self.threat))
         except (ArithmeticError, MemoryError, RuntimeError) as problem:
+            if lost(problem):
+                raise DeviceLost(
+                    f"the device {self.classifier.device} failed ({one_line(problem)}): what was finished is kept, and "
+                    "the same command goes on from there"
+                ) from problem
             if len(batch) == 1:
                 return self._failed(certifier, batch, one_line(problem))
         rows = (batch.rows(slice(row, row + 1)) for row in range(len(batch)))

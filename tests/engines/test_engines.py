@@ -196,14 +196,14 @@ def test_a_run_goes_on_where_another_engine_stopped(odd, tmp_path):
 
     class Stops(Serial):
         @contextmanager
-        def crew(self, work):
+        def crew(self, work, device):
             def stopping(task):
                 calls.append(task)
                 if len(calls) == 2:
                     raise KeyboardInterrupt
                 return work(task)
 
-            with Serial.crew(self, stopping) as crew:
+            with Serial.crew(self, stopping, device) as crew:
                 yield crew
 
     with pytest.raises(KeyboardInterrupt):

@@ -39,6 +39,7 @@ from certify.bounds.importers.fuse import fused
 from certify.bounds.importers.tracing import TRACED, trace
 from certify.bounds.rules.base import ATEN, Call, MixesSamples, NotCovered, Value
 from certify.bounds.rules.conversion import Integer
+from certify.device import exactly
 from certify.errors import CertifyError, ModelError, UnsupportedOperator, one_line
 
 __all__ = ["import_module"]
@@ -619,7 +620,7 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor, max_memory:
     def answers(rows: slice) -> list[Tensor]:
         x = every[rows]
         try:
-            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.no_grad(), exactly(example_batch.device):
                 with Wide():
                     expected, again = (exact(x.clone().double()) for _ in range(2))
                 runs = [expected, own(x.clone().to(graph.dtype))]

@@ -99,7 +99,7 @@ class MarginBounds:
         Raises:
             OutOfTime: once the deadline passed.
         """
-        at_once = samples_within(self.graph, self.max_memory)
+        at_once = samples_within(self.graph, self.max_memory, self.x.device)
         parts = [self._at_zero(x, C) for x, C in zip(self.x.split(at_once), self.C.split(at_once), strict=True)]
         rows, slopes = (torch.cat(part) for part in zip(*parts, strict=True))
         margins = self.margins(rows, slice(None))
@@ -151,7 +151,7 @@ def property_rows(
     return C, d
 
 
-def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:
+def claimable(graph: Graph, claim: Claim) -> None:
     """Refuse a network for which ``claim`` cannot be made, before any other work.
 
     Raises:
@@ -165,6 +165,6 @@ def claimable(graph: Graph, claim: Claim, device: torch.device) -> None:
             'the network\'s weights are float64, so claim "float32" is not about them; convert the module with '
             '.float(), or claim "exact"'
         )
-    point = torch.zeros(1, *graph.shape, dtype=torch.float64, device=device)
+    point = torch.zeros(1, *graph.shape, dtype=torch.float64, device=graph.device)
     C = torch.eye(math.prod(graph.output.shape), dtype=torch.float64, device=point.device).unsqueeze(0)
     METHODS["ibp"](graph.to(torch.float64), Region(Interval(point, point)), C, claim=claim)

@@ -64,7 +64,7 @@ def rechecked_margins(
     """
     if not 0 <= radius < math.inf:
         raise BadInput(f"a radius is finite and not below 0, got {radius}")
-    claimable(graph, evidence.claim, x.device)
+    claimable(graph, evidence.claim)
     # The radius is taken as given; the ball is rounded outward in float64.
     exact = graph.to(torch.float64)
     classes = torch.tensor([kept], device=x.device)

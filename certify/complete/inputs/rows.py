@@ -118,7 +118,7 @@ def refuted_directly(problem: VerificationProblem, open: Tensor, method: str, de
     found, graph, everyone = torch.zeros_like(open), problem.exact, slice(None)
     if not bool(open.any()):
         return found
-    at_once = min(max(1, CHUNK // problem.goals.C[0].numel()), samples_within(graph, None))
+    at_once = min(max(1, CHUNK // problem.goals.C[0].numel()), samples_within(graph, None, problem.goals.C.device))
     for regions in open.any(dim=1).nonzero()[:, 0].split(at_once):
         goals, crown, part = problem.goals.of(regions), method == "crown", problem.region.rows(regions)
         tightened = tighten if crown else None

@@ -55,7 +55,7 @@ def rechecked(
     """
     if not 0 <= radius < math.inf:
         raise BadInput(f"a radius is finite and not below 0, got {radius}")
-    claimable(graph, evidence.claim, x.device)
+    claimable(graph, evidence.claim)
     if not evidence.proof:
         return False
     region, goals = goals_within(graph, x, kept, threat, radius, property)

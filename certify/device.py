@@ -1,0 +1,140 @@
+"""Where a model runs: all that differs between a processor and an accelerator is decided here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import torch
+
+from certify.bounded.memory import free_memory as free_memory_of_host
+from certify.errors import BadInput
+
+__all__ = [
+    "available",
+    "cards",
+    "described",
+    "exactly",
+    "free_memory",
+    "lost",
+    "random_generator",
+    "see_one",
+    "shared",
+]
+
+CPU: Final = torch.device("cpu")
+
+KINDS: Final = ("cpu", "cuda")
+"""The devices on which models run here."""
+
+EXACT: Final = ("none", "ieee")
+"""What torch calls the precision of float32 arithmetic that is not shortened."""
+
+_SWITCHES: Final[dict[str, tuple[Any, ...]]] = {
+    "cpu": tuple(getattr(torch.backends.mkldnn, part) for part in ("matmul", "conv", "rnn")),
+    "cuda": (torch.backends.cuda.matmul, *(getattr(torch.backends.cudnn, part) for part in ("conv", "rnn"))),
+}
+"""What holds the precision of float32 arithmetic on a device."""
+
+
+def available(device: str | torch.device) -> torch.device:
+    """A device on which a model can run.
+
+    Raises:
+        BadInput: for a device that is unknown, not supported or not there.
+
+    >>> available("cpu")
+    device(type='cpu')
+    """
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as problem:
+        raise BadInput(f"unknown device {device!r}; use cpu or cuda") from problem
+    if chosen.type not in KINDS:
+        raise BadInput(f"device {str(device)!r} is not supported; use cpu or cuda")
+    if chosen.type != "cpu" and (chosen.index or 0) >= (there := cards(chosen)):
+        raise BadInput(f"device {str(device)!r} is not available on this machine, which has {there}; use cpu")
+    return chosen
+
+
+def cards(device: torch.device) -> int:
+    """How many devices of a kind this process can use: workers share them out."""
+    return torch.cuda.device_count() if device.type == "cuda" else 1
+
+
+def shared(device: torch.device) -> bool:
+    """Whether workers share out the devices of a kind: accelerators of which no number names one."""
+    return device.type != "cpu" and device.index is None
+
+
+def see_one(turn: int, devices: int) -> None:
+    """Let this process, which has not asked for an accelerator yet, see only one of them.
+
+    Args:
+        turn: the number of this worker, from 0.
+        devices: how many accelerators there are for all workers.
+    """
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(devices)))).split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = seen[turn % len(seen)]
+
+
+def described(device: torch.device) -> str:
+    """What records call a device: its kind, and for an accelerator the product.
+
+    >>> described(torch.device("cpu"))
+    'cpu'
+    """
+    return device.type if device.type == "cpu" else f"{device.type} ({torch.cuda.get_device_name(device)})"
+
+
+def free_memory(device: torch.device = CPU) -> int:
+    """Bytes that are free on a device now; what torch holds there without using it counts as free."""
+    if device.type == "cpu":
+        return free_memory_of_host()
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def random_generator(device: torch.device | str = CPU) -> torch.Generator:
+    """A generator that draws where the noise is needed. Each kind of device has a generator of its own."""
+    return torch.Generator(device=device)
+
+
+def lost(problem: BaseException) -> bool:
+    """Whether an exception says that the device failed: nothing more can be computed on it by this process.
+
+    >>> lost(torch.AcceleratorError("CUDA error: unspecified launch failure")), lost(RuntimeError("CUDA"))
+    (True, False)
+    """
+    return isinstance(problem, torch.AcceleratorError)
+
+
+@contextmanager
+def exactly(device: torch.device = CPU) -> Iterator[None]:
+    """Inside, float32 arithmetic has 24 bits and the same call gives the same answer, whatever the process was told.
+
+    A guarantee is about one function. TensorFloat-32, or bfloat16 inside matrix products, which
+    ``torch.set_float32_matmul_precision`` allows on both kinds of devices, would make it another one that no record
+    names. Who wants such a model certified casts inside of it: then it is part of what the digest pins.
+
+    >>> torch.set_float32_matmul_precision("medium")
+    >>> with exactly():
+    ...     torch.backends.mkldnn.matmul.fp32_precision
+    'ieee'
+    >>> torch.backends.mkldnn.matmul.fp32_precision
+    'bf16'
+    >>> torch.set_float32_matmul_precision("highest")
+    """
+    shortened = [(one, one.fp32_precision) for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
+    if device.type == "cpu" and not shortened:  # the usual case, in a loop over models that take microseconds
+        yield
+        return
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+        for one, before in shortened:
+            one.fp32_precision = "ieee"
+            stack.callback(setattr, one, "fp32_precision", before)
+        yield
