@@ -160,7 +160,8 @@ def test_a_device_that_fails_in_the_middle_ends_the_run_and_keeps_what_is_there(
     x = torch.tensor([[0.1, 0.1], [0.2, 0.2], [0.3, 0.3], [0.75, 0.75]])
 
     def scores(x):
-        if not armed.exists() and (x != 0.75).all() and ((x - 0.75).abs().amax(dim=1) < 0.06).sum() > 20:
+        near = (x - 0.75).abs().amax(dim=1)
+        if not armed.exists() and ((near > 0) & (near < 0.06)).sum() > 10:
             armed.touch()
             raise torch.AcceleratorError("CUDA error: unspecified launch failure")
         return torch.stack([x.sum(1) + 1, -x.sum(1)], dim=1)

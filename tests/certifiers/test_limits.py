@@ -167,7 +167,7 @@ def test_a_network_that_does_not_fit_is_unknown_before_anything_is_allocated(clf
         assert re.match(words, one.reason)
         with pytest.raises(BadInput, match=words):
             certify.output_bounds(clf, X - 0.1, X + 0.1, method=method, max_memory=10_000)
-    monkeypatch.setattr(memory, "free_memory", lambda: 20_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 20_000)
     [one] = certify.verify(clf, X, threat=LINF, timeout=20)
     assert one.verdict is Verdict.UNKNOWN
     assert "more than half of what is free" in one.reason
