@@ -13,6 +13,7 @@ from certify.bounded.memory import free_memory as free_memory_of_host
 from certify.errors import BadInput
 
 __all__ = [
+    "as_alone",
     "available",
     "cards",
     "described",
@@ -117,7 +118,8 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
 
     A guarantee is about one function. TensorFloat-32, or bfloat16 inside matrix products, which
     ``torch.set_float32_matmul_precision`` allows on both kinds of devices, would make it another one that no record
-    names. Who wants such a model certified casts inside of it: then it is part of what the digest pins.
+    names; so would an autocast around it, or another default type, with which workers do not start. Who wants such a
+    model certified casts inside of it: then it is part of what the digest pins.
 
     >>> torch.set_float32_matmul_precision("medium")
     >>> with exactly():
@@ -128,13 +130,40 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
     >>> torch.set_float32_matmul_precision("highest")
     """
     shortened = [(one, one.fp32_precision) for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
-    if device.type == "cpu" and not shortened:  # the usual case, in a loop over models that take microseconds
-        yield
+    cast, default = torch.is_autocast_enabled(device.type), torch.get_default_dtype()
+    if device.type == "cpu" and not (shortened or cast or default != torch.float32):
+        yield  # the usual case, in a loop over models that take microseconds
+        if torch.get_default_dtype() != torch.float32:  # the model set it
+            torch.set_default_dtype(torch.float32)
         return
     with ExitStack() as stack:
+        if cast:
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if default != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, default)
         if device.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         for one, before in shortened:
             one.fp32_precision = "ieee"
             stack.callback(setattr, one, "fp32_precision", before)
+        yield
+
+
+@contextmanager
+def as_alone() -> Iterator[None]:
+    """Inside, torch is as in a new process, so that what is around a call does not reach its results.
+
+    Gradients are recorded, nothing is cast, and new tensors are float32 on the processor.
+
+    >>> with torch.inference_mode(), as_alone():
+    ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    (True, False)
+    """
+    with ExitStack() as stack:
+        stack.enter_context(exactly())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device() != CPU:
+            stack.enter_context(CPU)
         yield

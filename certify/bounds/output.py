@@ -24,6 +24,7 @@ from certify.core.input_box import BoxLike
 from certify.core.norms import check_norm
 from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of
+from certify.device import as_alone
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
 from certify.models.digest import all_tensors
@@ -62,6 +63,7 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
         return import_module(module, example_batch.to(dtype), max_memory)
 
 
+@as_alone()
 def output_bounds(
     model: nn.Module | Classifier,
     lower: Tensor,
@@ -113,6 +115,7 @@ def output_bounds(
     return _bounds(model, region, method, C, dtype, claim, max_memory, timeout)
 
 
+@as_alone()
 def ball_bounds(
     model: nn.Module | Classifier,
     x: Tensor,

@@ -14,6 +14,7 @@ from certify.certifiers.certify import batch_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property
 from certify.core.threats.base import Threat, need_threat
+from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
 from certify.registry import make
@@ -22,6 +23,7 @@ from certify.smoothing.noise.base import law_of
 __all__ = ["attack"]
 
 
+@as_alone()
 def attack(
     clf: Classifier,
     x: Any,

@@ -14,6 +14,7 @@ from certify.core.properties.base import Property, need_property, wanted
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch, as_inputs, as_labels
+from certify.device import as_alone
 from certify.errors import BadInput, DataError
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
@@ -22,6 +23,7 @@ from certify.registry import make
 __all__ = ["batch_of", "certified", "certify"]
 
 
+@as_alone()
 def certify(
     clf: Classifier,
     x: Any,

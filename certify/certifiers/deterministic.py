@@ -23,7 +23,7 @@ from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.errors import ModelError
-from certify.models.classifier import INVALID, Classifier
+from certify.models.classifier import Classifier
 from certify.models.digest import all_tensors, tensor_bytes, weights_digest
 from certify.models.overrides import FUNCTIONS, hooks
 
@@ -31,6 +31,8 @@ __all__ = ["ProofAttempt", "Prove", "certificates", "check_network", "graph_of"]
 
 _graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
 """Imported graphs by input shape, each with the contents of its module at that time."""
+
+NO_ANSWER = "the model's scores contain NaN or infinity, or rounding leaves open whether the property holds there"
 
 CHANGED = "the network no longer computes what was imported: wrap the module in a new Classifier"
 
@@ -134,8 +136,7 @@ def certificates(
     begin = time.perf_counter()
     scores = _same_scores(classifier, graph, batch)
     labels = None if batch.labels is None else torch.tensor(batch.labels)
-    found_there = classifier.property.answer(scores, None if labels is None else labels.to(scores.device))
-    classes = torch.where(torch.isfinite(scores).all(dim=1), found_there, INVALID).cpu()
+    classes = classifier.answers_at(scores, labels).cpu()
     wanted = classes >= 0
     if labels is not None:
         wanted &= classes == labels
@@ -153,7 +154,7 @@ def certificates(
             verdict, radius, reason = settle(proof.radius, threat, proof.otherwise)
             reason = proof.reason or reason
         elif prediction < 0:
-            verdict, radius, reason = Verdict.UNKNOWN, None, "the model's scores contain NaN or infinity"
+            verdict, radius, reason = Verdict.UNKNOWN, None, NO_ANSWER
         else:
             verdict, radius, reason = Verdict.FALSIFIED, None, "the input itself is misclassified"
         found.append(

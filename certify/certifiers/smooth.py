@@ -13,6 +13,7 @@ from certify.core.certificate import Certificate
 from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
+from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
 from certify.smoothing.certify import Predictions, predict_votes
@@ -90,6 +91,7 @@ def smooth(
     return certify(clf, x, y, threat=threat, property=property, certifier=certifier, index=index, progress=progress)
 
 
+@as_alone()
 def predict(
     clf: Classifier,
     x: Any,

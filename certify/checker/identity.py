@@ -62,9 +62,14 @@ def class_claim(
     return judged(subject, "prediction", said)
 
 
-def ties(scores: Tensor) -> int:
-    """The number of rows of scores (B, K) whose two largest entries tie within float32 rounding."""
-    best = scores.topk(2, dim=1).values
+def ties(answers: Tensor, scores: Tensor) -> int:
+    """How many samples have two answers that tie within float32 rounding of the model's scores.
+
+    Args:
+        answers: what a property makes of the scores, (B, answers).
+        scores: of the model, (B, K).
+    """
+    best = answers.topk(2, dim=1).values
     return int((best[:, 0] - best[:, 1] <= TIE_RTOL * scores.abs().amax(dim=1)).sum())
 
 

@@ -14,13 +14,14 @@ from certify.core.certificate import Certificate
 from certify.core.input_box import InputBox
 from certify.core.rounding import brief
 from certify.core.verdict import Verdict
-from certify.device import CPU
+from certify.device import CPU, as_alone
 from certify.errors import BadInput, ModelError, UnsupportedOperator, one_line
 from certify.models.classifier import Classifier
 
 __all__ = ["box_fault", "network_claims"]
 
 
+@as_alone()
 def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
     """What a certificate says of one input and one network.
 

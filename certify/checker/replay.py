@@ -270,12 +270,12 @@ class VoteSource:
                 start = part.start
                 while start < part.stop:
                     size = min(int(BLOCK ** sizes.random()), part.stop - start)
-                    noisy = torch.empty((size, *x.shape), device=x.device)
+                    noisy = torch.empty((size, *x.shape), dtype=torch.float32, device=x.device)
                     stream.perturb(x, self.digest, start, out=noisy)
-                    scores = self.classifier.scores(noisy)
-                    valid = torch.isfinite(scores).all(dim=1)
-                    counts.update(torch.where(valid, scores.argmax(dim=1), INVALID).tolist())
-                    close += ties(scores[valid])
+                    scores = self.classifier.base.scores(noisy)
+                    counts.update(self.classifier.answers_at(scores).tolist())
+                    finite = scores[torch.isfinite(scores).all(dim=1)]
+                    close += ties(self.classifier.property.scores(finite), finite)
                     start += size
         return RedrawnVotes(counts, close)
 

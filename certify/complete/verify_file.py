@@ -23,6 +23,7 @@ from certify.complete.reading.witness import witness_text
 from certify.complete.witnesses.execution import exactly, executed, stated
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.values import one_of, whole
+from certify.device import as_alone
 from certify.errors import BadInput, ModelError, UnsupportedOperator
 
 __all__ = ["CAPABILITIES", "Posed", "Seconds", "Verification", "posed", "verify_file"]
@@ -89,6 +90,7 @@ class Verification:
     deciding: Seconds
 
 
+@as_alone()
 def verify_file(
     network: Path | str,
     prop: Path | str,

@@ -249,14 +249,13 @@ class Classifier:
     def predict(self, x: Tensor, *, scratch: bool = False) -> Tensor:
         """Class (B,) of a batch, int64; ``-1`` where a score is NaN or infinite. The first class wins a tie.
 
-        ``scratch`` as in :meth:`scores`.
+        Of a classifier with a property, the answer to that. ``scratch`` as in :meth:`scores`.
 
         >>> Classifier(lambda x: x.sum(1) > 1, num_classes=2).predict(torch.tensor([[0.9, 0.9], [0.1, 0.1]]))
         tensor([1, 0])
         """
         with torch.inference_mode():
-            scores = self.scores(x, scratch=scratch)
-            return torch.where(torch.isfinite(scores).all(dim=1), scores.argmax(dim=1), INVALID)
+            return self.answers_at(self.base.scores(x, scratch=scratch))
 
     @property
     def base(self) -> Classifier:
@@ -270,7 +269,13 @@ class Classifier:
             x: inputs (B, ...).
             kept: the answers (B,) that these points should have, for properties that are about one of them.
         """
-        return self.predict(x)
+        with torch.inference_mode():
+            return self.answers_at(self.base.scores(x), kept)
+
+    def answers_at(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        """The same at scores (B, K) that the model itself returned; ``-1`` where one is NaN or infinite."""
+        found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
+        return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
 
     def with_property(self, property: Property) -> Classifier:
         """The same model, of which a property is asked instead of the top class: its answers are the classes then.
@@ -342,12 +347,6 @@ class _WithProperty(Classifier):
 
     def check(self, x: Tensor) -> None:
         self.base.check(x)
-
-    def answers(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        with torch.inference_mode():
-            scores = self.base.scores(x)
-            found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
-            return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
 
 
 def _scores_of(model: Any, output: str | int | None, threshold: float | None) -> Any:

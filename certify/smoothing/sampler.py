@@ -129,7 +129,9 @@ class Sampler:
 
     def _count(self, stage: str, ballots: Sequence[Ballot], size: int) -> list[Look]:
         stream, classes = self._stream(stage), self._classifier.num_classes + 1
-        noisy = self._classifier.to_layout(torch.empty((size, *self._x.shape[1:]), device=self._x.device))
+        noisy = self._classifier.to_layout(
+            torch.empty((size, *self._x.shape[1:]), dtype=torch.float32, device=self._x.device)
+        )
         owner = torch.empty(size, dtype=torch.int64, device=self._x.device)
         votes = torch.zeros(len(ballots) * classes, dtype=torch.int64, device=self._x.device)
         filled = 0

@@ -66,7 +66,11 @@ class Stream:
         if buffer is None:
             # The least recently used block is overwritten.
             oldest = next(iter(self._held)) if len(self._held) >= self._most else None
-            buffer = torch.empty(self._shape, device=self._device) if oldest is None else self._held.pop(oldest)[1]
+            buffer = (
+                torch.empty(self._shape, dtype=torch.float32, device=self._device)
+                if oldest is None
+                else self._held.pop(oldest)[1]
+            )
         if held != number:
             key = f"{self._seed}:{digest}:{self._stage}:{number}"
             self._noise.sample(self._shape, reseed(self._generator, key), out=buffer)

@@ -22,6 +22,7 @@ from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.given import arrays_of
 from certify.data.loaders import load_data
+from certify.device import as_alone
 from certify.engines.base import Engine, engine_from
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
@@ -124,6 +125,7 @@ def _seeded(certifier: Certifier, seed: int) -> Certifier:
     return replace(certifier, seed=seed) if hasattr(certifier, "seed") else certifier  # type: ignore[type-var]
 
 
+@as_alone()
 def evaluate(
     clf: Classifier,
     data: Any,

@@ -29,7 +29,7 @@ from certify.core.values import one_of
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
-from certify.device import described, lost
+from certify.device import as_alone, described, lost
 from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
 from certify.errors import BadInput, CertifyError, DataError, DeviceLost, one_line
@@ -321,6 +321,7 @@ class Study:
                     progress.detail(str(certificate))
                 advance(len(task), self._so_far(made))
 
+    @as_alone()
     def carry_out(self, task: Task) -> Any:
         """The records of a task, one an input, or a warning: what a worker does, wherever it is."""
         if task.stage == "chance":

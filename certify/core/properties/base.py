@@ -92,11 +92,14 @@ class Property(ABC):
         return label
 
     def scores(self, scores: Tensor) -> Tensor:
-        """Scores (B, answers), of which the largest is the answer's."""
+        """Scores (B, answers) for attacks, which raise those of other answers: the largest is the answer's, or tied."""
         return scores
 
     def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
-        """The answers (B,) at scores (B, classes).
+        """The answers (B,) at scores (B, classes), int64; -1 where rounding leaves open which it is.
+
+        A vote under noise and a counterexample both rest on it, so it has to follow from the class that the model
+        returns, the first one where scores tie, or be certain.
 
         Args:
             scores: finite.

@@ -69,6 +69,10 @@ class Never(Property):
         answers[:, 1] = scores[:, self.forbidden]
         return answers
 
+    @override
+    def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        return (scores.argmax(dim=1) == self.forbidden).long()
+
     def clauses(self, kept: int, classes: int) -> Clauses:
         """One of the other classes is above; of an input that is that class already, nothing holds."""
         rows = np.zeros((1, classes - 1, classes))

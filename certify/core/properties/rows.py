@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearRows"]
 
-ROUNDING: Final = 2.0**-45
-"""Relative to the sizes of what is added up: more than float64 sums of some hundred products are off by."""
+ROUNDING: Final = 2.0**-52
+"""Twice the unit roundoff of float64: a sum of n products is off by less than n + 2 times that, relative to sizes."""
 
 LARGEST: Final = 1e100
 """Of the size of C and d: sums with outputs in float32 then stay within float64, and no condition becomes NaN."""
@@ -90,14 +90,23 @@ class LinearRows(Property):
         return 0
 
     def scores(self, scores: Tensor) -> Tensor:
-        """The least row and 0: a row counts as broken only where no rounding of the sum may have done it."""
-        y, C = scores.double(), scores.double().new_tensor(self.C)
-        d = C.new_tensor(self.d)
-        values = y @ C.T + d
-        sizes = y.abs() @ C.abs().T + d.abs()
+        """The least row, and 0."""
+        values, _ = self._values(scores)
         answers = values.new_zeros(len(values), 2)
-        answers[:, 0] = (values + ROUNDING * sizes).amin(dim=1)
+        answers[:, 0] = values.amin(dim=1)
         return answers
+
+    def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        """0 where all rows are above 0 whatever rounding did to their sums, 1 where one is not, else -1."""
+        values, error = self._values(scores)
+        hold, broken = (values - error > 0).all(dim=1), (values + error <= 0).any(dim=1)
+        return broken.long().where(hold | broken, -1)
+
+    def _values(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Every row (B, rows) in float64, and how far rounding may have moved it; NaN or infinity for an overflow."""
+        y = scores.double()
+        C, d = y.new_tensor(self.C), y.new_tensor(self.d)
+        return y @ C.T + d, (C.shape[1] + 2) * ROUNDING * (y.abs() @ C.abs().T + d.abs())
 
     def clauses(self, kept: int, classes: int) -> Clauses:
         """Each row by itself; of an input where one is broken already, nothing holds."""

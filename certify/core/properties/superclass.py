@@ -70,6 +70,12 @@ class Superclass(Property):
             best[:, place] = scores[:, list(group)].amax(dim=1)
         return best
 
+    @override
+    def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
+        group = {one: place for place, classes in enumerate(self.groups) for one in classes}
+        numbers = scores.new_tensor([group[one] for one in range(scores.shape[1])]).long()
+        return numbers[scores.argmax(dim=1)]
+
     def clauses(self, kept: int, classes: int) -> Clauses:
         """For each class outside, one of the group is above it."""
         inside = self.groups[kept]

@@ -58,7 +58,7 @@ class Gaussian(Noise):
     def sample(self, shape: Sequence[int], generator: torch.Generator, out: Tensor | None = None) -> Tensor:
         """Independent draws of ``shape``, float32."""
         if out is None:
-            out = torch.empty(tuple(shape), device=generator.device)
+            out = torch.empty(tuple(shape), dtype=torch.float32, device=generator.device)
         return out.normal_(0.0, self.sigma, generator=generator)
 
     def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:

@@ -132,7 +132,7 @@ class GaussianGrid(Noise):
         """
         device = generator.device
         if out is None:
-            out = torch.empty(tuple(shape), device=device)
+            out = torch.empty(tuple(shape), dtype=torch.float32, device=device)
         flat = out.view(-1)
         by_head, edges, values = _tables(self.sigma, device)
         words = torch.empty(-(-flat.numel() * HEAD // 64), dtype=torch.int64, device=device)

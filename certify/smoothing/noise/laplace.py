@@ -75,7 +75,7 @@ class Laplace(Noise):
     def sample(self, shape: Sequence[int], generator: torch.Generator, out: Tensor | None = None) -> Tensor:
         """Independent draws of ``shape``, float32: -b log|u| with the sign of u, for u uniform on [-1, 1)."""
         if out is None:
-            out = torch.empty(tuple(shape), device=generator.device)
+            out = torch.empty(tuple(shape), dtype=torch.float32, device=generator.device)
         out.uniform_(
             -1.0, 1.0, generator=generator
         )  # torch's own exponential draws keep 31 bits of a generator's state

@@ -61,7 +61,7 @@ class Uniform(Noise):
     def sample(self, shape: Sequence[int], generator: torch.Generator, out: Tensor | None = None) -> Tensor:
         """Independent draws of ``shape``, float32."""
         if out is None:
-            out = torch.empty(tuple(shape), device=generator.device)
+            out = torch.empty(tuple(shape), dtype=torch.float32, device=generator.device)
         return out.uniform_(-1.0, 1.0, generator=generator).mul_(self.half_width)
 
     def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:
