@@ -130,7 +130,8 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
     >>> torch.set_float32_matmul_precision("highest")
     """
     shortened = [(one, one.fp32_precision) for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
-    cast, default = torch.is_autocast_enabled(device.type), torch.get_default_dtype()
+    cast = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    default = torch.get_default_dtype()
     if device.type == "cpu" and not (shortened or cast or default != torch.float32):
         yield  # the usual case, in a loop over models that take microseconds
         if torch.get_default_dtype() != torch.float32:  # the model set it
