@@ -12,8 +12,9 @@ from typing import Final
 
 from adversary.forgeries import QUICK, copied, store
 from certify.errors import CertifyError
+from certify.store.run_folder import RunFolder
 from certify.study.checking import check_run
-from certify.study.read import certificates_of, findings_of, summarize_run
+from certify.study.read import summarize_run
 
 __all__ = ["DATABASES", "attempt", "repeated_pages"]
 
@@ -176,4 +177,5 @@ def attempt(seed: int) -> str | None:
 
 def _content(folder: Path) -> list[str]:
     """What the product reads from a run."""
-    return [str(one.to_dict()) for read in (certificates_of, findings_of) for one in read(folder)]
+    with RunFolder.open(folder) as run:
+        return [str(one.to_dict()) for one in (*run.records.certificates(), *run.records.findings())]

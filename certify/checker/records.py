@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from certify.bounded.texts import strictly_from_json
 from certify.checker.form import misformed
-from certify.checker.result import CheckedClaim, judged, left_open, refuted
+from certify.checker.result import CheckedClaim, judged, left_open, refuted, subject_of
 from certify.core.certificate import Certificate
 from certify.core.digests import data_digest
 from certify.core.finding import Finding
@@ -17,7 +17,7 @@ from certify.core.reported import Reported
 from certify.core.rounding import to_hex
 from certify.errors import BadInput, CertifyError, one_line
 
-__all__ = ["Stored", "presence_claims", "read_rows"]
+__all__ = ["Stored", "presence_claims", "read_rows", "subjects_of"]
 
 R = TypeVar("R", Certificate, Finding, Reported)
 
@@ -115,7 +115,7 @@ def presence_claims(
     for certificate in certificates:
         groups.setdefault(certificate.method, []).append(certificate)
     if settings["attack"] is not None:
-        groups[f"{settings['attack']['attack']} (attack)"] = list(findings)
+        groups[_attack(settings["attack"]["attack"])] = list(findings)
     present = {name: Counter(record.index for record in records) for name, records in groups.items()}
     known = _known(set().union(*present.values()), settings, positions)
     claims: list[CheckedClaim] = []
@@ -134,16 +134,33 @@ def presence_claims(
     return claims + _disagreements([*certificates, *findings])
 
 
+def subjects_of(record: Certificate | Finding | Reported) -> tuple[set[str], str]:
+    """The subjects of claims about a record: of those about it alone, and of the one about all of its method."""
+    if isinstance(record, Reported):
+        return {f"input {record.index}, {record.source}"}, f"records, {record.source}"
+    name = record.method if isinstance(record, Certificate) else _attack(record.attack)
+    return {f"input {record.index}", subject_of(record), f"input {record.index}, {name}"}, f"records, {name}"
+
+
+def _attack(name: str) -> str:
+    """What a group of findings is called; a method of proof may have the same name."""
+    return f"{name} (attack)"
+
+
 def _is_shard(settings: Mapping[str, Any]) -> bool:
     return bool(settings["shard"] != [0, 1])
 
 
 def _known(seen: set[int], settings: Mapping[str, Any], positions: Sequence[int] | None) -> Sequence[int]:
-    """The positions that are certain to belong to the run, in its order: without the data, those of any record."""
+    """The positions that are certain to belong to the run, in its order: without the data, those of any record.
+
+    Where all positions below the number of inputs are there, or no others, these are the ones.
+    """
     if positions is not None and not _is_shard(settings):
         return positions
-    whole = settings["inputs"] == settings["data"]["of"] and all(0 <= one < settings["inputs"] for one in seen)
-    return range(settings["inputs"]) if whole else sorted(seen)
+    asked = settings["inputs"]
+    beyond = sum(not 0 <= one < asked for one in seen)
+    return range(asked) if asked == settings["data"]["of"] and beyond in (0, len(seen) - asked) else sorted(seen)
 
 
 def _repeated(name: str, counts: Counter[int]) -> Iterator[CheckedClaim]:

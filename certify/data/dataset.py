@@ -158,11 +158,16 @@ class Dataset:
         return [int(position) for position in np.asarray(self.index)]
 
     @property
-    def digest(self) -> str:
-        """SHA-256 over the position, label and digest of every input."""
+    def identities(self) -> list[tuple[int, int, str]]:
+        """Position, label and digest of every input."""
         targets = [None] * len(self) if self.targets is None else self.targets.tolist()
         inputs = [about(input_digest(x), target) for x, target in zip(self.x, targets, strict=True)]
-        return data_digest(zip(self.positions, self.y.tolist(), inputs, strict=True))
+        return list(zip(self.positions, self.y.tolist(), inputs, strict=True))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the position, label and digest of every input."""
+        return data_digest(self.identities)
 
     def wanted(self, property: Property, classes: int) -> Dataset:
         """The same inputs with the answers that a property wants of them in place of their classes.

@@ -32,8 +32,11 @@ _COLUMNS: Final = {
     "reported": "position, source, radius, settings, record",
 }
 
-SMALLEST_ROW: Final = 64
-"""Bytes that a record takes at least, so that the size of a file says how many rows there can be."""
+NEAR: Final = 1024
+"""How many numbers are tried one by one where rows cannot be read: no damaged page of rows took as many."""
+
+MOST_ROWS: Final = 2**63
+"""SQLite numbers rows below this."""
 
 
 class Records:
@@ -187,14 +190,26 @@ class Records:
     def readable(self, table: str) -> Iterator[dict[str, Any]]:
         """As :meth:`rows`, one after the other by their numbers: those that a damaged page took are left out."""
         columns = _COLUMNS[table].split(", ")
-        most = self._store.size // SMALLEST_ROW
-        for number in range(1, most + 1):
+        for _, *values in self._store.limited(self._by_number(table)):
+            yield dict(zip(columns, values, strict=True))
+
+    def _by_number(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """The rows that can be read, each after its number."""
+        query = f"SELECT rowid, {_COLUMNS[table]} FROM {table} WHERE rowid>=? ORDER BY rowid LIMIT 1"
+        first, gap = 1, 0
+        while first + gap < MOST_ROWS:
             try:
-                row = self._db.execute(f"SELECT {_COLUMNS[table]} FROM {table} WHERE rowid=?", (number,)).fetchone()
-            except sqlite3.DatabaseError:
-                continue
-            if row is not None:
-                yield dict(zip(columns, row, strict=True))
+                with self._store.watched():
+                    row = self._db.execute(query, (first + gap,)).fetchone()
+            except (sqlite3.DatabaseError, StoreError):
+                row = (0,)
+            if row is None:
+                return
+            if row[0] >= first + gap:
+                yield row
+                first, gap = row[0] + 1, 0
+            else:  # a wide gap is crossed in strides: otherwise a file that says that it is large would not end
+                gap += 1 + gap // NEAR
 
     def damage(self) -> str:
         """What is wrong with pages, rows and indexes of the file, in words; empty where nothing is."""

@@ -32,7 +32,7 @@ from certify.data.dataset import Dataset
 from certify.device import as_alone, described, lost
 from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
-from certify.errors import BadInput, CertifyError, DataError, DeviceLost, one_line
+from certify.errors import BadInput, CertifyError, DataError, DeviceLost, StoreError, one_line
 from certify.models.classifier import Classifier
 from certify.progress.heartbeat import Heartbeat
 from certify.progress.observer import Observer, watching
@@ -234,6 +234,7 @@ class Study:
         with RunFolder.create(out, manifest) as folder, self._crew(engine) as crew:
             if older := _other_versions(folder.manifest, manifest):
                 progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
+            self._check_kept(folder)
             heart = Heartbeat(progress, folder.path, {"engine": str(engine)})
             how = "interrupted"
             try:
@@ -248,6 +249,16 @@ class Study:
 
     def _crew(self, engine: Engine) -> AbstractContextManager[Crew[Task]]:
         return engine.crew(self.carry_out, self.classifier.device)
+
+    def _check_kept(self, folder: RunFolder) -> None:
+        """Refuse records of other inputs than those at hand: they would be taken for results of these."""
+        kept = folder.records.certificate_columns(), folder.records.finding_columns()
+        known = {*self.dataset.identities} if any(len(columns) for columns in kept) else set()
+        for columns in kept:
+            for one in zip(columns.index.tolist(), columns.label.tolist(), columns.digest, strict=True):
+                if one not in known:
+                    said = "holds a record of another input, or label, than the data have there"
+                    raise StoreError(f"{folder.path} {said}, at {one[0]}: use another --out")
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())

@@ -67,6 +67,64 @@ def test_records_that_contradict_themselves_are_dropped(made, tmp_path):
     assert (found.damage, found.kept, found.dropped) == ("", 118, 2)
 
 
+def edited(folder, position, change, copied_to=None) -> None:
+    """Change the certificate at a position, or insert it once more at another."""
+    with sqlite3.connect(folder / "run.sqlite") as db:
+        query = "SELECT position, method, settings, verdict, record FROM certificates WHERE position=?"
+        [(_, *key, text)] = db.execute(query, (position,)).fetchall()
+        record = json.loads(text)
+        change(record)
+        row = (position if copied_to is None else copied_to, *key, json.dumps(record))
+        db.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?, ?)", row)
+    db.close()
+
+
+def test_records_that_do_not_belong_to_the_manifest_are_dropped(made, tmp_path):
+    run = tmp_path / "run"
+    edited(run, 1, lambda one: one.update(model_digest="0" * 64))
+    edited(run, 2, lambda one: one.update(label=1 - one["label"]))  # its finding says otherwise: neither is kept
+    edited(run, 3, lambda one: one["threat"].update(radii=[0.0, 9.0]))
+    edited(run, 4, lambda one: one["evidence"].update(seed=99))
+    edited(run, 5, lambda one: one.update(alpha=0.5))
+    edited(run, 6, lambda one: one.update(index=77), copied_to=77)
+    found = salvage(run, tmp_path / "saved")
+    assert (found.kept, found.dropped) == (120 - 6, 7)
+    with RunFolder.open(tmp_path / "saved") as folder:
+        assert {one.index for one in folder.records.certificates()} == {*range(60)} - {1, 2, 3, 4, 5}
+        assert {one.index for one in folder.records.findings()} == {*range(60)} - {2}
+
+
+def test_a_changed_label_that_nothing_else_names_is_dropped_with_all_or_refused_with_the_data(tmp_path):
+    clf = certify.Classifier(linear([[1.0, 0.0], [0.0, 1.0]]), 2)
+
+    def run(name):
+        return evaluate(clf, (X, Y), threat=certify.ThreatModel("linf", (0.0,)), certifier="ibp", out=tmp_path / name)
+
+    run("run")
+    edited(tmp_path / "run", 2, lambda one: one.update(label=1 - one["label"]))
+    assert salvage(tmp_path / "run", tmp_path / "saved").kept == 0  # the data digest refutes them together
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute("DELETE FROM certificates WHERE position=7")
+    db.close()
+    assert salvage(tmp_path / "run", tmp_path / "part").kept == 59
+    for name in ("run", "part"):
+        with pytest.raises(StoreError, match=r"a record of another input, or label, than the data have there, at 2:"):
+            run(name)
+
+
+def test_a_file_that_only_says_that_it_is_large_ends(made, tmp_path):
+    file = tmp_path / "run" / "run.sqlite"
+    pages, change = 2**28 - 1, file.read_bytes()[24:28]
+    with file.open("r+b") as db:
+        db.seek(28)
+        db.write(pages.to_bytes(4, "big"))
+        db.seek(92)
+        db.write(change)  # the number of pages in the header is the one to believe
+        db.truncate(4096 * pages)
+    whole = records(tmp_path / "run")
+    assert salvage(tmp_path / "run", tmp_path / "saved").kept == len(whole)
+
+
 def test_what_cannot_be_salvaged_is_one_line(made, tmp_path):
     with pytest.raises(BadInput, match="another folder"):
         salvage(tmp_path / "run", tmp_path / "run")
