@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import time
@@ -11,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from certify.bounded.files import content_of, text_room
+from certify.bounded.files import content_of, opened, text_room
 from certify.bounded.texts import strictly_from_json
 from certify.core.legible import legible_line
+from certify.core.schema import read
 from certify.core.values import plain
 from certify.engines.base import Engine, Lost
 from certify.errors import BadInput, CertifyError, StoreError, one_line
@@ -24,6 +26,9 @@ from certify.progress.observer import Observer, watching
 __all__ = ["Decided", "Instance", "read_instances", "table_of", "verify_instances"]
 
 OUTCOMES: Final = ("sat", "unsat", "unknown", "timeout", "error")
+
+BEGINS: Final = '{"network": '
+"""How every line of answers begins: a last line that does not is no answer that was cut, and stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,9 @@ class Instance:
     folder: Path
 
     @property
-    def key(self) -> tuple[str, str, float]:
-        """What tells it from others."""
-        return self.network, self.prop, self.timeout
+    def digests(self) -> tuple[str, str]:
+        """SHA-256 of the two files as they are now: an answer is about contents. Empty where one cannot be read."""
+        return _digest(self.folder / self.network), _digest(self.folder / self.prop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Decided:
 
     Args:
         network, prop, timeout: the instance.
+        network_digest, prop_digest: SHA-256 of the two files.
         claim, seed: as it was asked for.
         outcome: ``"sat"``, ``"unsat"``, ``"unknown"``, ``"timeout"`` or ``"error"``.
         seconds: what it took.
@@ -63,17 +69,19 @@ class Decided:
     network: str
     prop: str
     timeout: float
+    network_digest: str
+    prop_digest: str
     claim: str
     seed: int
-    outcome: str
+    outcome: Literal["sat", "unsat", "unknown", "timeout", "error"]
     seconds: float
     reason: str
     witness: str
 
     @property
-    def key(self) -> tuple[str, str, float]:
-        """What tells its instance from others."""
-        return self.network, self.prop, self.timeout
+    def question(self) -> tuple[str | int | float, ...]:
+        """All that its answer is to."""
+        return self.network, self.prop, self.timeout, self.network_digest, self.prop_digest, self.claim, self.seed
 
 
 def read_instances(path: Path | str) -> list[Instance]:
@@ -91,7 +99,9 @@ def read_instances(path: Path | str) -> list[Instance]:
     found = [_instance(path, line, row) for line, row in enumerate(rows, 1) if row]
     if not found:
         raise BadInput(f"{path} names no instance; give a row NET.onnx,PROP.vnnlib,SECONDS for each")
-    if repeated := [key for key, often in Counter(one.key for one in found).items() if often > 1]:
+    if repeated := [
+        key for key, often in Counter((one.network, one.prop, one.timeout) for one in found).items() if often > 1
+    ]:
         raise BadInput(f"{path} names {repeated[0][0]},{repeated[0][1]} twice; give each instance once")
     return found
 
@@ -122,7 +132,8 @@ def verify_instances(
 
     Args:
         instances: what to decide.
-        out: a file of one JSON object a line; answers in it to the same questions are kept. Errors are tried again.
+        out: a file of one JSON object a line; answers in it to the same questions, about files of the same contents,
+            are kept. Errors are tried again.
         engine: where the work is done.
         claim, seed: as for :func:`~certify.complete.verify_file.verify_file`.
         progress: True shows how far it is.
@@ -134,8 +145,10 @@ def verify_instances(
         StoreError: if the file cannot be written, or holds something else.
     """
     instances, progress, out = list(instances), watching(progress), Path(out)
-    done = {one.key: one for one in _kept(out) if (one.claim, one.seed) == (claim, seed) and one.outcome != "error"}
-    pending = [one for one in instances if one.key not in done]
+    questions = {one: (one.network, one.prop, one.timeout, *one.digests, claim, seed) for one in instances}
+    kept = {one.question: one for one in _kept(out) if one.outcome != "error"}
+    done = {one: kept[asked] for one, asked in questions.items() if asked in kept}
+    pending = [one for one in instances if one not in done]
     work, told = partial(_decided, claim, seed), Counter(one.outcome for one in done.values())
     earlier = len(instances) - len(pending)
     with progress.stage("verifying", len(instances), earlier, "instances") as advance, engine.crew(work) as crew:
@@ -145,19 +158,20 @@ def verify_instances(
                 if isinstance(made, Lost) and not alone:
                     lost.append(instance)
                     continue
-                one = _answer(instance, claim, seed, made)
+                if isinstance(made, Lost):
+                    made = {"outcome": "error", "seconds": 0.0, "reason": made.reason, "witness": ""}
+                done[instance] = one = Decided(*questions[instance], **made)
                 _append(out, one)
-                done[one.key] = one
                 told[one.outcome] += 1
                 progress.detail(f"{one.network} {one.prop}: {one.outcome} {one.reason}".rstrip())
                 advance(1, "  ".join(f"{told[outcome]} {outcome}" for outcome in OUTCOMES if told[outcome]))
-    return [done[one.key] for one in instances]
+    return [done[one] for one in instances]
 
 
 def table_of(found: Sequence[Decided]) -> str:
     """How many instances ended how, and how long they took; then those without an answer, and why.
 
-    >>> print(table_of([Decided("n.onnx", "p.vnnlib", 60.0, "exact", 0, "unsat", 1.5, "", "")]))
+    >>> print(table_of([Decided("n.onnx", "p.vnnlib", 60.0, "", "", "exact", 0, "unsat", 1.5, "", "")]))
     1 instance: 1 unsat; 1.5 seconds in all
     """
     counts = Counter(one.outcome for one in found)
@@ -182,15 +196,17 @@ def _decided(claim: str, seed: int, instance: Instance) -> Mapping[str, Any]:
     try:
         found = verify_file(network, prop, timeout=instance.timeout, claim=claim, seed=seed)  # type: ignore[arg-type]
         answer, reason, witness = str(found.answer.outcome), found.answer.reason, found.witness
-    except (CertifyError, ArithmeticError, MemoryError, RuntimeError) as problem:
+    except Exception as problem:  # somebody else's files may raise anything
         answer, reason, witness = "error", str(problem) if isinstance(problem, CertifyError) else one_line(problem), ""
     return {"outcome": answer, "seconds": time.perf_counter() - begin, "reason": reason, "witness": witness}
 
 
-def _answer(instance: Instance, claim: str, seed: int, made: Mapping[str, Any] | Lost) -> Decided:
-    if isinstance(made, Lost):
-        made = {"outcome": "error", "seconds": 0.0, "reason": made.reason, "witness": ""}
-    return Decided(*instance.key, claim, seed, **made)
+def _digest(path: Path) -> str:
+    try:
+        with opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, CertifyError):  # its own row says why
+        return ""
 
 
 def _append(out: Path, one: Decided) -> None:
@@ -210,10 +226,14 @@ def _kept(out: Path) -> list[Decided]:
     try:
         text = content_of(out, text_room()).decode("utf-8")
         whole, cut = text.rpartition("\n")[::2]
+        found = [read(Decided, strictly_from_json(line)) for line in whole.splitlines()]
+        if cut and not (cut.startswith(BEGINS) or BEGINS.startswith(cut)):
+            raise ValueError(f"its last line is {cut!r:.40}")
         if cut:
-            out.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
-        return [Decided(**strictly_from_json(line)) for line in whole.splitlines()]
-    except (OSError, TypeError, ValueError) as problem:
+            with out.open("r+b") as file:
+                file.truncate(len(text.encode()) - len(cut.encode()))
+    except (OSError, TypeError, ValueError, BadInput) as problem:
         raise StoreError(
             f"{out} holds no answers of this command ({one_line(problem)}); name another file"
         ) from problem
+    return found

@@ -173,6 +173,47 @@ def test_instances_are_decided_once_and_errors_again(instances, tmp_path, capsys
     assert again == found
 
 
+def test_an_answer_is_kept_only_for_files_of_the_same_contents(instances, tmp_path):
+    out, instances = tmp_path / "answers.jsonl", read_instances(instances)[:1]
+    [safe] = verify_instances(instances, out, Serial())
+    (tmp_path / "safe.vnnlib").write_text((tmp_path / "unsafe.vnnlib").read_text())
+    [changed] = verify_instances(instances, out, Serial())
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("net.onnx", "unsafe.vnnlib"):
+        (other / name.replace("unsafe", "safe")).write_bytes((tmp_path / name).read_bytes())
+    (tmp_path / "safe.vnnlib").write_text("(assert")
+    [elsewhere] = verify_instances([replace(instances[0], folder=other)], out, Serial())
+    [broken] = verify_instances(instances, out, Serial())
+    assert [one.outcome for one in (safe, changed, elsewhere, broken)] == ["unsat", "sat", "sat", "error"]
+
+
+@pytest.mark.parametrize("text", ["my only copy", "line 1\nline 2", '{"network": "n"}\n', "\0"])
+def test_a_file_that_is_not_one_of_answers_stays_as_it_is(instances, tmp_path, text):
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(StoreError, match="holds no answers"):
+        verify_instances(read_instances(instances), tmp_path / "notes.txt", Serial())
+    assert (tmp_path / "notes.txt").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"outcome": "banana"}, {"seconds": "x"}, {"network": ["a"]}, {"reason": 5}, {"timeout": True}, {"more": 1}],
+)
+def test_a_line_that_no_run_wrote_is_refused(instances, tmp_path, forged):
+    out, instances = tmp_path / "answers.jsonl", read_instances(instances)[:1]
+    verify_instances(instances, out, Serial())
+    out.write_text(json.dumps({**json.loads(out.read_text()), **forged}) + "\n")
+    with pytest.raises(StoreError, match="holds no answers"):
+        verify_instances(instances, out, Serial())
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_its_row(instances, tmp_path):
+    rows = [replace(read_instances(instances)[0], network="n\0.onnx"), read_instances(instances)[0]]
+    found = verify_instances(rows, tmp_path / "answers.jsonl", Serial())
+    assert [one.outcome for one in found] == ["error", "unsat"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
