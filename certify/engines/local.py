@@ -156,7 +156,10 @@ def _prepare(parcel: str, threads: int, turn: Any, devices: int) -> None:
 
 def _carry_out(parcel: str, threads: int, task: Any) -> Any:
     """In a worker: the work is unpacked once, and then asked about one task after the other."""
-    return _held(parcel, threads)(task)
+    try:
+        return _held(parcel, threads)(task)
+    except KeyboardInterrupt:  # Ctrl-C does not reach this process: the model raised it
+        os._exit(1)
 
 
 @cache

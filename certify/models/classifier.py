@@ -216,7 +216,10 @@ class Classifier:
         """
         with exactly(self.device):
             given = self.to_layout(x if scratch else x.clone())
-            out = self._as_tensor(self._function(given.to(self._dtype)))
+            try:
+                out = self._as_tensor(self._function(given.to(self._dtype)))
+            except SystemExit as problem:  # or a run would end with the code of a run that is done
+                raise RuntimeError(f"the model asked for the process to end ({one_line(problem)})") from problem
         if out.shape == (len(x), self.num_classes):
             return out if out.dtype in (torch.float32, torch.float64) else out.float()
         if out.shape == (len(x), 1) and self.num_classes == 2:

@@ -20,6 +20,7 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.certifiers.base import Certifier
 from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
+from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line
 from certify.core.properties.top_class import TOP_CLASS
@@ -50,15 +51,17 @@ class Task:
     """Inputs that are computed together in one stage of a study.
 
     Args:
-        stage: the place of the certifier; ``"attack"``; or ``"chance"``, whether the model does better than guessing.
+        stage: the place of the certifier; ``"attack"``; ``"chance"``, whether the model does better than guessing; or
+            ``"lead"``, how far the first score is from the second.
         rows: the inputs, by their rows in the data set of the study.
     """
 
-    stage: int | Literal["attack", "chance"]
+    stage: int | Literal["attack", "chance", "lead"]
     rows: range
 
     def __len__(self) -> int:
-        return len(self.rows)
+        """Inputs that a time limit is for; a look at scores takes no longer than one input."""
+        return 1 if self.stage in ("chance", "lead") else len(self.rows)
 
 
 ORDERS: Final = ("given", "cheapest", "hardest")
@@ -299,20 +302,24 @@ class Study:
         targets = None if data.targets is None else data.targets[chosen].tolist()
         return Batch.of(data.x[chosen], data.y[chosen], self.classifier.num_classes, data.positions[chosen], targets)
 
-    def _pending(self, size: int, done: set[int], order: str) -> list[range]:
+    def _pending(self, size: int, done: set[int], way: Way) -> list[range]:
         pending = [
             rows for rows in self._groups(size) if not done.issuperset(self.dataset.positions[rows.start : rows.stop])
         ]
-        if order == "given" or not pending:
+        if way.order == "given" or not pending:
             return pending
-        return sorted(pending, key=self._lead, reverse=order == "cheapest")
+        leads = {
+            task.rows: 0.0 if isinstance(lead, Lost) else lead
+            for task, lead in way.crew.results([Task("lead", rows) for rows in pending])
+        }
+        return sorted(pending, key=lambda rows: leads[rows], reverse=way.order == "cheapest")
 
     def _lead(self, rows: range) -> float:
         """How far the first score is from the second, on average over a group: proofs of close ones take longest."""
         try:
             with torch.inference_mode():
                 scores = self.classifier.scores(torch.from_numpy(self.dataset.x[rows.start : rows.stop]))
-        except (ArithmeticError, MemoryError, RuntimeError):  # its own task says so, and the rest go on
+        except Exception:  # its own task says so, and the rest go on
             return 0.0
         first = scores.double().topk(min(2, scores.shape[1]), dim=1).values
         return float((first[:, 0] - first[:, -1]).nan_to_num(0.0).mean())
@@ -322,7 +329,7 @@ class Study:
         done = records.decided(certifier.method)
         made = [certificate for certificate in records.certificates() if certificate.method == certifier.method]
         with progress.stage(f"certifying ({certifier.method})", self.expected, len(done)) as advance:
-            tasks = [Task(stage, rows) for rows in self._pending(certifier.rows, done, way.order)]
+            tasks = [Task(stage, rows) for rows in self._pending(certifier.rows, done, way)]
             for task, certificates in self._results(way, tasks, progress):
                 if isinstance(certificates, Lost):
                     certificates = self._failed(certifier, self._batch(task.rows), certificates.reason)
@@ -337,12 +344,12 @@ class Study:
         """The records of a task, one an input, or a warning: what a worker does, wherever it is."""
         if task.stage == "chance":
             return near_chance(self.classifier, self.dataset.x, self.dataset.y)
+        if task.stage == "lead":
+            return self._lead(task.rows)
         batch = self._batch(task.rows)
         if isinstance(task.stage, int):
             return self._guarded(self.certifiers[task.stage], batch)
-        assert self.attack is not None
-        assert self.target is not None
-        return list(run_attack(self.target, batch, self.threat, self.attack, self.seed))
+        return self._attacked(batch)
 
     def _results(self, way: Way, tasks: Sequence[Task], progress: Observer) -> Iterator[tuple[Task, Any]]:
         """What became of tasks. The inputs of one whose process died are tried once more, each by itself."""
@@ -374,16 +381,37 @@ class Study:
         """The certificates of a batch. A computation that fails is recorded as failed, for the inputs where it does."""
         try:
             return list(certified(certifier, self.classifier, batch, self.threat))
-        except (ArithmeticError, MemoryError, RuntimeError) as problem:
-            if lost(problem):
-                raise DeviceLost(
-                    f"the device {self.classifier.device} failed ({one_line(problem)}): what was finished is kept, and "
-                    "the same command goes on from there"
-                ) from problem
+        except CertifyError:
+            raise
+        except Exception as problem:  # somebody else's model may raise anything
+            self._refuse_lost(problem)
             if len(batch) == 1:
                 return self._failed(certifier, batch, one_line(problem))
         rows = (batch.rows(slice(row, row + 1)) for row in range(len(batch)))
         return [certificate for row in rows for certificate in self._guarded(certifier, row)]
+
+    def _refuse_lost(self, problem: Exception) -> None:
+        """Nothing more can be computed on a device that failed: the run ends."""
+        if lost(problem):
+            raise DeviceLost(
+                f"the device {self.classifier.device} failed ({one_line(problem)}): what was finished is kept, and "
+                "the same command goes on from there"
+            ) from problem
+
+    def _attacked(self, batch: Batch) -> tuple[list[Finding], dict[int, str]]:
+        """What an attack found about a batch; and of the inputs at which the model fails, by position, how."""
+        assert self.attack is not None
+        assert self.target is not None
+        try:
+            return list(run_attack(self.target, batch, self.threat, self.attack, self.seed)), {}
+        except CertifyError:
+            raise
+        except Exception as problem:  # somebody else's model may raise anything
+            self._refuse_lost(problem)
+            if len(batch) == 1:
+                return [], {batch.index[0]: one_line(problem)}
+        parts = [self._attacked(batch.rows(slice(row, row + 1))) for row in range(len(batch))]
+        return [one for found, _ in parts for one in found], {k: v for _, failed in parts for k, v in failed.items()}
 
     def _failed(self, certifier: Certifier, batch: Batch, reason: str) -> list[Certificate]:
         """Records that say that nothing could be computed, and why: not that something is undecided."""
@@ -410,11 +438,11 @@ class Study:
         done = records.attacked(attack.name)
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
-            tasks = [Task("attack", rows) for rows in self._pending(self._lot, done, way.order)]
-            for task, findings in self._results(way, tasks, progress):
-                if isinstance(findings, Lost):
-                    progress.warn(f"input {self._named(task)} could not be attacked: {findings.reason}")
-                    continue
+            tasks = [Task("attack", rows) for rows in self._pending(self._lot, done, way)]
+            for task, made in self._results(way, tasks, progress):
+                findings, failed = ([], {self._named(task): made.reason}) if isinstance(made, Lost) else made
+                for position, reason in failed.items():
+                    progress.warn(f"input {position} could not be attacked: {reason}")
                 records.add(findings)
                 for finding in findings:
                     progress.detail(str(finding))

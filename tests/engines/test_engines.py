@@ -45,7 +45,7 @@ class Odd:
     """A classifier of two classes by the sum of the first two features, that does something else on an odd input.
 
     Args:
-        what: ``"raise"``, ``"hang"``, ``"die"``, or ``"die once"``.
+        what: ``"raise"``, ``"value"``, ``"exit"``, ``"interrupt"``, ``"hang"``, ``"die"``, or ``"die once"``.
         folder: where it leaves word that it died, and its process number.
         armed: whether it does so at all; the checks before a run are no part of what is tested.
     """
@@ -63,6 +63,12 @@ class Odd:
         word = self.folder / "died"
         if self.what == "raise":
             raise RuntimeError("this input is too odd")
+        if self.what == "value":
+            raise ValueError("this input is too odd")
+        if self.what == "exit":
+            raise SystemExit(0)
+        if self.what == "interrupt":
+            raise KeyboardInterrupt
         if self.what == "hang":
             time.sleep(600)
         if self.what == "die" or (self.what == "die once" and not word.exists()):
@@ -120,13 +126,44 @@ def test_local_workers_make_the_records_of_a_serial_run():
         assert said(serial) == said(local)
 
 
-@pytest.mark.parametrize("engine", [Serial(), Local(2)])
-def test_an_input_on_which_the_model_raises_is_an_error_and_the_rest_go_on(odd, armed, engine):
-    result = evaluate(odd("raise"), (X, Y), threat=L2, engine=engine, **SMOOTHING)
+@pytest.mark.filterwarnings("ignore:.*tried again")
+@pytest.mark.parametrize(
+    ("what", "engine", "reason"),
+    [
+        ("raise", Serial(), "RuntimeError: this input is too odd"),
+        ("raise", Local(2), "RuntimeError: this input is too odd"),
+        ("value", Serial(), "ValueError: this input is too odd"),
+        ("exit", Serial(), "RuntimeError: the model asked for the process to end (SystemExit: 0)"),
+        ("exit", Local(2), "RuntimeError: the model asked for the process to end (SystemExit: 0)"),
+        ("interrupt", Local(2), "the process that worked on it ended with exit code 1"),
+    ],
+)
+def test_an_input_on_which_the_model_raises_is_an_error_and_the_rest_go_on(odd, armed, what, engine, reason):
+    result = evaluate(odd(what), (X, Y), threat=L2, engine=engine, **SMOOTHING)
     failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
-    assert failed == {7: "RuntimeError: this input is too odd"}
+    assert failed == {7: reason}
     assert result.summary.errors == 1
     assert exit_code(result.summary) == ExitCode.INCOMPLETE
+
+
+class OddModule(nn.Module):
+    """The same as a module, which attacks by gradients need."""
+
+    def __init__(self, odd: Odd) -> None:
+        super().__init__()
+        self.odd = odd
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.odd(x)
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(armed, tmp_path, workers):
+    clf = certify.Classifier(OddModule(Odd("value", tmp_path)).eval(), 2)
+    with pytest.warns(match="input 7 could not be attacked: ValueError: this input is too odd"):
+        near = {"threat": certify.ThreatModel("l2", (0.0, 0.005)), "sigma": 0.01, "n": 200}
+        result = evaluate(clf, (X, Y), attack="fgsm", workers=workers, seed=0, **near)
+    assert [one.index for one in result.findings] == [row for row in range(len(X)) if row != 7]
 
 
 @pytest.mark.filterwarnings("ignore:.*tried again")
@@ -136,6 +173,14 @@ def test_an_input_that_kills_its_worker_is_tried_once_more_alone_and_then_an_err
     assert list(failed) == [7]
     assert "SIGKILL" in failed[7]
     assert len(result.certificates) == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*tried again")
+@pytest.mark.parametrize(("what", "limit"), [("die", None), ("hang", 2.0)])
+def test_finding_out_which_inputs_come_first_is_left_to_workers(odd, armed, what, limit):
+    given = {"threat": L2, "workers": 2, "order": "hardest", "input_timeout": limit, **SMOOTHING}
+    result = evaluate(odd(what), (X, Y), **given)
+    assert [one.index for one in result.certificates if one.verdict is Verdict.ERROR] == [7]
 
 
 @pytest.mark.filterwarnings("ignore:.*tried again")
