@@ -160,8 +160,8 @@ class OddModule(nn.Module):
 @pytest.mark.parametrize("workers", [None, 2])
 def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(armed, tmp_path, workers):
     clf = certify.Classifier(OddModule(Odd("value", tmp_path)).eval(), 2)
+    near = {"threat": certify.ThreatModel("l2", (0.0, 0.005)), "sigma": 0.01, "n": 200}
     with pytest.warns(match="input 7 could not be attacked: ValueError: this input is too odd"):
-        near = {"threat": certify.ThreatModel("l2", (0.0, 0.005)), "sigma": 0.01, "n": 200}
         result = evaluate(clf, (X, Y), attack="fgsm", workers=workers, seed=0, **near)
     assert [one.index for one in result.findings] == [row for row in range(len(X)) if row != 7]
 
