@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -20,6 +22,7 @@ __all__ = [
     "exactly",
     "free_memory",
     "lost",
+    "peak_memory",
     "random_generator",
     "see_one",
     "shared",
@@ -96,6 +99,18 @@ def free_memory(device: torch.device = CPU) -> int:
         return free_memory_of_host()
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def peak_memory(device: torch.device = CPU) -> int:
+    """Bytes of a device that this process took at most so far.
+
+    >>> peak_memory() > 2**20
+    True
+    """
+    if device.type == "cpu":
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used if sys.platform == "darwin" else 1024 * used
+    return torch.cuda.max_memory_reserved(device)
 
 
 def random_generator(device: torch.device | str = CPU) -> torch.Generator:

@@ -90,6 +90,14 @@ class Certifier(Scope, ABC):
         """Which declared radii no input can be certified at, and why, in words; empty for none."""
         return ""
 
+    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+        """The largest radius that any input could be certified at; None where nothing limits it beforehand."""
+        return None
+
+    def for_a_tenth(self) -> Self | None:
+        """The same certifier at about a tenth of the price, where one of its settings is a price."""
+        return None
+
     @abstractmethod
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield one certificate for each input of the batch, in order."""

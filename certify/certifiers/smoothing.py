@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from certify.attacks.smoothed import Smoothed
 from certify.attacks.target import Target
@@ -185,8 +186,7 @@ class Smoothing(Certifier):
 
     def describe(self, threat: Threat, shape: Shape) -> str:
         """The settings, and the largest radius they can certify."""
-        theorem = self.theorem(threat, shape)
-        cap = largest_radius(theorem, self.plan().looks_for(theorem, threat.radii[0]), self.shares)
+        cap = self.largest_radius(threat, shape)
         samples = f"n={self.n:,}" if self.schedule == "fixed" else f"at most n={self.n:,}"
         return (
             f"smoothing with {self.noise} noise, sigma={self.sigma:g}, {samples}, alpha={self.alpha:g} per input, "
@@ -219,6 +219,15 @@ class Smoothing(Certifier):
     def shortfall(self, threat: Threat, shape: Shape) -> str:
         """Which declared radii no input can be certified at, and why; empty for none."""
         return self.plan().shortfall(self.theorem(threat, shape), threat, self.shares)
+
+    @override
+    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+        theorem = self.theorem(threat, shape)
+        return largest_radius(theorem, self.plan().looks_for(theorem, threat.radii[0]), self.shares)
+
+    @override
+    def for_a_tenth(self) -> Self | None:
+        return None if self.looks is not None or self.n < 100 else replace(self, n=self.n // 10)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input; abstentions and shortfalls are certificates without a radius."""
