@@ -22,7 +22,7 @@ from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.properties.base import Property, property_from
 from certify.core.properties.top_class import TOP_CLASS
-from certify.core.rounding import from_hex, round_down, to_hex
+from certify.core.rounding import round_down, stated_twice, to_hex
 from certify.core.shown import VIEWS
 from certify.core.threats.base import Threat, threat_from
 from certify.core.values import plain
@@ -211,16 +211,17 @@ class Certificate:
         """
         try:
             evidence = fields["evidence"]
-            if fields["radius"] != from_hex(fields["radius_hex"]):
-                raise BadInput(f"radius {fields['radius']} and radius_hex {fields['radius_hex']} differ in one record")
+            threat = threat_from(fields["threat"])
+            if fields["norm"] != threat.norm:
+                raise BadInput(f"norm {fields['norm']!r} is not that of its threat, {threat.norm}")
             return cls(
                 index=fields["index"],
                 input_digest=fields["input_digest"],
                 label=fields["label"],
                 prediction=fields["prediction"],
                 verdict=Verdict(fields["verdict"]),
-                radius=from_hex(fields["radius_hex"]),
-                threat=threat_from(fields["threat"]),
+                radius=stated_twice(fields, "radius"),
+                threat=threat,
                 guarantee=Guarantee(fields["guarantee"], fields["alpha"]),
                 method=fields["method"],
                 model_digest=fields["model_digest"],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from certify.core.digests import about, target_of
 from certify.core.example import Example
 from certify.core.guarantee import Guarantee
-from certify.core.rounding import from_hex, round_up, to_hex
+from certify.core.rounding import round_up, stated_twice, to_hex
 from certify.core.shown import VIEWS
 from certify.errors import BadInput
 
@@ -116,11 +116,11 @@ class Finding:
         try:
             rest = {key: value for key, value in fields.items() if key != "distance_hex"}
             rest["radii"] = tuple(fields["radii"])
-            rest["distance"] = from_hex(fields["distance_hex"])
+            rest["distance"] = stated_twice(fields, "distance")
             example = fields["x_adv"]
             rest["x_adv"] = None if example is None else Example.from_dict(example).values
             return cls(**rest)
-        except (KeyError, TypeError, ValueError) as problem:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as problem:
             raise BadInput(f"not a finding record: {type(problem).__name__} {problem}") from problem
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from certify.core.norms import Norm, check_norm
-from certify.core.rounding import brief, from_hex, to_hex
+from certify.core.rounding import brief, stated_twice, to_hex
 from certify.errors import BadInput
 
 __all__ = ["Reported", "ReportedAttack"]
@@ -65,8 +65,8 @@ class Reported:
         """
         try:
             rest = {name: value for name, value in fields.items() if name != "radius_hex"}
-            return cls(**{**rest, "radius": from_hex(fields["radius_hex"])})
-        except (KeyError, TypeError, ValueError) as problem:
+            return cls(**{**rest, "radius": stated_twice(fields, "radius")})
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
             raise BadInput(f"not a record of an attack log: {type(problem).__name__} {problem}") from problem
 
 

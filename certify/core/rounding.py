@@ -10,19 +10,23 @@ computed stands for its exact value, and nothing above that is printed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
+from typing import Any
+
+from certify.errors import BadInput
 
 __all__ = [
     "above",
     "brief",
     "brief_up",
-    "from_hex",
     "percent_below",
     "percent_down",
     "percent_up",
     "round_down",
     "round_up",
+    "stated_twice",
     "to_hex",
 ]
 
@@ -90,13 +94,20 @@ def to_hex(value: float | None) -> str | None:
     return None if value is None else float(value).hex()
 
 
-def from_hex(text: str | None) -> float | None:
-    """Inverse of :func:`to_hex`.
+def stated_twice(fields: Mapping[str, Any], name: str) -> float | None:
+    """The exact value of a field that a record states as a number and in hex: inverse of :func:`to_hex`.
 
-    >>> from_hex("0x1.8p+0")
+    Raises:
+        BadInput: where the two are not the same.
+        KeyError, OverflowError, TypeError, ValueError: where one of them is missing, or no such number.
+
+    >>> stated_twice({"radius": 1.5, "radius_hex": "0x1.8p+0"}, "radius")
     1.5
     """
-    return None if text is None else float.fromhex(text)
+    value, text = fields[name], fields[f"{name}_hex"]
+    if value != (None if text is None else float.fromhex(text)):
+        raise BadInput(f"{name} {value} and {name}_hex {text} differ in one record")
+    return None if value is None else float(value)
 
 
 def percent_down(share: float) -> str:

@@ -24,6 +24,9 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 Arithmetic = Literal["float64"]
 """In which all proofs are made and derived again."""
 
+_PLAIN = (None, Annotated, Literal)
+"""Origins of the annotations of a number or a text."""
+
 T = TypeVar("T")
 
 
@@ -51,17 +54,17 @@ def read(cls: type[T], values: Mapping[str, Any]) -> T:
 def reading_struct(cls: type, kind: str = "") -> type[Struct]:
     """A struct of the fields and the behaviour of a dataclass, to look at a record of it without making one.
 
-    Fields are of the types in their annotations, and nothing is checked beyond that. Of dataclasses among them, only
+    Fields are of the types, in the ranges and of the words in their annotations. Of dataclasses among them, only
     numbers and texts are read: tables of votes and examples take most of the time, and no summary asks for them.
 
     Args:
         cls: a dataclass whose properties and methods ask its fields and each other.
         kind: what its field ``kind`` holds, by which a decoder of several structs tells them apart; empty without one.
     """
-    hints = get_type_hints(cls)  # without the ranges
+    hints = get_type_hints(cls, include_extras=True)
     shown = [(one.name, _read_as(hints[one.name])) for one in fields(cls) if one.name != "kind"]
     if not kind:
-        return defstruct(cls.__name__, [one for one in shown if get_origin(one[1]) is None], gc=False)
+        return defstruct(cls.__name__, [one for one in shown if get_origin(one[1]) in _PLAIN], gc=False)
     said = {
         name: value
         for base in reversed(cls.__mro__[:-1])
@@ -75,11 +78,9 @@ def _read_as(hint: Any) -> Any:
     """An annotation with a struct in place of each dataclass."""
     if isinstance(hint, type) and is_dataclass(hint):
         return reading_struct(hint)
-    if not (parts := get_args(hint)):
+    if get_origin(hint) in _PLAIN:
         return hint
-    if get_origin(hint) is Literal:  # whether the word is a known one says whoever reads the whole record
-        return type(parts[0])
-    parts = tuple(map(_read_as, parts))
+    parts = tuple(map(_read_as, get_args(hint)))
     return reduce(or_, parts) if isinstance(hint, UnionType) else get_origin(hint)[parts]
 
 

@@ -1,7 +1,7 @@
 """What a table counts, read straight from a run's records: a million in seconds, and no object for any of them.
 
-Only as much of each record is decoded as counts. One of each kind is read whole, and so is every record that looks
-impossible: reading it says what is wrong.
+Only as much of each record is decoded as counts, and held against what it says twice. One of each kind and of each
+number of fields is read whole, and so is every record that looks impossible: reading it says what is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, reduce
 from operator import or_
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -35,34 +35,56 @@ _PLACE: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CERTIFIED: Final = _PLACE[Verdict.CERTIFIED.value]
 
 
+_Held = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number that has a place in a column: JSON knows no largest one."""
+
+_WRONG: Final = (
+    msgspec.MsgspecError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What looking at a record raises that somebody else wrote."""
+
+
 @cache
 def _reader(kinds: tuple[tuple[str, type[Evidence]], ...]) -> Callable[[str], Any]:
     """Reads of a certificate what counts, with evidence of one of these kinds."""
     structs = [reading_struct(kind, name) for name, kind in kinds]
-    types = {**RECORD, "evidence": reduce(or_, structs, None), "threat": msgspec.Raw}
-    counted = [(name, types[name]) for name in RECORD if name not in ("norm", "radius", "reason", "property")]
+    held = {"index": _Held, "label": _Held | None, "prediction": _Held | None, "forward_passes": _Held}
+    types = {**RECORD, **held, "evidence": reduce(or_, structs, None), "threat": msgspec.Raw}
+    counted = [(name, types[name]) for name in RECORD if name != "property"]
     optional = ("property", msgspec.Raw, msgspec.Raw(b""))
     return msgspec.json.Decoder(msgspec.defstruct("Certificate", [*counted, optional], gc=False)).decode
 
 
+class _Example(msgspec.Struct, gc=False):
+    """That there is one; nothing of it is read."""
+
+
 class _Finding(msgspec.Struct, gc=False):
-    index: int
+    index: _Held
     input_digest: str
-    label: int
+    label: _Held
     norm: str
     radii: msgspec.Raw
     attack: str
     settings: msgspec.Raw
+    radius: float | None
+    distance: float | None
     distance_hex: str | None
+    x_adv: _Example | None
     model_digest: str
 
 
-def _number(table: msgspec.Raw, name: str) -> float | None:
+def _number(table: bytes, name: bytes) -> float | None:
     """The target of an input in a table of JSON that is seldom there."""
-    text = bytes(table)
-    if name.encode() not in text:
+    if name not in table and b"\\" not in table:
         return None
-    return target_of(msgspec.json.decode(text).get(name))
+    return target_of(msgspec.json.decode(table, type=dict).get(name.decode()))
 
 
 class _Kinds:
@@ -71,6 +93,7 @@ class _Kinds:
     def __init__(self) -> None:
         self._places: dict[Hashable, int] = {}
         self._rows = 0
+        self._shapes: set[tuple[int, int]] = set()
         self.first: list[int] = []
 
     def place(self, key: Hashable) -> int:
@@ -80,6 +103,16 @@ class _Kinds:
             self.first.append(self._rows)
         self._rows += 1
         return place
+
+    def is_new(self, place: int, text: str, said: str = "") -> bool:
+        """Whether no record of this kind had as many fields, by its colons beside those of what it ``said``.
+
+        Fields that are repeated or unknown are more than there were in the records that were read whole.
+        """
+        shape = place, text.count(":") - said.count(":")
+        new = shape not in self._shapes
+        self._shapes.add(shape)
+        return new
 
 
 def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> CertificateColumns:
@@ -99,39 +132,43 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
     for number, position, text in rows:
         try:
             one = decode(text)
-            proven = math.nan if one.radius_hex is None else float.fromhex(one.radius_hex)
+            proven = None if one.radius_hex is None else float.fromhex(one.radius_hex)
             place = _PLACE[one.verdict]
             evidence = one.evidence
             subject = None if evidence is None else evidence.subject
-            sure.append(math.nan if evidence is None or math.isnan(proven) else evidence.sure(proven))
+            sure.append(math.nan if evidence is None or proven is None else evidence.sure(proven))
             p_lower.append(math.nan if evidence is None else evidence.p_lower)
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError) as problem:
+            property = bytes(one.property)
+            of_input = about(one.input_digest, _number(property, b"around") if property else None)
+            try:
+                fault = "" if evidence is None else evidence.fault(one)
+            except AttributeError:  # a kind from elsewhere asks more than is read here
+                fault = ""
+                whole(number, position)
+            if (
+                fault
+                or one.index != position
+                or one.radius != proven
+                or (proven is not None) != (place == _CERTIFIED)
+                or (proven is not None and (evidence is None or one.prediction is None or not 0 <= proven < math.inf))
+            ):
+                raise ValueError(one.index)
+        except _WRONG as problem:
             raise _damaged(whole, number, position) from problem
-        within = _fits(one.label, one.prediction, one.forward_passes)
-        if one.index != position or (place == _CERTIFIED) != (proven >= 0) or proven == math.inf or not within:
-            raise _damaged(whole, number, position)
+        claim = bytes(one.threat), property, one.norm, one.guarantee, one.alpha, one.model_digest, subject
+        of_kind = kinds.place((one.method, *claim))
+        if kinds.is_new(of_kind, text, one.reason):
+            whole(number, position)
         numbers.append(number)
         index.append(one.index)
-        digest.append(about(one.input_digest, _number(one.property, "around")))
+        digest.append(of_input)
         label.append(NO_CLASS if one.label is None else one.label)
         prediction.append(NO_CLASS if one.prediction is None else one.prediction)
         verdict.append(place)
-        radius.append(proven)
+        radius.append(math.nan if proven is None else proven)
         seconds.append(one.seconds)
         passes.append(one.forward_passes)
-        kind.append(
-            kinds.place(
-                (
-                    one.method,
-                    bytes(one.threat),
-                    bytes(one.property),
-                    one.guarantee,
-                    one.alpha,
-                    one.model_digest,
-                    subject,
-                )
-            )
-        )
+        kind.append(of_kind)
 
     def fetch(row: int) -> Certificate:
         return whole(numbers[row], index[row])
@@ -160,17 +197,28 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
     for number, position, text in rows:
         try:
             one = decode(text)
-            found = math.nan if one.distance_hex is None else float.fromhex(one.distance_hex)
-        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as problem:
+            found = None if one.distance_hex is None else float.fromhex(one.distance_hex)
+            settings = bytes(one.settings)
+            of_input = about(one.input_digest, _number(settings, b"target"))
+            if (
+                one.index != position
+                or one.distance != found
+                or len({found is None, one.radius is None, one.x_adv is None}) > 1
+            ):
+                raise ValueError(one.index)
+            if found is not None and one.radius is not None and not 0 <= found <= one.radius:
+                raise ValueError(one.index)
+        except _WRONG as problem:
             raise _damaged(whole, number, position) from problem
-        if one.index != position or not (found >= 0 or one.distance_hex is None) or not _fits(one.label):
-            raise _damaged(whole, number, position)
+        of_kind = kinds.place((one.attack, settings, one.norm, bytes(one.radii), one.model_digest))
+        if kinds.is_new(of_kind, text):
+            whole(number, position)
         numbers.append(number)
         index.append(one.index)
-        digest.append(about(one.input_digest, _number(one.settings, "target")))
+        digest.append(of_input)
         label.append(one.label)
-        distance.append(found)
-        kind.append(kinds.place((one.attack, bytes(one.settings), one.norm, bytes(one.radii), one.model_digest)))
+        distance.append(math.nan if found is None else found)
+        kind.append(of_kind)
 
     def fetch(row: int) -> Finding:
         return whole(numbers[row], index[row])
@@ -190,11 +238,6 @@ def _damaged(whole: Callable[[int, int], object], number: int, position: int) ->
     """Reading the record whole says what is wrong with it; this is for what only the columns notice."""
     whole(number, position)
     return StoreError(f"the record about input {position} has fields of another kind; restore it or run again")
-
-
-def _fits(*values: int | None) -> bool:
-    """Whether numbers have a place among 64-bit integers: JSON knows no largest one."""
-    return all(value is None or -(2**63) <= value < 2**63 for value in values)
 
 
 def _whole(values: array[Any]) -> NDArray[np.int64]:

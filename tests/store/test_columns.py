@@ -110,19 +110,89 @@ _REAL = ("radius", "sure", "p_lower", "seconds", "distance")
         {"label": 2**70},
         {"input_digest": None},
         {"seconds": float("inf")},
+        {"radius_hex": (5.0).hex()},
+        {"radius_hex": "0x1p+2000"},
+        {"radius": None},
+        {"radius": "0.1"},
+        {"prediction": None},
+        {"evidence": None},
+        {"property": ["around"]},
+        {"property": "around"},
+        {"norm": "l1"},
+        {"evidence.slack": -1.0},
+        {"evidence.seed": "0"},
+        {"evidence.more": 0},
     ],
 )
 def test_a_record_that_cannot_be_is_named(run, tmp_path, change):
-    for file in ("manifest.json", "run.sqlite"):
-        (tmp_path / file).write_bytes((run / file).read_bytes())
-    with sqlite3.connect(tmp_path / "run.sqlite") as db:
-        query = "SELECT rowid, record FROM certificates WHERE verdict='certified' LIMIT 1"
-        [(number, text)] = db.execute(query).fetchall()
-        db.execute("UPDATE certificates SET record=? WHERE rowid=?", (json.dumps(json.loads(text) | change), number))
-    db.close()
     named = r"damaged record in certificates at \d+ \(.+\)|the record about input \d+ has fields of another kind"
     with pytest.raises(StoreError, match=rf"^[^\n]*({named}); restore it or run again$"):
-        summarize_run(tmp_path)
+        summarize_run(edited(run, tmp_path, "certificates", changed(change)))
+
+
+@pytest.mark.parametrize("field", ["radius", "radius_hex", "reason", "norm"])
+def test_a_certificate_says_everything_once(run, tmp_path, field):
+    for name, edit in (
+        ("none", lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != field})),
+        ("two", lambda text: f"{text[:-1]}, {json.dumps(field)}: {json.dumps(json.loads(text)[field])}}}"),
+    ):
+        with pytest.raises(StoreError, match="damaged record in certificates"):
+            summarize_run(edited(run, tmp_path / name, "certificates", edit))
+
+
+@pytest.mark.parametrize("run", ["smoothing", "proofs"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": ["target"]},
+        {"settings": "target"},
+        {"distance_hex": "0x1p+2000"},
+        {"distance_hex": "0x0p+0", "distance": 1.0},
+        {"x_adv": 3},
+        {"more": 0},
+    ],
+)
+def test_a_finding_that_cannot_be_is_named(run, tmp_path, change):
+    with pytest.raises(StoreError, match=r"damaged record in findings at \d+ \(.+\); restore it or run again$"):
+        summarize_run(edited(run, tmp_path, "findings", changed(change)))
+
+
+def test_evidence_shows_what_is_counted(run, tmp_path):
+    """Margins, the proven end of a bracket, or a bound on a probability that show no radius; unknown arithmetic."""
+    unproven = {"margins": [-1.0], "certified": 0.0, "q_upper": 1.0, "dtype": "float16"}
+    with RunFolder.open(run) as folder:
+        fields = {name for one in folder.records.certificates() for name in (one.to_dict()["evidence"] or {})}
+    for name in unproven.keys() & fields:
+        changes = changed({f"evidence.{name}": unproven[name]})
+        with pytest.raises(StoreError, match="damaged record in certificates"):
+            summarize_run(edited(run, tmp_path / name, "certificates", changes))
+
+
+def changed(change):
+    """Edits the text of a record; names with a point are fields of its evidence."""
+
+    def edit(text):
+        record = json.loads(text)
+        for name, value in change.items():
+            table, dot, field = name.partition(".")
+            (record[table] if dot else record)[field or table] = value
+        return json.dumps(record)
+
+    return edit
+
+
+def edited(run, to, table, edit) -> Path:
+    """A copy of a run in which one record says something else: the last one, as the first of a kind is read whole."""
+    to.mkdir(exist_ok=True)
+    for file in ("manifest.json", "run.sqlite"):
+        (to / file).write_bytes((run / file).read_bytes())
+    with sqlite3.connect(to / "run.sqlite") as db:
+        chosen = "verdict='certified' AND json_extract(record, '$.radius') > 0" if table == "certificates" else "1"
+        query = f"SELECT rowid, record FROM {table} WHERE {chosen} ORDER BY rowid DESC LIMIT 1"
+        [(number, text)] = db.execute(query).fetchall()
+        db.execute(f"UPDATE {table} SET record=? WHERE rowid=?", (edit(text), number))
+    db.close()
+    return to
 
 
 def test_columns_ask_a_kind_of_evidence_from_elsewhere_what_tells_claims_apart(scoped, certificates):

@@ -119,8 +119,8 @@ class SmoothingEvidence(Evidence):
     @property
     def alpha_spent(self) -> float:
         """The alpha of all looks, taken or not, and of the draws."""
-        planned = (alpha for _, alpha in self.later)
-        return math.fsum([self.draws_alpha, *(look.alpha for look in self.looks), *planned])
+        taken, planned = [look.alpha for look in self.looks], [alpha for _, alpha in self.later]
+        return math.fsum([self.draws_alpha, *taken, *planned])
 
     @property
     def p_lower(self) -> float:
