@@ -32,6 +32,6 @@ def status(
     while True:
         found = status_of(run)
         typer.echo(json.dumps(found.to_dict()) if format == "json" else str(found))
-        if not (watch and found.alive):
+        if not (watch and found.alive) or found.finished:
             return ExitCode.DONE if found.finished else ExitCode.INCOMPLETE
         time.sleep(every)

@@ -19,8 +19,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         OSError: if that fails; nothing half-written is left.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # of a process that was killed, or a link: following it would write elsewhere
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
         os.replace(temporary, path)
     except BaseException:

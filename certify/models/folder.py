@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import from_json
 from certify.core.input_box import BoxLike, check_box
+from certify.core.whole import writing
 from certify.errors import BadInput, ModelError, one_line
 from certify.models.architecture import build, describe
 from certify.models.classifier import Classifier
@@ -107,6 +107,5 @@ def load_folder(folder: Path, device: str = "cpu") -> Classifier:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with writing(path) as file:
+        file.write(content)

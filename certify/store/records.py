@@ -115,7 +115,10 @@ class Records:
 
     def _positions(self, query: str, values: tuple[str, ...]) -> set[int]:
         with self._explained():
-            return {int(position) for (position,) in self._db.execute(query, values)}
+            found = {position for (position,) in self._db.execute(query, values)}
+        if odd := [position for position in found if type(position) is not int]:
+            raise StoreError(f"{self.path} holds a record at {odd[0]!r:.40}, no position; restore it or run again")
+        return found
 
     def certificates_elsewhere(self) -> int:
         """How many certificates stand under other settings than those of the run."""

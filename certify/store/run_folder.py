@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import strictly_from_json
 from certify.core.properties.base import property_from
+from certify.core.schema import PositiveInt
 from certify.core.threats.base import threat_from
+from certify.core.whole import write_whole
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
@@ -173,8 +174,8 @@ class _Model(msgspec.Struct):
 class _Data(msgspec.Struct):
     name: str
     digest: str
-    inputs: int
-    of: int
+    inputs: PositiveInt
+    of: PositiveInt
 
 
 class _Threat(msgspec.Struct):
@@ -196,10 +197,10 @@ class _Settings(msgspec.Struct):
     model: _Model
     data: _Data
     threat: _Threat
-    certifiers: list[_Certifier]
+    certifiers: Annotated[list[_Certifier], msgspec.Meta(min_length=1)]
     attack: _Attack | None
     shard: tuple[int, int]
-    inputs: int
+    inputs: PositiveInt
 
 
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
@@ -215,8 +216,6 @@ def _write_manifest(file: Path, manifest: Manifest) -> None:
     text = json.dumps({"settings": manifest.settings, "context": manifest.context}, indent=2)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, file)  # whole or not at all, whatever interrupts
+        write_whole(file, text + "\n")
     except OSError as problem:
         raise StoreError(f"cannot write to {file.parent} ({problem.strerror}); choose another --out") from problem

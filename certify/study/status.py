@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from certify.core.legible import legible_line
 from certify.core.verdict import Verdict
-from certify.progress.heartbeat import last_beat
 from certify.progress.stage import clock
+from certify.store.heartbeat import last_beat
 from certify.store.run_folder import RunFolder
 
 __all__ = ["Status", "status_of"]
 
 ERRORS: Final = 5
 """How many of the inputs that failed are named."""
+
+LONG: Final = 1e9
+"""Seconds that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Status:
         done: how many each certifier, and the attack, has finished; failed computations are not among them.
         errors: position and reason of the last inputs that failed.
         failed: how many failed in all.
-        beat: what the process that works on it said last, see :func:`~certify.progress.heartbeat.last_beat`.
+        beat: what the process that works on it said last, see :func:`~certify.store.heartbeat.last_beat`.
         now: when this was asked, in seconds since the epoch.
     """
 
@@ -65,7 +68,7 @@ class Status:
         if self.failed:
             lines.append(f"  {self.failed:,} failed; the same run command tries them again")
             lines += [f"    input {index}: {legible_line(reason)}" for index, reason in self.errors]
-        lines += [f"  warning: {legible_line(str(one))}" for one in self.beat.get("warnings", ())]
+        lines += [f"  warning: {legible_line(one)}" for one in self.beat.get("warnings", ())]
         return "\n".join(lines)
 
     def _process(self) -> str:
@@ -73,22 +76,20 @@ class Status:
             return "finished"
         if not self.beat:
             return "unfinished, and no process left word; the same run command resumes it"
-        where = f"process {self.beat['pid']} on {legible_line(str(self.beat['host']))}"
+        where = f"process {self.beat['pid']} on {legible_line(self.beat['host'])}"
         engine = f", {self.beat['engine']}" if "engine" in self.beat else ""
-        age = clock(max(0.0, self.now - float(self.beat["beat"])))
+        age = clock(max(0.0, self.now - self.beat["beat"]))
         if self.alive:
             return f"running ({where}{legible_line(engine)}), last word {age} ago"
-        how = legible_line(str(self.beat.get("ended", "without a word")))
+        how = legible_line(self.beat.get("ended", "without a word"))
         return f"stopped {age} ago ({where}, {how}); the same run command resumes it"
 
     def _pace(self) -> str:
-        stage = self.beat.get("stage") or {}
-        try:
-            left, rate = int(stage["total"]) - int(stage["done"]), float(stage["rate"])
-            eta = f"ETA {clock(left / rate)}" if rate > 0 else "ETA -:--"
-            return legible_line(f"{stage['what']}  {eta}  {rate:.2f} {stage['unit']}/s  {stage['note']}".rstrip())
-        except (KeyError, TypeError, ValueError):  # a file that anybody may have written
+        if (stage := self.beat.get("stage")) is None:
             return ""
+        left, rate = max(0, stage["total"] - stage["done"]), stage["rate"]
+        eta = f"ETA {clock(left / rate)}" if left < rate * LONG else "ETA -:--"
+        return legible_line(f"{stage['what']}  {eta}  {rate:.2f} {stage['unit']}/s  {stage['note']}".rstrip())
 
 
 def status_of(path: Path | str) -> Status:

@@ -35,8 +35,8 @@ from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
 from certify.errors import BadInput, CertifyError, DataError, DeviceLost, StoreError, one_line
 from certify.models.classifier import Classifier
-from certify.progress.heartbeat import Heartbeat
 from certify.progress.observer import Observer, watching
+from certify.store.heartbeat import Heartbeat
 from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
 from certify.study.chance import near_chance

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,8 +19,8 @@ from certify.cli import main
 from certify.core.verdict import Verdict
 from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
-from certify.progress.heartbeat import HEARTBEAT, Heartbeat, last_beat
 from certify.progress.observer import Quiet
+from certify.store.heartbeat import HEARTBEAT, Heartbeat, last_beat
 from certify.store.run_folder import RunFolder
 from certify.study.evaluate import evaluate
 from certify.study.instances import read_instances, verify_instances
@@ -123,9 +125,69 @@ def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
         (tmp_path / HEARTBEAT).write_text(json.dumps(text))
         assert last_beat(tmp_path, now=1060.0)["alive"] is alive
     assert not last_beat(tmp_path, now=2000.0)["alive"] or last_beat(tmp_path)["host"] != "elsewhere"
-    for text in ("", "[]", '{"pid": "x"}'):
-        (tmp_path / HEARTBEAT).write_text(text)
-        assert last_beat(tmp_path) == {}
+    (tmp_path / HEARTBEAT).write_text(json.dumps({"pid": 1, "host": "elsewhere", "beat": 1e10}))
+    assert not last_beat(tmp_path, now=2000.0)["alive"]  # a beat in the future is nobody's
+
+
+def test_what_is_no_heartbeat_is_no_word(tmp_path):
+    whole = {"pid": 1, "host": "h", "beat": 1.0, "warnings": []}
+    stage = {"what": "a", "total": 9, "done": 0, "unit": "b", "rate": 1.0, "note": ""}
+    texts = [json.dumps(whole | {"stage": stage})]
+    for change in (
+        {"pid": "x"},
+        {"pid": -1},
+        {"beat": 1e18},
+        {"beat": -1.0},
+        {"warnings": 5},
+        {"warnings": None},
+        {"stage": stage | {"total": -1}},
+        {"stage": stage | {"rate": "1"}},
+    ):
+        texts.append(json.dumps(whole | change))
+    texts += ["", "[]", "[" * 200_000, texts[0].replace("9", "1e400"), texts[0].replace("1.0", "-1e400")]
+    texts += [texts[0] + " " * 2**20, "\ud800"]
+    for text in texts:
+        (tmp_path / HEARTBEAT).write_bytes(text.encode("utf-8", "surrogatepass"))
+        assert bool(last_beat(tmp_path)) == (text == texts[0]), text[:200]
+    (tmp_path / HEARTBEAT).unlink()
+    os.mkfifo(tmp_path / HEARTBEAT)
+    assert last_beat(tmp_path) == {}
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    for name in (HEARTBEAT, f"{HEARTBEAT}.{os.getpid()}.tmp", f"{HEARTBEAT}.{os.getpid()}.part"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    Heartbeat(Quiet(), tmp_path).close("at its end")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert last_beat(tmp_path)["ended"] == "at its end"
+
+
+def test_a_hostile_folder_is_neither_finished_nor_watched_forever(clf, tmp_path, capsys):
+    run(clf, tmp_path / "run")
+    beat = {"pid": os.getpid(), "host": socket.gethostname(), "beat": 1.0}
+    (tmp_path / "run" / HEARTBEAT).write_text(json.dumps(beat))
+    assert main(["status", str(tmp_path / "run"), "--watch"]) == 0  # there is nothing left to wait for
+    stage = {"what": "a", "total": 9, "done": 0, "unit": "b", "rate": 1e-320, "note": ""}
+    (tmp_path / "run" / HEARTBEAT).write_text(json.dumps(beat | {"stage": stage}))
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute("DELETE FROM certificates WHERE position=3")
+    assert "ETA -:--" in str(status_of(tmp_path / "run"))
+    for position in ("abc", 1.5, b"3"):
+        row = "method, settings, verdict, record FROM certificates WHERE position=0"
+        with db:
+            db.execute(f"INSERT INTO certificates SELECT ?, {row}", (position,))
+        assert main(["status", str(tmp_path / "run")]) == 2
+        assert "no position; restore it" in capsys.readouterr().err
+        with db:
+            db.execute("DELETE FROM certificates WHERE position=?", (position,))
+    db.close()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    for change in ({"inputs": -1}, {"certifiers": []}):
+        text = json.dumps(manifest | {"settings": manifest["settings"] | change})
+        (tmp_path / "run" / "manifest.json").write_text(text)
+        assert main(["status", str(tmp_path / "run")]) == 2
+        assert "lacks what a run needs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), (5, 5), ("2h", 7200), ("1.5m", 90), ("1d", 86400)])

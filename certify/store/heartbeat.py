@@ -7,11 +7,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
+
+from certify.bounded.files import content_of
+from certify.core.whole import write_whole
 from certify.progress.observer import Advance, Observer
 
 __all__ = ["BEATS_WITHIN", "HEARTBEAT", "Heartbeat", "last_beat"]
@@ -27,6 +31,39 @@ BEATS_WITHIN: Final = 120.0
 
 WARNINGS: Final = 5
 """How many of the last warnings are kept."""
+
+LONGEST: Final = 2**20
+"""Bytes of the file at most."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+"""Since the epoch, within what a calendar holds."""
+
+Many = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Stage(msgspec.Struct):
+    what: str
+    total: Many
+    done: Many
+    unit: str
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+    note: str
+
+
+class _Beat(msgspec.Struct, omit_defaults=True):
+    """What the file holds: whoever handed the folder over may have written it."""
+
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
+    host: str
+    beat: Seconds
+    begun: Seconds = 0.0
+    engine: str = ""
+    warnings: list[str] = []
+    stage: _Stage | None = None
+    ended: str | None = None
+
+
+_beat_in: Final = msgspec.json.Decoder(_Beat).decode
 
 
 @dataclass(slots=True)
@@ -94,12 +131,8 @@ class Heartbeat:
 
     def _write(self) -> None:
         self.beat = self.now()
-        partial = self.folder / f"{HEARTBEAT}.{os.getpid()}.part"
-        try:
-            partial.write_text(json.dumps({**self.state, "beat": self.beat}), encoding="utf-8")
-            os.replace(partial, self.folder / HEARTBEAT)
-        except OSError:  # a full disk: the records say so, and this is no record
-            partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk: the records say so, and this is no record
+            write_whole(self.folder / HEARTBEAT, json.dumps({**self.state, "beat": self.beat}))
 
 
 def last_beat(folder: Path, now: float | None = None) -> dict[str, Any]:
@@ -108,17 +141,16 @@ def last_beat(folder: Path, now: float | None = None) -> dict[str, Any]:
     The process is asked for where it runs on this machine; elsewhere, silence of two minutes counts as the end.
     """
     try:
-        said = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
-        pid, host, beat = int(said["pid"]), str(said["host"]), float(said["beat"])
-    except (OSError, ValueError, KeyError, TypeError):
+        said = _beat_in(content_of(folder / HEARTBEAT, LONGEST))
+    except (OSError, msgspec.MsgspecError, RecursionError, ValueError):
         return {}
-    if "ended" in said:
+    if said.ended is not None:
         alive = False
-    elif host == socket.gethostname():
-        alive = _runs(pid)
-    else:
-        alive = (time.time() if now is None else now) - beat < BEATS_WITHIN
-    return said | {"alive": alive}
+    elif said.host == socket.gethostname():
+        alive = _runs(said.pid)
+    else:  # clocks differ a little, but nobody has beaten in the future
+        alive = abs((time.time() if now is None else now) - said.beat) < BEATS_WITHIN
+    return msgspec.to_builtins(said) | {"alive": alive}
 
 
 def _runs(pid: int) -> bool:
