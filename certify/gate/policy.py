@@ -32,11 +32,13 @@ _DIGITS_STATED: Final = 8
 class PolicyThreat:
     """The threat model that the policy's radii are about.
 
-    A field that the policy leaves out is not compared with the run's; the norm and the scale always are.
+    A field that the policy leaves out is not compared with the run's; the norm and the scale always are, and the input
+    box where changes reach its ends.
 
     Args:
         norm: ``"l1"``, ``"l2"`` or ``"linf"``; or the name of another threat, such as ``"features"``.
-        input_box: (lower, upper) bound of every feature, two numbers or two rows of numbers.
+        input_box: (lower, upper) bound of every feature, two numbers or two rows of numbers. A threat that fills its
+            box has to have one, as without it a radius says nothing.
         units: the inputs' units, in the words of the run.
         scale: SHA-256 of the per-feature scale, or of another threat's groups of features, or how it begins; None for
             radii without one.
@@ -52,6 +54,8 @@ class PolicyThreat:
     def __post_init__(self) -> None:
         one_of("norm", self.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
         object.__setattr__(self, "input_box", check_box(self.input_box))
+        if self.input_box is None and self.norm not in NORMS and THREATS[self.norm].fills_box:
+            raise BadInput(f"{self.norm} take any value of their input box: state the input_box in [threat]")
         if self.units is not None and not isinstance(self.units, str):
             raise BadInput(f"units must be text, got {self.units!r}")
         if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _DIGITS_STATED):

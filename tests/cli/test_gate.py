@@ -265,15 +265,19 @@ def test_a_run_that_cannot_be_trusted_is_refused_in_one_line(run, policy, capsys
 
 
 def test_a_record_that_does_not_follow_from_its_evidence_fails_the_gate(run, policy, capsys):
-    edit(run, "UPDATE certificates SET record=replace(record, '\"float64\"', '\"float16\"') WHERE position=3")
+    edit(run, "UPDATE certificates SET record=json_set(record, '$.evidence.bound_method', 'other') WHERE position=3")
     path = policy(CERTIFIED)
     assert gate(run, "--policy", path) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Invalid enum value 'float16'" in shown
+    assert "its evidence of bounds is not what" in shown
     assert gate(run, "--policy", path, "--format", "json") == 1
     [records] = [one for one in json.loads(capsys.readouterr().out)["conditions"] if one["condition"] == "records"]
     assert records["result"] == "failed"
     assert gate(run, "--policy", path, "--no-check") == 0
+    edit(run, "UPDATE certificates SET record=json_set(record, '$.evidence.dtype', 'float16') WHERE position=3")
+    for flags in ([], ["--no-check"]):  # no such record can be read at all
+        assert gate(run, "--policy", path, *flags) == 2
+        assert "Invalid enum value 'float16'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

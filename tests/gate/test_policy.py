@@ -12,6 +12,7 @@ import yaml
 
 from certify.core.properties.top_class import TopClass
 from certify.core.properties.top_k import TopK
+from certify.core.threats.base import THREATS
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS
@@ -121,6 +122,19 @@ def test_the_threat_model_is_held_against_the_run():
     assert PolicyThreat("l2", scale=scaled.named["scale"][:8]).difference(scaled, TopClass()) == ""
     assert "among the top 2" in PolicyThreat("l2").difference(run, TopK(2))
     assert PolicyThreat("l2", property=TopK(2)).difference(run, TopK(2)) == ""
+
+
+def test_a_threat_that_fills_its_box_has_one_in_the_policy():
+    """Otherwise a run whose box is a sliver around its inputs would pass: every change is small there."""
+    filling = {name for name, threat in THREATS.items() if threat.fills_box}
+    assert filling == {"features"}
+    for name in filling:
+        with pytest.raises(BadInput, match="state the input_box"):
+            PolicyThreat(name)
+        sliver = THREATS[name]((1,), input_box=(0.4999, 0.5011))
+        assert "input box is [0, 1] and" in PolicyThreat(name, (0.0, 1.0)).difference(sliver, TopClass())
+    for name in {*THREATS} - {*filling, "lp"}:
+        assert PolicyThreat(name).input_box is None
 
 
 def test_files_that_hold_no_policy_are_refused(tmp_path):

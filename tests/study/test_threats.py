@@ -103,7 +103,8 @@ def test_a_run_is_checked_reported_and_gated(name, classifier, tmp_path):
     assert f"threat     {name}" in run.summary.table()
     assert f"declared radii 0, 1, 2 ({name} changed)" in run.summary.table()
     policy = tmp_path / "policy.toml"
-    policy.write_text(f'[threat]\nnorm = "{name}"\n[[require]]\nkind = "no_contradiction"\n')
+    box = "input_box = [0, 1]\n" if threat.fills_box else ""
+    policy.write_text(f'[threat]\nnorm = "{name}"\n{box}[[require]]\nkind = "no_contradiction"\n')
     if threat.named:
         with pytest.raises(BadInput, match="scale"):
             certify.judge_run(certify.read_policy(policy), tmp_path / "run")

@@ -63,6 +63,9 @@ class Threat(ABC):
     counted: ClassVar[bool] = False
     """Radii are whole numbers. Only the declared ones are decided; nothing is searched between them."""
 
+    fills_box: ClassVar[bool] = False
+    """Changes reach the ends of the input box, whatever the radius: without the box a radius says nothing."""
+
     norm: str
     """The name under which records keep what radii are measured in: a norm, or the threat's own name."""
 
