@@ -37,6 +37,9 @@ def check(
         Path | None, typer.Option(help="signed bundle that the run has to agree with; needs --key")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="public key (PEM) of whoever signed the bundle")] = None,
+    engine: Annotated[str | None, typer.Option(help="serial (default), local or ray, as for run")] = None,
+    workers: Annotated[int | None, typer.Option(help="how many hold the model (local, ray)")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="of a Ray cluster, HOST:PORT")] = None,
     format: Annotated[str, typer.Option(help="table or json")] = "table",
     quiet: Quiet = False,
 ) -> int:
@@ -46,6 +49,7 @@ def check(
         raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")
     tune_process()
     from certify.core.input_box import read_box
+    from certify.engines.base import engine_from
     from certify.study.checking import check_run
 
     signed = None if bundle is None or key is None else (bundle, key)
@@ -58,6 +62,7 @@ def check(
         input_box=None if input_box is None else read_box(input_box),
         bundle=signed,
         progress=observer(quiet),
+        engine=engine_from(engine, workers=workers, ray_address=ray_address),
     )
     typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False) if format == "json" else check_text(found))
     return _exit_code(found)

@@ -28,6 +28,7 @@ __all__ = [
     "engine_from",
     "in_flight",
     "inputs_of",
+    "tried_twice",
 ]
 
 T = TypeVar("T")
@@ -130,6 +131,17 @@ def in_flight(
 
 
 _DONE: Final[Any] = object()
+
+
+def tried_twice(crew: Crew[T], tasks: Iterable[T]) -> Iterator[tuple[T, Any]]:
+    """Yield each task with what came of it; one that was lost with its process is tried once more, alone."""
+    lost: list[T] = []
+    for task, made in crew.results(tasks):
+        if isinstance(made, Lost):
+            lost.append(task)
+        else:
+            yield task, made
+    yield from crew.results(lost, alone=True)
 
 
 def inputs_of(task: Any) -> int:

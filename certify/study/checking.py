@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from certify.checker.derivations.base import derivation_of, needs_network, statement
 from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, left_open, refuted, subject_of
@@ -14,10 +14,15 @@ from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.input_box import BoxLike, check_box
 from certify.core.threats.base import threat_from
+from certify.engines.base import Engine, Lost, tried_twice
+from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.study.at_hand import AtHand, at_hand
 from certify.study.held import held_records, record_claims
+
+if TYPE_CHECKING:
+    from certify.checker.replay import Chosen
 
 __all__ = ["check_run"]
 
@@ -32,6 +37,7 @@ def check_run(
     input_box: BoxLike = None,
     bundle: tuple[Path, Path] | None = None,
     progress: bool | Observer = False,
+    engine: Engine | None = None,
 ) -> CheckResult:
     """Derive every claim of a run folder again.
 
@@ -49,6 +55,7 @@ def check_run(
         bundle: a signed bundle of this run and the public key of whoever vouches for it: the folder has to hold what
             was signed.
         progress: True shows how far the check is.
+        engine: where proofs, examples and noise are computed, see :mod:`certify.engines`; in this process if None.
 
     Raises:
         StoreError: for no run folder, a damaged one, or one without any record.
@@ -70,7 +77,7 @@ def check_run(
     if there is not None and sample is not None:
         claims.append(sample.claim)
         executed = _Executed(held.certificates, held.findings, held.settings, held.context, there)
-        claims += _at_hand(executed, replay, seed, progress)
+        claims += _at_hand(executed, replay, seed, progress, engine or Serial())
     return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
 
@@ -160,7 +167,9 @@ class _Executed:
         ]
 
 
-def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observer) -> list[CheckedClaim]:
+def _at_hand(
+    records: _Executed, replay: int, seed: int | None, progress: Observer, engine: Engine
+) -> list[CheckedClaim]:
     """What model and data show, as far as they are there."""
     there = records.there
     same = records.same_model()
@@ -177,32 +186,82 @@ def _at_hand(records: _Executed, replay: int, seed: int | None, progress: Observ
     if same[0].standing is Standing.REFUTED:
         return claims + records.unexecuted("the model at hand is another one")
 
-    from certify.checker.examples import example_claims
-    from certify.checker.networks import network_claims
-    from certify.checker.replay import chosen, derived_seed, replay_claims
+    from certify.checker.replay import chosen, derived_seed
 
     seed = derived_seed(records.certificates) if seed is None else seed
-    threat = threat_from(records.settings["threat"])
     by_input: dict[int, list[Certificate]] = {}
-    with progress.stage("deriving from the network", len(records.certificates)) as advance:
-        for certificate in records.certificates:
-            by_input.setdefault(certificate.index, []).append(certificate)
-            x = there.input(certificate.index)
-            claims += [] if x is None else network_claims(certificate, there.classifier, x)
-            advance(1, "")
-    with progress.stage("executing examples", len(records.findings)) as advance:
-        for finding in records.findings:
-            x, about = there.input(finding.index), by_input.get(finding.index, [])
-            if x is not None:
-                claims += example_claims(finding, about, there.asked(finding.index), x, threat, seed=seed)
-            advance(1, "")
-    again = chosen(records.certificates, replay, seed)
-    with progress.stage("drawing noise again", len(again)) as advance:
-        for one in again:
-            x = there.input(one.certificate.index)
-            if x is not None:
-                claims += replay_claims(
-                    one.certificate, there.classifier, x, blocks=one.blocks, level=one.level, seed=seed
-                )
-            advance(1, "")
+    for certificate in records.certificates:
+        by_input.setdefault(certificate.index, []).append(certificate)
+    work = _Work(records, by_input, chosen(records.certificates, replay, seed), seed)
+    with engine.crew(work, there.classifier.device) as crew:
+        for stage in _STAGES:
+            subjects = work.subjects(stage)
+            with progress.stage(stage, len(subjects)) as advance:
+                found: dict[int, list[CheckedClaim]] = {}
+                for part, made in tried_twice(crew, [_Part(stage, place) for place in range(len(subjects))]):
+                    subject, claim = subjects[part.place]
+                    found[part.place] = [left_open(subject, claim, made.reason)] if isinstance(made, Lost) else made
+                    advance(1, "")
+            claims += [claim for place in range(len(subjects)) for claim in found[place]]
     return claims
+
+
+_STAGES: Final = ("deriving from the network", "executing examples", "drawing noise again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One record, or one choice of noise, of a stage."""
+
+    stage: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """Derives the claims of one part, in whatever process; the claims do not depend on where.
+
+    Args:
+        records: the run beside its model and data.
+        by_input: the certificates about each position.
+        again: whose noise is drawn again.
+        seed: of fresh noise.
+    """
+
+    records: _Executed
+    by_input: Mapping[int, Sequence[Certificate]]
+    again: Sequence[Chosen]
+    seed: int
+
+    def subjects(self, stage: str) -> list[tuple[str, str]]:
+        """What each part of a stage is about, and the claim that stays open where it cannot be computed."""
+        if stage == _STAGES[0]:
+            return [(subject_of(one), "radius") for one in self.records.certificates]
+        if stage == _STAGES[1]:
+            return [(subject_of(one), "example") for one in self.records.findings]
+        return [(subject_of(one.certificate), "votes") for one in self.again]
+
+    def __call__(self, part: _Part) -> list[CheckedClaim]:
+        from certify.checker.examples import example_claims
+        from certify.checker.networks import network_claims
+        from certify.checker.replay import replay_claims
+
+        there = self.records.there
+        assert there.classifier is not None
+        if part.stage == _STAGES[0]:
+            certificate = self.records.certificates[part.place]
+            x = there.input(certificate.index)
+            return [] if x is None else network_claims(certificate, there.classifier, x)
+        if part.stage == _STAGES[1]:
+            finding = self.records.findings[part.place]
+            x = there.input(finding.index)
+            if x is None:
+                return []
+            about = self.by_input.get(finding.index, [])
+            threat = threat_from(self.records.settings["threat"])
+            return example_claims(finding, about, there.asked(finding.index), x, threat, seed=self.seed)
+        one = self.again[part.place]
+        x = there.input(one.certificate.index)
+        if x is None:
+            return []
+        return replay_claims(one.certificate, there.classifier, x, blocks=one.blocks, level=one.level, seed=self.seed)

@@ -19,7 +19,7 @@ from certify.bounded.texts import strictly_from_json
 from certify.core.legible import legible_line
 from certify.core.schema import read
 from certify.core.values import plain
-from certify.engines.base import Engine, Lost
+from certify.engines.base import Engine, Lost, tried_twice
 from certify.errors import BadInput, CertifyError, StoreError, one_line
 from certify.progress.observer import Observer, watching
 
@@ -152,19 +152,14 @@ def verify_instances(
     work, told = partial(_decided, claim, seed), Counter(one.outcome for one in done.values())
     earlier = len(instances) - len(pending)
     with progress.stage("verifying", len(instances), earlier, "instances") as advance, engine.crew(work) as crew:
-        lost: list[Instance] = []
-        for tasks, alone in ((pending, False), (lost, True)):  # what was lost in the first pass is tried again, alone
-            for instance, made in crew.results(tasks, alone=alone):
-                if isinstance(made, Lost) and not alone:
-                    lost.append(instance)
-                    continue
-                if isinstance(made, Lost):
-                    made = {"outcome": "error", "seconds": 0.0, "reason": made.reason, "witness": ""}
-                done[instance] = one = Decided(*questions[instance], **made)
-                _append(out, one)
-                told[one.outcome] += 1
-                progress.detail(f"{one.network} {one.prop}: {one.outcome} {one.reason}".rstrip())
-                advance(1, "  ".join(f"{told[outcome]} {outcome}" for outcome in OUTCOMES if told[outcome]))
+        for instance, made in tried_twice(crew, pending):
+            if isinstance(made, Lost):
+                made = {"outcome": "error", "seconds": 0.0, "reason": made.reason, "witness": ""}
+            done[instance] = one = Decided(*questions[instance], **made)
+            _append(out, one)
+            told[one.outcome] += 1
+            progress.detail(f"{one.network} {one.prop}: {one.outcome} {one.reason}".rstrip())
+            advance(1, "  ".join(f"{told[outcome]} {outcome}" for outcome in OUTCOMES if told[outcome]))
     return [done[one] for one in instances]
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import certify
+from certify.cli import main
 from certify.cli.app import ExitCode, exit_code
 from certify.core.verdict import Verdict
 from certify.engines.base import ENGINES, Lost, engine_from
@@ -289,3 +290,38 @@ def test_a_ray_cluster_may_lose_an_actor_and_a_node(odd, armed, tmp_path):
 def slowly(task: int) -> int:
     time.sleep(0.2)
     return 2 * task
+
+
+def net():
+    """A model that a SPEC can name."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+
+
+def inputs():
+    """Data that a SPEC can name."""
+    return X, net()(torch.from_numpy(X)).argmax(dim=1).numpy()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": "linf", "radii": "0,0.02,0.3", "certifier": "crown,complete", "timeout": 5, "attack": "pgd"},
+        {"radii": "0,0.05", "sigma": 0.0625, "n": 500, "attack": "fgsm"},
+    ],
+    ids=["proofs", "noise"],
+)
+def test_a_check_by_workers_finds_what_a_check_in_this_process_finds(settings, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    named = ["--model", "tests.engines.test_engines:net", "--data", "tests.engines.test_engines:inputs"]
+    assert main(["run", *named, *flags, "--out", out, "--seed", "0", "--quiet"]) in (0, 3)
+    capsys.readouterr()
+    codes, shown = set(), set()
+    for engine in ([], ["--workers", "2"]):
+        codes.add(
+            main(["check", out, *named, "--replay", "2", "--input-box", "0,1", "--format", "json", "--quiet", *engine])
+        )
+        shown.add(capsys.readouterr().out)
+    assert codes == {0}
+    assert len(shown) == 1
