@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -197,7 +197,7 @@ class _Settings(msgspec.Struct):
     model: _Model
     data: _Data
     threat: _Threat
-    certifiers: Annotated[list[_Certifier], msgspec.Meta(min_length=1)]
+    certifiers: list[_Certifier]
     attack: _Attack | None
     shard: tuple[int, int]
     inputs: PositiveInt

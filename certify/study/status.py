@@ -48,7 +48,7 @@ class Status:
     @property
     def finished(self) -> bool:
         """Whether every input has a result of every certifier and of the attack."""
-        return all(count >= self.expected for count in self.done.values())
+        return bool(self.done) and all(count >= self.expected for count in self.done.values())
 
     @property
     def alive(self) -> bool:
@@ -61,7 +61,7 @@ class Status:
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {self._process()}"]
-        width = max(len(name) for name in self.done)
+        width = max(map(len, self.done), default=0)
         lines += [f"  {name:<{width}}  {count:,}/{self.expected:,}" for name, count in self.done.items()]
         if self.alive and (said := self._pace()):
             lines.append(f"  {said}")
