@@ -75,10 +75,11 @@ def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data)
             assert torch.equal(classifier.with_property(one).answers(near, kept), kept)
 
 
-def policy_about(norm, property):
-    """The text of a policy."""
+def policy_about(threat, property):
+    """The text of a policy, of inputs in [0, 1] where the threat fills its box."""
     fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in property.to_dict().items())
-    return f'[threat]\nnorm = "{norm}"\nproperty = {{ {fields} }}\n[[require]]\nkind = "no_contradiction"\n'
+    box = "input_box = [0, 1]\n" if threat.fills_box else ""
+    return f'[threat]\nnorm = "{threat.norm}"\n{box}property = {{ {fields} }}\n[[require]]\nkind = "no_contradiction"\n'
 
 
 def test_weaker_properties_reach_further(classifier, data):
@@ -123,7 +124,7 @@ def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path)
     assert result.summary.contradictions == ()
     assert not certify.check_run(tmp_path / "run").refuted
     policy = tmp_path / "policy.toml"
-    policy.write_text(policy_about("linf", one))
+    policy.write_text(policy_about(THREAT, one))
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
@@ -208,7 +209,7 @@ def test_a_regression_is_certified_attacked_checked_and_gated(threat, diabetes, 
     assert any(one.radius for one in result.certificates)
     assert not certify.check_run(tmp_path / "run").refuted
     policy = tmp_path / "policy.toml"
-    policy.write_text(policy_about(threat.norm, certify.Within(60.0)))
+    policy.write_text(policy_about(threat, certify.Within(60.0)))
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
