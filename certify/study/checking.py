@@ -14,8 +14,6 @@ from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.input_box import BoxLike, check_box
 from certify.core.threats.base import threat_from
-from certify.engines.base import Engine, Lost, tried_twice
-from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.study.at_hand import AtHand, at_hand
@@ -23,6 +21,7 @@ from certify.study.held import held_records, record_claims
 
 if TYPE_CHECKING:
     from certify.checker.replay import Chosen
+    from certify.engines.base import Engine
 
 __all__ = ["check_run"]
 
@@ -77,7 +76,7 @@ def check_run(
     if there is not None and sample is not None:
         claims.append(sample.claim)
         executed = _Executed(held.certificates, held.findings, held.settings, held.context, there)
-        claims += _at_hand(executed, replay, seed, progress, engine or Serial())
+        claims += _at_hand(executed, replay, seed, progress, engine)
     return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
 
 
@@ -168,7 +167,7 @@ class _Executed:
 
 
 def _at_hand(
-    records: _Executed, replay: int, seed: int | None, progress: Observer, engine: Engine
+    records: _Executed, replay: int, seed: int | None, progress: Observer, engine: Engine | None
 ) -> list[CheckedClaim]:
     """What model and data show, as far as they are there."""
     there = records.there
@@ -187,13 +186,15 @@ def _at_hand(
         return claims + records.unexecuted("the model at hand is another one")
 
     from certify.checker.replay import chosen, derived_seed
+    from certify.engines.base import Lost, tried_twice
+    from certify.engines.serial import Serial
 
     seed = derived_seed(records.certificates) if seed is None else seed
     by_input: dict[int, list[Certificate]] = {}
     for certificate in records.certificates:
         by_input.setdefault(certificate.index, []).append(certificate)
     work = _Work(records, by_input, chosen(records.certificates, replay, seed), seed)
-    with engine.crew(work, there.classifier.device) as crew:
+    with (engine or Serial()).crew(work, there.classifier.device) as crew:
         for stage in _STAGES:
             subjects = work.subjects(stage)
             with progress.stage(stage, len(subjects)) as advance:
