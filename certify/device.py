@@ -59,7 +59,9 @@ def available(device: str | torch.device) -> torch.device:
     if chosen.type not in KINDS:
         raise BadInput(f"device {str(device)!r} is not supported; use cpu or cuda")
     if chosen.type != "cpu" and (chosen.index or 0) >= (there := cards(chosen)):
-        raise BadInput(f"device {str(device)!r} is not available on this machine, which has {there}; use cpu")
+        raise BadInput(
+            f"device {str(device)!r} is not available: torch finds {there} of this kind on this machine; use cpu"
+        )
     return chosen
 
 
@@ -144,13 +146,15 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
     'bf16'
     >>> torch.set_float32_matmul_precision("highest")
     """
-    shortened = [(one, one.fp32_precision) for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
+    shortened = [one for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
     cast = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     default = torch.get_default_dtype()
     if device.type == "cpu" and not (shortened or cast or default != torch.float32):
-        yield  # the usual case, in a loop over models that take microseconds
-        if torch.get_default_dtype() != torch.float32:  # the model set it
-            torch.set_default_dtype(torch.float32)
+        try:
+            yield  # the usual case, in a loop over models that take microseconds
+        finally:
+            if torch.get_default_dtype() != torch.float32:  # the model set it
+                torch.set_default_dtype(torch.float32)
         return
     with ExitStack() as stack:
         if cast:
@@ -158,11 +162,15 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
         if default != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, default)
+        changes: list[tuple[Any, str, Any]] = [(one, "fp32_precision", "ieee") for one in shortened]
         if device.type == "cuda":
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-        for one, before in shortened:
-            one.fp32_precision = "ieee"
-            stack.callback(setattr, one, "fp32_precision", before)
+            # One by one: torch's own context for these would set the precision as well, to the shortened one.
+            changes += [
+                (torch.backends.cudnn, name, name == "deterministic") for name in ("benchmark", "deterministic")
+            ]
+        for holder, name, value in changes:
+            stack.callback(setattr, holder, name, getattr(holder, name))
+            setattr(holder, name, value)
         yield
 
 

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 import certify
+import certify.device as device_room
 from certify.core.verdict import Verdict
 from certify.device import available, exactly, see_one
 from certify.errors import BadInput, DeviceLost
@@ -107,10 +108,8 @@ def _here(one):
 @contextmanager
 def far_away(monkeypatch):
     """Inside, a classifier may be given :data:`FAR` as its device; noise is drawn here and moved there."""
-    import certify.device as device
-
-    monkeypatch.setattr(device, "KINDS", ("cpu", "meta"))
-    monkeypatch.setitem(device._SWITCHES, "meta", device._SWITCHES["cpu"])
+    monkeypatch.setattr(device_room, "KINDS", ("cpu", "meta"))
+    monkeypatch.setitem(device_room._SWITCHES, "meta", device_room._SWITCHES["cpu"])
     monkeypatch.setattr("certify.study.study.described", lambda chosen: chosen.type)
     monkeypatch.setattr("certify.bounds.memory.free_memory", lambda chosen: 2**30)
     patient = SimpleNamespace(**{**vars(torch), "inference_mode": torch.no_grad})  # ours have no place in that mode
@@ -230,6 +229,35 @@ def test_a_shortened_precision_of_the_process_does_not_reach_the_model(precision
     finally:
         torch.set_float32_matmul_precision(before)
     assert set(sum(seen, ())) <= {"none", "ieee"}
+
+
+@pytest.mark.parametrize("before", ["ieee", "tf32"])
+def test_an_accelerator_computes_exactly_whatever_was_set_before(before):
+    """The switches are there without an accelerator, too."""
+    switches = device_room._SWITCHES["cuda"]
+    settings = [one.fp32_precision for one in switches]
+    flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    try:
+        for one in switches:
+            one.fp32_precision = before
+        with exactly(torch.device("cuda")):
+            assert {one.fp32_precision for one in switches} == {"ieee"}
+            assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
+        assert {one.fp32_precision for one in switches} == {before}
+        assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == flags
+    finally:
+        for one, setting in zip(switches, settings, strict=True):
+            one.fp32_precision = setting
+
+
+def test_a_model_that_sets_the_default_type_and_fails_leaves_nothing_behind():
+    def scores(x):
+        torch.set_default_dtype(torch.float64)
+        raise ValueError("too odd")
+
+    with pytest.raises(ValueError, match="too odd"):
+        certify.Classifier(scores, 2).predict(torch.zeros(1, 2))
+    assert torch.get_default_dtype() is torch.float32
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_remembered():
