@@ -17,10 +17,11 @@ from certify.errors import BadInput
 __all__ = [
     "as_alone",
     "available",
-    "cards",
     "described",
     "exactly",
     "free_memory",
+    "how_many",
+    "like",
     "lost",
     "peak_memory",
     "random_generator",
@@ -58,14 +59,14 @@ def available(device: str | torch.device) -> torch.device:
         raise BadInput(f"unknown device {device!r}; use cpu or cuda") from problem
     if chosen.type not in KINDS:
         raise BadInput(f"device {str(device)!r} is not supported; use cpu or cuda")
-    if chosen.type != "cpu" and (chosen.index or 0) >= (there := cards(chosen)):
+    if chosen.type != "cpu" and (chosen.index or 0) >= (there := how_many(chosen)):
         raise BadInput(
             f"device {str(device)!r} is not available: torch finds {there} of this kind on this machine; use cpu"
         )
     return chosen
 
 
-def cards(device: torch.device) -> int:
+def how_many(device: torch.device) -> int:
     """How many devices of a kind this process can use: workers share them out."""
     return torch.cuda.device_count() if device.type == "cuda" else 1
 
@@ -93,6 +94,17 @@ def described(device: torch.device) -> str:
     'cpu'
     """
     return device.type if device.type == "cpu" else f"{device.type} ({torch.cuda.get_device_name(device)})"
+
+
+def like(recorded: object) -> torch.device:
+    """The device that does best for what a record names: one of its kind if there is one here, else the processor.
+
+    >>> like("cpu"), like("no device")
+    (device(type='cpu'), device(type='cpu'))
+    """
+    kind = str(recorded).split(" ")[0]  # what described() says begins with it
+    there = kind in KINDS and kind != "cpu" and how_many(torch.device(kind)) > 0
+    return torch.device(kind) if there else CPU
 
 
 def free_memory(device: torch.device = CPU) -> int:

@@ -323,6 +323,16 @@ def test_a_device_that_fails_in_the_middle_ends_the_run_and_keeps_what_is_there(
     assert [one.verdict for one in again.certificates] == [Verdict.CERTIFIED] * 4
 
 
+def test_what_a_manifest_says_of_a_device_finds_one_of_its_kind(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some Product 3000")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cuda = torch.device("cuda")
+    assert device_room.like(device_room.described(cuda)) == cuda
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for recorded in (device_room.described(cuda), "cuda", "cpu", "xpu", None, 3, ""):
+        assert device_room.like(recorded) == torch.device("cpu")
+
+
 def test_workers_share_out_the_devices(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     seen = []

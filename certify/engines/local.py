@@ -19,7 +19,7 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from certify.bounded.memory import free_memory
-from certify.device import CPU, cards, see_one, shared
+from certify.device import CPU, how_many, see_one, shared
 from certify.engines.base import (
     AHEAD,
     ENGINES,
@@ -68,7 +68,7 @@ class Local(Engine):
     def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
         """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place."""
         with written(work) as parcel:
-            context, devices = get_context("spawn"), cards(device) if shared(device) else 0
+            context, devices = get_context("spawn"), how_many(device) if shared(device) else 0
             workers = self._workers(parcel.stat().st_size, devices)
             # No more than here: who asks for one thread gets the same sums everywhere.
             told = str(parcel), max(1, min(torch.get_num_threads(), _cores() // workers))

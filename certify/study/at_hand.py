@@ -91,7 +91,7 @@ def at_hand(
 
     def load(spec: str) -> Classifier:
         inside = {name: specs[name] for name in ("mean", "std") if name in specs}
-        return _load_model(spec, dataset, threat, settings.get("device", "cpu"), inside)
+        return _load_model(spec, dataset, threat, settings.get("device"), inside)
 
     classifier, no_model = _loaded("model", model, recorded["model"], load)
     if classifier is not None and property != TOP_CLASS:
@@ -139,12 +139,10 @@ def _load_data(spec: str, input_box: InputBox | None, threat: Threat, regression
 
 
 def _load_model(
-    spec: str, dataset: Dataset | None, threat: Threat, device: str, inside: Mapping[str, Any]
+    spec: str, dataset: Dataset | None, threat: Threat, device: object, inside: Mapping[str, Any]
 ) -> Classifier:
-    import torch
-
+    from certify.device import like
     from certify.models.loaders import load_model
 
-    where = device if device == "cpu" or torch.cuda.is_available() else "cpu"
     classes = None if dataset is None else dataset.num_classes
-    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=where, **inside)
+    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=str(like(device)), **inside)
