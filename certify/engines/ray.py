@@ -68,7 +68,7 @@ class Ray(Engine):
         """See :meth:`Engine.crew`. An actor that dies, or whose machine does, loses its task and is made anew.
 
         Raises:
-            BadInput: if no cluster answers at the address, or the work cannot be sent.
+            BadInput: if no cluster answers at the address, it lacks the GPUs asked for, or the work cannot be sent.
             MissingExtra: without Ray.
         """
         with needs("ray", "ray", "--engine ray"):
@@ -76,6 +76,10 @@ class Ray(Engine):
         content = io.BytesIO()
         parcel(work, content)
         connected = self._connect(ray)
+        if shared(device) and not ray.cluster_resources().get("GPU"):
+            if connected:
+                ray.shutdown()
+            raise BadInput(f"this Ray cluster has no GPU, and the model is for {device}: use --device cpu")
         actors = _Actors(ray, content.getvalue(), self.workers, self.input_timeout, shared(device))
         try:
             yield actors
@@ -171,7 +175,8 @@ class _Actors:
 
     def _made(self) -> Any:
         # Without a number of cores, an actor needs one free only to be placed: none waits for room for ever.
-        part = {"num_gpus": min(1.0, self._there() / self._count())} if self.shared else {}
+        # Equal parts of a GPU, so many that each actor finds one: three actors on two GPUs take a half each.
+        part = {"num_gpus": 1 / math.ceil(self._count() / self._there())} if self.shared else {}
         made = self.ray.remote(scheduling_strategy="SPREAD", **part)(_Worker).remote(self.reference)
         self.since[made] = time.monotonic()
         return made

@@ -258,6 +258,35 @@ def test_a_run_goes_on_where_another_engine_stopped(odd, tmp_path):
     assert Path(out).is_dir()
 
 
+def test_a_ray_cluster_without_a_gpu_is_refused_for_a_model_that_needs_one():
+    with pytest.raises(BadInput, match="no GPU"), engine_from("ray", workers=1).crew(doubled, torch.device("cuda")):
+        pass
+
+
+@pytest.mark.parametrize(("gpus", "workers", "part"), [(2, 3, 1 / 2), (1, 3, 1 / 3), (4, 2, 1.0), (2, None, 1.0)])
+def test_actors_take_parts_of_gpus_that_fit(gpus, workers, part):
+    from certify.engines.ray import _Actors
+
+    asked = {}
+
+    class Made:
+        def remote(self, reference):
+            return object()
+
+    class Cluster:
+        def cluster_resources(self):
+            return {"CPU": 16.0, "GPU": float(gpus)}
+
+        def remote(self, **options):
+            asked.update(options)
+            return lambda worker: Made()
+
+    actors = _Actors(Cluster(), b"", workers, None, True)
+    actors._made()
+    assert asked["num_gpus"] == part
+    assert int(1 / part) * gpus >= actors._count()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*tried again")
 def test_a_ray_cluster_may_lose_an_actor_and_a_node(odd, armed, tmp_path):
