@@ -123,7 +123,12 @@ class Registry(Mapping[str, V]):
         _load_plugins()
         members = self._members
         for derived in self._derived:
-            members = {**members, **derived()}
+            following = derived()
+            for name in members.keys() & following.keys():
+                # Which of two a name means must not depend on who asks.
+                warnings.warn(f"{self.kind} {name!r} of a plug-in is left out: the name is taken", stacklevel=2)
+                del self._members[name]
+            members = {**members, **following}
         return members
 
     @contextmanager

@@ -226,9 +226,11 @@ class Classifier:
             raise ModelError(f"the model returned one number for each input; {ONE_NUMBER}")
         if out.shape == (len(x),):
             return nn.functional.one_hot(self._checked_labels(out), self.num_classes).float()
+        more = out.dim() == 2 and out.shape[1] > self.num_classes  # the labels of some data miss the last classes
         raise ModelError(
             f"the model returned shape {tuple(out.shape)} for a batch of {len(x)}; "
             f"it must return scores ({len(x)}, {self.num_classes}) or labels ({len(x)},)"
+            + (f": if there are {out.shape[1]} classes, return a certify.Classifier that says so" if more else "")
         )
 
     def _as_tensor(self, answer: Any) -> Tensor:
