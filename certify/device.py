@@ -23,6 +23,7 @@ __all__ = [
     "how_many",
     "like",
     "lost",
+    "on_one_thread",
     "peak_memory",
     "random_generator",
     "see_one",
@@ -184,6 +185,24 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
             stack.callback(setattr, holder, name, getattr(holder, name))
             setattr(holder, name, value)
         yield
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Inside, the processor adds in one order, however many threads torch has before and after.
+
+    Sums split among threads round otherwise, and what follows gradients ends elsewhere.
+
+    >>> with on_one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

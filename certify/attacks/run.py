@@ -17,6 +17,7 @@ from certify.attacks.target import Examination, Plain, Target
 from certify.core.finding import Finding
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
+from certify.device import on_one_thread
 from certify.errors import DataError
 
 __all__ = ["run_attack"]
@@ -32,6 +33,7 @@ class _Success:
     examination: Examination
 
 
+@on_one_thread()
 def run_attack(
     target: Target,
     batch: Batch,
@@ -48,8 +50,9 @@ def run_attack(
     Where each input has a property of its own, one input is attacked after the other.
 
     Randomness is seeded by (seed, input digest, attack, radius), so findings do not depend on the batch they were made
-    in, beyond float rounding of the model. Forward passes are counted for each input; the time of a batch is divided
-    in proportion to them. ``tell`` is called with findings as they are made.
+    in, beyond float rounding of the model, nor on how many threads torch has: one does all. Forward passes are counted
+    for each input; the time of a batch is divided in proportion to them. ``tell`` is called with findings as they are
+    made.
 
     Raises:
         DataError: for a batch without labels.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from certify.data.dataset import Dataset, seeded_generator
+from certify.device import on_one_thread
 from certify.errors import BadInput, ModelError
 from certify.training.recipe import Progress
 
@@ -69,7 +69,7 @@ class Loop:
             order = torch.from_numpy(seeded_generator(seed, "shuffle", epoch).permutation(len(x)))
             batches = order.split(self.batch_size)
             total = 0.0
-            with _one_thread():
+            with on_one_thread():
                 for step, rows in enumerate(batches):
                     done = (epoch + step / len(batches)) / self.epochs
                     optimiser.param_groups[0]["lr"] = self.learning_rate * (1 - ramp(done, FULL_RATE_SHARE, 1.0))
@@ -85,16 +85,6 @@ class Loop:
             if progress is not None:
                 progress(epoch + 1, self.epochs, mean)
         return module.eval()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def ramp(done: float, start: float, end: float) -> float:

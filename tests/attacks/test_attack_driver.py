@@ -219,3 +219,30 @@ def test_labels_and_a_box_that_holds_the_data_are_needed(image_clf, images):
         attack(image_clf, images[0], None, threat=threat)
     with pytest.raises(DataError, match="outside the declared input box"):
         attack(image_clf, images[0] + 1.0, images[1], threat=threat)
+
+
+class Waves(nn.Module):
+    """Two sums over so many features that torch splits each among its threads, bent so that their rounding shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weights", 0.005 * torch.randn(2, 70_000, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x):
+        return torch.stack([(x * row).sum(dim=1).tanh() for row in self.weights], dim=1)
+
+
+def test_examples_do_not_depend_on_the_number_of_threads():
+    x, before = torch.rand(1, 70_000, generator=torch.Generator().manual_seed(1)), torch.get_num_threads()
+    clf, far = Classifier(Waves().eval(), 2), ThreatModel("l2", (30.0,))
+    y, found = clf.predict(x).tolist(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found += attack(clf, x, y, threat=far, attack="pgd", steps=8, restarts=1)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    one, two = (json.dumps({**each.to_dict(), "seconds": 0}) for each in found)
+    assert found[0].succeeded
+    assert one == two
