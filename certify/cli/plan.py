@@ -32,19 +32,14 @@ def plan(
 
     if format not in ("text", "json"):
         raise BadInput(f"unknown plan format {format!r}; known: json, text")
-    asked = sweep({"out": "unused", **read_toml(study)})
+    asked = [settings for settings, _ in sweep({"out": "unused", **read_toml(study)})]
+    workers = (asked[0].workers or 1) if workers is None else workers
     tune_process()
-    from certify.study.evaluate import study_from
+    from certify.study.evaluate import studies_from
     from certify.study.plan import PROBE, plan_of
 
-    plans = [
-        plan_of(
-            study_from(settings),
-            probe=PROBE if probe is None else probe,
-            workers=(settings.workers or 1) if workers is None else workers,
-        )
-        for settings, _ in asked
-    ]
+    probe = PROBE if probe is None else probe
+    plans = [plan_of(built, probe=probe, workers=workers) for built in studies_from(asked)]
     if format == "json":
         typer.echo(json.dumps([one.to_dict() for one in plans] if len(plans) > 1 else plans[0].to_dict()))
     else:

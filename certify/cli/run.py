@@ -171,17 +171,22 @@ def run(
     tune_process()
     from certify.bounds.deadline import Deadline
     from certify.engines.base import engine_from
-    from certify.study.evaluate import study_from
+    from certify.engines.shared import one_crew
+    from certify.study.evaluate import studies_from
 
     # All are built before the first begins: what cannot be right is said before any work.
     first, _ = asked[0]
     where = engine_from(**first.engine_settings)
     budget = Deadline(math.inf if first.time_budget is None else first.time_budget)
-    studies = [(study_from(settings, command=sys.argv), folder) for settings, folder in asked]
-    with resumable():
+    studies = studies_from([settings for settings, _ in asked], command=sys.argv)
+    works = [built.carry_out for built in studies]
+    with resumable(), one_crew(where, works, studies[0].classifier.device) as crews:
         order = first.order or "given"
-        summaries = [built.run(folder, told, where, order=order, deadline=budget).summary for built, folder in studies]
-    folders = " ".join(folder for _, folder in studies)
+        summaries = [
+            built.run(folder, told, crew, order=order, deadline=budget).summary
+            for built, (_, folder), crew in zip(studies, asked, crews, strict=True)
+        ]
+    folders = " ".join(folder for _, folder in asked)
     if len(summaries) == 1:
         typer.echo(summaries[0].table())
         hint = f"certify summary {folders} --format json"
@@ -189,7 +194,7 @@ def run(
         from certify.report.terminal import print_runs
         from certify.study.read import read_runs
 
-        print_runs(read_runs([folder for _, folder in studies]), sys.stdout)
+        print_runs(read_runs([folder for _, folder in asked]), sys.stdout)
         hint = f"certify summary {folders} --envelope"
     if not quiet:
         typer.echo(f"records in {folders}; next: {hint}", err=True)

@@ -34,7 +34,7 @@ from certify.study.result import Result
 from certify.study.settings import Settings, label_of
 from certify.study.study import Study
 
-__all__ = ["build", "evaluate", "study_from"]
+__all__ = ["build", "evaluate", "studies_from", "study_from"]
 
 
 def build(
@@ -220,7 +220,17 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
     Raises:
         CertifyError: for anything that cannot be right, in one line, before any work.
     """
-    threat, property, options = _asked(settings)
+    return studies_from([settings], command)[0]
+
+
+def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list[Study]:
+    """The studies of a sweep, which differ in their certifiers alone: model and data are loaded once.
+
+    Raises:
+        CertifyError: as :func:`study_from`.
+    """
+    asked = [_asked(settings) for settings in sweep]
+    settings, property = sweep[0], asked[0][1]
     dataset = load_data(settings.data, settings.input_box, property.per_input)
     if settings.limit is not None and settings.limit > len(dataset):
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
@@ -233,25 +243,28 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
         std=settings.std,
         device=settings.device,
     )
-    return build(
-        classifier,
-        dataset,
-        threat,
-        certifiers=settings.certifier,
-        attack=settings.attack,
-        attack_option=settings.attack_option,
-        seed=settings.seed,
-        options=options,
-        property=property,
-        shard=settings.shard_of,
-        context={
-            "command": list(command),
-            "device": settings.device,
-            "specs": settings.specs,
-            "study": settings.given,
-            **({} if settings.label is None else {"label": settings.label}),
-        },
-    )
+    return [
+        build(
+            classifier,
+            dataset,
+            threat,
+            certifiers=settings.certifier,
+            attack=settings.attack,
+            attack_option=settings.attack_option,
+            seed=settings.seed,
+            options=options,
+            property=property,
+            shard=settings.shard_of,
+            context={
+                "command": list(command),
+                "device": settings.device,
+                "specs": settings.specs,
+                "study": settings.given,
+                **({} if settings.label is None else {"label": settings.label}),
+            },
+        )
+        for settings, (threat, property, options) in zip(sweep, asked, strict=True)
+    ]
 
 
 _ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")

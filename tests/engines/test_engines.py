@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import numpy as np
@@ -25,6 +26,7 @@ from certify.engines.base import ENGINES, Lost, engine_from
 from certify.engines.local import Local
 from certify.engines.serial import Serial
 from certify.errors import BadInput
+from certify.store.run_folder import RunFolder
 from certify.study.evaluate import evaluate
 
 # Workers cannot import this file by its name.
@@ -330,6 +332,27 @@ def net():
 def inputs():
     """Data that a SPEC can name."""
     return X, net()(torch.from_numpy(X)).argmax(dim=1).numpy()
+
+
+def test_one_crew_serves_all_runs_of_a_sweep(tmp_path, monkeypatch):
+    crews, crew = [], Local.crew
+    monkeypatch.setattr(Local, "crew", lambda self, *work: (crews.append(self), crew(self, *work))[1])
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'model = "tests.engines.test_engines:net"\ndata = "tests.engines.test_engines:inputs"\ninput-box = [0, 1]\n'
+        'radii = [0, 0.05]\nsigma = [0.0625, 0.125]\nn = 500\nattack = "fgsm"\nseed = 0\n'
+    )
+    found = []
+    for engine in ([], ["--workers", "1"]):
+        out = tmp_path / f"run{len(engine)}"
+        assert main(["run", str(study), "--out", str(out), "--quiet", *engine]) == 0
+        for sigma in ("0.0625", "0.125"):
+            with RunFolder.open(out / f"sigma-{sigma}") as run:
+                found.append(
+                    said(SimpleNamespace(certificates=run.records.certificates(), findings=run.records.findings()))
+                )
+    assert found[:2] == found[2:]
+    assert crews == [Local(1)]
 
 
 @pytest.mark.parametrize(
