@@ -1,4 +1,4 @@
-"""Names that are imported when they are first used, from the one list of them that type checkers read as well."""
+"""Names and modules that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-__all__ = ["lazy"]
+__all__ = ["later", "lazy"]
 
 
 def lazy(name: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -40,3 +41,21 @@ def lazy(name: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list
         return value
 
     return imported, lambda: sorted(homes), sorted(homes)
+
+
+def later(name: str) -> Any:
+    """A module that is imported when something of it is first asked for.
+
+    For large libraries that few commands need: importing them takes longer than the rest of a start-up.
+
+    >>> later("fractions").Fraction(1, 2)
+    Fraction(1, 2)
+    """
+    return _Later(name)
+
+
+class _Later(ModuleType):
+    def __getattr__(self, wanted: str) -> Any:
+        value = getattr(importlib.import_module(self.__name__), wanted)
+        setattr(self, wanted, value)
+        return value

@@ -18,9 +18,9 @@ from functools import lru_cache
 from typing import Final
 
 from flint import arb
-from scipy import special
 
 from certify.errors import BadInput
+from certify.lazy import later
 from certify.stats.balls import binomial_tail, float_above, sound_root, working_precision
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "clopper_pearson_upper",
     "sign_test",
 ]
+
+special = later("scipy.special")
 
 TOLERANCE: Final = 2e-13
 """Relative distance from the exact bound at which Newton steps stop: well inside the promised 1e-12."""

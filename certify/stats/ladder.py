@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from certify.core.printed import Printed
 from certify.errors import BadInput
+from certify.lazy import later
 from certify.stats.binomial import check_alpha
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
     "rungs",
     "top_rung",
 ]
+
+special = later("scipy.special")
 
 MOST_RADII: Final = 30
 """Number of distinct radii compared, from the largest: further down, rungs lie closer than printed digits."""

@@ -6,12 +6,14 @@ import math
 from typing import Final
 
 from flint import arb
-from scipy import special
 
 from certify.errors import BadInput
+from certify.lazy import later
 from certify.stats.balls import sound_root
 
 __all__ = ["isf_down"]
+
+special = later("scipy.special")
 
 TOLERANCE: Final = 5e-15
 """Relative distance from the exact quantile at which Newton steps stop."""

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from scipy import special
 
 from certify.errors import BadInput
+from certify.lazy import later
 from certify.stats.binomial import binomial_at_least, binomial_at_most, clopper_pearson_lower, clopper_pearson_upper
 from certify.stats.unconditional import ROUNDING, OutcomeSet, largest_chance
 
 __all__ = ["NonInferiority", "PairedCounts", "exact_test", "mcnemar_p_value", "tango_test"]
+
+special = later("scipy.special")
 
 _HALVINGS: Final = 60
 """Bisection steps: an interval of length 2 shrinks below the spacing of floats near 1."""

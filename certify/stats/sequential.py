@@ -15,12 +15,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from certify.errors import BadInput
+from certify.lazy import later
 from certify.stats.binomial import check_alpha
 
 __all__ = ["Looks", "Plan", "best_look", "geometric_looks", "plan"]
+
+special = later("scipy.special")
 
 RATIO: Final = 1.2
 """Samples at a look relative to the look before: at most a fifth more samples are drawn than were needed."""

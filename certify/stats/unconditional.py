@@ -12,9 +12,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+
+from certify.lazy import later
 
 __all__ = ["ROUNDING", "OutcomeSet", "largest_chance"]
+
+special = later("scipy.special")
+stats = later("scipy.stats")
 
 Reals = NDArray[np.float64]
 

@@ -7,11 +7,13 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
+from certify.lazy import later
 from certify.models.classifier import Classifier
 
 __all__ = ["near_chance"]
+
+special = later("scipy.special")
 
 SAMPLE, TOGETHER = 256, 32
 """Inputs that are classified to find out, and how many of them at a time."""
@@ -44,7 +46,7 @@ def near_chance(classifier: Classifier, x: NDArray[np.float32], y: NDArray[np.in
     chance = 1 / classifier.num_classes
     if right > (chance + ABOVE * (1 - chance)) * len(rows):
         return None
-    if stats.binom.cdf(right, len(rows), (1 + chance) / 2) > BAD_LUCK:
+    if special.bdtr(right, len(rows), (1 + chance) / 2) > BAD_LUCK:
         return None
     expects = "normalized inputs (give mean and std)" if classifier.normalization is None else "another mean and std"
     return (

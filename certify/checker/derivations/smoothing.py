@@ -17,7 +17,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from flint import arb
-from scipy import special
 
 from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference, RunSettings, evidence_of
 from certify.checker.laws import LAWS, Law
@@ -26,6 +25,7 @@ from certify.checker.schedules import LookTable, schedule_fault, schedule_of
 from certify.core.certificate import Certificate, Look, SmoothingEvidence
 from certify.core.rounding import round_down
 from certify.core.verdict import Verdict
+from certify.lazy import later
 from certify.stats.balls import binomial_tail, working_precision
 from certify.stats.binomial import clopper_pearson_upper
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from certify.models.classifier import Classifier
 
 __all__ = ["RIVAL_SHARE", "SmoothingDerivation", "smoothing_claims"]
+
+special = later("scipy.special")
 
 RIVAL_SHARE: Final = 0.1
 """The share of alpha that bounds the runner-up on its own, where a run asks for that."""
