@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +11,10 @@ import typer
 
 from certify.cli.app import ExitCode, app, exit_code
 from certify.cli.files import evidence_files, replacing, require_files, require_writable
-from certify.core.certificate import Certificate
-from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.errors import BadInput
 from certify.store.bundle import write_bundle
-from certify.store.export import EXPORTS, Export
+from certify.store.export import EXPORTS, Export, Exported
 from certify.study.read import certificates_of, read_run, reported_of
 
 __all__ = ["export"]
@@ -47,7 +44,7 @@ def export(
         raise BadInput(f"{format} is not text for a terminal; name a file: --out FILE")
     require_writable({"--out": out}, evidence_files(run))
     read = read_run(run)  # refuses what cannot be summarized: an empty or damaged folder, or records of other settings
-    records = reported_of(run) if attack_logs else certificates_of(run)
+    records: Exported = reported_of(run) if attack_logs else certificates_of(run)
     if not records:
         raise BadInput(f"{run} holds no imported attack log; certify import --attack FILE=EPS adds one")
     if out is None:
@@ -57,7 +54,7 @@ def export(
     return _told(read)
 
 
-def _write(chosen: Export, records: Sequence[Certificate | Reported], out: Path) -> None:
+def _write(chosen: Export, records: Exported, out: Path) -> None:
     with replacing("--out", out) as file:
         if chosen.binary:
             chosen(records, file)

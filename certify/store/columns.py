@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.certificate import RECORD, Certificate
-from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.columns import NO_CLASS, CertificateColumns, Digests, FindingColumns
 from certify.core.digests import about, target_of
 from certify.core.evidence import EVIDENCE, Evidence
 from certify.core.finding import Finding
@@ -126,8 +126,9 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
     Raises:
         StoreError: from ``whole``, for a record that cannot be.
     """
-    decode, kinds, digest = _reader(tuple(EVIDENCE.items())), _Kinds(), list[str]()
-    index, label, prediction, verdict, kind, passes, numbers = (array("q") for _ in range(7))
+    decode, kinds, digest = _reader(tuple(EVIDENCE.items())), _Kinds(), Digests()
+    index, label, prediction, kind, passes, numbers = (array("q") for _ in range(6))
+    verdict = array("b")
     radius, sure, p_lower, seconds = (array("d") for _ in range(4))
     for number, position, text in rows:
         try:
@@ -174,17 +175,17 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
         return whole(numbers[row], index[row])
 
     return CertificateColumns(
-        index=_whole(index),
+        index=_column(index),
         digest=digest,
-        label=_whole(label),
-        prediction=_whole(prediction),
-        verdict=_whole(verdict).astype(np.int8),
-        radius=_real(radius),
-        sure=_real(sure),
-        p_lower=_real(p_lower),
-        seconds=_real(seconds),
-        forward_passes=_whole(passes),
-        kind=_whole(kind),
+        label=_column(label),
+        prediction=_column(prediction),
+        verdict=_column(verdict),
+        radius=_column(radius),
+        sure=_column(sure),
+        p_lower=_column(p_lower),
+        seconds=_column(seconds),
+        forward_passes=_column(passes),
+        kind=_column(kind),
         kinds=tuple(fetch(row) for row in kinds.first),
         fetch=fetch,
     )
@@ -192,7 +193,7 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
 
 def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingColumns:
     """Findings as columns; see :func:`read_certificates`. Their examples stay where they are."""
-    decode, kinds, digest = msgspec.json.Decoder(_Finding).decode, _Kinds(), list[str]()
+    decode, kinds, digest = msgspec.json.Decoder(_Finding).decode, _Kinds(), Digests()
     index, label, kind, numbers, distance = array("q"), array("q"), array("q"), array("q"), array("d")
     for number, position, text in rows:
         try:
@@ -224,11 +225,11 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
         return whole(numbers[row], index[row])
 
     return FindingColumns(
-        index=_whole(index),
+        index=_column(index),
         digest=digest,
-        label=_whole(label),
-        distance=_real(distance),
-        kind=_whole(kind),
+        label=_column(label),
+        distance=_column(distance),
+        kind=_column(kind),
         kinds=tuple(fetch(row) for row in kinds.first),
         fetch=fetch,
     )
@@ -240,9 +241,6 @@ def _damaged(whole: Callable[[int, int], object], number: int, position: int) ->
     return StoreError(f"the record about input {position} has fields of another kind; restore it or run again")
 
 
-def _whole(values: array[Any]) -> NDArray[np.int64]:
-    return np.frombuffer(values, dtype=np.int64) if values else np.empty(0, dtype=np.int64)
-
-
-def _real(values: array[Any]) -> NDArray[np.float64]:
-    return np.frombuffer(values, dtype=np.float64) if values else np.empty(0, dtype=np.float64)
+def _column(values: array[Any]) -> NDArray[Any]:
+    """The same memory as an array of numpy."""
+    return np.frombuffer(values, dtype=values.typecode) if values else np.empty(0, dtype=values.typecode)

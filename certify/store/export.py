@@ -17,7 +17,7 @@ from certify.core.rounding import round_down
 from certify.errors import needs
 from certify.registry import Registry
 
-__all__ = ["EXPORTS", "Export"]
+__all__ = ["EXPORTS", "Export", "Exported"]
 
 Exported = Iterable[Certificate | Reported]
 

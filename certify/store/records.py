@@ -82,20 +82,23 @@ class Records:
         """Write records in one transaction; those already there are left as they are."""
         with self.transaction():
             for record in records:
-                text = json.dumps(record.to_dict(), allow_nan=False)
-                if isinstance(record, Certificate):
-                    key = (record.index, record.method, self._settings, record.verdict.value, text)
-                    self._db.execute(
-                        "INSERT INTO certificates VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                        "verdict=excluded.verdict, record=excluded.record WHERE verdict='error'",
-                        key,
-                    )
-                elif isinstance(record, Finding):
-                    finding = (record.index, record.attack, self._settings, text)
-                    self._db.execute("INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)", finding)
-                else:
-                    report = (record.index, record.source_digest, to_hex(record.radius), self._settings, text)
-                    self._db.execute("INSERT OR IGNORE INTO reported VALUES (?, ?, ?, ?, ?)", report)
+                with self._store.watched():  # each by itself: any number of them ends
+                    self._db.execute(*self._written(record))
+
+    def _written(self, record: Certificate | Finding | Reported) -> tuple[str, tuple[Any, ...]]:
+        """The statement that writes a record, and its values."""
+        text = json.dumps(record.to_dict(), allow_nan=False)
+        if isinstance(record, Certificate):
+            return (
+                "INSERT INTO certificates VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "verdict=excluded.verdict, record=excluded.record WHERE verdict='error'",
+                (record.index, record.method, self._settings, record.verdict.value, text),
+            )
+        if isinstance(record, Finding):
+            finding = (record.index, record.attack, self._settings, text)
+            return "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)", finding
+        report = (record.index, record.source_digest, to_hex(record.radius), self._settings, text)
+        return "INSERT OR IGNORE INTO reported VALUES (?, ?, ?, ?, ?)", report
 
     def decided(self, method: str) -> set[int]:
         """Positions that have a certificate by ``method``; failed computations are not among them."""
@@ -128,7 +131,11 @@ class Records:
 
     def certificates(self) -> list[Certificate]:
         """All certificates, by position, then in the order in which they were made."""
-        return list(self._read("certificates", "position, rowid", Certificate.from_dict))
+        return list(self.each_certificate())
+
+    def each_certificate(self) -> Iterator[Certificate]:
+        """As :meth:`certificates`, one after the other: they need not all fit into memory."""
+        return self._read("certificates", "position, rowid", Certificate.from_dict)
 
     def findings(self) -> list[Finding]:
         """All findings, by position, then in the order in which they were made."""

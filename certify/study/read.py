@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from certify.core.certificate import Certificate
 from certify.core.columns import CertificateColumns
-from certify.core.digests import data_digest
+from certify.core.digests import digest_in_order
 from certify.core.reported import Reported
 from certify.core.run import Run
 from certify.core.summary import Summary
@@ -47,10 +49,10 @@ def head_of(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"model": settings["model"]["name"], "data": f"{data['name']}{subset}"}
 
 
-def certificates_of(path: Path | str) -> list[Certificate]:
-    """All certificates of a run folder, by position."""
+def certificates_of(path: Path | str) -> Iterator[Certificate]:
+    """All certificates of a run folder, by position, one after the other."""
     with RunFolder.open(path) as folder:
-        return folder.records.certificates()
+        yield from folder.records.each_certificate()
 
 
 def reported_of(path: Path | str) -> list[Reported]:
@@ -104,11 +106,11 @@ def _manifest_fault(settings: Mapping[str, Any], certificates: CertificateColumn
         return "its threat model is another one"
     if settings["shard"] == [0, 1] and settings["inputs"] != data["inputs"]:
         return f"a run that is no shard is about all of its {data['inputs']:,} inputs, not {settings['inputs']:,}"
-    columns = zip(certificates.index.tolist(), certificates.label.tolist(), certificates.digest, strict=True)
-    inputs = list(columns) if len({one.method for one in kinds}) == 1 else {*columns}
-    if len(inputs) < data["inputs"] or str(data["digest"]).startswith("published:"):
+    _, first = np.unique(certificates.index, return_index=True)  # whether others say the same, a table finds out
+    if len(first) < data["inputs"] or str(data["digest"]).startswith("published:"):
         return ""
-    same = data_digest(inputs) == data["digest"]
+    index, label, digest = certificates.index, certificates.label, certificates.digest
+    same = digest_in_order((int(index[row]), int(label[row]), digest[int(row)]) for row in first) == data["digest"]
     return "" if same else f"its data are {str(data['digest'])[:12]}, labels and inputs of the records give others"
 
 

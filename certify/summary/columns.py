@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.certificate import Certificate
-from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.columns import NO_CLASS, CertificateColumns, Digests, FindingColumns
 from certify.core.finding import Finding
 from certify.core.verdict import Verdict
 
@@ -27,7 +27,7 @@ def certificate_columns(certificates: Sequence[Certificate]) -> CertificateColum
     kind, kinds = _by_kind(certificates, _certificate_kind)
     return CertificateColumns(
         index=np.array([one.index for one in certificates], dtype=np.int64),
-        digest=[one.about for one in certificates],
+        digest=Digests(one.about for one in certificates),
         label=np.array([_class(one.label) for one in certificates], dtype=np.int64),
         prediction=np.array([_class(one.prediction) for one in certificates], dtype=np.int64),
         verdict=np.array([_PLACE[one.verdict] for one in certificates], dtype=np.int8),
@@ -47,7 +47,7 @@ def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
     kind, kinds = _by_kind(findings, _finding_kind)
     return FindingColumns(
         index=np.array([one.index for one in findings], dtype=np.int64),
-        digest=[one.about for one in findings],
+        digest=Digests(one.about for one in findings),
         label=np.array([one.label for one in findings], dtype=np.int64),
         distance=np.array([_number(one.distance) for one in findings], dtype=np.float64),
         kind=kind,

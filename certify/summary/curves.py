@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from certify.core.summary import Summary
 from certify.errors import BadInput
 from certify.stats.population import population_curve_lower
 from certify.stats.simultaneous import false_inputs
-from certify.summary.join import same_model
+from certify.summary.join import different, same_model
 
 __all__ = ["POINTS", "Curve", "curve", "even_radii", "misjudged"]
 
@@ -134,13 +133,10 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
         return 0
     if not all(isinstance(kind.settings.get("alpha"), float) for kind in findings.kinds):
         return None
-    inputs = set(zip(findings.index.tolist(), findings.digest, strict=True))
-    often = Counter(digest for _, digest in inputs)
-    examined = Counter(
-        digest for digest, *_ in set(zip(findings.digest, findings.label.tolist(), findings.kind.tolist(), strict=True))
-    )
+    inputs = findings.digest.numbers()
+    often, examined = different(inputs, findings.index), different(inputs, findings.label, findings.kind)
     alpha = max(float(kind.settings["alpha"]) for kind in findings.kinds)
-    return false_inputs(list(often.values()), alpha, delta, [examined[digest] for digest in often])
+    return false_inputs(often, alpha, delta, examined)
 
 
 def _broken(summary: Summary) -> NDArray[np.float64]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.certificate import Certificate
-from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
+from certify.core.columns import NO_CLASS, CertificateColumns, Digests, FindingColumns
 from certify.core.finding import Finding
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction
 from certify.core.verdict import Verdict
 from certify.errors import BadInput
 
-__all__ = ["FAILED_VERDICTS", "Copies", "Joined", "copies_of", "join", "same_model"]
+__all__ = ["FAILED_VERDICTS", "Copies", "Joined", "copies_of", "different", "join", "same_model"]
 
 _ABSTAIN: Final = list(Verdict).index(Verdict.ABSTAIN)
 FAILED_VERDICTS: Final = tuple(place for place, verdict in enumerate(Verdict) if verdict.failed)
@@ -41,12 +40,12 @@ class Joined:
         correct: whether the model, smoothed if smoothing certified it, predicts the label.
         abstained: whether no method named a class.
         found: whether an attack has reported on it.
-        by_method: for each method the largest radius proven around the right class, NaN for none.
+        by_method: of several methods, each one's largest radius proven around the right class; NaN for none.
         contradictions: certificates and verified adversarial examples, of the same model, inside their radius.
     """
 
     sandwich: Sandwich
-    digest: Sequence[str]
+    digest: Digests
     correct: NDArray[np.bool_]
     abstained: NDArray[np.bool_]
     found: NDArray[np.bool_]
@@ -92,7 +91,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
     answered = np.zeros(len(index), dtype=bool)
     np.logical_or.at(answered, row, certificates.verdict != _ABSTAIN)
     by_method = {}
-    for place, method in enumerate(methods):
+    for place, method in enumerate(methods if len(methods) > 1 else ()):
         chosen = of_method == place
         by_method[method] = np.full(len(index), np.nan)
         by_method[method][row[chosen]] = np.where(right, certificates.radius, np.nan)[chosen]
@@ -113,7 +112,7 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
             p_lower=certificates.p_lower[best],
             seconds=np.bincount(row, weights=certificates.seconds, minlength=len(index)).astype(np.float64),
         ),
-        digest=[certificates.digest[place] for place in first.tolist()],
+        digest=certificates.digest.at(first),
         correct=correct,
         abstained=~answered,
         found=found,
@@ -122,19 +121,28 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
     )
 
 
-def copies_of(digest: Sequence[str], label: Sequence[int], kinds: Sequence[Certificate]) -> Copies:
+def copies_of(digest: Digests, label: NDArray[np.int64], kinds: Sequence[Certificate]) -> Copies:
     """Count copies of inputs by their digests, and their different labels, unless votes named the class.
 
     Args:
         digest, label: of every input.
         kinds: one certificate of each kind.
     """
-    often = Counter(digest)
-    if len(often) == len(digest):
-        return Copies([1] * len(often), [1] * len(often))
+    numbers = digest.numbers()
+    often = np.bincount(numbers).tolist()
     by_votes = all(kind.evidence is not None and not kind.evidence.of_label for kind in kinds)
-    labels = Counter(of_input for of_input, _ in set(zip(digest, label, strict=True)))
-    return Copies(list(often.values()), [1 if by_votes else labels[of_input] for of_input in often])
+    if by_votes or len(often) == len(digest):
+        return Copies(often, [1] * len(often))
+    return Copies(often, different(numbers, label))
+
+
+def different(numbers: NDArray[np.int64], *columns: NDArray[np.int64]) -> list[int]:
+    """For each number, from 0 on, the different rows of the columns beside it."""
+    rows = numbers, *columns
+    order = np.lexsort(rows)
+    first = np.ones(len(numbers), dtype=bool)
+    first[1:] = np.any([values[order[1:]] != values[order[:-1]] for values in rows], axis=0)
+    return np.bincount(numbers[order[first]]).tolist()
 
 
 def _largest(
@@ -158,14 +166,18 @@ def _once_by_each(
 
 
 def _same_data(certificates: CertificateColumns, first: NDArray[np.int64], row: NDArray[np.int64]) -> None:
-    if len(first) == len(certificates):
-        return
-    for place, start in enumerate(first[row].tolist()):
+    further = np.flatnonzero(first[row] != np.arange(len(certificates)))
+    for place, start in _pairs(further, first[row[further]]):
         if (certificates.digest[place], certificates.label[place]) != (
             certificates.digest[start],
             certificates.label[start],
         ):
             raise BadInput(f"records disagree about input {certificates.index[place]}: they come from different data")
+
+
+def _pairs(ones: NDArray[np.int64], others: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Pairs of places, one after the other: a list of ten million numbers would take more than the columns do."""
+    return ((int(one), int(other)) for one, other in zip(ones, others, strict=True))
 
 
 def _attacked(
@@ -175,8 +187,7 @@ def _attacked(
     attacked, found = np.full(len(index), np.inf), np.zeros(len(index), dtype=bool)
     about = np.minimum(np.searchsorted(index, findings.index), len(index) - 1)
     [joined] = np.nonzero(index[about] == findings.index)
-    for place in joined.tolist():
-        start = first[about[place]]
+    for place, start in _pairs(joined, first[about[joined]]):
         if (findings.digest[place], findings.label[place]) != (certificates.digest[start], certificates.label[start]):
             raise BadInput(
                 f"certificate and attack disagree about input {findings.index[place]}: they come from different data"

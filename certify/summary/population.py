@@ -6,6 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from certify.core.guarantee import Guarantee
 from certify.core.rounding import brief, percent_below, percent_down
 from certify.stats.population import finite_population_lower, population_lower
@@ -27,7 +30,7 @@ class Population:
 
 def population_of(
     certified: Sequence[int],
-    index: Sequence[int],
+    index: Sequence[int] | NDArray[np.int64],
     *,
     declared: Sequence[float],
     asked: Sequence[float],

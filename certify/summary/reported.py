@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from certify.core.reported import Reported, ReportedAttack
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Contradiction
@@ -60,7 +62,8 @@ def beside_logs(
         raise BadInput(f"{reported[0].source} is in {reported[0].norm}, the certificates in {threat.norm}")
     if threat.named:
         raise BadInput(f"{reported[0].source} knows no per-feature scale, the certificates have one")
-    certified = {one.index: (one.label, one.certified) for one in sandwich}
+    places = np.flatnonzero(np.isin(sandwich.index, [row.index for row in reported]))
+    certified = {one.index: (one.label, one.certified) for one in (sandwich[int(place)] for place in places)}
     logs = tuple(beside(rows, certified) for rows in _by_log(reported))
     return logs, [
         Contradiction(index, method, certified[index][1] or 0.0, log.source, log.radius, reported=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from certify.core.columns import NO_CLASS, CertificateColumns, FindingColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.reported import Reported
+from certify.core.sandwich import Sandwich
 from certify.core.summary import Row, Summary
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
@@ -30,6 +32,9 @@ __all__ = ["DELTA", "summarize", "tabulate"]
 
 DELTA: Final = 0.05
 """Probability with which the statement about the whole test set may fail."""
+
+LINES: Final = 1000
+"""Lines of text that are made at a time."""
 
 
 def summarize(
@@ -101,11 +106,11 @@ def tabulate(
     guarantee = _common_guarantee(kinds, methods)
     first = next(kind for kind in kinds if not kind.verdict.failed)
     attacks = list({kind.attack: kind for kind in reversed(findings.kinds)}.values())[::-1]
-    copies = copies_of(joined.digest, sandwich.label.tolist(), kinds)
+    copies = copies_of(joined.digest, sandwich.label, kinds)
     published = first.evidence is not None and first.evidence.published
     population = population_of(
         [int(np.count_nonzero(sandwich.sure >= radius)) for radius in first.threat.radii],
-        sandwich.index.tolist(),
+        sandwich.index,
         declared=first.threat.radii,
         asked=threat.radii,
         guarantee=guarantee,
@@ -134,8 +139,8 @@ def tabulate(
         confidence=1 - delta,
         further=() if population is None else (population.statement,),
         reported=logs,
-        inputs=_sha256(map(str, zip(sandwich.index.tolist(), sandwich.label.tolist(), strict=True))),
-        contents="" if published else _sha256(joined.digest),
+        inputs=_sha256(_identities(sandwich)),
+        contents="" if published else _sha256(iter(joined.digest)),
         dimensions=None if first.evidence is None else first.evidence.features,
         parts=parts_of(kinds, findings.kinds),
         declared=first.threat.radii,
@@ -158,7 +163,6 @@ def _rows(
     delta: float,
 ) -> tuple[Row, ...]:
     certified, attacked, n = joined.sandwich.certified, joined.sandwich.attacked, len(joined.sandwich)
-    by_method = joined.by_method if len(joined.by_method) > 1 else {}
 
     def row(place: int, radius: float) -> Row:
         covered, broken = certified >= radius, attacked <= radius
@@ -170,7 +174,9 @@ def _rows(
             empirical=int(np.count_nonzero(joined.correct & ~broken)) / n if radius <= reach else None,
             abstain=int(np.count_nonzero(joined.abstained)),
             unknown=int(np.count_nonzero(joined.correct & ~joined.abstained & ~covered & ~broken)),
-            by_method={method: int(np.count_nonzero(radii >= radius)) / n for method, radii in by_method.items()},
+            by_method={
+                method: int(np.count_nonzero(radii >= radius)) / n for method, radii in joined.by_method.items()
+            },
             population_lower=None if population is None else population.lower[place],
         )
 
@@ -242,5 +248,17 @@ def _common_guarantee(kinds: Sequence[Certificate], methods: Sequence[str]) -> G
     return guarantee
 
 
-def _sha256(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _identities(sandwich: Sandwich) -> Iterator[str]:
+    """Position and label of every input."""
+    for start in range(0, len(sandwich), LINES):
+        part = slice(start, start + LINES)
+        yield from map(str, zip(sandwich.index[part].tolist(), sandwich.label[part].tolist(), strict=True))
+
+
+def _sha256(lines: Iterator[str]) -> str:
+    """Of the lines with a break between two, some at a time: as one text they would take more memory than the table."""
+    digest, between = hashlib.sha256(), ""
+    while some := list(islice(lines, LINES)):
+        digest.update((between + "\n".join(some)).encode())
+        between = "\n"
+    return digest.hexdigest()

@@ -77,7 +77,7 @@ def test_other_radii_and_groups(run, tmp_path):
 
 
 def test_an_unfinished_run_ends_with_3(run, tmp_path):
-    part = copied(run, tmp_path / "part", certificates_of(run)[:2], findings_of(run)[:2])
+    part = copied(run, tmp_path / "part", list(certificates_of(run))[:2], findings_of(run)[:2])
     assert main(["report", str(part), "--html", str(tmp_path / "page.html")]) == 3
     assert "2 of 4" in (tmp_path / "page.html").read_text()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tracemalloc
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,14 +15,15 @@ import pytest
 import certify
 from certify.core.certificate import RECORD, Certificate
 from certify.core.evidence import EVIDENCE, Evidence
+from certify.core.finding import Finding
 from certify.core.properties.top_k import TopK
 from certify.core.summary import Summary
 from certify.errors import StoreError
-from certify.store.columns import read_certificates
+from certify.store.columns import read_certificates, read_findings
 from certify.store.run_folder import RunFolder
 from certify.study.read import summarize_run
 from certify.summary.columns import certificate_columns, finding_columns
-from certify.summary.summarize import summarize
+from certify.summary.summarize import summarize, tabulate
 
 X = np.random.default_rng(0).uniform(0, 1, (12, 2)).astype(np.float32)
 Y = (X[:, 1] > X[:, 0]).astype(int)
@@ -230,6 +232,34 @@ def test_evidence_that_cannot_be_is_damage_and_no_crash(certificates):
     text["evidence"] |= {"looks": [], "later": []}
     with pytest.raises(StoreError, match="fields of another kind"):
         read_certificates([(1, smoothed.index, json.dumps(text))], lambda number, position: smoothed)
+
+
+def test_a_summary_takes_a_few_hundred_bytes_an_input(certificates):
+    """Ten million certificates, each with a finding, fit into 4 GB."""
+    smoothed = next(one for one in certificates if one.guarantee.kind == "probabilistic")
+    digest, aim = smoothed.input_digest, {"noise": "gaussian", "sigma": 0.25, "alpha": 0.001}
+    failed = Finding(0, digest, smoothed.label, 0, "l2", (0.1,), "pgd", aim, 0, model_digest=smoothed.model_digest)
+
+    def rows(record, count):
+        text = json.dumps(record.to_dict())
+        for index in range(count):
+            other = text.replace(digest, f"{index:064x}").replace(f'"index": {record.index}', f'"index": {index}')
+            yield index, index, other
+
+    def peak(count):
+        tracemalloc.start()
+        try:
+            found = read_findings(rows(failed, count), lambda *_: failed)
+            summary = tabulate(read_certificates(rows(smoothed, count), lambda *_: smoothed), found)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert summary.attacked == summary.n == count
+        assert summary.misjudged is not None
+        return most
+
+    first, large = peak(1000), peak(6000)
+    assert (large - first) / 5000 < 400
 
 
 def test_a_record_has_the_fields_of_the_schema(certificates):

@@ -75,6 +75,14 @@ def report(index: int, **changes) -> Reported:
     return Reported(index=index, **{**fields, "source_digest": "d", **changes})
 
 
+def test_one_transaction_takes_any_number_of_records(tmp_path, monkeypatch):
+    """The steps of a statement are limited by the size of the file, which all of a transaction would go beyond."""
+    monkeypatch.setattr(opening, "LEAST", opening.STEP)
+    with Records(tmp_path / "run.sqlite", "s") as records:
+        records.add(report(index) for index in range(5000))
+        assert len(records.reported()) == 5000
+
+
 def test_rows_of_attack_logs_are_kept_once_log_by_log(tmp_path):
     rows = [report(20), report(0, prediction=1), report(0, radius=0.2), report(0, source_digest="other")]
     with Records(tmp_path / "run.sqlite", "s") as records:
