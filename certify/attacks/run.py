@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from certify.data.batch import Batch
 from certify.device import on_one_thread
 from certify.errors import DataError
 
-__all__ = ["run_attack"]
+__all__ = ["run_attack", "without_result"]
 
 _SAMPLES: Final = 512
 """Inputs times noise draws that a gradient step holds at once. It bounds memory and changes no finding."""
@@ -70,6 +70,33 @@ def run_attack(
         findings += (made := _attack_part(about, part, threat, attack, seed))
         tell(made)
     return findings
+
+
+def without_result(
+    target: Target, batch: Batch, threat: Threat, attack: Attack, seed: int, error: str
+) -> list[Finding]:
+    """Records that say that inputs could not be attacked, and why: not that an attack on them found nothing."""
+    return [
+        Finding(
+            index=part.index[row],
+            input_digest=part.digests[row],
+            label=label,
+            prediction=None,
+            norm=threat.norm,
+            radii=threat.radii,
+            attack=attack.name,
+            settings=_settings(about, threat, attack),
+            seed=seed,
+            model_digest=target.digest,
+            error=error,
+        )
+        for about, part in _parts(target, batch)
+        for row, label in enumerate(part.labels or ())
+    ]
+
+
+def _settings(target: Target, threat: Threat, attack: Attack) -> dict[str, Any]:
+    return {**attack.settings(), **target.settings(), **threat.named, **target.classifier.property.named}
 
 
 def _parts(target: Target, batch: Batch) -> Iterator[tuple[Target, Batch]]:
@@ -128,8 +155,7 @@ def _attack_part(target: Target, part: Batch, threat: Threat, attack: Attack, se
             if examination.refuted:
                 successes[row] = _Success(radius, candidate.numpy().copy(), examination)
     seconds = time.perf_counter() - started
-    settings = {**attack.settings(), **target.settings(), **threat.named, **target.classifier.property.named}
-    findings = []
+    settings, findings = _settings(target, threat, attack), []
     for row in range(len(part)):
         success = successes.get(row)
         x_adv = None if success is None else success.x_adv

@@ -38,7 +38,8 @@ def example_claims(
     """What a finding says of its example, and whether that contradicts a certificate of the same input and model.
 
     A finding without an example names the class that the model returns at the input itself, which is executed. For a
-    plain classifier that class must be the label, because a misclassified input is its own example.
+    plain classifier that class must be the label, because a misclassified input is its own example. A finding that says
+    that the attack was not carried out claims nothing of the model.
 
     A finding with an example claims that the example lies in the input box, at the stated distance (float64, rounded
     up), within the stated radius, and that this radius is a declared one. The example is executed: a plain classifier
@@ -58,6 +59,8 @@ def example_claims(
         seed: names the fresh noise. Whoever wrote the records should not have chosen it.
     """
     subject, identity = subject_of(finding), identity_claims(finding, classifier, x)
+    if finding.error:
+        return identity
     if finding.x_adv is None:
         return [*identity, *(_without(finding, classifier, x, seed) if confirmed(identity) else [])]
     if not confirmed(identity):

@@ -76,6 +76,7 @@ class _Finding(_Fields):
     model_digest: str
     seconds: Real
     forward_passes: Count
+    error: str = ""
 
 
 class _Reported(_Fields):
@@ -151,7 +152,7 @@ _UNCHECKED: Final[dict[str, tuple[str, ...]]] = {
         "context",
     ),
     "certificate": ("seconds", "reason"),
-    "finding": ("p_label_upper", "seconds", "forward_passes"),
+    "finding": ("p_label_upper", "seconds", "forward_passes", "error"),
     "reported": ("label", "prediction", "base_prediction"),
 }
 

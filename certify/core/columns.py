@@ -124,6 +124,7 @@ class FindingColumns:
         digest: SHA-256 of each input.
         label: classes, int64.
         distance: of the example, rounded up; NaN where the attack failed.
+        error: whether the attack was not carried out; such a finding says nothing about its input.
         kind: place in ``kinds`` of one that shares its attack, settings, norm, radii and model, int64.
         kinds: the first finding of each kind, in order of appearance.
         fetch: the whole finding at a place, its example included.
@@ -133,6 +134,7 @@ class FindingColumns:
     digest: Digests
     label: NDArray[np.int64]
     distance: NDArray[np.float64]
+    error: NDArray[np.bool_]
     kind: NDArray[np.int64]
     kinds: tuple[Finding, ...]
     fetch: Callable[[int], Finding]
@@ -150,6 +152,7 @@ class FindingColumns:
             digest=Digests(chain(self.digest, others.digest)),
             label=np.concatenate([self.label, others.label]),
             distance=np.concatenate([self.distance, others.distance]),
+            error=np.concatenate([self.error, others.error]),
             kind=np.concatenate([self.kind, others.kind + kinds]),
             kinds=self.kinds + others.kinds,
             fetch=lambda row: self.fetch(row) if row < here else others.fetch(row - here),

@@ -1,4 +1,4 @@
-"""What an attack found at one input: a verified adversarial example, or nothing."""
+"""What an attack found at one input: a verified adversarial example, or nothing; or why it could not be made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = ["Finding"]
 class Finding:
     """The nearest adversarial example one attack run found for one input, re-checked before it is recorded.
 
-    A finding without an example says only that this attack, with these settings, did not succeed.
+    A finding without an example says only that this attack, with these settings, did not succeed. One with an error
+    does not even say that: the attack was not carried out, and the input counts as not attacked.
 
     Args:
         index, input_digest, label: the attacked input, as in :class:`~certify.core.certificate.Certificate`.
@@ -42,6 +43,7 @@ class Finding:
         p_label_upper: for smoothed classifiers, the upper confidence bound, from fresh noise, on the probability of
             the label at the example: below 1/2.
         model_digest: SHA-256 of the attacked model.
+        error: what ended the attack before it had a result, in words; empty where nothing did.
     """
 
     index: int
@@ -61,6 +63,7 @@ class Finding:
     model_digest: str = ""
     seconds: float = field(default=0.0)
     forward_passes: int = 0
+    error: str = ""
 
     def __post_init__(self) -> None:
         if not (self.radii and isinstance(self.settings, Mapping)):
@@ -69,6 +72,10 @@ class Finding:
             raise BadInput(f"the radii of a finding are numbers, got {list(self.radii)!r}")
         if len({self.radius is None, self.distance is None, self.x_adv is None}) != 1:
             raise BadInput("a finding has a radius, a distance and an example, or none of the three")
+        if not isinstance(self.error, str):
+            raise BadInput(f"the error of a finding is text, got {self.error!r}")
+        if self.error and (self.prediction is not None or self.x_adv is not None):
+            raise BadInput("an attack that was not carried out found nothing, an example or a class")
         if self.distance is not None and self.radius is not None and not 0 <= self.distance <= self.radius:
             raise BadInput(f"distance {self.distance} lies outside the attacked radius {self.radius}")
 
@@ -108,6 +115,7 @@ class Finding:
             "model_digest": self.model_digest,
             "seconds": self.seconds,
             "forward_passes": self.forward_passes,
+            **({"error": self.error} if self.error else {}),
         }
 
     @classmethod
@@ -129,6 +137,8 @@ class Finding:
         return "answer" if "property" in self.settings else "class"
 
     def __str__(self) -> str:
+        if self.error:
+            return f"input {self.index} could not be attacked: {self.error}"
         if self.distance is None:
             return f"input {self.index}: {self.attack} found nothing within {self.norm} {self.radii[-1]:g}"
         return (

@@ -51,7 +51,7 @@ def certificate_bibtex(one: Certificate) -> str:
 @VIEWS.register("finding.html")
 def finding_html(one: Finding) -> str:
     """What the attack found, with the example as a picture where it looks like an image."""
-    found = {"found": "nothing, which promises nothing"}
+    found = {"found": f"nothing, because it failed: {one.error}" if one.error else "nothing, which promises nothing"}
     if one.distance is not None:
         found = {f"{one.norm} distance": round_up(one.distance), f"{one.answer} there": str(one.adversarial_prediction)}
     table = _facts(

@@ -78,6 +78,8 @@ class _Finding(msgspec.Struct, gc=False):
     distance_hex: str | None
     x_adv: _Example | None
     model_digest: str
+    prediction: _Held | None
+    error: str = ""
 
 
 def _number(table: bytes, name: bytes) -> float | None:
@@ -195,6 +197,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
     """Findings as columns; see :func:`read_certificates`. Their examples stay where they are."""
     decode, kinds, digest = msgspec.json.Decoder(_Finding).decode, _Kinds(), Digests()
     index, label, kind, numbers, distance = array("q"), array("q"), array("q"), array("q"), array("d")
+    error = list[bool]()
     for number, position, text in rows:
         try:
             one = decode(text)
@@ -205,6 +208,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
                 one.index != position
                 or one.distance != found
                 or len({found is None, one.radius is None, one.x_adv is None}) > 1
+                or (one.error and (found is not None or one.prediction is not None))
             ):
                 raise ValueError(one.index)
             if found is not None and one.radius is not None and not 0 <= found <= one.radius:
@@ -212,12 +216,13 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
         except _WRONG as problem:
             raise _damaged(whole, number, position) from problem
         of_kind = kinds.place((one.attack, settings, one.norm, bytes(one.radii), one.model_digest))
-        if kinds.is_new(of_kind, text):
+        if kinds.is_new(of_kind, text, one.error):
             whole(number, position)
         numbers.append(number)
         index.append(one.index)
         digest.append(of_input)
         label.append(one.label)
+        error.append(bool(one.error))
         distance.append(math.nan if found is None else found)
         kind.append(of_kind)
 
@@ -229,6 +234,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
         digest=digest,
         label=_column(label),
         distance=_column(distance),
+        error=np.array(error, dtype=bool),
         kind=_column(kind),
         kinds=tuple(fetch(row) for row in kinds.first),
         fetch=fetch,

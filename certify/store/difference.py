@@ -85,7 +85,11 @@ def contrary(folders: Mapping[str, Iterable[Record]]) -> Iterator[tuple[Place, s
     first: dict[Place, tuple[str, bytes]] = {}
     for name, records in folders.items():
         for record in records:
-            if isinstance(record, Certificate) and record.verdict.failed:
+            if (
+                record.verdict.failed
+                if isinstance(record, Certificate)
+                else isinstance(record, Finding) and record.error
+            ):
                 continue
             place, found = _place(record), _fingerprint(record, "seconds")
             other, known = first.setdefault(place, (name, found))

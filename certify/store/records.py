@@ -32,6 +32,10 @@ _COLUMNS: Final = {
     "reported": "position, source, radius, settings, record",
 }
 
+_ERROR: Final = """(instr(findings.record, '"error"') AND json_valid(findings.record)
+    AND coalesce(json_extract(findings.record, '$.error'), '')!='')"""
+"""Whether a finding says that the attack was not carried out. Hardly any does, and examples are long: few are read."""
+
 NEAR: Final = 1024
 """How many numbers are tried one by one where rows cannot be read: no damaged page of rows took as many."""
 
@@ -43,8 +47,8 @@ class Records:
     """Certificates, findings and reports of one run; ``settings`` is the digest of the run's settings.
 
     The file is in WAL mode: what was committed survives a killed process. A record is written once; writing it again
-    changes nothing, so resuming and delivering twice are harmless. Only a record of a failed computation gives way to
-    a later one.
+    changes nothing, so resuming and delivering twice are harmless. Only a record of a computation or an attack that
+    failed gives way to a later one.
 
     Raises:
         StoreError: for a file that is no store, is damaged, cannot be written, or is of a newer version.
@@ -95,8 +99,11 @@ class Records:
                 (record.index, record.method, self._settings, record.verdict.value, text),
             )
         if isinstance(record, Finding):
-            finding = (record.index, record.attack, self._settings, text)
-            return "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)", finding
+            return (
+                "INSERT INTO findings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET record=excluded.record "
+                f"WHERE {_ERROR}",
+                (record.index, record.attack, self._settings, text),
+            )
         report = (record.index, record.source_digest, to_hex(record.radius), self._settings, text)
         return "INSERT OR IGNORE INTO reported VALUES (?, ?, ?, ?, ?)", report
 
@@ -113,8 +120,16 @@ class Records:
         return [self._whole("certificates", position, text, Certificate.from_dict) for position, text in rows]
 
     def attacked(self, attack: str) -> set[int]:
-        """Positions that have a finding by ``attack``."""
-        return self._positions("SELECT position FROM findings WHERE attack=? AND settings=?", (attack, self._settings))
+        """Positions that have a finding by ``attack``; those that could not be attacked are not among them."""
+        query = f"SELECT position FROM findings WHERE attack=? AND settings=? AND NOT {_ERROR}"
+        return self._positions(query, (attack, self._settings))
+
+    def unattacked(self) -> list[Finding]:
+        """All findings that say why an input could not be attacked, in the order in which they were made."""
+        query = f"SELECT position, record FROM findings WHERE settings=? AND {_ERROR} ORDER BY rowid"
+        with self._explained():
+            rows = list(self._limited(query, (self._settings,)))
+        return [self._whole("findings", position, text, Finding.from_dict) for position, text in rows]
 
     def _positions(self, query: str, values: tuple[str, ...]) -> set[int]:
         with self._explained():

@@ -162,7 +162,9 @@ class _Executed:
             if needs_network(one)
         ]
         return claims + [
-            left_open(subject_of(one), "example" if one.succeeded else "prediction", why) for one in self.findings
+            left_open(subject_of(one), "example" if one.succeeded else "prediction", why)
+            for one in self.findings
+            if not one.error
         ]
 
 

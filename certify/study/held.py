@@ -127,10 +127,14 @@ def _arithmetic(certificates: Sequence[Certificate], progress: Observer) -> list
 
 
 def _failed_attacks(certificates: Iterable[Certificate], findings: Iterable[Finding]) -> list[CheckedClaim]:
-    """What nobody can derive again: that a search found nothing. Complete verification is one as well."""
-    searches = [*findings, *(one.finding for one in certificates)]
+    """What nobody can derive again: that a search found nothing, complete verification as well, or was not made."""
     said = "that a search found no example cannot be derived from anything it left"
-    return [left_open(subject_of(one), NO_PROMISE, said) for one in searches if one is not None and not one.succeeded]
+    searches = [*findings, *(one.finding for one in certificates)]
+    return [
+        left_open(subject_of(one), *(("failed computation", one.error) if one.error else (NO_PROMISE, said)))
+        for one in searches
+        if one is not None and not one.succeeded
+    ]
 
 
 def _reported(reported: Iterable[Reported], settings: Mapping[str, Any]) -> list[CheckedClaim]:

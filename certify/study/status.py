@@ -31,8 +31,9 @@ class Status:
         path: the run folder.
         expected: inputs that the run is to attempt.
         done: how many each certifier, and the attack, has finished; failed computations are not among them.
-        errors: position and reason of the last inputs that failed.
-        failed: how many failed in all.
+        errors: position and reason of the last inputs on which a certifier failed, and then of those on which the
+            attack did.
+        failed: how many failures there are in all.
         beat: what the process that works on it said last, see :func:`~certify.store.heartbeat.last_beat`.
         now: when this was asked, in seconds since the epoch.
     """
@@ -106,5 +107,6 @@ def status_of(path: Path | str) -> Status:
             attack = str(settings["attack"]["attack"])
             done[f"attack {attack}"] = len(records.attacked(attack))
         failed = [(one.index, one.reason) for one in records.with_verdict(Verdict.ERROR)]
+        failed += [(one.index, f"attack {one.attack}: {one.error}") for one in records.unattacked()]
         expected = int(settings["inputs"])
     return Status(str(path), expected, done, tuple(failed[-ERRORS:]), len(failed), last_beat(Path(path)), time.time())

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import torch
 
 from certify.attacks.base import Attack
-from certify.attacks.run import run_attack
+from certify.attacks.run import run_attack, without_result
 from certify.attacks.target import Target
 from certify.bounds.deadline import NEVER, Deadline
 from certify.certifiers.base import Certifier
@@ -398,20 +398,26 @@ class Study:
                 "the same command goes on from there"
             ) from problem
 
-    def _attacked(self, batch: Batch) -> tuple[list[Finding], dict[int, str]]:
-        """What an attack found about a batch; and of the inputs at which the model fails, by position, how."""
+    def _attacked(self, batch: Batch) -> list[Finding]:
+        """What an attack found about a batch. One that fails is recorded as failed, for the inputs where it does."""
         assert self.attack is not None
         assert self.target is not None
         try:
-            return list(run_attack(self.target, batch, self.threat, self.attack, self.seed)), {}
+            return list(run_attack(self.target, batch, self.threat, self.attack, self.seed))
         except CertifyError:
             raise
         except Exception as problem:  # somebody else's model may raise anything
             self._refuse_lost(problem)
             if len(batch) == 1:
-                return [], {batch.index[0]: one_line(problem)}
-        parts = [self._attacked(batch.rows(slice(row, row + 1))) for row in range(len(batch))]
-        return [one for found, _ in parts for one in found], {k: v for _, failed in parts for k, v in failed.items()}
+                return self._unattacked(batch, one_line(problem))
+        rows = (batch.rows(slice(row, row + 1)) for row in range(len(batch)))
+        return [finding for row in rows for finding in self._attacked(row)]
+
+    def _unattacked(self, batch: Batch, reason: str) -> list[Finding]:
+        """The same of an attack as :meth:`_failed` of a certifier."""
+        assert self.attack is not None
+        assert self.target is not None
+        return without_result(self.target, batch, self.threat, self.attack, self.seed, reason)
 
     def _failed(self, certifier: Certifier, batch: Batch, reason: str) -> list[Certificate]:
         """Records that say that nothing could be computed, and why: not that something is undecided."""
@@ -439,13 +445,12 @@ class Study:
         broken = sum(finding.succeeded for finding in records.findings())
         with progress.stage(f"attacking ({attack.name})", self.expected, len(done)) as advance:
             tasks = [Task("attack", rows) for rows in self._pending(self._lot, done, way)]
-            for task, made in self._results(way, tasks, progress):
-                findings, failed = ([], {self._named(task): made.reason}) if isinstance(made, Lost) else made
-                for position, reason in failed.items():
-                    progress.warn(f"input {position} could not be attacked: {reason}")
+            for task, findings in self._results(way, tasks, progress):
+                if isinstance(findings, Lost):
+                    findings = self._unattacked(self._batch(task.rows), findings.reason)
                 records.add(findings)
                 for finding in findings:
-                    progress.detail(str(finding))
+                    (progress.warn if finding.error else progress.detail)(str(finding))
                 broken += sum(finding.succeeded for finding in findings)
                 advance(len(task), f"{broken} broken within {brief(self.threat.largest)}")
 

@@ -50,6 +50,7 @@ def finding_columns(findings: Sequence[Finding]) -> FindingColumns:
         digest=Digests(one.about for one in findings),
         label=np.array([one.label for one in findings], dtype=np.int64),
         distance=np.array([_number(one.distance) for one in findings], dtype=np.float64),
+        error=np.array([bool(one.error) for one in findings], dtype=bool),
         kind=kind,
         kinds=kinds,
         fetch=findings.__getitem__,

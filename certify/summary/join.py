@@ -186,7 +186,7 @@ def _attacked(
     """Distance of the nearest example of each input, whether there is a finding, and the findings that are joined."""
     attacked, found = np.full(len(index), np.inf), np.zeros(len(index), dtype=bool)
     about = np.minimum(np.searchsorted(index, findings.index), len(index) - 1)
-    [joined] = np.nonzero(index[about] == findings.index)
+    [joined] = np.nonzero((index[about] == findings.index) & ~findings.error)
     for place, start in _pairs(joined, first[about[joined]]):
         if (findings.digest[place], findings.label[place]) != (certificates.digest[start], certificates.label[start]):
             raise BadInput(

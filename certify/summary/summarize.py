@@ -96,7 +96,7 @@ def tabulate(
     kinds, attacks_belong = certificates.kinds, findings is not None
     searches = [certificates.fetch(int(row)) for row in np.flatnonzero(_searched(kinds)[certificates.kind])]
     findings = finding_columns([]) if findings is None else findings
-    reported_on = findings.index
+    reported_on, unattacked = findings.index[~findings.error], int(np.count_nonzero(findings.error))
     findings = findings.and_also(finding_columns([found for one in searches if (found := one.finding) is not None]))
     threat = _common_threat(certificates, findings.kinds, radii)
     joined = join(certificates, findings)
@@ -132,7 +132,7 @@ def tabulate(
         statement=statement(threat, n, guarantee, methods, kinds, first, delta),
         sandwich=sandwich,
         property=first.property.family,
-        head=head_of_table(certificates, first, threat, n, methods, head or {}, attacks),
+        head=head_of_table(certificates, first, threat, n, methods, head or {}, attacks, unattacked),
         methods=methods,
         expected=expected,
         attacked=int(np.isin(sandwich.index, reported_on).sum()) if attacks_belong else None,

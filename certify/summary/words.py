@@ -72,6 +72,7 @@ def head_of_table(
     methods: Sequence[str],
     given: Mapping[str, str],
     attacks: Sequence[Finding],
+    unattacked: int,
 ) -> dict[str, str]:
     """Name and text of each line above a table.
 
@@ -81,6 +82,7 @@ def head_of_table(
         threat, n, methods: of the table.
         given: names of model and data, and further lines.
         attacks: the first finding of each attack.
+        unattacked: how many inputs could not be attacked.
     """
     evidence = first.evidence
     published = evidence is not None and evidence.published
@@ -110,8 +112,10 @@ def head_of_table(
         if not all(same_model(first, finding) for finding in attacks):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
     errors = int(np.count_nonzero(np.isin(certificates.verdict, FAILED_VERDICTS)))
-    if errors:
-        head["errors"] = f"{errors} computations failed; their inputs count as not certified"
+    failed = f"{errors} computations failed; their inputs count as not certified"
+    ended = f"attacks failed on {unattacked} inputs, which count as not attacked"
+    if errors or unattacked:
+        head["errors"] = "; ".join([failed] * bool(errors) + [ended] * bool(unattacked))
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}
 
 

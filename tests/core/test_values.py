@@ -245,6 +245,10 @@ def test_findings_beyond_their_radius_cannot_exist():
         Finding(1, "ab", 0, 0, "l2", (0.5,), "pgd", {}, 7, 0.5, 0.6, np.zeros(2), 1)
     with pytest.raises(BadInput, match="or none of the three"):
         Finding(1, "ab", 0, 0, "l2", (0.5,), "pgd", {}, 7, 0.5)
+    with pytest.raises(BadInput, match="not carried out"):
+        Finding(1, "ab", 0, 0, "l2", (0.5,), "pgd", {}, 7, error="out of memory")
+    failed = Finding(1, "ab", 0, None, "l2", (0.5,), "pgd", {}, 7, error="out of memory")
+    assert Finding.from_dict(failed.to_dict()).error == failed.error
 
 
 @pytest.mark.parametrize("kept", [-1, 3])

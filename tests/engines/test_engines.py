@@ -22,12 +22,14 @@ import certify
 from certify.cli import main
 from certify.cli.app import ExitCode, exit_code
 from certify.core.verdict import Verdict
-from certify.engines.base import ENGINES, Lost, engine_from
+from certify.engines import local
+from certify.engines.base import ENGINES, Lost, engine_from, tried_twice
 from certify.engines.local import Local
 from certify.engines.serial import Serial
 from certify.errors import BadInput
 from certify.store.run_folder import RunFolder
 from certify.study.evaluate import evaluate
+from certify.study.read import summarize_run
 
 # Workers cannot import this file by its name.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -39,6 +41,10 @@ SMOOTHING = {"certifier": certify.Smoothing(sigma=0.0625, n=500, selection="labe
 L2 = certify.ThreatModel("l2", (0.0, 0.05))
 
 
+LEAK = 400
+"""Pieces of 4 MiB that a leak ends with: no test endangers the machine."""
+
+
 def said(result) -> list[str]:
     """Everything in the records of a run but how long it took."""
     return [json.dumps(one.to_dict() | {"seconds": 0}) for one in (*result.certificates, *(result.findings or ()))]
@@ -48,7 +54,7 @@ class Odd:
     """A classifier of two classes by the sum of the first two features, that does something else on an odd input.
 
     Args:
-        what: ``"raise"``, ``"value"``, ``"exit"``, ``"interrupt"``, ``"hang"``, ``"die"``, or ``"die once"``.
+        what: ``"raise"``, ``"value"``, ``"exit"``, ``"interrupt"``, ``"hang"``, ``"leak"``, ``"die"``, ``"die once"``.
         folder: where it leaves word that it died, and its process number.
         armed: whether it does so at all; the checks before a run are no part of what is tested.
     """
@@ -74,6 +80,12 @@ class Odd:
             raise KeyboardInterrupt
         if self.what == "hang":
             time.sleep(600)
+        if self.what == "leak":
+            held = []
+            while len(held) < LEAK:
+                held.append(torch.ones(2**20))
+                time.sleep(0.005)
+            raise AssertionError("nobody minds how much it takes")
         if self.what == "die" or (self.what == "die once" and not word.exists()):
             word.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -161,21 +173,65 @@ class OddModule(nn.Module):
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(armed, tmp_path, workers):
+def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(armed, tmp_path, workers, monkeypatch):
     clf = certify.Classifier(OddModule(Odd("value", tmp_path)).eval(), 2)
     near = {"threat": certify.ThreatModel("l2", (0.0, 0.005)), "sigma": 0.01, "n": 200}
+    given = {"attack": "fgsm", "workers": workers, "seed": 0, "out": tmp_path / "run", **near}
     with pytest.warns(match="input 7 could not be attacked: ValueError: this input is too odd"):
-        result = evaluate(clf, (X, Y), attack="fgsm", workers=workers, seed=0, **near)
-    assert [one.index for one in result.findings] == [row for row in range(len(X)) if row != 7]
+        result = evaluate(clf, (X, Y), **given)
+    assert {one.index: one.error for one in result.findings if one.error} == {7: "ValueError: this input is too odd"}
+    assert len(result.findings) == len(X)
+    assert result.summary.attacked == 11
+    assert exit_code(result.summary) == ExitCode.INCOMPLETE
+    (tmp_path / "armed").unlink()
+    monkeypatch.undo()  # the same command tries it again
+    assert not any(one.error for one in evaluate(clf, (X, Y), **given).findings)
+    assert exit_code(summarize_run(tmp_path / "run")) == ExitCode.DONE
 
 
 @pytest.mark.filterwarnings("ignore:.*tried again")
-def test_an_input_that_kills_its_worker_is_tried_once_more_alone_and_then_an_error(odd, armed):
-    result = evaluate(odd("die"), (X, Y), threat=L2, workers=2, **SMOOTHING)
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("die", "ended with signal SIGKILL"),
+        pytest.param(
+            *("leak", "took more than 0.9 GiB of memory"),
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process has filled"),
+        ),
+    ],
+)
+def test_an_input_that_kills_its_worker_is_tried_once_more_alone_and_then_an_error(
+    odd, armed, monkeypatch, what, reason
+):
+    monkeypatch.setattr(local, "free_memory", lambda: int(0.9 * 2**30))  # alone, it may take all of that
+    result = evaluate(odd(what), (X, Y), threat=L2, workers=2, **SMOOTHING)
     failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
     assert list(failed) == [7]
-    assert "SIGKILL" in failed[7]
+    assert reason in failed[7]
     assert len(result.certificates) == 12
+    assert exit_code(result.summary) == ExitCode.INCOMPLETE
+
+
+def test_a_worker_that_is_killed_while_it_starts_or_waits_is_replaced_and_costs_nothing():
+    def tasks():
+        yield 0
+        crew.workers[0].process.kill()
+        yield from range(1, 6)
+
+    with Local(2).crew(doubled) as crew:
+        assert sorted(crew.results(tasks())) == [(task, 2 * task) for task in range(6)]
+        for worker in crew.workers:
+            worker.process.kill()
+        assert sorted(tried_twice(crew, range(6))) == [(task, 2 * task) for task in range(6)]
+
+
+def test_what_cannot_leave_its_process_says_so():
+    with Local(1).crew(locked) as crew, pytest.raises(RuntimeError, match="lock cannot leave its process"):
+        list(crew.results([1]))
+
+
+def locked(task: int) -> object:
+    return threading.Lock()
 
 
 @pytest.mark.filterwarnings("ignore:.*tried again")

@@ -152,6 +152,8 @@ def test_a_certificate_says_everything_once(run, tmp_path, field):
         {"distance_hex": "0x0p+0", "distance": 1.0},
         {"x_adv": 3},
         {"more": 0},
+        {"error": 3},
+        {"error": "although there is a class or an example"},
     ],
 )
 def test_a_finding_that_cannot_be_is_named(run, tmp_path, change):

@@ -13,6 +13,7 @@ import pytest
 
 from certify.certifiers.smooth import smooth
 from certify.core.certificate import Certificate
+from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
@@ -55,6 +56,20 @@ def test_a_failed_computation_gives_way_to_a_later_result(certificates):
         assert records.certificates() == [certificates[0]]
         records.add([failed])
         assert records.certificates() == [certificates[0]]
+
+
+def test_an_attack_that_failed_gives_way_to_a_later_finding():
+    found = Finding(3, "ab", 0, 0, "l2", (0.5,), "pgd", {"error": 7}, 7)
+    failed = replace(found, prediction=None, error='"error": "out of memory"')
+    with Records(":memory:", "s") as records:
+        records.add([failed])
+        assert (records.attacked("pgd"), [one.error for one in records.unattacked()]) == (set(), [failed.error])
+        assert records.finding_columns().error.tolist() == [True]
+        for later in (found, failed):
+            records.add([later])
+            assert (records.attacked("pgd"), records.unattacked()) == ({3}, [])
+            assert [one.to_dict() for one in records.findings()] == [found.to_dict()]
+            assert records.finding_columns().error.tolist() == [False]
 
 
 def test_an_interrupted_transaction_leaves_nothing(certificates):

@@ -15,15 +15,20 @@ import pytest
 import torch
 
 import certify
+from certify.attacks.fgsm import FGSM
+from certify.checker.result import Standing
 from certify.cli import main
+from certify.cli.app import ExitCode, exit_code
 from certify.core.verdict import Verdict
 from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Quiet
 from certify.store.heartbeat import HEARTBEAT, Heartbeat, last_beat
 from certify.store.run_folder import RunFolder
+from certify.study.checking import check_run
 from certify.study.evaluate import evaluate
 from certify.study.instances import read_instances, verify_instances
+from certify.study.read import summarize_run
 from certify.study.settings import Settings, duration
 from certify.study.status import status_of
 from tests.conftest import linear
@@ -100,6 +105,35 @@ def test_inputs_that_failed_are_named(clf, tmp_path):
     assert "RuntimeError: too odd" in str(found)
     with RunFolder.open(tmp_path / "run") as folder:
         assert [one.index for one in folder.records.with_verdict(Verdict.ERROR)] == [5, 7]
+
+
+def test_an_attack_that_failed_is_named_and_is_not_one_that_found_nothing(clf, tmp_path, monkeypatch):
+    perturb, odd = FGSM.perturb, torch.from_numpy(X[5])
+
+    def failing(self, search):
+        if bool((search.x == odd).all(dim=1).any()):
+            raise RuntimeError("too odd")
+        return perturb(self, search)
+
+    monkeypatch.setattr(FGSM, "perturb", failing)
+    with pytest.warns(match="input 5 could not be attacked: RuntimeError: too odd"):
+        summary = run(clf, tmp_path / "run").summary
+    monkeypatch.undo()
+    for one in (summary, summarize_run(tmp_path / "run")):
+        assert (one.attacked, one.complete, exit_code(one)) == (39, False, ExitCode.INCOMPLETE)
+        assert [row.empirical for row in one.rows] == [None, None]
+        assert one.head["errors"] == "attacks failed on 1 inputs, which count as not attacked"
+    found = status_of(tmp_path / "run")
+    assert (found.finished, found.done["attack fgsm"], found.failed) == (False, 39, 1)
+    assert found.errors == ((5, "attack fgsm: RuntimeError: too odd"),)
+    checked = check_run(tmp_path / "run")
+    assert not [one for one in checked.claims if one.standing is Standing.REFUTED]
+    assert [one.subject for one in checked.claims if one.claim == "failed computation"] == ["input 5, fgsm"]
+    whole, again = run(clf, None), run(clf, tmp_path / "run")
+    assert [{**one.to_dict(), "seconds": 0} for one in again.findings] == [
+        {**one.to_dict(), "seconds": 0} for one in whole.findings
+    ]
+    assert exit_code(again.summary) == ExitCode.DONE
 
 
 def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
