@@ -8,7 +8,7 @@ from pathlib import Path
 
 from certify.errors import BadInput
 
-__all__ = ["NoRoom", "check_room", "free_memory", "room"]
+__all__ = ["NoRoom", "check_room", "free_memory", "memory_of", "room"]
 
 
 class NoRoom(BadInput):
@@ -36,6 +36,14 @@ _GROUP_FILES = (
 def free_memory() -> int:
     """Bytes of memory that are free now: those of the machine, or of the container if its limit is lower."""
     return min([_free_of_machine(), *_free_of_groups()])
+
+
+def memory_of(process: int | None) -> int:
+    """Bytes that a process has filled and that no file holds; 0 where it has ended, or nobody says."""
+    with contextlib.suppress(OSError, ValueError):
+        _, resident, of_files, *_ = map(int, Path(f"/proc/{process}/statm").read_text().split())
+        return (resident - of_files) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def room(share: float = ROOM) -> int:

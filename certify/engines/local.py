@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any, Final
 
 import torch
-from pebble import ProcessExpired, ProcessPool
 
-from certify.bounded.memory import free_memory
+from certify.bounded.memory import free_memory, memory_of
 from certify.device import CPU, how_many, see_one, shared
 from certify.engines.base import (
     AHEAD,
@@ -35,12 +37,18 @@ from certify.engines.base import (
     inputs_of,
 )
 from certify.engines.parcel import unpacked, written
-from certify.errors import BadInput
+from certify.errors import BadInput, one_line
 
 __all__ = ["Local"]
 
 WORKER: Final = 350 * 2**20
 """Bytes that a worker takes before it has done anything: Python, torch, and this package."""
+
+LOOKED_AT: Final = 0.1
+"""Seconds between two looks at the time and the memory that workers take."""
+
+STARTS: Final = 5
+"""How often in a row workers may die before they are ready: the machine kills some, but not all."""
 
 
 @ENGINES.register("local")
@@ -66,20 +74,21 @@ class Local(Engine):
 
     @contextmanager
     def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
-        """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place."""
+        """See :meth:`Engine.crew`. A worker that dies or hangs loses its task, and another takes its place.
+
+        Beside others, a worker may fill its share of the memory that was free before; alone, all that is free then.
+        """
         with written(work) as parcel:
-            context, devices = get_context("spawn"), how_many(device) if shared(device) else 0
-            workers = self._workers(parcel.stat().st_size, devices)
+            size, free, devices = parcel.stat().st_size, free_memory(), how_many(device) if shared(device) else 0
+            workers = self._workers(size, devices)
             # No more than here: who asks for one thread gets the same sums everywhere.
-            told = str(parcel), max(1, min(torch.get_num_threads(), _cores() // workers))
-            pool = ProcessPool(
-                workers, initializer=_prepare, initargs=(*told, context.Value("i"), devices), context=context
-            )
+            threads = max(1, min(torch.get_num_threads(), _cores() // workers))
+            room = max(free // workers, WORKER + size)
+            crew = _Processes((str(parcel), threads, devices), workers, self.input_timeout, room)
             try:
-                yield _Processes(pool, told, workers, self.input_timeout)
+                yield crew
             finally:
-                pool.stop()
-                pool.join()
+                crew.dismiss()
 
     def _workers(self, parcel: int, devices: int) -> int:
         fit = max(1, free_memory() // (WORKER + parcel))
@@ -93,81 +102,204 @@ class Local(Engine):
         return self.workers
 
 
-@dataclass(frozen=True, slots=True)
-class _Processes:
-    """A pool of processes; those that die are replaced.
+@dataclass(slots=True, eq=False)
+class _Given:
+    """A task in the hands of a worker, and what it made of it."""
+
+    task: Any
+    made: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """A process with a pipe of its own: nothing that it leaves half done when it dies concerns another.
 
     Args:
-        pool: starts with the first task.
-        told: what a worker has to know: the file that holds the work, and its number of threads.
-        workers: how many there are.
-        limit: seconds an input may take, or None.
+        place: its number among the workers.
+        process, pipe: it, and this end of the way to it.
+        given: tasks that it has, the one that it works on first.
+        since: when it became ready for that one; None while it starts.
     """
 
-    pool: ProcessPool
-    told: tuple[str, int]
-    workers: int
+    place: int
+    process: BaseProcess
+    pipe: Connection
+    given: deque[_Given] = field(default_factory=deque)
+    since: float | None = None
+
+    def give(self, given: _Given) -> None:
+        """Hand it a task; of one that has died, somebody else takes it over."""
+        if not self.given and self.since is not None:
+            self.since = time.monotonic()
+        self.given.append(given)
+        with suppress(OSError):
+            self.pipe.send(given.task)
+
+    def answers(self) -> Iterator[Any]:
+        """What it has sent, as long as there is something."""
+        with suppress(EOFError, OSError):
+            while self.pipe.poll():
+                yield self.pipe.recv()
+
+    def dismiss(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Processes:
+    """Some processes; those that die are replaced.
+
+    Args:
+        told: what a worker has to know: the file that holds the work, its number of threads, and how many accelerators
+            there are to share.
+        count: how many there are.
+        limit: seconds an input may take, or None.
+        share: bytes that each may fill beside the others.
+    """
+
+    told: tuple[str, int, int]
+    count: int
     limit: float | None
+    share: int
+    workers: list[_Worker] = field(default_factory=list, init=False)
+    begun: list[BaseProcess] = field(default_factory=list, init=False)
+    """All that ever were, noted before they start: SIGTERM may come at any moment."""
+    stillborn: int = field(default=0, init=False)
+    """How many died in a row before they were ready."""
 
     def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
-        for task, handle in in_flight(tasks, 1 if alone else AHEAD * self.workers, self._start, _finished):
-            yield task, _outcome(handle, self.limit)
+        room = max(self.share, free_memory()) if alone else self.share
 
-    def _start(self, task: Any) -> Future[Any]:
-        limit = None if self.limit is None else self.limit * inputs_of(task)
-        return self.pool.schedule(_carry_out, args=(*self.told, task), timeout=limit)
+        def finished(handles: Sequence[_Given]) -> list[_Given]:
+            while not (
+                done := [one for worker in [*self.workers] for one in self._ended(worker, room) if one in handles]
+            ):
+                ways = [way for worker in self.workers for way in (worker.pipe, worker.process.sentinel)]
+                wait(ways, LOOKED_AT)
+            return done
+
+        for task, given in in_flight(tasks, 1 if alone else AHEAD * self.count, self._start, finished):
+            if isinstance(given.made, Exception):
+                raise given.made
+            yield task, given.made
+
+    def _start(self, task: Any) -> _Given:
+        """Give a task to the worker with the fewest."""
+        if not self.workers:
+            self.workers = [self._made(place) for place in range(self.count)]
+        given = _Given(task)
+        min(self.workers, key=lambda worker: len(worker.given)).give(given)
+        return given
+
+    def _made(self, place: int) -> _Worker:
+        context = get_context("spawn")
+        pipe, other = context.Pipe()
+        process = context.Process(target=_serve, args=(*self.told, place, other))
+        self.begun.append(process)
+        try:
+            process.start()
+        except OSError as problem:
+            raise BadInput(f"no worker process could start ({one_line(problem)}): give fewer --workers") from problem
+        other.close()  # what a dead worker held open would never end
+        return _Worker(place, process, pipe)
+
+    def _ended(self, worker: _Worker, room: int) -> Iterator[_Given]:
+        """The tasks that a worker has done, or lost; another takes the place of one that died or takes too much."""
+        alive = worker.process.is_alive()  # asked first: what it sent before it died is there afterwards
+        for made in worker.answers():
+            if worker.since is not None:
+                done = worker.given.popleft()
+                done.made = made
+                yield done
+            worker.since, self.stillborn = time.monotonic(), 0
+        why = self._excess(worker, room) if alive else _death(worker.process.exitcode or 0)
+        if not why:
+            return
+        worker.dismiss()
+        if worker.since is not None and worker.given:
+            lost = worker.given.popleft()
+            lost.made = Lost(why)
+            yield lost
+        elif worker.since is None:
+            self._refuse_stillborn(worker.process.exitcode or 0)
+        self.workers[worker.place] = heir = self._made(worker.place)
+        for one in worker.given:
+            heir.give(one)
+
+    def _excess(self, worker: _Worker, room: int) -> str:
+        """In what a worker takes too much for its task, in words; empty where it does not."""
+        if worker.since is None or not worker.given:
+            return ""
+        if self.limit is not None and time.monotonic() - worker.since > self.limit * inputs_of(worker.given[0].task):
+            return f"it did not end within {self.limit:g} seconds an input"
+        if memory_of(worker.process.pid) > room:
+            return f"the process that worked on it took more than {room / 2**30:.1f} GiB of memory"
+        return ""
+
+    def _refuse_stillborn(self, code: int) -> None:
+        self.stillborn += 1
+        if code > 0 or self.stillborn == STARTS:
+            raise BadInput(
+                f"no worker process could start ({_death(code)}): in a script, calls with workers belong under "
+                '`if __name__ == "__main__":`, because every worker imports the script'
+            )
+
+    def dismiss(self) -> None:
+        """End all of them."""
+        for process in self.begun:
+            if process.pid is not None:
+                process.kill()
+                process.join()
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _finished(handles: Sequence[Future[Any]]) -> Iterable[Future[Any]]:
-    return wait(handles, return_when=FIRST_COMPLETED).done
+def _death(code: int) -> str:
+    """How a process ended, in words."""
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    killed = "; the machine may be short of memory" if code == -signal.SIGKILL else ""
+    return f"the process that worked on it ended with {how}{killed}"
 
 
-def _outcome(handle: Future[Any], limit: float | None) -> Any:
-    """What a task made, or why it was lost; what its work raised is raised."""
-    try:
-        return handle.result()
-    except ProcessExpired as died:
-        code = died.exitcode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        killed = "; the machine may be short of memory" if code == -signal.SIGKILL else ""
-        return Lost(f"the process that worked on it ended with {how}{killed}")
-    except BrokenProcessPool as problem:
-        raise BadInput(
-            'no worker process could start: in a script, calls with workers belong under `if __name__ == "__main__":`, '
-            "because every worker imports the script"
-        ) from problem
-    except TimeoutError:
-        return Lost(f"it did not end within {limit:g} seconds an input")
+def _serve(parcel: str, threads: int, devices: int, place: int, pipe: Connection) -> None:
+    """A worker: the work is unpacked once, before any time limit begins, and asked about one task after the other.
 
-
-def _prepare(parcel: str, threads: int, turn: Any, devices: int) -> None:
-    """In a new worker, before any time limit begins. What cannot be unpacked is reported by the first task."""
+    What cannot be unpacked is reported by the first task.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that writes decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if devices:
-        with turn.get_lock():
-            see_one(turn.value, devices)
-            turn.value += 1
+        see_one(place, devices)
     with suppress(Exception):
         _held(parcel, threads)
+    with suppress(EOFError, OSError):  # whoever asked has ended
+        pipe.send(None)
+        while True:
+            made = _carry_out(parcel, threads, pipe.recv())
+            try:
+                pipe.send(made)
+            except (AttributeError, PicklingError, TypeError) as problem:
+                pipe.send(RuntimeError(f"{type(made).__name__} cannot leave its process ({one_line(problem)})"))
 
 
 def _carry_out(parcel: str, threads: int, task: Any) -> Any:
-    """In a worker: the work is unpacked once, and then asked about one task after the other."""
     try:
         return _held(parcel, threads)(task)
-    except KeyboardInterrupt:  # Ctrl-C does not reach this process: the model raised it
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C does not reach this process: the model raised it
         os._exit(1)
+    except Exception as problem:  # raised where it was asked for
+        return problem
 
 
 @cache
 def _held(parcel: str, threads: int) -> Work[Any, Any]:
     from certify.process import tune_process
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that writes decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     tune_process()
     torch.set_num_threads(threads)
     return unpacked(Path(parcel))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,7 +77,8 @@ class Ray(Engine):
             import ray
         content = io.BytesIO()
         parcel(work, content)
-        connected = self._connect(ray)
+        with _own_end():
+            connected = self._connect(ray)
         if shared(device) and not ray.cluster_resources().get("GPU"):
             if connected:
                 ray.shutdown()
@@ -108,6 +111,21 @@ class Ray(Engine):
                 "`ray start --head`, or leave --ray-address out"
             ) from problem
         return True
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Where the caller has an answer to SIGTERM, it stays: Ray's own, set as it starts, ends the process."""
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as ended:
+        if not callable(own):
+            raise
+        raise KeyboardInterrupt from ended
+    finally:
+        if callable(own) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, own)
 
 
 def _reach(address: str) -> None:
