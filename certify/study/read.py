@@ -223,7 +223,9 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> None:
         for path, manifest in zip(paths, whole, strict=True):
             if difference := whole[0].difference(manifest):
                 raise BadInput(f"{paths[0]} and {path} are not shards of one run ({difference})")
-        before = [opened.enter_context(RunFolder.open(out))] if (Path(out) / STORE).is_file() else []
+        # Opened to be written: a merge that was killed may have left a file without its tables.
+        begun = (Path(out) / STORE).is_file()
+        before = [opened.enter_context(RunFolder.create(out, whole[0]))] if begun else []
         _refuse_contrary([*before, *shards])
         with RunFolder.create(out, whole[0]) as merged:
             for shard in shards:

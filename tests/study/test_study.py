@@ -153,6 +153,11 @@ def test_shards_merge_into_the_same_records(clf, whole, tmp_path):
     with RunFolder.open(tmp_path / "all") as folder:
         assert plain(folder.records.certificates()) == plain(whole.certificates)
         assert plain(folder.records.findings()) == plain(whole.findings)
+    (tmp_path / "killed").mkdir()  # while it made its file
+    shutil.copy(tmp_path / "all" / "manifest.json", tmp_path / "killed")
+    (tmp_path / "killed" / "run.sqlite").touch()
+    merge(paths, tmp_path / "killed")
+    assert summarize_run(tmp_path / "killed").complete
     merge(paths[:2], tmp_path / "some")
     assert not summarize_run(tmp_path / "some").complete
     study(clf, seed=8).run(tmp_path / "other")
