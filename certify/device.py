@@ -15,6 +15,7 @@ from certify.bounded.memory import free_memory as free_memory_of_host
 from certify.errors import BadInput
 
 __all__ = [
+    "PRECISIONS",
     "as_alone",
     "available",
     "described",
@@ -34,6 +35,9 @@ CPU: Final = torch.device("cpu")
 
 KINDS: Final = ("cpu", "cuda")
 """The devices on which models run here."""
+
+PRECISIONS: Final = ("float32", "tf32", "bfloat16")
+"""What a model may compute in; see :class:`~certify.models.arithmetic.Arithmetic`."""
 
 EXACT: Final = ("none", "ieee")
 """What torch calls the precision of float32 arithmetic that is not shortened."""
@@ -143,13 +147,13 @@ def lost(problem: BaseException) -> bool:
 
 
 @contextmanager
-def exactly(device: torch.device = CPU) -> Iterator[None]:
+def exactly(device: torch.device = CPU, precision: str = "float32") -> Iterator[None]:
     """Inside, float32 arithmetic has 24 bits and the same call gives the same answer, whatever the process was told.
 
     A guarantee is about one function. TensorFloat-32, or bfloat16 inside matrix products, which
     ``torch.set_float32_matmul_precision`` allows on both kinds of devices, would make it another one that no record
     names; so would an autocast around it, or another default type, with which workers do not start. Who wants such a
-    model certified casts inside of it: then it is part of what the digest pins.
+    model certified says so, as its ``precision``: then it is part of what the digest pins.
 
     >>> torch.set_float32_matmul_precision("medium")
     >>> with exactly():
@@ -159,10 +163,11 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
     'bf16'
     >>> torch.set_float32_matmul_precision("highest")
     """
-    shortened = [one for one in _SWITCHES[device.type] if one.fp32_precision not in EXACT]
+    wanted = ("tf32",) if precision == "tf32" else EXACT
+    shortened = [one for one in _SWITCHES[device.type] if one.fp32_precision not in wanted]
     cast = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     default = torch.get_default_dtype()
-    if device.type == "cpu" and not (shortened or cast or default != torch.float32):
+    if device.type == "cpu" and precision == "float32" and not (shortened or cast or default != torch.float32):
         try:
             yield  # the usual case, in a loop over models that take microseconds
         finally:
@@ -170,12 +175,12 @@ def exactly(device: torch.device = CPU) -> Iterator[None]:
                 torch.set_default_dtype(torch.float32)
         return
     with ExitStack() as stack:
-        if cast:
-            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if cast or precision == "bfloat16":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"))
         if default != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, default)
-        changes: list[tuple[Any, str, Any]] = [(one, "fp32_precision", "ieee") for one in shortened]
+        changes: list[tuple[Any, str, Any]] = [(one, "fp32_precision", wanted[-1]) for one in shortened]
         if device.type == "cuda":
             # One by one: torch's own context for these would set the precision as well, to the shortened one.
             changes += [

@@ -26,6 +26,7 @@ from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of
 from certify.device import as_alone
 from certify.errors import BadInput, ModelError
+from certify.models.arithmetic import FLOAT32
 from certify.models.classifier import Classifier
 from certify.models.digest import all_tensors
 from certify.models.overrides import refuse_global_hooks, unchanged_by_hand
@@ -37,12 +38,18 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
     """The graph of a module, or of the module in a classifier, in the dtype of its weights; for claims, not training.
 
     Raises:
-        ModelError: for a classifier that wraps a function, or weights narrower than float32.
+        ModelError: for a classifier that wraps a function, or is executed otherwise than in plain float32; for weights
+            narrower than that.
         UnsupportedOperator: for an operator that has no rule.
     """
     module = model.module if isinstance(model, Classifier) else model
     if isinstance(model, Classifier) and isinstance(model.function, Executed):
         raise model.function.refusal
+    if isinstance(model, Classifier) and model.arithmetic != FLOAT32:
+        raise ModelError(
+            f"a proof is about the network in plain float32, and this one is executed in {model.arithmetic}, which is "
+            "another function: leave precision and compile out, or use smoothing"
+        )
     if not isinstance(module, nn.Module):
         raise ModelError(
             "bound propagation needs an nn.Module, or an ONNX file; for classes use smoothing: any function will do"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor
 
@@ -13,10 +11,7 @@ from certify.core.finding import Finding
 from certify.data.dataset import input_digest
 from certify.models.classifier import INVALID, Classifier
 
-__all__ = ["TIE_RTOL", "class_claim", "class_name", "confirmed", "identity_claims", "ties"]
-
-TIE_RTOL: Final = 1e-5
-"""Two float32 scores closer than this, relative to the largest score, may swap ranks when sums are reordered."""
+__all__ = ["class_claim", "class_name", "confirmed", "identity_claims", "ties"]
 
 
 def confirmed(claims: list[CheckedClaim]) -> bool:
@@ -45,7 +40,7 @@ def class_claim(
     """Whether the classifier, executed on ``x`` alone, returns the class that a record names (None: no class).
 
     A label tells properties that are about one class which class that is. The claim stays open where the two classes
-    tie within float32 rounding, because a batch of another size may decide a tie the other way.
+    tie within rounding, because a batch of another size may decide a tie the other way.
     """
     with torch.inference_mode():
         scores = classifier.scores(x[None])
@@ -57,20 +52,21 @@ def class_claim(
     said = f"the record says {class_name(named)}, the model returns {class_name(returned)}"
     if INVALID not in (returned, named) and named < classifier.num_classes:
         apart = scores[0, returned] - scores[0, named]
-        if bool(apart <= TIE_RTOL * scores.abs().max()):
+        if bool(apart <= classifier.arithmetic.tie * scores.abs().max()):
             return left_open(subject, "prediction", f"{said}, and the two tie within rounding")
     return judged(subject, "prediction", said)
 
 
-def ties(answers: Tensor, scores: Tensor) -> int:
-    """How many samples have two answers that tie within float32 rounding of the model's scores.
+def ties(answers: Tensor, scores: Tensor, apart: float) -> int:
+    """How many samples have two answers that tie within rounding of the model's scores.
 
     Args:
         answers: what a property makes of the scores, (B, answers).
         scores: of the model, (B, K).
+        apart: how far they may be apart, relative to the largest score.
     """
     best = answers.topk(2, dim=1).values
-    return int((best[:, 0] - best[:, 1] <= TIE_RTOL * scores.abs().amax(dim=1)).sum())
+    return int((best[:, 0] - best[:, 1] <= apart * scores.abs().amax(dim=1)).sum())
 
 
 def class_name(label: int | None) -> str:

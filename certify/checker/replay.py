@@ -117,7 +117,7 @@ def replay_claims(
     1e-8, refute a claimed 0.99 with probability above 0.99 where the truth is 0.95, and a claimed 0.6 where it is 0.5
     with probability 0.76. Where every sample votes for one class, any seed gives these counts.
 
-    A difference that votes whose scores tie within float32 rounding could explain leaves the claim open, and so does a
+    A difference that votes whose scores tie within rounding could explain leaves the claim open, and so does a
     generator of another library version or device, or another size of blocks.
 
     Args:
@@ -275,7 +275,7 @@ class VoteSource:
                     scores = self.classifier.base.scores(noisy)
                     counts.update(self.classifier.answers_at(scores).tolist())
                     finite = scores[torch.isfinite(scores).all(dim=1)]
-                    close += ties(self.classifier.property.scores(finite), finite)
+                    close += ties(self.classifier.property.scores(finite), finite, self.classifier.arithmetic.tie)
                     start += size
         return RedrawnVotes(counts, close)
 

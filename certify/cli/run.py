@@ -130,6 +130,13 @@ def run(
     ] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: work on the i-th of n parts, counted from 0")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (default) or cuda")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32 (default), tf32 (cuda) or bfloat16: another function, which is what is certified"),
+    ] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile", help="torch.compile the model: another function in the last digits")
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="serial (default): this process; local: worker processes; ray: a Ray cluster")
     ] = None,

@@ -15,6 +15,7 @@ from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.device import available, exactly
 from certify.errors import BadInput, CertifyError, DataError, ModelError, one_line
+from certify.models.arithmetic import FLOAT32, Arithmetic, Passes
 from certify.models.digest import all_tensors, function_digest, module_digest, weights_digest
 from certify.models.estimator import Estimator, is_estimator
 from certify.models.forms import Above, Output, described, in_train_mode, unwrapped, without_wrappers
@@ -85,6 +86,8 @@ class Classifier:
         threshold: for a model of two classes that returns one number an input: it means class 1 above this, 0.0 for a
             logit, 0.5 for a probability.
         device: where the model runs: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for one of several.
+        precision, compile: of a module, in which arithmetic it is executed, and whether compiled; see
+            :class:`~certify.models.arithmetic.Arithmetic`. Certificates are about that function, and the digest is its.
         name: what reports call it.
         digest: pins the model in records; computed from a module's structure and weights, or a function's source.
 
@@ -110,6 +113,8 @@ class Classifier:
         output: str | int | None = None,
         threshold: float | None = None,
         device: str | torch.device = "cpu",
+        precision: str = "float32",
+        compile: bool = False,
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
@@ -152,6 +157,8 @@ class Classifier:
         self.property: Property = TOP_CLASS
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
+        self.arithmetic = FLOAT32
+        self._execute(Arithmetic(precision, compile))
 
     def _adopt(self, model: nn.Module, output: str | int | None, threshold: float | None) -> nn.Module:
         refuse_global_hooks()
@@ -190,6 +197,40 @@ class Classifier:
         """What answers about batches: the module, or the function that was given."""
         return self._function
 
+    def executed(self, precision: str | None = None, compile: bool | None = None) -> Classifier:
+        """The same network in another arithmetic, which is another function; None for what it states itself.
+
+        Raises:
+            BadInput: for a model that states another arithmetic already, a function, or what has no effect.
+
+        >>> Classifier(nn.Linear(4, 3).eval(), num_classes=3).executed("bfloat16")
+        Classifier(Linear (bfloat16), 3 classes, sha256 ...)
+        """
+        own = self.arithmetic
+        asked = Arithmetic(
+            own.precision if precision is None else precision, own.compile if compile is None else compile
+        )
+        if asked == own:
+            return self
+        if own != FLOAT32:
+            raise BadInput(
+                f"the model states that it is executed in {own}, not {asked}: leave precision and compile out"
+            )
+        made = copy.copy(self)
+        made._elsewhere = {}
+        made._execute(asked)
+        return made
+
+    def _execute(self, arithmetic: Arithmetic) -> None:
+        if arithmetic == FLOAT32:
+            return
+        if self.module is None:
+            raise BadInput("precision and compile are for modules; a function casts and compiles inside itself")
+        arithmetic.check(self.device, self._dtype)
+        self.arithmetic, self._function = arithmetic, Passes(self.module, arithmetic.compile)
+        self.name = f"{self.name} ({arithmetic})"
+        self.digest = hashlib.sha256(f"{self.digest} {arithmetic}".encode()).hexdigest()
+
     def on(self, device: torch.device) -> Classifier:
         """The same model on another device, copied once; a function runs where it was written to."""
         if device == self.device or self.module is None:
@@ -198,6 +239,8 @@ class Classifier:
             there = self._elsewhere[device] = copy.copy(self)
             there.device, there._elsewhere = device, {self.device: self}
             there._function = there.module = copy.deepcopy(self.module).to(device)
+            if self.arithmetic != FLOAT32:
+                there._function = Passes(there.module, self.arithmetic.compile)
         return self._elsewhere[device]
 
     def to_layout(self, x: Tensor) -> Tensor:
@@ -214,7 +257,7 @@ class Classifier:
         Raises:
             ModelError: if the output has another shape.
         """
-        with exactly(self.device):
+        with exactly(self.device, self.arithmetic.precision):
             given = self.to_layout(x if scratch else x.clone())
             try:
                 out = self._as_tensor(self._function(given.to(self._dtype)))

@@ -49,6 +49,8 @@ def load_model(
     mean: Statistic | None = None,
     std: Statistic | None = None,
     device: str = "cpu",
+    precision: str | None = None,
+    compile: bool | None = None,
 ) -> Classifier:
     """Load the model that ``spec`` names, in eval mode. Reading a file never runs code; naming a function does.
 
@@ -63,6 +65,7 @@ def load_model(
         mean, std: for a bare module or a file that expects normalized inputs: the normalization is put inside, so that
             inputs and radii stay in raw units; see :class:`Classifier`.
         device: where the model runs.
+        precision, compile: how a module is executed, as in :class:`Classifier`; None for what a Classifier states.
 
     Raises:
         BadInput: for an unknown form of SPEC, or one whose file, folder or function does not exist.
@@ -76,6 +79,17 @@ def load_model(
     ...
     certify.errors.BadInput: no file 'resnet.onnx'
     """
+    return _load(spec, num_classes, input_box, mean, std, device).executed(precision, compile)
+
+
+def _load(
+    spec: str,
+    num_classes: int | None,
+    input_box: BoxLike,
+    mean: Statistic | None,
+    std: Statistic | None,
+    device: str,
+) -> Classifier:
     path = Path(spec)
     if spec and path.is_dir():
         if normalization(mean, std) is not None:

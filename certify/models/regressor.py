@@ -23,7 +23,8 @@ class Regressor(Classifier):
     Args:
         model: an ``nn.Module`` in eval mode, or any function of a batch: (B, ...) float32 tensor -> (B,) or (B, 1). Or
             a fitted regressor of scikit-learn, which is asked by its ``predict``.
-        input_box, mean, std, output, device, name, digest: as in :class:`~certify.models.classifier.Classifier`.
+        input_box, mean, std, output, device, precision, compile, name, digest: as in
+            :class:`~certify.models.classifier.Classifier`.
 
     Raises:
         ModelError: as there.
@@ -43,12 +44,24 @@ class Regressor(Classifier):
         std: Statistic | None = None,
         output: str | int | None = None,
         device: str | torch.device = "cpu",
+        precision: str = "float32",
+        compile: bool = False,
         name: str | None = None,
         digest: str | None = None,
     ) -> None:
         model = FittedRegressor(model) if is_estimator(model) else model
         super().__init__(
-            model, 1, input_box, mean=mean, std=std, output=output, device=device, name=name, digest=digest
+            model,
+            1,
+            input_box,
+            mean=mean,
+            std=std,
+            output=output,
+            device=device,
+            precision=precision,
+            compile=compile,
+            name=name,
+            digest=digest,
         )
 
     def _as_tensor(self, answer: Any) -> Tensor:

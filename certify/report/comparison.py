@@ -112,6 +112,9 @@ def _points_up(difference: float) -> str:
 
 
 def _below(comparison: Comparison) -> Iterator[str]:
+    models = {run.name: run.summary.head.get("model", "").partition("  ")[0] for run in comparison.runs}
+    if len(set(models.values())) > 1:
+        yield "models: " + "; ".join(f"{model} ({name})" for name, model in models.items())
     for change in comparison.changes:
         if change.lost:
             yield f"lost at {brief(change.radius)} by {change.run}: inputs {_listed(change.lost)}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from certify.data.dataset import Dataset
     from certify.models.classifier import Classifier
 
-__all__ = ["AtHand", "at_hand"]
+__all__ = ["AtHand", "arithmetic_of", "at_hand"]
 
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ def at_hand(
 
     def load(spec: str) -> Classifier:
         inside = {name: specs[name] for name in ("mean", "std") if name in specs}
+        inside |= arithmetic_of(settings["model"])
         return _load_model(spec, dataset, threat, settings.get("device"), inside)
 
     classifier, no_model = _loaded("model", model, recorded["model"], load)
@@ -100,6 +101,11 @@ def at_hand(
         classifier = classifier.with_property(property)
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
     return AtHand(classifier, dataset, input_box, rows, no_model, no_data)
+
+
+def arithmetic_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of how its model is executed; nothing of plain float32."""
+    return {name: model[name] for name in ("precision", "compile") if name in model}
 
 
 def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:

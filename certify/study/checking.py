@@ -16,7 +16,7 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
-from certify.study.at_hand import AtHand, at_hand
+from certify.study.at_hand import AtHand, arithmetic_of, at_hand
 from certify.study.held import held_records, record_claims
 
 if TYPE_CHECKING:
@@ -105,12 +105,16 @@ class _Executed:
     there: AtHand
 
     def same_model(self) -> list[CheckedClaim]:
-        """Whether the model at hand is the one in the manifest."""
+        """Whether the model at hand is the one in the manifest, executed as that says."""
         classifier, asked = self.there.classifier, self.settings["model"]["digest"]
         if classifier is None:
             return []
-        said = f"the manifest is about model {asked[:12]}, {classifier.name} is {classifier.digest[:12]}"
-        return [judged("manifest", "model digest", "" if classifier.digest == asked else said)]
+        said = ""
+        if classifier.digest != asked:
+            said = f"the manifest is about model {asked[:12]}, {classifier.name} is {classifier.digest[:12]}"
+        elif arithmetic_of(self.settings["model"]) != classifier.arithmetic.stated:
+            said = f"the model is executed in {classifier.arithmetic}, and the manifest does not say so"
+        return [judged("manifest", "model digest", said)]
 
     def same_box(self) -> list[CheckedClaim]:
         """Whether the input box is the model's own, and leaves out nothing that the data at hand may be.

@@ -242,6 +242,8 @@ def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list
         mean=settings.mean,
         std=settings.std,
         device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
     )
     return [
         build(

@@ -58,6 +58,8 @@ class Settings:
     seed: int | None = None
     shard: str | None = None
     device: str = "cpu"
+    precision: str | None = None
+    compile: bool | None = None
     engine: str | None = None
     workers: int | None = None
     ray_address: str | None = None
@@ -266,6 +268,12 @@ def box_of(key: str, value: Any) -> InputBox | None:
     return read_box(value) if isinstance(value, str) else check_box(value)
 
 
+def _truth(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"{key} must be true or false, got {value!r:.60}")
+    return value
+
+
 def _statistic(key: str, value: Any) -> str | tuple[float, ...]:
     if isinstance(value, str) and value.strip()[:1].isalpha():
         return value.strip()
@@ -299,6 +307,7 @@ _READ: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "input_box": box_of,
     "option": _options,
     "attack_option": _options,
+    "compile": _truth,
     "limit": whole,
     "seed": whole,
     "workers": whole,

@@ -157,7 +157,11 @@ class Study:
         """Everything the records depend on, and the context worth knowing."""
         return Manifest(
             settings={
-                "model": {"name": self.classifier.name, "digest": self.classifier.digest},
+                "model": {
+                    "name": self.classifier.name,
+                    "digest": self.classifier.digest,
+                    **self.classifier.arithmetic.stated,
+                },
                 "data": {
                     "name": self.dataset.name,
                     "digest": self.dataset.digest,
