@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -195,9 +196,12 @@ class _Processes:
         return given
 
     def _made(self, place: int) -> _Worker:
-        context = get_context("spawn")
+        # One process imports what this one has of the package, torch with it, and all workers are forks of that one:
+        # they start at once and share its memory.
+        context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+        context.set_forkserver_preload(sorted(name for name in sys.modules if name.startswith("certify.")))
         pipe, other = context.Pipe()
-        process = context.Process(target=_serve, args=(*self.told, place, other))
+        process = context.Process(target=_serve, args=(*self.told, place, dict(os.environ), other))
         self.begun.append(process)
         try:
             process.start()
@@ -266,11 +270,15 @@ def _death(code: int) -> str:
     return f"the process that worked on it ended with {how}{killed}"
 
 
-def _serve(parcel: str, threads: int, devices: int, place: int, pipe: Connection) -> None:
+def _serve(
+    parcel: str, threads: int, devices: int, place: int, environment: Mapping[str, str], pipe: Connection
+) -> None:
     """A worker: the work is unpacked once, before any time limit begins, and asked about one task after the other.
 
-    What cannot be unpacked is reported by the first task.
+    What cannot be unpacked is reported by the first task. The process that it is a fork of may have started long ago,
+    so it is told what stands in the environment now.
     """
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that writes decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if devices:
