@@ -12,7 +12,7 @@ from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.importers.graph_module import GraphModule, chained
 from certify.bounds.importers.onnx_model import Executed
-from certify.bounds.importers.torch_import import import_module
+from certify.bounds.importers.read_once import read_once
 from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.radii.margins import claimable
@@ -67,7 +67,7 @@ def network_graph(model: nn.Module | Classifier, example_batch: Tensor, max_memo
         raise ModelError(f"the model's weights are {narrow[0]}; bounds need float32: call model.float()")
     dtype = torch.float64 if weights == {torch.float64} else torch.float32  # as in a Classifier
     with torch.no_grad():
-        return import_module(module, example_batch.to(dtype), max_memory)
+        return read_once(module, example_batch.to(dtype), max_memory)
 
 
 @as_alone()

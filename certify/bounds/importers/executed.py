@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from certify.errors import ModelError
 
-__all__ = ["check_executed", "without_fast_path"]
+__all__ = ["calls_of", "check_executed", "without_fast_path"]
 
 
 def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor) -> None:
@@ -40,7 +40,7 @@ def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor)
     >>> layer, x = nn.Linear(2, 3), torch.zeros(1, 2)
     >>> check_executed(layer, torch.export.export(layer, (x,)), x)
     """
-    own = copy.deepcopy(module, {id(one): one for one in module.parameters()})
+    own = _copy(module)
     first, second = _calls(own, example), _calls(own, example)
     for run, traced, advice in (
         (first, second, "the second time it is run; look for state that changes between calls"),
@@ -52,6 +52,19 @@ def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor)
             names = [run[place][0] if place < len(run) else "nothing" for run in (run, traced)]
             told = "with other numbers" if names[0] == names[1] else f"{names[1]} instead"
             raise ModelError(f"the model calls {names[0]} when it is run, and {told} {advice}, or use smoothing")
+
+
+def calls_of(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
+    """The calls of one run of a module, each with its arguments, and what it returns; the module is not changed.
+
+    >>> calls_of(nn.Sequential(nn.Flatten(), nn.ReLU()), torch.zeros(1, 2, 2))[0][0]
+    'aten.relu.default'
+    """
+    return _calls(_copy(module), example)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module, {id(one): one for one in module.parameters()})
 
 
 @contextlib.contextmanager
@@ -68,8 +81,8 @@ def without_fast_path() -> Iterator[None]:
 def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str, str]]:
     x = example.clone()
     with torch.no_grad(), without_fast_path(), _Calls(x) as seen:
-        function(x)
-    return seen.calls
+        out = function(x)
+    return [*seen.calls, ("return", str(tree_map(seen.known, out)))]
 
 
 class _Calls(TorchDispatchMode):
@@ -89,7 +102,7 @@ class _Calls(TorchDispatchMode):
         given = args, kwargs or {}
         if not any(_memory(one) in self.made for one in _tensors(given)):
             return func(*args, **(kwargs or {}))
-        known = str(tree_map(self._known, given))
+        known = str(tree_map(self.known, given))
         result = func(*args, **(kwargs or {}))
         schema, fresh = func._schema, [one for one in _tensors(result) if _memory(one) not in self.made]
         if fresh or schema.is_mutable:
@@ -104,7 +117,7 @@ class _Calls(TorchDispatchMode):
         self.held.append(one)
         self.made[_memory(one)] = len(self.calls)
 
-    def _known(self, one: Any) -> Any:
+    def known(self, one: Any) -> Any:
         """A tensor as the call that wrote its memory plus the view of it; a constant as a hash of its values."""
         if not isinstance(one, Tensor):
             return one
