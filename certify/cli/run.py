@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from certify.cli.app import Quiet, Verbose, app, exit_code, pairs, resumable
+from certify.cli.app import ExitCode, Quiet, Verbose, app, exit_code, pairs, resumable
+from certify.core.summary import Summary
+from certify.errors import IncompleteRun
 from certify.process import tune_process
 from certify.progress.observer import observer
 from certify.study.settings import read_toml, sweep
@@ -128,7 +130,10 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="master seed; derived from model, data and settings if not given")
     ] = None,
-    shard: Annotated[str | None, typer.Option(help="i/n: work on the i-th of n parts, counted from 0")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: the i-th of n parts, counted from 0, in lots of 32 inputs, or of one (complete)"),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu (default) or cuda")] = None,
     precision: Annotated[
         str | None,
@@ -188,21 +193,26 @@ def run(
     studies = studies_from([settings for settings, _ in asked], command=sys.argv)
     works = [built.carry_out for built in studies]
     with resumable(), one_crew(where, works, studies[0].classifier.device) as crews:
-        order = first.order or "given"
-        summaries = [
-            built.run(folder, told, crew, order=order, deadline=budget).summary
-            for built, (_, folder), crew in zip(studies, asked, crews, strict=True)
-        ]
-    folders = " ".join(folder for _, folder in asked)
+        order, otherwise, summaries = first.order or "given", ExitCode.DONE, dict[str, Summary]()
+        for built, (_, folder), crew in zip(studies, asked, crews, strict=True):
+            result = built.run(folder, told, crew, order=order, deadline=budget)
+            if not result.expected:  # an empty shard has no table, and nothing to do
+                continue
+            try:
+                summaries[folder] = result.summary
+            except IncompleteRun as late:
+                told.warn(f"{folder}: {late}")
+                otherwise = ExitCode.INCOMPLETE
+    folders = " ".join(summaries)
     if len(summaries) == 1:
-        typer.echo(summaries[0].table())
+        typer.echo(summaries[folders].table())
         hint = f"certify summary {folders} --format json"
-    else:
+    elif summaries:
         from certify.report.terminal import print_runs
         from certify.study.read import read_runs
 
-        print_runs(read_runs([folder for _, folder in asked]), sys.stdout)
+        print_runs(read_runs([*summaries]), sys.stdout)
         hint = f"certify summary {folders} --envelope"
-    if not quiet:
+    if summaries and not quiet:
         typer.echo(f"records in {folders}; next: {hint}", err=True)
-    return exit_code(*summaries)
+    return exit_code(*summaries.values()) or otherwise

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 from certify.bounded.files import content_of, text_room
 from certify.bounded.texts import strictly_from_json
 from certify.core.properties.base import property_from
-from certify.core.schema import PositiveInt
+from certify.core.schema import Count, PositiveInt
 from certify.core.threats.base import threat_from
 from certify.core.whole import write_whole
 from certify.errors import BadInput, StoreError
@@ -129,6 +129,19 @@ class RunFolder:
         _check_settings(path / MANIFEST, manifest.settings)
         return cls(path, manifest, Records(path / STORE, manifest.digest, read_only=True))
 
+    def refuse_empty(self) -> NoReturn:
+        """Say of a folder without any certificate what to do about it.
+
+        Raises:
+            StoreError: in every case.
+        """
+        number, of = self.manifest.settings["shard"]
+        if not self.manifest.settings["inputs"]:
+            raise StoreError(
+                f"{self.path} is shard {number}/{of}, which is empty: certify merge joins all {of} of them"
+            )
+        raise StoreError(f"{self.path} holds no certificate yet; finish the run with the same certify run command")
+
     def __enter__(self) -> RunFolder:
         return self
 
@@ -200,7 +213,7 @@ class _Settings(msgspec.Struct):
     certifiers: list[_Certifier]
     attack: _Attack | None
     shard: tuple[int, int]
-    inputs: PositiveInt
+    inputs: Count
 
 
 def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:

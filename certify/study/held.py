@@ -65,8 +65,8 @@ def held_records(path: Path | str) -> Held:
         settings, context, digest = folder.manifest.settings, folder.manifest.context, folder.manifest.digest
         damage = folder.records.damage()
         tables = [list(folder.records.rows(name)) for name in ("certificates", "findings", "reported")]
-    if not tables[0]:
-        raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
+        if not tables[0]:
+            folder.refuse_empty()
     kinds = (Certificate, Finding, Reported)
     stored = [read_rows(rows, kind, digest) for rows, kind in zip(tables, kinds, strict=True)]
     claims = [judged("records", "database", damage), *(claim for one in stored for claim in one.claims)]

@@ -80,7 +80,7 @@ def summarize_run(
         certificates = folder.records.certificate_columns()
         if not len(certificates):
             _refuse_others(folder)
-            raise StoreError(f"{path} holds no certificate yet; finish the run with the same certify run command")
+            folder.refuse_empty()
         if pinned and (fault := _manifest_fault(settings, certificates)):
             raise StoreError(f"{path} is not what its manifest.json says: {fault}; certify check {path} says more")
         data = settings["data"]

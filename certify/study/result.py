@@ -10,6 +10,7 @@ from typing import Any
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.summary import Summary
+from certify.errors import IncompleteRun
 from certify.summary.summarize import summarize
 
 __all__ = ["Result"]
@@ -28,7 +29,13 @@ class Result:
 
     @property
     def summary(self) -> Summary:
-        """Certified, empirical and clean accuracy at each declared radius."""
+        """Certified, empirical and clean accuracy at each declared radius.
+
+        Raises:
+            IncompleteRun: where the time was over before the first input had a certificate.
+        """
+        if self.expected and not self.certificates:
+            raise IncompleteRun("out of time before the first input; the same command goes on")
         return summarize(self.certificates, self.findings, head=self.head, expected=self.expected, of=self.of)
 
     def to_frame(self) -> Any:

@@ -147,11 +147,6 @@ class Study:
         if self.attack is not None and self.target is not None:
             self.attack.check_scope(self.threat, self.classifier.property)
             self.attack.check(self.target, self.threat)
-        if self.expected == 0:
-            lots = -(-len(self.dataset) // self._lot)
-            raise BadInput(
-                f"shard {self.shard[0]}/{self.shard[1]} is empty: {len(self.dataset)} inputs make {lots} parts"
-            )
 
     def manifest(self) -> Manifest:
         """Everything the records depend on, and the context worth knowing."""
@@ -224,7 +219,6 @@ class Study:
             out: run folder; None keeps the records in memory.
             progress: True shows how far it is.
             engine: where the work is done, see :mod:`certify.engines`; in this process if None. This process writes.
-
             order: which inputs come first: as ``"given"``, the ``"cheapest"`` or the ``"hardest"``, by how far the
                 model's first score is from its second. Records do not depend on it.
             deadline: after it no more inputs are begun; what was begun is finished and kept.
@@ -269,7 +263,12 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
-        if not self.classifier.property.per_input:
+        if not self.expected:
+            lots = f"{len(self.dataset):,} inputs go to {-(-len(self.dataset) // self._lot):,} shards at most"
+            progress.announce(
+                f"shard {self.shard[0]}/{self.shard[1]} is empty and complete: in lots of {self._lot}, {lots}"
+            )
+        elif not self.classifier.property.per_input:
             for _, said in way.crew.results([Task("chance", range(len(self.dataset)))]):
                 if isinstance(said, str):  # nothing where all is well, and nothing where the model crashed
                     progress.warn(said)

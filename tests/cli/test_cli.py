@@ -318,7 +318,6 @@ NET, DATA = ["--model", "example_net:net"], ["--data", "example_net:data"]
         (["run", *NET, *DATA, *OK, "--n", "many"], "--n"),
         (["run", *NET, *DATA, *OK, "--device", "cuda"], "cuda"),
         (["run", *NET, *DATA, *OK, "--device", "meta"], "not supported"),
-        (["run", *NET, *DATA, *OK, "--shard", "2/3"], "make 2 parts"),
         (["run", *NET, *DATA, *OK, "--shard", "²/3"], "not i/n"),
         (["run", *NET, *DATA, *OK, "--attack-option", "steps=3"], "no attack"),
         (["run", *NET, *DATA, *OK, "--n", "100000000000"], "at most"),
@@ -405,6 +404,30 @@ def test_a_sweep_over_sigma_is_one_command_and_resumes(here, capsys):
     assert context["study"]["sigma"] == 0.12
     assert main(["run", *command[1:-6], "--sigma", "0.12,-1", "--out", "other"]) == 2
     assert not Path("other").exists()
+
+
+def test_time_that_ends_before_the_first_input_is_an_incomplete_run(here, capsys):
+    study = ["run", *NET, *DATA, *OK[2:-2]]
+    assert main([*study, "--sigma", "0.1", "--out", "sweep/sigma-0.1"]) == 0
+    capsys.readouterr()
+    late = ["--time-budget", "0.000001s", "--order", "hardest"]
+    for out, sigmas, tables in (("run", "0.1", 0), ("sweep", "0.1,0.2", 1)):
+        assert main([*study, "--sigma", sigmas, "--out", out, *late]) == 3
+        captured = capsys.readouterr()
+        assert "out of time before the first input; the same command goes on" in captured.err
+        assert captured.out.count("INCOMPLETE") == 0
+        assert captured.out.count("certified %") == tables  # that of the run that had finished
+
+
+def test_an_empty_shard_is_done_and_says_what_it_is(here, capsys):
+    for number in range(3):
+        assert main(["run", *NET, *DATA, *OK[:-1], f"part{number}", "--shard", f"{number}/3"]) == 0
+    assert "shard 2/3 is empty and complete" in capsys.readouterr().err
+    assert main(["status", "part2"]) == 0
+    for reader in ("summary", "check", "export"):
+        assert main([reader, "part2"]) == 2
+        assert "part2 is shard 2/3, which is empty: certify merge" in capsys.readouterr().err
+    assert main(["merge", "part0", "part1", "part2", "--out", "whole"]) == 0
 
 
 def test_an_interrupt_while_a_command_is_imported_is_one_line(
