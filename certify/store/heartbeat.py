@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from certify.bounded.files import content_of
 from certify.core.whole import write_whole
+from certify.errors import one_line
 from certify.progress.observer import Advance, Observer
 
 __all__ = ["BEATS_WITHIN", "HEARTBEAT", "Heartbeat", "last_beat"]
@@ -24,7 +27,7 @@ HEARTBEAT: Final = "heartbeat.json"
 """The file in a run folder."""
 
 PAUSE: Final = 1.0
-"""Seconds between two beats at least: a thousand records a second need no thousand files."""
+"""Seconds between two beats: by time and not by results, because one input can take longer than silence may last."""
 
 BEATS_WITHIN: Final = 120.0
 """Seconds after which a run that gave no sign is taken for one that stopped, where its process cannot be asked."""
@@ -70,23 +73,45 @@ _beat_in: Final = msgspec.json.Decoder(_Beat).decode
 class Heartbeat:
     """Tells another observer everything, and writes down how far the run is. What cannot be written is left out.
 
+    Inside its context it beats, from a thread of its own; the last beat says how the run ended.
+
     Args:
         inner: the observer that people watch.
         folder: the run folder.
         told: what else there is to know, such as the engine; plain values for JSON.
         now: the clock, in seconds since the epoch.
+        ended: how the run ends where nothing is raised.
     """
 
     inner: Observer
     folder: Path
     told: dict[str, Any] = field(default_factory=dict)
     now: Callable[[], float] = time.time
+    ended: str = "at its end"
     state: dict[str, Any] = field(init=False)
-    beat: float = field(default=0.0, init=False)
+    _over: threading.Event = field(default_factory=threading.Event, init=False)
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _beating: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         process = {"pid": os.getpid(), "host": socket.gethostname(), "begun": self.now()}
         self.state = {**process, **self.told, "warnings": []}
+        self._beating = threading.Thread(target=self._go_on, daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._write()
+        self._beating.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._beating.join()
+        if error is not None:
+            self.ended = one_line(error) if isinstance(error, Exception) else "interrupted"
+        self.state["ended"] = self.ended
+        self._write()
 
     def announce(self, text: str) -> None:
         """See :class:`~certify.progress.observer.Observer`."""
@@ -116,23 +141,20 @@ class Heartbeat:
                 took = self.now() - begin
                 rate = (finished - earlier) / took if took > 0 else 0.0
                 stage.update(done=finished, rate=rate, note=note)
-                if self.now() - self.beat >= PAUSE:
-                    self._write()
 
             try:
                 yield both
             finally:
                 self._write()
 
-    def close(self, how: str) -> None:
-        """Say that the run ended, and how."""
-        self.state["ended"] = how
-        self._write()
+    def _go_on(self) -> None:
+        while not self._over.wait(PAUSE):
+            self._write()
 
     def _write(self) -> None:
-        self.beat = self.now()
-        with suppress(OSError):  # a full disk: the records say so, and this is no record
-            write_whole(self.folder / HEARTBEAT, json.dumps({**self.state, "beat": self.beat}))
+        # A full disk: the records say so, and this is no record.
+        with self._writing, suppress(OSError):
+            write_whole(self.folder / HEARTBEAT, json.dumps({**self.state, "beat": self.now()}))
 
 
 def last_beat(folder: Path, now: float | None = None) -> dict[str, Any]:

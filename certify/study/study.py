@@ -232,21 +232,18 @@ class Study:
         if out is None:
             with Records(":memory:", manifest.digest) as records, self._crew(engine) as crew:
                 return self._run(records, progress, Way(crew, order, deadline), None)
-        with RunFolder.create(out, manifest) as folder, self._crew(engine) as crew:
+        with (
+            RunFolder.create(out, manifest) as folder,
+            Heartbeat(progress, folder.path, {"engine": str(engine)}) as heart,
+            self._crew(engine) as crew,
+        ):
             if older := _other_versions(folder.manifest, manifest):
                 progress.announce(legible_line(f"{folder.path} was begun under {older}; what is there is kept"))
             self._check_kept(folder)
-            heart = Heartbeat(progress, folder.path, {"engine": str(engine)})
-            how = "interrupted"
-            try:
-                result = self._run(folder.records, heart, Way(crew, order, deadline), folder.path)
-                how = "out of time" if deadline.passed else "at its end"
-                return result
-            except CertifyError as problem:
-                how = one_line(problem)
-                raise
-            finally:
-                heart.close(how)
+            result = self._run(folder.records, heart, Way(crew, order, deadline), folder.path)
+            if deadline.passed:
+                heart.ended = "out of time"
+            return result
 
     def _crew(self, engine: Engine) -> AbstractContextManager[Crew[Task]]:
         return engine.crew(self.carry_out, self.classifier.device)

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,13 +21,15 @@ from certify.checker.result import Standing
 from certify.cli import main
 from certify.cli.app import ExitCode, exit_code
 from certify.core.verdict import Verdict
+from certify.data.dataset import Dataset
 from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Quiet
+from certify.store import heartbeat
 from certify.store.heartbeat import HEARTBEAT, Heartbeat, last_beat
 from certify.store.run_folder import RunFolder
 from certify.study.checking import check_run
-from certify.study.evaluate import evaluate
+from certify.study.evaluate import build, evaluate
 from certify.study.instances import read_instances, verify_instances
 from certify.study.read import summarize_run
 from certify.study.settings import Settings, duration
@@ -137,15 +140,14 @@ def test_an_attack_that_failed_is_named_and_is_not_one_that_found_nothing(clf, t
 
 
 def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
-    heart = Heartbeat(Quiet(), tmp_path, {"engine": "e"}, now=lambda: 1000.0)
-    with pytest.warns(UserWarning, match="odd"):
-        heart.warn("odd")
-    with heart.stage("certifying", 10, 2) as advance:
-        advance(3, "fine")
-        assert last_beat(tmp_path)["alive"]
-    said = last_beat(tmp_path)
-    assert (said["stage"]["done"], said["warnings"], said["engine"]) == (5, ["odd"], "e")
-    heart.close("at its end")
+    with Heartbeat(Quiet(), tmp_path, {"engine": "e"}, now=lambda: 1000.0) as heart:
+        with pytest.warns(UserWarning, match="odd"):
+            heart.warn("odd")
+        with heart.stage("certifying", 10, 2) as advance:
+            advance(3, "fine")
+            assert last_beat(tmp_path)["alive"]
+        said = last_beat(tmp_path)
+        assert (said["stage"]["done"], said["warnings"], said["engine"]) == (5, ["odd"], "e")
     assert not last_beat(tmp_path)["alive"]
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
@@ -161,6 +163,42 @@ def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
     assert not last_beat(tmp_path, now=2000.0)["alive"] or last_beat(tmp_path)["host"] != "elsewhere"
     (tmp_path / HEARTBEAT).write_text(json.dumps({"pid": 1, "host": "elsewhere", "beat": 1e10}))
     assert not last_beat(tmp_path, now=2000.0)["alive"]  # a beat in the future is nobody's
+
+
+def test_a_run_leaves_word_before_any_work_and_while_nothing_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "PAUSE", 0.01)
+    words = []
+
+    def beat():
+        return last_beat(tmp_path / "run").get("beat")
+
+    def model(x):
+        before, until = beat(), time.monotonic() + 10
+        while before and beat() == before and time.monotonic() < until:
+            time.sleep(0.01)
+        words.append((before, beat()))
+        return (x[:, 1] > x[:, 0]).long()
+
+    data, threat = Dataset("few", X[:4], Y[:4], 2), certify.ThreatModel("l2", (0.0,))
+    chosen = {"certifiers": ["smoothing"], "options": {"sigma": 0.1, "n": 50}, "attack": None, "attack_option": {}}
+    made = build(certify.Classifier(model, 2), data, threat, **chosen, seed=0)
+    words.clear()  # the model was asked before the run, to check it
+    made.run(tmp_path / "run")
+    assert words
+    assert all(before < after for before, after in words)
+
+
+@pytest.mark.parametrize(
+    ("raised", "ended"), [(RuntimeError("no"), "RuntimeError: no"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_a_heartbeat_says_what_ended_its_run(clf, tmp_path, raised, ended):
+    class Raising(Quiet):
+        def detail(self, text):
+            raise raised
+
+    with pytest.raises(type(raised)):
+        run(clf, tmp_path / "run", progress=Raising())
+    assert last_beat(tmp_path / "run")["ended"] == ended
 
 
 def test_what_is_no_heartbeat_is_no_word(tmp_path):
@@ -192,7 +230,8 @@ def test_nothing_is_written_through_a_link(tmp_path):
     (tmp_path / "victim").write_text("precious")
     for name in (HEARTBEAT, f"{HEARTBEAT}.{os.getpid()}.tmp", f"{HEARTBEAT}.{os.getpid()}.part"):
         (tmp_path / name).symlink_to(tmp_path / "victim")
-    Heartbeat(Quiet(), tmp_path).close("at its end")
+    with Heartbeat(Quiet(), tmp_path):
+        pass
     assert (tmp_path / "victim").read_text() == "precious"
     assert last_beat(tmp_path)["ended"] == "at its end"
 
