@@ -12,28 +12,44 @@ __all__ = ["write_whole", "writing"]
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write bytes to; what was there before stays until all of them are written.
+def writing(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
+    """A file to write bytes to; what was there before stays until all of them are written, or for good if ``new``.
 
     Raises:
-        OSError: if that fails; nothing half-written is left.
+        FileExistsError: if it has to be new and is not; of several processes that make one, one succeeds.
+        OSError: if writing fails; nothing half-written is left.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # of a process that was killed, or a link: following it would write elsewhere
     try:
         with temporary.open("xb") as file:
             yield file
-        os.replace(temporary, path)
+        if new and _linked(temporary, path):
+            temporary.unlink()
+        else:
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file of text in UTF-8; what was there before stays until all of it is written.
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give a file another name that is new; where a file system knows one name a file, only take hold of it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        path.touch(exist_ok=False)
+        return False
+    return True
+
+
+def write_whole(path: Path, text: str, *, new: bool = False) -> None:
+    """Write a file of text in UTF-8; see :func:`writing`.
 
     Raises:
-        OSError: if that fails; nothing half-written is left.
+        OSError: as there.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "answer.json")
@@ -41,5 +57,5 @@ def write_whole(path: Path, text: str) -> None:
     >>> [file.name for file in path.parent.iterdir()], path.read_text()
     (['answer.json'], '{}')
     """
-    with writing(path) as file:
+    with writing(path, new=new) as file:
         file.write(text.encode("utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -105,15 +106,13 @@ class RunFolder:
         """
         path = Path(path)
         file = path / MANIFEST
-        if _exists(file):
-            existing = _read_manifest(file)
-            if difference := existing.difference(manifest):
-                raise StoreError(f"{path} was made with other settings ({difference}); use another --out")
-            manifest = existing
-        else:
+        if not _exists(file):
             _refuse_orphans(path)
             _write_manifest(file, manifest)
-        return cls(path, manifest, Records(path / STORE, manifest.digest))
+        existing = _read_manifest(file)  # perhaps of another process that began at the same time
+        if difference := existing.difference(manifest):
+            raise StoreError(f"{path} was made with other settings ({difference}); use another --out")
+        return cls(path, existing, Records(path / STORE, existing.digest))
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -226,9 +225,11 @@ def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _write_manifest(file: Path, manifest: Manifest) -> None:
+    """Write it, unless another process just did."""
     text = json.dumps({"settings": manifest.settings, "context": manifest.context}, indent=2)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, text + "\n")
+        with suppress(FileExistsError):
+            write_whole(file, text + "\n", new=True)
     except OSError as problem:
         raise StoreError(f"cannot write to {file.parent} ({problem.strerror}); choose another --out") from problem

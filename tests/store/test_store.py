@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -17,7 +18,7 @@ from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
-from certify.store import opening
+from certify.store import opening, run_folder
 from certify.store.export import EXPORTS
 from certify.store.records import Records
 from certify.store.run_folder import Manifest, RunFolder
@@ -256,6 +257,28 @@ def test_a_folder_made_with_other_settings_is_refused_and_the_difference_named(t
     settings = {"threat": {"radii": [0.1], "norm": "l2"}, "seed": 0}
     with RunFolder.create(tmp_path / "run", Manifest(settings, {"command": "other"})) as again:
         assert again.manifest.context == {}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_that_make_a_folder_at_the_same_time_with_other_settings_one_is_refused(tmp_path, monkeypatch, links):
+    def meanwhile(path):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder, "_refuse_orphans", lambda path: None)
+            RunFolder.create(path, Manifest({"seed": 0})).records.close()
+
+    def refuse(*names):
+        raise PermissionError("one name a file")
+
+    monkeypatch.setattr(run_folder, "_refuse_orphans", meanwhile)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StoreError, match="made with other settings .seed is 0 there, 1 now"):
+        RunFolder.create(tmp_path / "run", Manifest({"seed": 1}))
+    with RunFolder.create(tmp_path / "same", Manifest({"seed": 0})) as made:
+        assert made.manifest.settings == {"seed": 0}
+    for name in ("run", "same"):
+        assert json.loads((tmp_path / name / "manifest.json").read_text())["settings"] == {"seed": 0}
+        assert not list((tmp_path / name).glob("*.tmp"))
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path):
