@@ -19,7 +19,7 @@ from certify.core.reported import Reported
 from certify.core.sandwich import Sandwich
 from certify.core.summary import Row, Summary
 from certify.core.threats.base import Threat
-from certify.errors import BadInput
+from certify.errors import BadInput, IncompleteRun
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
 from certify.summary.curves import misjudged
@@ -67,6 +67,7 @@ def summarize(
     Raises:
         BadInput: for no certificates, unlabelled ones, several threat models, models or data, mixed smoothing, or
             numbers of inputs that cannot be.
+        IncompleteRun: where every computation failed.
     """
     checked, attacks_belong = _checked(certificates), findings is not None
     return tabulate(
@@ -241,7 +242,8 @@ def _common_threat(
 def _common_guarantee(kinds: Sequence[Certificate], methods: Sequence[str]) -> Guarantee:
     guarantees = {kind.guarantee for kind in kinds if not kind.verdict.failed}
     if not guarantees:
-        raise BadInput(f"every computation failed, the first with: {kinds[0].reason}")
+        said = f"every computation failed, the first with: {kinds[0].reason}"
+        raise IncompleteRun(f"{said}; the same run command tries them again")
     guarantee = guarantees.pop()
     if guarantees or (guarantee.alpha is not None and len(methods) > 1):
         raise BadInput("choosing the better of several probabilistic certificates breaks alpha: summarize one method")

@@ -13,7 +13,7 @@ from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
-from certify.errors import BadInput
+from certify.errors import BadInput, IncompleteRun
 from certify.summary.summarize import summarize
 
 RADII = (0.0, 0.25, 0.5)
@@ -171,7 +171,7 @@ def test_failed_computations_count_against_and_are_named():
     assert (summary.n, summary.rows[0].certified) == (6, 3 / 6)
     assert summary.guarantee.alpha == 0.001
     assert summary.head["errors"].startswith("1 computations failed")
-    with pytest.raises(BadInput, match="every computation failed, the first with: out of memory"):
+    with pytest.raises(IncompleteRun, match="every computation failed, the first with: out of memory; the same run"):
         summarize([failed])
 
 
