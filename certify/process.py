@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["began", "importing", "leave", "limit_memory", "out_of_memory", "tune_process"]
+__all__ = ["age", "began", "importing", "leave", "limit_memory", "out_of_memory", "tune_process"]
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -58,19 +58,27 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
+def age(pid: int | None = None) -> float | None:
+    """Seconds since a process was started, this one if None; None where Linux does not say.
+
+    >>> (age() or 0.0) >= 0
+    True
+    """
+    try:
+        stat = Path(f"/proc/{'self' if pid is None else pid}/stat").read_text(encoding="utf-8", errors="replace")
+        ticks = int(stat.rpartition(")")[2].split()[19])  # field 22 of proc(5): start time since boot
+    except (OSError, ValueError, IndexError):
+        return None
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
 def began() -> float:
     """When this process was started, on the clock of ``time.monotonic``; where Linux does not say, when it asks.
 
     >>> began() <= time.monotonic()
     True
     """
-    try:
-        after_name = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        ticks = int(after_name[19])  # field 22 of proc(5): start time since boot
-    except (OSError, ValueError, IndexError):
-        return time.monotonic()
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.monotonic() - max(0.0, age)
+    return time.monotonic() - (age() or 0.0)
 
 
 def leave(code: int) -> NoReturn:

@@ -19,6 +19,7 @@ import msgspec
 from certify.bounded.files import content_of
 from certify.core.whole import write_whole
 from certify.errors import one_line
+from certify.process import age
 from certify.progress.observer import Advance, Observer
 
 __all__ = ["BEATS_WITHIN", "HEARTBEAT", "Heartbeat", "last_beat"]
@@ -169,17 +170,19 @@ def last_beat(folder: Path, now: float | None = None) -> dict[str, Any]:
     if said.ended is not None:
         alive = False
     elif said.host == socket.gethostname():
-        alive = _runs(said.pid)
+        alive = _runs(said.pid, said.beat)
     else:  # clocks differ a little, but nobody has beaten in the future
         alive = abs((time.time() if now is None else now) - said.beat) < BEATS_WITHIN
     return msgspec.to_builtins(said) | {"alive": alive}
 
 
-def _runs(pid: int) -> bool:
+def _runs(pid: int, beat: float) -> bool:
+    """Whether the process that beat then goes on: one that was started later only got its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):  # somebody else's process
-        return True
-    return True
+        pass
+    old = age(pid)
+    return old is None or time.time() - old <= beat

@@ -24,6 +24,7 @@ from certify.core.verdict import Verdict
 from certify.data.dataset import Dataset
 from certify.engines.serial import Serial
 from certify.errors import BadInput, StoreError
+from certify.process import age
 from certify.progress.observer import Quiet
 from certify.store import heartbeat
 from certify.store.heartbeat import HEARTBEAT, Heartbeat, last_beat
@@ -140,7 +141,8 @@ def test_an_attack_that_failed_is_named_and_is_not_one_that_found_nothing(clf, t
 
 
 def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
-    with Heartbeat(Quiet(), tmp_path, {"engine": "e"}, now=lambda: 1000.0) as heart:
+    now = time.time()
+    with Heartbeat(Quiet(), tmp_path, {"engine": "e"}, now=lambda: now) as heart:
         with pytest.warns(UserWarning, match="odd"):
             heart.warn("odd")
         with heart.stage("certifying", 10, 2) as advance:
@@ -156,11 +158,12 @@ def test_a_heartbeat_says_whether_its_process_lives(tmp_path):
         ({"pid": int(dead.stdout)}, False),
         ({"host": "elsewhere"}, True),
         ({"pid": os.getpid()}, True),
+        ({"beat": now - 1e6}, age() is None),  # of a process that was there before this one, and had its number
     ):
         text = {key: value for key, value in said.items() if key not in ("ended", "alive")} | change
         (tmp_path / HEARTBEAT).write_text(json.dumps(text))
-        assert last_beat(tmp_path, now=1060.0)["alive"] is alive
-    assert not last_beat(tmp_path, now=2000.0)["alive"] or last_beat(tmp_path)["host"] != "elsewhere"
+        assert last_beat(tmp_path, now=now + 60)["alive"] is alive
+        assert not last_beat(tmp_path, now=now + 1000)["alive"] or "host" not in change
     (tmp_path / HEARTBEAT).write_text(json.dumps({"pid": 1, "host": "elsewhere", "beat": 1e10}))
     assert not last_beat(tmp_path, now=2000.0)["alive"]  # a beat in the future is nobody's
 
@@ -238,7 +241,7 @@ def test_nothing_is_written_through_a_link(tmp_path):
 
 def test_a_hostile_folder_is_neither_finished_nor_watched_forever(clf, tmp_path, capsys):
     run(clf, tmp_path / "run")
-    beat = {"pid": os.getpid(), "host": socket.gethostname(), "beat": 1.0}
+    beat = {"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time()}
     (tmp_path / "run" / HEARTBEAT).write_text(json.dumps(beat))
     assert main(["status", str(tmp_path / "run"), "--watch"]) == 0  # there is nothing left to wait for
     stage = {"what": "a", "total": 9, "done": 0, "unit": "b", "rate": 1e-320, "note": ""}
