@@ -16,6 +16,7 @@ from certify.cli.answering import CLEAR, Answering, answering, ticking
 from certify.cli.app import Caller, ExitCode, Quiet, app, resumable
 from certify.cli.files import remove_earlier, require_files
 from certify.core.evidence import Claim
+from certify.core.legible import many
 from certify.core.whole import write_whole
 from certify.errors import BadInput
 from certify.process import importing, leave, limit_memory, tune_process
@@ -189,7 +190,7 @@ def _confirm(proof: Path, network: Path, prop: Path) -> ExitCode:
 
         def progress(done: int, total: int) -> None:
             if terminal:
-                typer.echo(f"{CLEAR}{done:,} of {total:,} part{'' if total == 1 else 's'}", nl=False, err=True)
+                typer.echo(f"{CLEAR}{done:,} of {many(total, 'part')}", nl=False, err=True)
 
         found = check_proof(proof, network, prop, progress)
         if terminal:
@@ -212,8 +213,7 @@ def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
 
 def _sentence(found: Verification, timeout: float) -> str:
     answer = found.answer
-    parts = f"{answer.subproblems:,} subproblem{'' if answer.subproblems == 1 else 's'}"
-    how = f"by {answer.solver}, {parts}, {found.deciding.wall:.2f} s"
+    how = f"by {answer.solver}, {many(answer.subproblems, 'subproblem')}, {found.deciding.wall:.2f} s"
     match answer.outcome:
         case "sat":
             return f"such an input exists; onnxruntime was run on it once more ({how})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["cell", "legible", "legible_line"]
+__all__ = ["cell", "legible", "legible_line", "many"]
 
 _ILLEGIBLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters of ASCII and Latin-1; line ends are let through by legible
@@ -37,6 +37,15 @@ def legible(text: str) -> str:
     True
     """
     return "\n".join(map(legible_line, text.split("\n")))
+
+
+def many(count: int, thing: str) -> str:
+    """So many of a thing, in words.
+
+    >>> many(1, "input"), many(2_000, "input")
+    ('1 input', '2,000 inputs')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def cell(text: str) -> str:

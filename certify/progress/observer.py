@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from traceback import walk_stack
 from typing import Protocol
 
 from certify.errors import BadInput
@@ -39,8 +40,11 @@ class Quiet:
         """See :class:`Observer`."""
 
     def warn(self, text: str) -> None:
-        """See :class:`Observer`."""
-        warnings.warn(text, stacklevel=2)
+        """See :class:`Observer`. The warning points at the line that called this package."""
+        names = [str(frame.f_globals.get("__name__")) for frame, _ in walk_stack(sys._getframe())]
+        level = max(place for place, name in enumerate(names, 1) if name.partition(".")[0] == "certify")
+        level += names[level : level + 1] == ["contextlib"]  # what is decorated by a context is called from there
+        warnings.warn(text, stacklevel=level + 1)
 
     def detail(self, text: str) -> None:
         """See :class:`Observer`."""

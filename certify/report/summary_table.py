@@ -134,7 +134,7 @@ def closing(summary: Summary) -> list[str]:
     if not summary.complete:
         attacked = "" if summary.attacked is None else f", {summary.attacked} attacked"
         of = summary.n if summary.expected is None else summary.expected
-        lines.append(f"INCOMPLETE: {summary.n} of {of} inputs certified{attacked}; the same run command resumes")
+        lines.append(f"INCOMPLETE: {summary.n} of {of} inputs attempted{attacked}; the same run command resumes")
     return [*lines, summary.statement, *summary.further, *map(str, summary.converted)]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from certify.bounded.files import content_of, opened, text_room
 from certify.bounded.texts import strictly_from_json
-from certify.core.legible import legible_line
+from certify.core.legible import legible_line, many
 from certify.core.schema import read
 from certify.core.values import plain
 from certify.engines.base import Engine, Lost, tried_twice
@@ -172,7 +172,7 @@ def table_of(found: Sequence[Decided]) -> str:
     counts = Counter(one.outcome for one in found)
     told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in OUTCOMES if counts[outcome])
     seconds = sum(one.seconds for one in found)
-    lines = [f"{len(found):,} instance{'' if len(found) == 1 else 's'}: {told}; {seconds:,.1f} seconds in all"]
+    lines = [f"{many(len(found), 'instance')}: {told}; {seconds:,.1f} seconds in all"]
     width = max(len(one.outcome) for one in found)
     lines += [
         legible_line(f"  {one.outcome:<{width}}  {one.network} {one.prop}{': ' if one.reason else ''}{one.reason}")

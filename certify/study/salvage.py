@@ -10,6 +10,7 @@ from certify.checker.records import read_rows, subjects_of
 from certify.checker.result import Standing
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
+from certify.core.legible import many
 from certify.core.reported import Reported
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
@@ -34,10 +35,9 @@ class Salvaged:
     dropped: int
 
     def __str__(self) -> str:
-        damage = f"damage: {self.damage}\n" if self.damage else "the file is as SQLite left it\n"
-        return (
-            f"{damage}{self.kept:,} records kept, {self.dropped:,} dropped; the same run command adds what is missing"
-        )
+        damage = f"damage: {self.damage}" if self.damage else "the file is as SQLite left it"
+        kept = f"{many(self.kept, 'record')} kept, {self.dropped:,} dropped"
+        return f"{damage}\n{kept}; the same run command adds what is missing"
 
 
 def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False) -> Salvaged:

@@ -22,7 +22,7 @@ from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
-from certify.core.legible import legible_line
+from certify.core.legible import legible_line, many
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, percent_down
 from certify.core.threats.base import Threat
@@ -261,7 +261,8 @@ class Study:
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
         if not self.expected:
-            lots = f"{len(self.dataset):,} inputs go to {-(-len(self.dataset) // self._lot):,} shards at most"
+            inputs, shards = len(self.dataset), -(-len(self.dataset) // self._lot)
+            lots = f"{many(inputs, 'input')} go to {many(shards, 'shard')} at most"
             progress.announce(
                 f"shard {self.shard[0]}/{self.shard[1]} is empty and complete: in lots of {self._lot}, {lots}"
             )
@@ -357,7 +358,7 @@ class Study:
         for task, made in way.crew.results(way.in_time(tasks)):
             if isinstance(made, Lost):
                 lost += task.rows
-                progress.warn(f"inputs {self._named(task)} are tried again, one by one: {made.reason}")
+                progress.warn(f"the task of {self._named(task)} is tried again, input by input: {made.reason}")
             else:
                 yield task, made
         if lost:
@@ -366,7 +367,7 @@ class Study:
 
     def _named(self, task: Task) -> str:
         positions = self.dataset.positions[task.rows.start : task.rows.stop]
-        return str(positions[0]) if len(positions) == 1 else f"{positions[0]} to {positions[-1]}"
+        return f"input {positions[0]}" if len(positions) == 1 else f"inputs {positions[0]} to {positions[-1]}"
 
     def _so_far(self, made: list[Certificate]) -> str:
         """A running figure for people who watch."""

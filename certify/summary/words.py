@@ -10,6 +10,7 @@ from certify.core.certificate import Certificate, Evidence
 from certify.core.columns import CertificateColumns
 from certify.core.finding import Finding
 from certify.core.guarantee import Guarantee
+from certify.core.legible import many
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief_up, percent_down
 from certify.core.threats.base import Threat
@@ -112,8 +113,8 @@ def head_of_table(
         if not all(same_model(first, finding) for finding in attacks):
             head["attack"] += "; it attacked ANOTHER model than the one certified (base or smoothed): only a comparison"
     errors = int(np.count_nonzero(np.isin(certificates.verdict, FAILED_VERDICTS)))
-    failed = f"{errors} computations failed; their inputs count as not certified"
-    ended = f"attacks failed on {unattacked} inputs, which count as not attacked"
+    failed = f"{many(errors, 'computation')} failed: such inputs count as not certified"
+    ended = f"attacks failed on {many(unattacked, 'input')}: such inputs count as not attacked"
     if errors or unattacked:
         head["errors"] = "; ".join([failed] * bool(errors) + [ended] * bool(unattacked))
     return head | {name: text for name, text in given.items() if name not in ("model", "data")}

@@ -166,7 +166,7 @@ def test_an_incomplete_run_ends_with_3(run, policy, capsys):
     assert gate(run, "--policy", policy(CERTIFIED)) == 3
     printed = capsys.readouterr().out
     assert printed.startswith("INCOMPLETE")
-    assert "41 of 60 inputs certified" in printed
+    assert "41 of 60 inputs attempted" in printed
     assert "UNDECIDED  certified accuracy" in printed
 
 

@@ -200,7 +200,7 @@ def test_contradictions_and_missing_inputs_are_named(run_of):
     found = outcome("complete", run)
     assert (found.result, found.reason) == (
         Result.FAILED,
-        "100 of 120 inputs certified; the same run command resumes",
+        "100 of 120 inputs attempted; the same run command resumes",
     )
     assert outcome("no_contradiction", run).reason == "but no attack ran"
     summary = replace(run.summary, contradictions=(Contradiction(17, "crown", 0.5, "pgd", 0.25),) * 3)

@@ -120,13 +120,14 @@ def test_an_attack_that_failed_is_named_and_is_not_one_that_found_nothing(clf, t
         return perturb(self, search)
 
     monkeypatch.setattr(FGSM, "perturb", failing)
-    with pytest.warns(match="input 5 could not be attacked: RuntimeError: too odd"):
+    with pytest.warns(match="input 5 could not be attacked: RuntimeError: too odd") as caught:
         summary = run(clf, tmp_path / "run").summary
+    assert {one.filename for one in caught} == {__file__}  # who called, not who was told
     monkeypatch.undo()
     for one in (summary, summarize_run(tmp_path / "run")):
         assert (one.attacked, one.complete, exit_code(one)) == (39, False, ExitCode.INCOMPLETE)
         assert [row.empirical for row in one.rows] == [None, None]
-        assert one.head["errors"] == "attacks failed on 1 inputs, which count as not attacked"
+        assert one.head["errors"] == "attacks failed on 1 input: such inputs count as not attacked"
     found = status_of(tmp_path / "run")
     assert (found.finished, found.done["attack fgsm"], found.failed) == (False, 39, 1)
     assert found.errors == ((5, "attack fgsm: RuntimeError: too odd"),)

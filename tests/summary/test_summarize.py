@@ -170,7 +170,7 @@ def test_failed_computations_count_against_and_are_named():
     summary = summarize([failed, *CERTIFICATES])
     assert (summary.n, summary.rows[0].certified) == (6, 3 / 6)
     assert summary.guarantee.alpha == 0.001
-    assert summary.head["errors"].startswith("1 computations failed")
+    assert summary.head["errors"].startswith("1 computation failed: such inputs count")
     with pytest.raises(IncompleteRun, match="every computation failed, the first with: out of memory; the same run"):
         summarize([failed])
 

@@ -19,6 +19,7 @@ from certify.complete.reading.formula import (
     subtracted,
 )
 from certify.complete.reading.tokens import Misplaced, evaluate, number
+from certify.core.legible import many
 from certify.errors import BadInput
 
 __all__ = ["read_vnnlib1"]
@@ -149,9 +150,9 @@ class _Reader:
 
     def _count(self, elements: list[Any], expected: int) -> None:
         if len(elements) - 1 != expected:
-            raise Misplaced(f"takes {expected} argument{'s' * (expected > 1)}, not {len(elements) - 1}")
+            raise Misplaced(f"takes {many(expected, 'argument')}, not {len(elements) - 1}")
 
     def _range(self, letter: str) -> str:
         kind, size = ("input" if letter == "X" else "output"), self.sizes[letter]
         named = f"{letter}_0" if size == 1 else f"{letter}_0 to {letter}_{size - 1}"
-        return f"the network has {size} {kind}{'' if size == 1 else 's'}, {named}"
+        return f"the network has {many(size, kind)}, {named}"

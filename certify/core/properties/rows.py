@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from typing_extensions import override
 
+from certify.core.legible import many
 from certify.core.properties.base import PROPERTIES, Clauses, Property
 from certify.core.written import numbers
 from certify.errors import BadInput
@@ -73,7 +74,7 @@ class LinearRows(Property):
     @property
     @override
     def sentence(self) -> str:
-        return f"satisfy {len(self.C)} linear condition{'' if len(self.C) == 1 else 's'}"
+        return f"satisfy {many(len(self.C), 'linear condition')}"
 
     @override
     def word(self, answer: int) -> str:

@@ -28,7 +28,7 @@ class Complete(Condition):
         summary = trial.run.summary
         attacked = "" if summary.attacked is None else f", {summary.attacked:,} attacked"
         of = summary.n if summary.expected is None else summary.expected
-        said = f"{summary.n:,} of {of:,} inputs certified{attacked}"
+        said = f"{summary.n:,} of {of:,} inputs attempted{attacked}"
         if summary.complete:
             return self.without_figures(trial, Result.PASSED, said)
         return self.without_figures(trial, Result.FAILED, f"{said}; the same run command resumes")

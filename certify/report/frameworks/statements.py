@@ -144,4 +144,4 @@ def _certified(summary: Summary, row: Row) -> str:
 def _whole(summary: Summary) -> Iterator[Statement]:
     if not summary.complete:
         of = summary.n if summary.expected is None else summary.expected
-        yield Statement(f"the run is incomplete: {summary.n:,} of {of:,} inputs are certified so far.", gap=True)
+        yield Statement(f"the run is incomplete: {summary.n:,} of {of:,} inputs were attempted so far.", gap=True)
