@@ -7,6 +7,7 @@ number of fields is read whole, and so is every record that looks impossible: re
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, reduce
@@ -34,6 +35,9 @@ Rows = Iterable[tuple[int, int, str]]
 _PLACE: Final = {verdict.value: place for place, verdict in enumerate(Verdict)}
 _CERTIFIED: Final = _PLACE[Verdict.CERTIFIED.value]
 
+
+_DISGUISED: Final = re.compile(r"\\u00[2-7]").search
+"""Finds a printable character of ASCII that is spelled in hex: no record of ours has one."""
 
 _Held = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A number that has a place in a column: JSON knows no largest one."""
@@ -109,10 +113,11 @@ class _Kinds:
     def is_new(self, place: int, text: str, said: str = "") -> bool:
         """Whether no record of this kind had as many fields, by its colons beside those of what it ``said``.
 
-        Fields that are repeated or unknown are more than there were in the records that were read whole.
+        Fields that are repeated or unknown are more than there were in the records that were read whole; colons that
+        are disguised could make up for them.
         """
         shape = place, text.count(":") - said.count(":")
-        new = shape not in self._shapes
+        new = shape not in self._shapes or ("\\" in text and _DISGUISED(text) is not None)
         self._shapes.add(shape)
         return new
 

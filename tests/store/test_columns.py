@@ -142,6 +142,15 @@ def test_a_certificate_says_everything_once(run, tmp_path, field):
             summarize_run(edited(run, tmp_path / name, "certificates", edit))
 
 
+def test_a_disguised_colon_makes_up_for_no_repeated_field(run, tmp_path):
+    def repeat(text):
+        head, _, tail = text[:-1].rpartition('"reason": ""')
+        return f'{head}"reason": "\\u003a\\u003A"{tail}, "label": 0, "seconds": 0.0}}'
+
+    with pytest.raises(StoreError, match="damaged record in certificates .*'label' stands twice"):
+        summarize_run(edited(run, tmp_path, "certificates", repeat))
+
+
 @pytest.mark.parametrize("run", ["smoothing", "proofs"], indirect=True)
 @pytest.mark.parametrize(
     "change",

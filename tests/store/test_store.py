@@ -66,6 +66,9 @@ def test_an_attack_that_failed_gives_way_to_a_later_finding():
         records.add([failed])
         assert (records.attacked("pgd"), [one.error for one in records.unattacked()]) == (set(), [failed.error])
         assert records.finding_columns().error.tolist() == [True]
+        records._db.execute(r"""UPDATE findings SET record=replace(record, '"error": "\"', '"\u0065rror": "\"')""")
+        assert (records.attacked("pgd"), [one.error for one in records.unattacked()]) == (set(), [failed.error])
+        assert records.finding_columns().error.tolist() == [True]
         for later in (found, failed):
             records.add([later])
             assert (records.attacked("pgd"), records.unattacked()) == ({3}, [])
