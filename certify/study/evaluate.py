@@ -31,7 +31,7 @@ from certify.progress.observer import Observer
 from certify.registry import make, nearest, settings_of
 from certify.smoothing.noise.base import name_and_sigma
 from certify.study.result import Result
-from certify.study.settings import Settings, label_of
+from certify.study.settings import Settings, duration, label_of
 from certify.study.study import Study
 
 __all__ = ["build", "evaluate", "studies_from", "study_from"]
@@ -141,7 +141,7 @@ def evaluate(
     ray_address: str | None = None,
     input_timeout: float | None = None,
     order: str = "given",
-    time_budget: float | None = None,
+    time_budget: float | str | None = None,
     seed: int | None = None,
     label: str | None = None,
     progress: bool | Observer = False,
@@ -166,7 +166,8 @@ def evaluate(
         ray_address: of the Ray cluster; None starts Ray on this machine.
         input_timeout: seconds after which a worker gives up an input, which is recorded as an error. None waits.
         order: which inputs come first: as ``"given"``, the ``"cheapest"``, or the ``"hardest"``.
-        time_budget: seconds after which no more inputs are begun; the same call with ``out`` goes on.
+        time_budget: seconds, or text such as ``"2h"``, after which no more inputs are begun; the same call with ``out``
+            goes on.
         seed: master seed; derived from model, data and settings if None.
         label: what tables and plots call the run; its folder if None.
         progress: True shows how far it is.
@@ -210,7 +211,11 @@ def evaluate(
     where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
     chosen = engine if isinstance(engine, Engine) else engine_from(engine, **where)
     return study.run(
-        out, progress, chosen, order=order, deadline=NEVER if time_budget is None else Deadline(time_budget)
+        out,
+        progress,
+        chosen,
+        order=order,
+        deadline=NEVER if time_budget is None else Deadline(duration("time_budget", time_budget)),
     )
 
 

@@ -62,7 +62,10 @@ def test_a_finished_run_says_so(clf, tmp_path, capsys):
 
 
 def test_a_budget_of_time_ends_a_run_cleanly_and_the_same_call_goes_on(clf, tmp_path, capsys):
-    result = run(clf, tmp_path / "run", time_budget=1e-9)
+    for wrong in ("soon", 0, [1]):
+        with pytest.raises(BadInput, match="^time_budget must be"):
+            run(clf, tmp_path / "run", time_budget=wrong)
+    result = run(clf, tmp_path / "run", time_budget="0.000000001s")
     assert result.certificates == []
     found = status_of(tmp_path / "run")
     assert not found.finished
