@@ -49,7 +49,7 @@ def call_named(spec: str, error: type[CertifyError]) -> Any:
     """
     function = named(spec, error)
     try:
-        with _current_directory_importable():
+        with current_directory_importable():
             return function()
     except CertifyError:
         raise
@@ -66,7 +66,7 @@ def named(spec: str, error: type[CertifyError]) -> Callable[..., Any]:
     if not is_named(spec):
         raise BadInput(f"{spec!r} does not name a Python function; write package.module:function")
     module_name, _, function_name = spec.partition(":")
-    with _current_directory_importable():
+    with current_directory_importable():
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as problem:
@@ -87,7 +87,8 @@ def named(spec: str, error: type[CertifyError]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _current_directory_importable() -> Iterator[None]:
+def current_directory_importable() -> Iterator[None]:
+    """Inside, modules in the current folder can be imported, before any others of their name."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     importlib.invalidate_caches()

@@ -32,7 +32,9 @@ __all__ = ["ProofAttempt", "Prove", "certificates", "check_network", "graph_of"]
 _graphs: WeakKeyDictionary[Classifier, dict[tuple[int, ...], tuple[Graph, dict[str, str]]]] = WeakKeyDictionary()
 """Imported graphs by input shape, each with the contents of its module at that time."""
 
-NO_ANSWER = "the model's scores contain NaN or infinity, or rounding leaves open whether the property holds there"
+NO_ANSWER = "rounding leaves open whether the property holds at the input itself"
+
+NO_SCORES = "the model's scores contain NaN or infinity"
 
 CHANGED = "the network no longer computes what was imported: wrap the module in a new Classifier"
 
@@ -136,6 +138,7 @@ def certificates(
     begin = time.perf_counter()
     scores = _same_scores(classifier, graph, batch)
     labels = None if batch.labels is None else torch.tensor(batch.labels)
+    finite = torch.isfinite(scores).all(dim=1).tolist()
     classes = classifier.answers_at(scores, labels).cpu()
     wanted = classes >= 0
     if labels is not None:
@@ -154,7 +157,8 @@ def certificates(
             verdict, radius, reason = settle(proof.radius, threat, proof.otherwise)
             reason = proof.reason or reason
         elif prediction < 0:
-            verdict, radius, reason = Verdict.UNKNOWN, None, NO_ANSWER
+            verdict, reason = (Verdict.UNKNOWN, NO_ANSWER) if finite[row] else (Verdict.ERROR, NO_SCORES)
+            radius = None
         else:
             verdict, radius, reason = Verdict.FALSIFIED, None, "the input itself is misclassified"
         found.append(

@@ -252,17 +252,18 @@ class Smoothing(Certifier):
             seconds = (time.perf_counter() - begin) / sum(result.samples for result in results)
             for row, result in enumerate(results):
                 verdict, radius, reason = self._settled(result, threat)
+                told = not verdict.failed
                 yield Certificate(
                     index=part.index[row],
                     input_digest=part.digests[row],
                     label=None if part.labels is None else part.labels[row],
-                    prediction=result.prediction,
+                    prediction=result.prediction if told else None,
                     verdict=verdict,
                     radius=radius,
                     threat=threat,
                     guarantee=Guarantee.probabilistic(self.alpha),
                     method=self.method,
-                    evidence=self._evidence(result, theorem, looks, chosen_by, sampler.generator),
+                    evidence=self._evidence(result, theorem, looks, chosen_by, sampler.generator) if told else None,
                     model_digest=classifier.digest,
                     seconds=seconds * result.samples,
                     forward_passes=result.samples,
@@ -271,10 +272,14 @@ class Smoothing(Certifier):
                 )
 
     def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:
-        """Verdict, radius and reason; the reason says where sampling stopped early."""
+        """Verdict, radius and reason; the reason says where sampling stopped early, or that the model has no answer."""
         verdict, radius, reason = settle(result.radius, threat, Verdict.ABSTAIN)
-        if radius is None and result.looks[-1].n < self.n:
-            reason = f"given up after {result.looks[-1].n} samples: no declared radius was worth more"
+        last = result.looks[-1]
+        if radius is None and last.invalid > last.n / 2:
+            reason = f"the model's scores contain NaN or infinity on {last.invalid} of {last.n} samples"
+            return Verdict.ERROR, None, reason
+        if radius is None and last.n < self.n:
+            reason = f"given up after {last.n} samples: no declared radius was worth more"
         return verdict, radius, reason
 
     @property

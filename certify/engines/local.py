@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -16,7 +19,6 @@ from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from pickle import PicklingError
 from typing import Any, Final
 
 import torch
@@ -39,6 +41,7 @@ from certify.engines.base import (
 )
 from certify.engines.parcel import unpacked, written
 from certify.errors import BadInput, one_line
+from certify.named import current_directory_importable
 
 __all__ = ["Local"]
 
@@ -47,6 +50,9 @@ WORKER: Final = 350 * 2**20
 
 LOOKED_AT: Final = 0.1
 """Seconds between two looks at the time and the memory that workers take."""
+
+PR_SET_PDEATHSIG: Final = 1
+"""Of Linux: the signal that a process gets when its parent, the fork server, ends."""
 
 STARTS: Final = 5
 """How often in a row workers may die before they are ready: the machine kills some, but not all."""
@@ -105,8 +111,9 @@ class Local(Engine):
 
 @dataclass(slots=True, eq=False)
 class _Given:
-    """A task in the hands of a worker, and what it made of it."""
+    """A task in the hands of a worker, and what it made of it. Answers name its number: a worker may send one twice."""
 
+    number: int
     task: Any
     made: Any = None
 
@@ -134,13 +141,17 @@ class _Worker:
             self.since = time.monotonic()
         self.given.append(given)
         with suppress(OSError):
-            self.pipe.send(given.task)
+            self.pipe.send((given.number, given.task))
 
-    def answers(self) -> Iterator[Any]:
-        """What it has sent, as long as there is something."""
+    def answers(self) -> Iterator[tuple[int | None, Any]]:
+        """What it has sent, as long as there is something: the number of a task, and what it made of it."""
         with suppress(EOFError, OSError):
             while self.pipe.poll():
-                yield self.pipe.recv()
+                number, made = self.pipe.recv()
+                try:
+                    yield number, pickle.loads(made)  # noqa: S301 - from a process of our own
+                except Exception as problem:  # somebody else's objects may raise anything
+                    yield number, RuntimeError(f"what a worker made cannot be read here ({one_line(problem)})")
 
     def dismiss(self) -> None:
         """End it."""
@@ -170,6 +181,8 @@ class _Processes:
     """All that ever were, noted before they start: SIGTERM may come at any moment."""
     stillborn: int = field(default=0, init=False)
     """How many died in a row before they were ready."""
+    numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
+    """Of tasks."""
 
     def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
         room = max(self.share, free_memory()) if alone else self.share
@@ -191,7 +204,7 @@ class _Processes:
         """Give a task to the worker with the fewest."""
         if not self.workers:
             self.workers = [self._made(place) for place in range(self.count)]
-        given = _Given(task)
+        given = _Given(next(self.numbers), task)
         min(self.workers, key=lambda worker: len(worker.given)).give(given)
         return given
 
@@ -203,18 +216,21 @@ class _Processes:
         pipe, other = context.Pipe()
         process = context.Process(target=_serve, args=(*self.told, place, dict(os.environ), other))
         self.begun.append(process)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the new process ignores it
         try:
             process.start()
         except OSError as problem:
             raise BadInput(f"no worker process could start ({one_line(problem)}): give fewer --workers") from problem
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()  # what a dead worker held open would never end
         return _Worker(place, process, pipe)
 
     def _ended(self, worker: _Worker, room: int) -> Iterator[_Given]:
         """The tasks that a worker has done, or lost; another takes the place of one that died or takes too much."""
         alive = worker.process.is_alive()  # asked first: what it sent before it died is there afterwards
-        for made in worker.answers():
-            if worker.since is not None:
+        for number, made in worker.answers():
+            if worker.given and worker.given[0].number == number:
                 done = worker.given.popleft()
                 done.made = made
                 yield done
@@ -280,24 +296,46 @@ def _serve(
     """
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that writes decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with_parent()
+    os.register_at_fork(after_in_child=pipe.close)  # nobody that the model starts answers in its place
     if devices:
         see_one(place, devices)
     with suppress(Exception):
         _held(parcel, threads)
     with suppress(EOFError, OSError):  # whoever asked has ended
-        pipe.send(None)
+        pipe.send((None, pickle.dumps(None)))
         while True:
-            made = _carry_out(parcel, threads, pipe.recv())
-            try:
-                pipe.send(made)
-            except (AttributeError, PicklingError, TypeError) as problem:
-                pipe.send(RuntimeError(f"{type(made).__name__} cannot leave its process ({one_line(problem)})"))
+            number, task = pipe.recv()
+            pipe.send((number, _packed(_carry_out(parcel, threads, task))))
+
+
+def _packed(made: Any) -> bytes:
+    """What a worker made in a form that can be read elsewhere; an error as the nearest kind of which that is true."""
+    try:
+        content = pickle.dumps(made)
+        if isinstance(made, Exception):
+            pickle.loads(content)  # noqa: S301 - made above
+        return content
+    except Exception as problem:  # somebody else's objects may raise anything
+        why = problem
+    if not isinstance(made, Exception):
+        made = RuntimeError(f"{type(made).__name__} cannot leave its process ({one_line(why)})")
+    for kind in type(made).__mro__:
+        with suppress(Exception):
+            content = pickle.dumps(kind(str(made)))
+            pickle.loads(content)  # noqa: S301 - made above
+            return content
+    return pickle.dumps(RuntimeError(one_line(made)))
 
 
 def _carry_out(parcel: str, threads: int, task: Any) -> Any:
     try:
-        return _held(parcel, threads)(task)
+        work = _held(parcel, threads)
+    except Exception as problem:  # somebody else's classes may raise anything when they are unpickled
+        return BadInput(f"this model cannot be read in another process ({one_line(problem)}): use --engine serial")
+    try:
+        return work(task)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C does not reach this process: the model raised it
         os._exit(1)
     except Exception as problem:  # raised where it was asked for
@@ -310,12 +348,19 @@ def _held(parcel: str, threads: int) -> Work[Any, Any]:
 
     tune_process()
     torch.set_num_threads(threads)
-    return unpacked(Path(parcel))
+    with current_directory_importable():  # where the function was found that made the model
+        return unpacked(Path(parcel))
 
 
 def _end_with_parent() -> None:
     """A worker whose run was killed must not go on: nobody would write down what it makes."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+
+    def wait_for_parent() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
+    if sys.platform == "linux":  # also while the model keeps all threads from running
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

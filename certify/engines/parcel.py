@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO, Final
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.errors import BadInput, one_line
+from certify.errors import BadInput, ModelError, one_line
+from certify.models.classifier import Classifier
 
 __all__ = ["parcel", "unpacked", "written"]
 
@@ -26,18 +27,27 @@ MAPPED: Final = 2**16
 def parcel(work: Callable[..., Any], file: BinaryIO) -> None:
     """Write work to an open file.
 
-    Functions and classes of scripts and notebooks travel by value; weights and data as they lie in memory.
+    Functions and classes of scripts and notebooks travel by value; weights and data as they lie in memory. A model that
+    cannot travel is made again where it arrives, by the function that made it here, if that has a name.
 
     Raises:
         BadInput: for what holds something that cannot leave its process, such as an open file or a session.
     """
     try:
-        torch.save(work, file, pickle_module=SimpleNamespace(Pickler=_Pickler, __name__="cloudpickle"))
+        _pickle(work, file, _Pickler)
     except Exception as problem:  # somebody else's objects may raise anything when they are pickled
+        with suppress(Exception):
+            return _pickle(work, file, _MakingAgain)
         raise BadInput(
             f"this model cannot be sent to another process ({one_line(problem)}): use --engine serial, or write a "
             "function in a file that makes the model, and name it as package.module:function"
         ) from problem
+
+
+def _pickle(work: Callable[..., Any], file: BinaryIO, pickler: type[cloudpickle.Pickler]) -> None:
+    file.seek(0)
+    file.truncate()
+    torch.save(work, file, pickle_module=SimpleNamespace(Pickler=pickler, __name__="cloudpickle"))
 
 
 @contextmanager
@@ -70,3 +80,19 @@ class _Pickler(cloudpickle.Pickler):
             except TypeError:  # a type that torch does not have
                 pass
         return super().reducer_override(obj)
+
+
+class _MakingAgain(_Pickler):
+    """Models that were named travel as their names."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Classifier) and obj.base is obj and obj.maker is not None:
+            return _made_again, (obj.maker, obj.digest)
+        return super().reducer_override(obj)
+
+
+def _made_again(maker: Callable[[], Classifier], digest: str) -> Classifier:
+    made = maker()
+    if made.digest != digest:
+        raise ModelError(f"{made.name} is another model each time it is made: fix its seed, or load its weights")
+    return made

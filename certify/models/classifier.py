@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -157,6 +158,8 @@ class Classifier:
         self.property: Property = TOP_CLASS
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
+        self.maker: Callable[[], Classifier] | None = None
+        """Makes the same model again, where a name says how; see :func:`~certify.models.loaders.load_model`."""
         self.arithmetic = FLOAT32
         self._execute(Arithmetic(precision, compile))
 
@@ -175,7 +178,14 @@ class Classifier:
             self._dtype = torch.float64
         # A weight that a hook computes from others (weight_norm) is no leaf, which deepcopy refuses.
         computed = {id(one): one.detach().clone() for one in all_tensors(model).values() if not one.is_leaf}
-        module = without_wrappers(copy.deepcopy(model, computed))
+        try:
+            with torch.inference_mode(False):  # or gradients could never be had
+                module = without_wrappers(copy.deepcopy(model, computed))
+        except (TypeError, pickle.PicklingError) as problem:
+            raise ModelError(
+                f"the model cannot be copied ({one_line(problem)}): leave out of its attributes what belongs to a "
+                "process, such as a lock or an open file, or give a function, lambda x: net(x)"
+            ) from problem
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         module = _scores_of(module, output, threshold)
@@ -227,9 +237,14 @@ class Classifier:
         if self.module is None:
             raise BadInput("precision and compile are for modules; a function casts and compiles inside itself")
         arithmetic.check(self.device, self._dtype)
-        self.arithmetic, self._function = arithmetic, Passes(self.module, arithmetic.compile)
+        self._execute_in(arithmetic)
         self.name = f"{self.name} ({arithmetic})"
         self.digest = hashlib.sha256(f"{self.digest} {arithmetic}".encode()).hexdigest()
+
+    def _execute_in(self, arithmetic: Arithmetic) -> None:
+        self.arithmetic = arithmetic
+        if arithmetic != FLOAT32 and self.module is not None:
+            self._function = Passes(self.module, arithmetic.compile)
 
     def on(self, device: torch.device) -> Classifier:
         """The same model on another device, copied once; a function runs where it was written to."""
@@ -239,8 +254,7 @@ class Classifier:
             there = self._elsewhere[device] = copy.copy(self)
             there.device, there._elsewhere = device, {self.device: self}
             there._function = there.module = copy.deepcopy(self.module).to(device)
-            if self.arithmetic != FLOAT32:
-                there._function = Passes(there.module, self.arithmetic.compile)
+            there._execute_in(self.arithmetic)
         return self._elsewhere[device]
 
     def to_layout(self, x: Tensor) -> Tensor:
@@ -385,6 +399,9 @@ class _WithProperty(Classifier):
         self.__dict__.update(vars(classifier))
         self._base, self.property = classifier, property
         self.num_classes = property.answers(classifier.num_classes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _WithProperty, (self._base, self.property)
 
     @property
     def base(self) -> Classifier:

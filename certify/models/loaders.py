@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from certify.core.input_box import BoxLike
@@ -79,7 +80,19 @@ def load_model(
     ...
     certify.errors.BadInput: no file 'resnet.onnx'
     """
-    return _load(spec, num_classes, input_box, mean, std, device).executed(precision, compile)
+    made = _load(spec, num_classes, input_box, mean, std, device).executed(precision, compile)
+    made.maker = partial(
+        load_model,
+        spec,
+        num_classes=num_classes,
+        input_box=input_box,
+        mean=mean,
+        std=std,
+        device=device,
+        precision=precision,
+        compile=compile,
+    )
+    return made
 
 
 def _load(

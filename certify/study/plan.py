@@ -143,8 +143,7 @@ def _spent(few: Study, stage: Any) -> tuple[list[int], list[float]]:
         begin = time.perf_counter()
         made = few.carry_out(Task(stage, rows))
         spent = (time.perf_counter() - begin) / len(rows)
-        records = made if isinstance(stage, int) else made[0]
-        passes += [one.forward_passes for one in records] or [0]
+        passes += [one.forward_passes for one in made] or [0]
         seconds += [spent] * len(rows)
     return passes, seconds
 
