@@ -166,12 +166,12 @@ def test_groups_do_not_change_radii(halves, method):
     assert [together[i].radius for i in (0, 33, 34)] == pytest.approx([one.radius for one in alone], rel=1e-9)
 
 
-def test_scores_that_overflow_are_unknown():
+def test_scores_that_overflow_are_an_error():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).requires_grad_(False)
     for layer in module:
         layer.weight.fill_(3e38)
     [certificate] = bound(Classifier(module.eval(), 2), [[1.0, 1.0]], threat=LINF)
-    assert certificate.verdict is Verdict.UNKNOWN
+    assert certificate.verdict is Verdict.ERROR
     assert certificate.prediction is None
     assert "NaN or infinity" in certificate.reason
 

@@ -152,11 +152,12 @@ def test_nan_votes_for_no_class():
     [votes] = sampler.count("estimation", [Ballot(0, 0, 1000)])
     assert 400 < votes.invalid < 600
     assert sum(votes.counts.values()) == 1000 - votes.invalid
-    [certificate] = smooth(clf, [[0.5] * 4], [0], threat=ThreatModel("l2", (0.0,)), sigma=1.0, n=1000)
+    [certificate] = smooth(clf, [[0.0] * 4], [1], threat=ThreatModel("l2", (0.0,)), sigma=1.0, n=1000)
     assert certificate.verdict.value == "abstain"
+    assert 0 < certificate.evidence.looks[-1].invalid < 500
     always = Classifier(lambda x: torch.full((len(x), 2), torch.nan), num_classes=2)
     [certificate] = smooth(always, [[0.5] * 4], [0], threat=ThreatModel("l2", (0.0,)), sigma=1.0, n=1000)
-    assert certificate.verdict.value == "abstain"
+    assert certificate.verdict.value == "error"
     assert certificate.prediction is None
 
 
