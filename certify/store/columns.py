@@ -26,6 +26,7 @@ from certify.core.finding import Finding
 from certify.core.schema import reading_struct
 from certify.core.verdict import Verdict
 from certify.errors import StoreError
+from certify.store.opening import SALVAGE
 
 __all__ = ["Rows", "read_certificates", "read_findings"]
 
@@ -249,7 +250,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
 def _damaged(whole: Callable[[int, int], object], number: int, position: int) -> StoreError:
     """Reading the record whole says what is wrong with it; this is for what only the columns notice."""
     whole(number, position)
-    return StoreError(f"the record about input {position} has fields of another kind; restore it or run again")
+    return StoreError(f"the record about input {position} has fields of another kind; {SALVAGE}")
 
 
 def _column(values: array[Any]) -> NDArray[Any]:

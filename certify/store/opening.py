@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 from certify.errors import StoreError
 
-__all__ = ["LOGS", "SCHEMA_VERSION", "Store"]
+__all__ = ["LOGS", "SALVAGE", "SCHEMA_VERSION", "Store"]
 
 T = TypeVar("T", bound=tuple[object, ...])
 
@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS reported (
 """,
 )
 """What each version added."""
+
+SALVAGE: Final = "restore it from a copy, or keep what can be read: certify salvage RUN --out NEW"
+"""What to do about a run of which some records can still be read."""
 
 LOGS: Final = ("wal", "journal")
 """What may hold committed rows beside the file; ``shm`` only helps to find them."""

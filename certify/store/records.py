@@ -19,7 +19,7 @@ from certify.core.rounding import to_hex
 from certify.core.verdict import Verdict
 from certify.errors import BadInput, StoreError
 from certify.store.columns import Rows, read_certificates, read_findings
-from certify.store.opening import Store
+from certify.store.opening import SALVAGE, Store
 
 __all__ = ["Records"]
 
@@ -64,13 +64,13 @@ class Records:
     def __init__(self, path: Path | str, settings: str, *, read_only: bool = False) -> None:
         self.path, self._settings = path, settings
         self._advice = "restore it from a copy, or run again" if read_only else "check the disk or take another folder"
-        with _in_words(path, self._advice):
+        with _in_words(path, self._advice, self._advice):
             self._store = Store.to_read(path) if read_only else Store.to_write(path)
         self._db, self._version = self._store.db, self._store.version
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        with _in_words(self.path, self._advice), self._store.watched():
+        with _in_words(self.path, self._advice, SALVAGE), self._store.watched():
             yield
 
     @contextmanager
@@ -138,7 +138,7 @@ class Records:
         with self._explained():
             found = {position for (position,) in self._db.execute(query, values)}
         if odd := [position for position in found if type(position) is not int]:
-            raise StoreError(f"{self.path} holds a record at {odd[0]!r:.40}, no position; restore it or run again")
+            raise StoreError(f"{self.path} holds a record at {odd[0]!r:.40}, no position; {SALVAGE}")
         return found
 
     def certificates_elsewhere(self) -> int:
@@ -202,7 +202,7 @@ class Records:
                 raise BadInput(f"it is about input {record.index!r}")
         except (AttributeError, BadInput, LookupError, TypeError, ValueError) as problem:  # cannot be, or is no JSON
             raise StoreError(
-                f"{self.path} holds a damaged record in {table} at {position} ({problem}); restore it or run again"
+                f"{self.path} holds a damaged record in {table} at {position} ({problem}); {SALVAGE}"
             ) from problem
         return record
 
@@ -258,9 +258,12 @@ class Records:
 
 
 @contextmanager
-def _in_words(path: Path | str, advice: str) -> Iterator[None]:
+def _in_words(path: Path | str, advice: str, damaged: str) -> Iterator[None]:
+    """Say of what SQLite refuses what to do about it; where the file is damaged, that is something else."""
     try:
         yield
     except sqlite3.Error as problem:
         said = str(problem).partition(" with text ")[0]  # what follows is a record, whole
+        code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # a text that is none has no code
+        advice = damaged if code & 0xFF == sqlite3.SQLITE_CORRUPT else advice
         raise StoreError(f"{path} cannot be used as a store ({said}); {advice}") from problem

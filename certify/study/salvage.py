@@ -59,7 +59,7 @@ def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False
         try:
             damage = folder.records.damage()
         except StoreError as problem:  # some pages cannot even be looked at
-            damage = str(problem)
+            damage = str(problem).partition(";")[0]  # what to do about it is being done
         for table, kind in (("certificates", Certificate), ("findings", Finding), ("reported", Reported)):
             found[kind] = []
             with progress.stage(f"reading {table}", 0) as advance:

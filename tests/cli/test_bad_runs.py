@@ -103,6 +103,10 @@ EDITED = {
 """Records or settings that are not what they were: a check names them as refuted, on standard output."""
 
 
+SALVAGED = {"no text", *EDITED} - {"settings"}
+"""What leaves records that can be read, and that can be saved."""
+
+
 def ran(command: str) -> int:
     places = {"RUN": "run", "OTHER": "other"}
     return main([places.get(word, word) for word in COMMANDS[command]])
@@ -126,6 +130,7 @@ def test_a_damaged_run_is_one_line_and_2(two_runs, capsys, command, situation):
     assert words in printed.err
     assert "unexpected" not in printed.err
     assert len(printed.err) < 300
+    assert ("certify salvage RUN" in printed.err) == (situation in SALVAGED)
     assert not list(Path().glob("*.html")) + list(Path().glob("*.jsonl*"))
 
 

@@ -128,7 +128,7 @@ _REAL = ("radius", "sure", "p_lower", "seconds", "distance")
 )
 def test_a_record_that_cannot_be_is_named(run, tmp_path, change):
     named = r"damaged record in certificates at \d+ \(.+\)|the record about input \d+ has fields of another kind"
-    with pytest.raises(StoreError, match=rf"^[^\n]*({named}); restore it or run again$"):
+    with pytest.raises(StoreError, match=rf"^[^\n]*({named}); restore it .+: certify salvage RUN --out NEW$"):
         summarize_run(edited(run, tmp_path, "certificates", changed(change)))
 
 
@@ -166,7 +166,9 @@ def test_a_disguised_colon_makes_up_for_no_repeated_field(run, tmp_path):
     ],
 )
 def test_a_finding_that_cannot_be_is_named(run, tmp_path, change):
-    with pytest.raises(StoreError, match=r"damaged record in findings at \d+ \(.+\); restore it or run again$"):
+    with pytest.raises(
+        StoreError, match=r"damaged record in findings at \d+ \(.+\); restore it .+: certify salvage RUN --out NEW$"
+    ):
         summarize_run(edited(run, tmp_path, "findings", changed(change)))
 
 

@@ -44,10 +44,21 @@ def test_a_damaged_page_costs_its_records_and_the_run_makes_them_again(made, tmp
     page = 4096 * (len(content) // 4096 // 2)
     content[page : page + 4096] = bytes(4096)
     file.write_bytes(content)
-    assert main(["check", str(tmp_path / "run"), "--quiet"]) != 0
-    capsys.readouterr()
+    for command in (
+        ["status"],
+        ["summary"],
+        ["check", "--quiet"],
+        ["export"],
+        ["merge", "--out", str(tmp_path / "all")],
+    ):
+        assert main([*command, str(tmp_path / "run")]) == 2
+        assert "certify salvage RUN --out NEW" in capsys.readouterr().err
+    with pytest.raises(StoreError, match="certify salvage RUN --out NEW"):
+        made("run")
     assert main(["salvage", str(tmp_path / "run"), "--out", str(tmp_path / "saved"), "--quiet"]) == 0
-    assert "records kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "records kept" in said
+    assert "certify salvage" not in said
     saved = records(tmp_path / "saved")
     assert 0 < len(saved) < len(whole)
     assert set(saved) <= set(whole)
