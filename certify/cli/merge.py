@@ -21,6 +21,6 @@ def merge(
 ) -> int:
     """Join the shards of one run into one run folder."""
     merge_runs(runs, out)
-    summary = summarize_run(out)
+    summary = summarize_run(out, pinned=True)
     typer.echo(summary.table())
     return exit_code(summary)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from certify.data.dataset import Dataset
     from certify.models.classifier import Classifier
 
-__all__ = ["AtHand", "arithmetic_of", "at_hand"]
+__all__ = ["AtHand", "arithmetic_of", "at_hand", "data_of"]
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def at_hand(
     threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
 
     def read(spec: str) -> Dataset:
-        return _load_data(spec, input_box, threat, property.per_input)
+        return data_of(spec, input_box, threat, property.per_input)
 
     dataset, no_data = _loaded("data", data, recorded["data"], read)
     input_box = dataset.input_box if input_box is None and dataset is not None else input_box
@@ -132,7 +132,7 @@ def _runs_code(what: str, spec: str) -> bool:
     return spec.partition(":")[0] not in LOADERS
 
 
-def _load_data(spec: str, input_box: InputBox | None, threat: Threat, regression: bool) -> Dataset:
+def data_of(spec: str, input_box: InputBox | None, threat: Threat, regression: bool) -> Dataset:
     """The data in the box that is given; in that of the run where they state none, which is not believed then."""
     from certify.data.loaders import load_data
 

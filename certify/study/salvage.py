@@ -11,7 +11,9 @@ from certify.checker.result import Standing
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.legible import many
+from certify.core.properties.base import property_from
 from certify.core.reported import Reported
+from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.store.run_folder import RunFolder
@@ -37,24 +39,31 @@ class Salvaged:
     def __str__(self) -> str:
         damage = f"damage: {self.damage}" if self.damage else "the file is as SQLite left it"
         kept = f"{many(self.kept, 'record')} kept, {self.dropped:,} dropped"
-        return f"{damage}\n{kept}; the same run command adds what is missing"
+        hint = "the same run command adds what is missing"
+        if self.dropped and not self.kept:
+            hint = "the run's own data, as --data SPEC, tell which of them were changed"
+        return f"{damage}\n{kept}; {hint}"
 
 
-def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False) -> Salvaged:
+def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False, data: str | None = None) -> Salvaged:
     """Copy every record that can be read, belongs to the manifest, and follows from its own evidence.
 
     Args:
         path: the damaged run folder; nothing in it is changed.
         out: a folder to make.
         progress: True shows how far it is.
+        data: SPEC of the run's data: records of other inputs or labels are left out, each by itself. Without it nobody
+            can tell which of them was changed where only their digest as a whole is wrong, and none is kept.
 
     Raises:
+        CertifyError: for data that cannot be loaded.
         StoreError: for a folder without a manifest, or whose file is damaged where SQLite keeps its tables.
         BadInput: where both are one folder.
     """
     if Path(path).resolve() == Path(out).resolve():
         raise BadInput("salvage writes to another folder, so that nothing is lost; name it with --out")
     progress, found, dropped = watching(progress), dict[type, list[Any]](), 0
+    known = None if data is None else _identities(data, path)
     with RunFolder.open(path) as folder, RunFolder.create(out, folder.manifest) as whole:
         try:
             damage = folder.records.damage()
@@ -64,7 +73,7 @@ def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False
             found[kind] = []
             with progress.stage(f"reading {table}", 0) as advance:
                 for row in folder.records.readable(table):
-                    records = _sound(row, kind, folder.manifest.digest)
+                    records = _sound(row, kind, folder.manifest.digest, known)
                     found[kind] += records
                     dropped += not records
                     advance(1, "")
@@ -75,10 +84,24 @@ def salvage(path: Path | str, out: Path | str, progress: bool | Observer = False
     return Salvaged(damage, len(kept), dropped + sum(map(len, found.values())) - len(kept))
 
 
-def _sound(row: dict[str, Any], kind: Any, digest: str) -> list[Any]:
-    """The record of a row, unless it contradicts its key or was made under other settings."""
+def _identities(data: str, path: Path | str) -> set[tuple[int, int | None, str]]:
+    """Position, label and digest of each input of the data, as records of the run name them."""
+    from certify.study.at_hand import data_of
+
+    with RunFolder.open(path) as folder:
+        settings = folder.manifest.settings
+    threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
+    inputs = data_of(data, None, threat, property.per_input).identities
+    return {(index, property.wanted(label), digest) for index, label, digest in inputs}
+
+
+def _sound(row: dict[str, Any], kind: Any, digest: str, known: set[tuple[int, int | None, str]] | None) -> list[Any]:
+    """The record of a row, unless it contradicts its key, was made under other settings, or is of no known input."""
     stored = read_rows([row], kind, digest)
-    return [] if any(one.standing is Standing.REFUTED for one in stored.claims) else stored.records
+    sound = [] if any(one.standing is Standing.REFUTED for one in stored.claims) else stored.records
+    return [
+        one for one in sound if known is None or isinstance(one, Reported) or (one.index, one.label, one.about) in known
+    ]
 
 
 def _belonging(held: Held, progress: Observer) -> Held:

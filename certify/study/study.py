@@ -255,8 +255,9 @@ class Study:
         for columns in kept:
             for one in zip(columns.index.tolist(), columns.label.tolist(), columns.digest, strict=True):
                 if one not in known:
+                    other = "use another --out, or leave it out: certify salvage RUN --data SPEC --out NEW"
                     said = "holds a record of another input, or label, than the data have there"
-                    raise StoreError(f"{folder.path} {said}, at {one[0]}: use another --out")
+                    raise StoreError(f"{folder.path} {said}, at {one[0]}: {other}")
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())

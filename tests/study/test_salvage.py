@@ -105,7 +105,7 @@ def test_records_that_do_not_belong_to_the_manifest_are_dropped(made, tmp_path):
         assert {one.index for one in folder.records.findings()} == {*range(60)} - {2}
 
 
-def test_a_changed_label_that_nothing_else_names_is_dropped_with_all_or_refused_with_the_data(tmp_path):
+def test_a_changed_label_that_nothing_else_names_is_dropped_with_all_or_refused_with_the_data(tmp_path, capsys):
     clf = certify.Classifier(linear([[1.0, 0.0], [0.0, 1.0]]), 2)
 
     def run(name):
@@ -113,7 +113,13 @@ def test_a_changed_label_that_nothing_else_names_is_dropped_with_all_or_refused_
 
     run("run")
     edited(tmp_path / "run", 2, lambda one: one.update(label=1 - one["label"]))
-    assert salvage(tmp_path / "run", tmp_path / "saved").kept == 0  # the data digest refutes them together
+    found = salvage(tmp_path / "run", tmp_path / "saved")  # the data digest refutes them together
+    assert found.kept == 0
+    assert "--data SPEC, tell which" in str(found)
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+    assert salvage(tmp_path / "run", tmp_path / "known", data=f"npz:{tmp_path / 'data.npz'}").kept == 59
+    assert main(["merge", str(tmp_path / "run"), "--out", str(tmp_path / "merged")]) == 2
+    assert "is not what its manifest.json says" in capsys.readouterr().err
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
         db.execute("DELETE FROM certificates WHERE position=7")
     db.close()
