@@ -54,6 +54,9 @@ LOOKED_AT: Final = 0.1
 PR_SET_PDEATHSIG: Final = 1
 """Of Linux: the signal that a process gets when its parent, the fork server, ends."""
 
+FORSAKEN: Final = 255
+"""The exit code of workers whose fork server was killed, which cannot say any more how they end."""
+
 STARTS: Final = 5
 """How often in a row workers may die before they are ready: the machine kills some, but not all."""
 
@@ -66,7 +69,7 @@ class Local(Engine):
     Args:
         workers: how many; None for one an accelerator where those do the work, or for as many as there are free
             cores, by the load of the last minute.
-        input_timeout: seconds after which a task is given up, for each input in it; None for no limit.
+        input_timeout: seconds per input of a task after which the task is given up; None for no limit.
 
     Raises:
         BadInput: for numbers that mean nothing, or more workers than memory has room for.
@@ -219,6 +222,9 @@ class _Processes:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the new process ignores it
         try:
             process.start()
+        except (ConnectionError, EOFError):  # the fork server was killed; the next start begins another
+            self._refuse_stillborn(FORSAKEN)
+            return self._made(place)
         except OSError as problem:
             raise BadInput(f"no worker process could start ({one_line(problem)}): give fewer --workers") from problem
         finally:
@@ -260,12 +266,14 @@ class _Processes:
         return ""
 
     def _refuse_stillborn(self, code: int) -> None:
+        """Nothing, as long as it may have been chance that a worker died before it was ready."""
         self.stillborn += 1
-        if code > 0 or self.stillborn == STARTS:
-            raise BadInput(
-                f"no worker process could start ({_death(code)}): in a script, calls with workers belong under "
-                '`if __name__ == "__main__":`, because every worker imports the script'
-            )
+        killed = code < 0 or code == FORSAKEN
+        if killed and self.stillborn < STARTS:
+            return
+        script = 'in a script, calls with workers belong under `if __name__ == "__main__":`: every worker imports it'
+        advice = "give fewer --workers" if killed else script
+        raise BadInput(f"no worker process could start ({_death(code)}): {advice}")
 
     def dismiss(self) -> None:
         """End all of them."""
@@ -294,6 +302,7 @@ def _serve(
     What cannot be unpacked is reported by the first task. The process that it is a fork of may have started long ago,
     so it is told what stands in the environment now.
     """
+    os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that writes decides
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

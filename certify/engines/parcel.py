@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,13 +33,22 @@ def parcel(work: Callable[..., Any], file: BinaryIO) -> None:
     cannot travel is made again where it arrives, by the function that made it here, if that has a name.
 
     Raises:
-        BadInput: for what holds something that cannot leave its process, such as an open file or a session.
+        BadInput: for what holds something that cannot leave its process, such as an open file or a session; or if the
+            disk is full.
     """
     try:
         _pickle(work, file, _Pickler)
     except Exception as problem:  # somebody else's objects may raise anything when they are pickled
         with suppress(Exception):
             return _pickle(work, file, _MakingAgain)
+        disk = problem if isinstance(problem, OSError) else problem.__context__  # torch raises an error of its own
+        if isinstance(disk, OSError):
+            with suppress(OSError):  # it holds what could not be written, and would try again
+                file.close()
+            raise BadInput(
+                f"this model cannot be written to {tempfile.gettempdir()} for the workers ({disk.strerror or disk}): "
+                "make room there, or name another folder by TMPDIR"
+            ) from problem
         raise BadInput(
             f"this model cannot be sent to another process ({one_line(problem)}): use --engine serial, or write a "
             "function in a file that makes the model, and name it as package.module:function"
@@ -48,19 +59,22 @@ def _pickle(work: Callable[..., Any], file: BinaryIO, pickler: type[cloudpickle.
     file.seek(0)
     file.truncate()
     torch.save(work, file, pickle_module=SimpleNamespace(Pickler=pickler, __name__="cloudpickle"))
+    file.flush()
 
 
 @contextmanager
 def written(work: Callable[..., Any]) -> Iterator[Path]:
     """A file that holds the work as long as the context lasts; only this user may read it.
 
+    On Linux it has no name in any folder, and workers reach it by this process: however that ends, nothing is left.
+
     Raises:
         BadInput: as :func:`parcel`.
     """
-    with tempfile.NamedTemporaryFile(prefix="certify-", suffix=".parcel") as file:
+    nameless = sys.platform == "linux"
+    with tempfile.TemporaryFile() if nameless else tempfile.NamedTemporaryFile(prefix="certify-") as file:
         parcel(work, file)  # type: ignore[arg-type]
-        file.flush()
-        yield Path(file.name)
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}" if nameless else file.name)
 
 
 def unpacked(source: Path | bytes) -> Callable[..., Any]:

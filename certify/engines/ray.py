@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import signal
 import socket
 import threading
@@ -51,7 +52,7 @@ class Ray(Engine):
         workers: how many actors; None for one a core of the cluster.
         ray_address: ``HOST:PORT`` of a cluster, or ``"auto"`` for the one that runs on this machine; None starts Ray
             here, and ends it afterwards.
-        input_timeout: seconds after which a task is given up, for each input in it; None for no limit.
+        input_timeout: seconds per input of a task after which the task is given up; None for no limit.
 
     Raises:
         BadInput: for numbers that mean nothing.
@@ -130,12 +131,14 @@ def _own_end() -> Iterator[None]:
 
 def _reach(address: str) -> None:
     """Refuse an address at which nobody listens, before Ray waits for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    written = re.fullmatch(r"(?:ray://)?(.+):(\d{1,5})", address)
+    if written is None or not 0 < int(written[2]) < 2**16:
+        raise BadInput(f"--ray-address is HOST:PORT, for example 10.0.0.1:6379, or auto, got {address!r}")
     try:
-        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
-    except (OSError, ValueError) as problem:
+        socket.create_connection((written[1], int(written[2])), ANSWERS_WITHIN).close()
+    except (OSError, UnicodeError) as problem:
         raise BadInput(
-            f"nobody answers at {address} within {ANSWERS_WITHIN:g} seconds ({problem}): check --ray-address, HOST:PORT"
+            f"nobody answers at {address} within {ANSWERS_WITHIN:g} seconds ({problem}): check --ray-address"
         ) from problem
 
 

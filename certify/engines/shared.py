@@ -11,6 +11,7 @@ import torch
 
 from certify.device import CPU
 from certify.engines.base import Crew, Engine, R, T, Work, inputs_of
+from certify.errors import BadInput
 
 __all__ = ["one_crew"]
 
@@ -33,7 +34,7 @@ def one_crew(engine: Engine, works: Sequence[Work[T, R]], device: torch.device =
     [('A', 'a'), ('B', 'b')]
     """
     with engine.crew(_Works(tuple(works)), device) as crew:
-        yield [_Share(engine, crew, number) for number in range(len(works))]
+        yield [_Share(engine, crew, number, work) for number, work in enumerate(works)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,15 @@ class _Share(Engine):
     engine: Engine
     hands: Crew[_Part]
     number: int
+    work: Work[Any, Any]
 
     def __repr__(self) -> str:
         return repr(self.engine)
 
     @contextmanager
     def crew(self, work: Work[T, R], device: torch.device = CPU) -> Iterator[Crew[T]]:
+        if work != self.work:
+            raise BadInput(f"these workers were told to do {self.work!r}, not {work!r}: name it in one_crew")
         yield self
 
     def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +28,9 @@ from certify.core.verdict import Verdict
 from certify.engines import local
 from certify.engines.base import ENGINES, Lost, engine_from, tried_twice
 from certify.engines.local import Local
+from certify.engines.parcel import written
 from certify.engines.serial import Serial
+from certify.engines.shared import one_crew
 from certify.errors import BadInput
 from certify.store.run_folder import RunFolder
 from certify.study.evaluate import evaluate
@@ -219,10 +224,70 @@ def test_a_worker_that_is_killed_while_it_starts_or_waits_is_replaced_and_costs_
         yield from range(1, 6)
 
     with Local(2).crew(doubled) as crew:
-        assert sorted(crew.results(tasks())) == [(task, 2 * task) for task in range(6)]
+        assert sorted(tried_twice(crew, tasks())) == [(task, 2 * task) for task in range(6)]
         for worker in crew.workers:
             worker.process.kill()
         assert sorted(tried_twice(crew, range(6))) == [(task, 2 * task) for task in range(6)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers may be no forks, and /proc does not list them")
+def test_a_fork_server_that_is_killed_is_replaced_and_nobody_works_on():
+    def tasks():
+        yield 0
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        yield from range(1, 6)
+
+    with Local(1).crew(time.sleep) as busy, Local(2).crew(doubled) as crew:
+        assert next(busy.results([0, 600])) == (0, None)
+        orphan, deadline = Path(f"/proc/{busy.workers[0].process.pid}"), time.monotonic() + 60
+        assert sorted(tried_twice(crew, tasks())) == [(task, 2 * task) for task in range(6)]
+        while orphan.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("code", "words"), [(1, "__main__"), (255, "give fewer"), (-signal.SIGKILL, "give fewer")])
+def test_why_no_worker_starts_is_said_at_once_or_after_some_more_that_were_killed(code, words):
+    crew = local._Processes(("", 1, 0), 1, None, 0)
+    for _ in range(0 if code == 1 else local.STARTS - 1):
+        crew._refuse_stillborn(code)
+    with pytest.raises(BadInput, match=words):
+        crew._refuse_stillborn(code)
+
+
+def test_workers_have_the_environment_of_the_run_and_no_other(monkeypatch):
+    monkeypatch.setenv("SOME_SETTING", "1")
+    for expected in ("1", None):
+        with Local(1).crew(os.environ.get) as crew:
+            assert list(crew.results(["SOME_SETTING"])) == [("SOME_SETTING", expected)]
+        monkeypatch.delenv("SOME_SETTING", raising=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reaches a file without a name")
+def test_no_file_is_left_of_a_run_that_is_killed(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Local(1).crew(doubled) as crew:
+        assert list(crew.results([1])) == [(1, 2)]
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1, 10**5])
+def test_a_disk_that_is_too_small_for_the_model_is_no_fault_of_the_model(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(BadInput, match=r"cannot be written to .* \(File too large"), written(torch.ones(size).add):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_shared_crew_does_no_work_that_it_was_not_told_of():
+    with one_crew(Serial(), [str.upper, X.sum]) as (upper, _):
+        with upper.crew(str.upper) as crew:
+            assert list(crew.results(["a"])) == [("a", "A")]
+        with pytest.raises(BadInput, match="name it in one_crew"), upper.crew(str.lower):
+            pass
 
 
 def test_what_cannot_leave_its_process_says_so():
@@ -279,7 +344,9 @@ def test_a_model_that_cannot_be_sent_is_refused_in_one_line():
         ({"name": "lokal"}, "did you mean 'local'"),
         ({"name": "serial", "workers": 2}, "has no setting 'workers'"),
         ({"name": "ray", "ray_address": "127.0.0.1:1"}, "nobody answers at 127.0.0.1:1"),
-        ({"name": "ray", "ray_address": "nowhere"}, "nobody answers at nowhere"),
+        ({"name": "ray", "ray_address": "nowhere"}, "HOST:PORT, for example"),
+        ({"name": "ray", "ray_address": "localhost:99999"}, "HOST:PORT, for example"),
+        ({"name": "ray", "ray_address": "ray://..:1"}, "nobody answers at ray://..:1"),
     ],
 )
 def test_engines_that_cannot_be_are_refused(settings, words):
