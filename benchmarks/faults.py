@@ -9,7 +9,8 @@ ones started on the same folder; they are repeated, under another engine each ti
 Then the run has to pass ``certify check``, and what ``certify export`` writes of it, and its findings, have to be those
 of a serial run, byte for byte and in order. Only the seconds that each record took are left out.
 
-Ends with 1 at the first difference, and keeps the folder.
+Ends with 1 at the first difference, and keeps the folder; also if some kind of fault never happens, however often it
+is tried: a soak that breaks nothing shows nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -55,6 +57,12 @@ ENDED = (0, 3, -signal.SIGKILL, -signal.SIGTERM)
 PATIENCE = 120.0
 """Seconds after which something that should have happened has not."""
 
+TRIES = 12
+"""How often a kind of fault may be tried, and not happen, before it is taken for one that cannot."""
+
+RAYS_OWN = re.compile(r"ray(::|/).*agent", re.IGNORECASE)
+"""Processes of a node of Ray that are no workers: without them it ends."""
+
 
 class Found(Exception):
     """Something that must not be, in one line."""
@@ -75,6 +83,7 @@ class Soak:
         engines: the flags of each.
         end: after that time, nothing more is broken.
         counts: of each kind of fault, and of what was run.
+        missed: how often each kind was tried in vain under each engine; -inf once it has happened.
         pace: seconds of the last command to which nothing happened.
     """
 
@@ -82,6 +91,7 @@ class Soak:
     engines: Sequence[Sequence[str]]
     end: float
     counts: Counter[str] = field(default_factory=Counter)
+    missed: dict[tuple[str, Sequence[str]], float] = field(default_factory=dict)
     pace: float = 1.0
 
     def run(self, *command: str, out: str) -> None:
@@ -91,7 +101,7 @@ class Soak:
             began = [start(*command, *engine, "--out", out)]
             self.counts[" ".join(engine) or "serial" if command[0] == "run" else command[0]] += 1
             if attempt < 3 and time.monotonic() < self.end:
-                self.harm(began, (*command, "--out", out))
+                self.harm(began, (*command, "--out", out), engine)
             codes = [finished(process) for process in began]
             if not {*codes} <= {*ENDED}:
                 raise Found(f"{' '.join(command)} ended with {codes}: {said(began[0])}")
@@ -100,12 +110,16 @@ class Soak:
                 return
         raise Found(f"{' '.join(command)} --out {out} does not end with 0 when nothing happens to it, but with {codes}")
 
-    def harm(self, began: list[ForkProcess], command: Sequence[str]) -> None:
+    def harm(self, began: list[ForkProcess], command: Sequence[str], engine: Sequence[str]) -> None:
         """Let something happen to a command, unless it ends before."""
-        name = self.rng.choice(list(FAULTS))
+        name = self.rng.choice([name for name in FAULTS if engine or name != "worker killed"])
         wait(lambda: not began[0].is_alive(), self.rng.uniform(0, self.pace))
-        happened = began[0].is_alive() and FAULTS[name](self, began, command)
+        in_time = began[0].is_alive()
+        happened = in_time and FAULTS[name](self, began, command)
         self.counts[name if happened else "too late"] += 1
+        self.missed[name, engine] = -math.inf if happened else self.missed.get((name, engine), 0) + in_time
+        if self.missed[name, engine] == TRIES:
+            raise Found(f"{name} was tried {TRIES} times under {' '.join(engine)}, and never happened")
 
 
 def killed(soak: Soak, began: list[ForkProcess], command: Sequence[str]) -> bool:
@@ -232,13 +246,10 @@ def of_session(leader: int | None) -> Iterator[int]:
 
 
 def below(driver: int | None) -> list[int]:
-    """The workers of a command, and the actors of the Ray cluster that it started."""
+    """The workers of a command: all that its fork server has forked, or the node of the Ray that it started."""
     alive = {number: (parent, line) for number, parent, _, line in processes()}
-
-    def under(number: int) -> bool:
-        return number in alive and (alive[number][0] == driver or under(alive[number][0]))
-
-    return [number for number in alive if re.search(r"spawn_main|ray::_Worker", alive[number][1]) and under(number)]
+    children = {number for number, (parent, _) in alive.items() if parent == driver}
+    return [one for one, (parent, line) in alive.items() if parent in children and not RAYS_OWN.search(line)]
 
 
 def main() -> int:
@@ -250,14 +261,10 @@ def main() -> int:
     parser.add_argument("--ray", action="store_true", help="Ray as well, which takes ten seconds to start")
     asked = parser.parse_args()
     began, seed = time.monotonic(), secrets.randbelow(2**32) if asked.seed is None else asked.seed
-    engines = [
-        [],
-        ["--workers", "1"],
-        ["--workers", "2"],
-        *([["--engine", "ray", "--workers", "2"]] if asked.ray else []),
-    ]
+    engines = ["", "--workers 1", "--workers 2", *(["--engine ray --workers 2"] if asked.ray else [])]
     end = began + (60 * asked.minutes if asked.seconds is None else asked.seconds)
-    soak, folder, done = Soak(random.Random(seed), engines, end), tempfile.mkdtemp(prefix="certify-faults-"), 0
+    soak = Soak(random.Random(seed), [tuple(flags.split()) for flags in engines], end)
+    folder, done = tempfile.mkdtemp(prefix="certify-faults-"), 0
     here = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), here]))  # for Ray's actors
     os.chdir(folder)
@@ -265,10 +272,7 @@ def main() -> int:
     np.savez("data.npz", x=x, y=np.asarray(network()(torch.from_numpy(x)).argmax(1)))
     print(f"seed {seed}, in {folder}", flush=True)
     try:
-        for (
-            study,
-            command,
-        ) in STUDIES.items():  # in this process: each command is a fork of it, and has imported all that it needs
+        for study, command in STUDIES.items():  # each later command is a fork of this process, with all imported
             since = time.monotonic()
             with contextlib.redirect_stdout(None):
                 code = certify_command([*command, "--out", f"{study}-whole"])
@@ -283,6 +287,8 @@ def main() -> int:
         print(f"round {done + 1} is wrong: {problem}\nrepeat it with --seed {seed}; {folder} is kept")
         return 1
     shutil.rmtree(folder)
+    if never := [fault for fault in FAULTS if not soak.counts[fault]]:
+        print(f"BUT NEVER {', '.join(never).upper()}: give it more time")
     print(f"{done} rounds in {time.monotonic() - began:.0f} s, nothing lost, doubled or changed; seed {seed}; {told}")
     return 0
 
