@@ -152,7 +152,10 @@ def run(
         str | None, typer.Option(help="of a Ray cluster, HOST:PORT; without one, Ray is started on this machine")
     ] = None,
     input_timeout: Annotated[
-        str | None, typer.Option(help="30s or 5m, after which an input is given up and recorded as error (local, ray)")
+        str | None,
+        typer.Option(
+            help="30s or 5m per input of its group, after which a group is given up, then tried one by one (local, ray)"
+        ),
     ] = None,
     order: Annotated[
         str | None, typer.Option(help="which inputs come first: given (default), cheapest or hardest, by their margin")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,7 +68,17 @@ def verify(
         Path | None, typer.Option(help="CSV of NET.onnx,PROP.vnnlib,SECONDS: decide them all; needs --out")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON lines of the answers; the same command resumes")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes for --instances; the free cores if not given")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="of --instances: local (default), serial or ray, as for run")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="of --instances: how many; the free cores if not given (local, ray)")
+    ] = None,
+    ray_address: Annotated[str | None, typer.Option(help="of --instances: a Ray cluster, HOST:PORT")] = None,
+    input_timeout: Annotated[
+        str | None,
+        typer.Option(help="of --instances: 30s or 5m, after which a process that is still busy is ended (local, ray)"),
+    ] = None,
     quiet: Quiet = False,
     check: Annotated[
         Path | None, typer.Option(help="confirm what --proof wrote, bound by bound, instead of searching")
@@ -86,9 +96,10 @@ def verify(
     and ends with a table: exit code 0, or 3 where some ended with an error, which the same command tries again.
     """
     if instances is not None:
-        return _decide_all(context, instances, out, workers, claim, seed, quiet)
-    if out is not None or workers is not None:
-        raise BadInput("--out and --workers go with --instances; one property is decided by all threads at once")
+        where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
+        return _decide_all(context, instances, out, engine, where, claim, seed, quiet)
+    if given := _given(context, ("out", "engine", "workers", "ray_address", "input_timeout")):
+        raise BadInput(f"--{given[0]} goes with --instances; one property is decided by all threads at once")
     with answering(math.inf):  # before the clock runs, so that a timeout leaves no file of an earlier run
         net, prop, name = named_files(files or [], network or [])
         require_files(net, prop)
@@ -136,19 +147,30 @@ def verify(
 
 
 def _decide_all(
-    context: typer.Context, file: Path, out: Path | None, workers: int | None, claim: Claim, seed: int, quiet: bool
+    context: typer.Context,
+    file: Path,
+    out: Path | None,
+    engine: str | None,
+    where: dict[str, Any],
+    claim: Claim,
+    seed: int,
+    quiet: bool,
 ) -> ExitCode:
     if given := _given(context, ("files", "network", "timeout", "stats", "proof", "check")):
         raise BadInput(f"{', '.join(given)} is about one property: leave it out beside --instances")
     if out is None:
         raise BadInput("name a file for the answers with --out, for example --out answers.jsonl")
     tune_process()
-    from certify.engines.local import Local
+    from certify.engines.base import engine_from
     from certify.study.instances import read_instances, table_of, verify_instances
+    from certify.study.settings import duration
 
+    if (limit := where["input_timeout"]) is not None:
+        where["input_timeout"] = duration("input-timeout", limit)
+    crew = engine_from(engine or (None if where["ray_address"] else "local"), **where)
     rows = read_instances(file)
     with resumable():
-        found = verify_instances(rows, out, Local(workers), claim=claim, seed=seed, progress=observer(quiet))
+        found = verify_instances(rows, out, crew, claim=claim, seed=seed, progress=observer(quiet))
     typer.echo(table_of(found))
     return ExitCode.INCOMPLETE if any(one.outcome == "error" for one in found) else ExitCode.DONE
 
@@ -206,9 +228,11 @@ def _refuse_searching(context: typer.Context) -> None:
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
-    """Those of some options that were given."""
+    """Those of some options that were given, as they are written."""
     sources = {name: context.get_parameter_source(name) for name in names}
-    return [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    return [
+        name.replace("_", "-") for name, source in sources.items() if source is not None and source.name != "DEFAULT"
+    ]
 
 
 def _sentence(found: Verification, timeout: float) -> str:

@@ -164,7 +164,8 @@ def evaluate(
             ``"ray"``, on a Ray cluster; or an :class:`~certify.engines.base.Engine`. Records do not depend on it.
         workers: how many hold the model; as many as there are free cores if None.
         ray_address: of the Ray cluster; None starts Ray on this machine.
-        input_timeout: seconds after which a worker gives up an input, which is recorded as an error. None waits.
+        input_timeout: seconds per input of its group, after which a worker gives a group up; its inputs are tried once
+            more, one by one, and recorded as errors where they take longer again. None waits.
         order: which inputs come first: as ``"given"``, the ``"cheapest"``, or the ``"hardest"``.
         time_budget: seconds, or text such as ``"2h"``, after which no more inputs are begun; the same call with ``out``
             goes on.

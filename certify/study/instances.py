@@ -116,7 +116,7 @@ def _instance(path: Path, line: int, row: Sequence[str]) -> Instance:
         ) from problem
     if not 0 < timeout < float("inf"):
         raise BadInput(f"{path}, line {line}: the time limit must be above 0 seconds, got {seconds}")
-    return Instance(network, prop, timeout, path.parent)
+    return Instance(network, prop, timeout, path.parent.absolute())
 
 
 def verify_instances(
@@ -133,7 +133,7 @@ def verify_instances(
     Args:
         instances: what to decide.
         out: a file of one JSON object a line; answers in it to the same questions, about files of the same contents,
-            are kept. Errors are tried again.
+            are kept. Errors are tried again, which appends a line: the last one about an instance counts.
         engine: where the work is done.
         claim, seed: as for :func:`~certify.complete.verify_file.verify_file`.
         progress: True shows how far it is.

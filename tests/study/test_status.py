@@ -299,10 +299,12 @@ def instances(tmp_path):
 
 def test_instances_are_decided_once_and_errors_again(instances, tmp_path, capsys):
     out = tmp_path / "answers.jsonl"
-    command = ["verify", "--instances", str(instances), "--out", str(out), "--workers", "2", "--quiet"]
-    assert main(command) == 3
+    command = ["verify", "--instances", str(instances), "--out", str(out), "--quiet"]
+    assert main([*command, "--workers", "2", "--input-timeout", "1m"]) == 3
     shown = capsys.readouterr().out
     assert "3 instances: 1 sat, 1 unsat, 1 error" in shown
+    assert main([*command, "--engine", "serial"]) == 3
+    assert "3 instances: 1 sat, 1 unsat, 1 error" in capsys.readouterr().out
     assert "none.vnnlib" in shown
     lines = out.read_text().splitlines()
     out.write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # a kill cut the last line
@@ -375,8 +377,10 @@ def test_instances_that_cannot_be_read_are_refused(tmp_path, text, words, capsys
     with pytest.raises(StoreError, match="holds no answers"):
         verify_instances([], tmp_path / "out", Serial())
     assert main(["verify", "--instances", str(tmp_path / "i.csv")]) == 2
-    assert main(["verify", "n.onnx", "p.vnnlib", "--out", "x"]) == 2
-    assert "--instances" in capsys.readouterr().err
+    capsys.readouterr()
+    for option in ("--out", "--engine", "--workers", "--ray-address", "--input-timeout"):
+        assert main(["verify", "n.onnx", "p.vnnlib", option, "2"]) == 2
+        assert f"{option} goes with --instances" in capsys.readouterr().err
 
 
 def test_a_model_on_threads_is_the_same(clf):
