@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from certify.certifiers.base import Certifier
+from certify.core.legible import many
 from certify.core.rounding import brief, round_down
 from certify.core.threats.base import Threat
 from certify.core.values import plain, whole
@@ -53,7 +54,7 @@ class Price:
         each = f"{self.forward_passes:,.0f} forward passes and {self.seconds:.3g} s an input"
         found = [
             f"{self.stage}: {each} (slowest of the probe {self.slowest:.3g} s)",
-            f"  {self.inputs:,} inputs: {self.forward_passes * self.inputs:,.0f} forward passes, "
+            f"  {many(self.inputs, 'input')}: {self.forward_passes * self.inputs:,.0f} forward passes, "
             f"{_time(self.within(1))} with one worker"
             + (f", {_time(self.within(workers))} with {workers}" if workers > 1 else ""),
         ]
@@ -93,7 +94,7 @@ class Plan:
         each = f"about {self.memory / 2**30:.1f} GiB a worker"
         total = f"in all {_time(self.seconds)} with {self.workers} worker{'' if self.workers == 1 else 's'}, {each}"
         stages = [line for price in self.prices for line in price.lines(self.workers)]
-        return "\n".join([self.head, f"from a probe of {self.probed} inputs:", *stages, total])
+        return "\n".join([self.head, f"from a probe of {many(self.probed, 'input')}:", *stages, total])
 
 
 def plan_of(study: Study, *, probe: int = PROBE, workers: int = 1) -> Plan:
