@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -57,10 +58,14 @@ def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor)
 def calls_of(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     """The calls of one run of a module, each with its arguments, and what it returns; the module is not changed.
 
+    The last entry names everything that its code asked of tensors, with what is no call, such as ``x.numpy()``.
+
     >>> calls_of(nn.Sequential(nn.Flatten(), nn.ReLU()), torch.zeros(1, 2, 2))[0][0]
     'aten.relu.default'
     """
-    return _calls(_copy(module), example)
+    with _Asked() as asked:
+        calls = _calls(_copy(module), example)
+    return [*calls, ("asked", " ".join(asked.names))]
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -83,6 +88,18 @@ def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str
     with torch.no_grad(), without_fast_path(), _Calls(x) as seen:
         out = function(x)
     return [*seen.calls, ("return", str(tree_map(seen.known, out)))]
+
+
+class _Asked(TorchFunctionMode):
+    """Records the name of everything that Python code asks of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(getattr(func, "__name__", type(func).__name__))
+        return func(*args, **(kwargs or {}))
 
 
 class _Calls(TorchDispatchMode):
