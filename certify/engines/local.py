@@ -188,7 +188,8 @@ class _Processes:
     """Of tasks."""
 
     def results(self, tasks: Iterable[T], *, alone: bool = False) -> Iterator[tuple[T, Any]]:
-        room = max(self.share, free_memory()) if alone else self.share
+        held = max((memory_of(worker.process.pid) for worker in self.workers), default=0)  # which is not free
+        room = max(self.share, free_memory() + held) if alone else self.share
 
         def finished(handles: Sequence[_Given]) -> list[_Given]:
             while not (
