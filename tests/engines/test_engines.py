@@ -200,7 +200,7 @@ def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(arm
     [
         ("die", "ended with signal SIGKILL"),
         pytest.param(
-            *("leak", "took more than 0.9 GiB of memory"),
+            *("leak", "took more than"),
             marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much a process has filled"),
         ),
     ],
