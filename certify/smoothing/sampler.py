@@ -23,6 +23,9 @@ R = TypeVar("R")
 ON_ACCELERATOR: Final = 1024
 """Samples per forward pass on an accelerator, which is idle with fewer."""
 
+FEW: Final = 2**13
+"""Weights up to which the layers of a network are taken to be narrow."""
+
 _FITTED: Final[WeakKeyDictionary[Classifier, int]] = WeakKeyDictionary()
 """The largest batch that each classifier had memory for, where a larger one found none."""
 
@@ -50,12 +53,21 @@ def default_batch_size(classifier: Classifier, x: Tensor) -> int:
 
     The rule is fixed, because a choice by timing could change the last digit of a score. On a CPU a batch of about 384
     KiB of input keeps the activations of a small network in cache; batches several times larger were measured two to
-    three times slower per sample. Where memory runs out, :func:`in_batches_that_fit` takes less.
+    three times slower per sample. A network of few weights on a few features computes for a microsecond a sample: in
+    batches of 1,024 it is twice as fast as in those of 256. Where memory runs out, :func:`in_batches_that_fit` takes
+    less.
     """
     if classifier.device.type != "cpu":
         return ON_ACCELERATOR
     fitting = 384 * 1024 / (4 * max(1, x[0].numel()))
-    return int(min(256, max(16, 2 ** math.floor(math.log2(max(1.0, fitting))))))
+    most = 1024 if x.dim() == 2 and 0 < _weights(classifier) <= FEW else 256
+    return int(min(most, max(16, 2 ** math.floor(math.log2(max(1.0, fitting))))))
+
+
+def _weights(classifier: Classifier) -> int:
+    """How many weights a model is known to have."""
+    module = classifier.base.module
+    return 0 if module is None else sum(one.numel() for one in module.parameters())
 
 
 def in_batches_that_fit(classifier: Classifier, size: int, use: Callable[[int], R]) -> R:

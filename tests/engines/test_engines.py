@@ -208,7 +208,9 @@ def test_an_input_at_which_the_model_raises_is_not_attacked_and_the_rest_are(arm
 def test_an_input_that_kills_its_worker_is_tried_once_more_alone_and_then_an_error(
     odd, armed, monkeypatch, what, reason
 ):
-    monkeypatch.setattr(local, "free_memory", lambda: int(0.9 * 2**30))  # alone, it may take all of that
+    monkeypatch.setattr(
+        local, "free_memory", lambda: int(0.9 * 2**30)
+    )  # alone, it may take all of that beside what it holds
     result = evaluate(odd(what), (X, Y), threat=L2, workers=2, **SMOOTHING)
     failed = {one.index: one.reason for one in result.certificates if one.verdict is Verdict.ERROR}
     assert list(failed) == [7]

@@ -231,10 +231,14 @@ def test_predict_compares_the_two_most_voted_classes_alone():
     assert predict_votes(votes, n=100, alpha=0.001) == [None]
 
 
-def test_the_batch_size_rule_depends_on_the_input_alone(conv):
+def test_the_batch_size_rule_depends_on_the_input_and_the_network_alone(conv):
     assert default_batch_size(conv, X[None]) == 256
     assert default_batch_size(conv, torch.zeros(1, 3, 32, 32)) == 32
     assert default_batch_size(conv, torch.zeros(1, 3, 224, 224)) == 16
+    for wide, size in {8: 1024, 1000: 256}.items():
+        net = nn.Sequential(nn.Linear(20, wide), nn.ReLU(), nn.Linear(wide, 3)).eval()
+        assert default_batch_size(Classifier(net, num_classes=3), torch.zeros(1, 20)) == size
+    assert default_batch_size(Classifier(lambda x: x, num_classes=20), torch.zeros(1, 20)) == 256
     assert BLOCK == 128
 
 
