@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from certify.device import random_generator
 
@@ -30,12 +32,16 @@ def reseed(generator: torch.Generator, key: str) -> torch.Generator:
     if generator.device.type != "cpu":
         digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
         return generator.manual_seed(int.from_bytes(digest, "little") >> 1)
-    # Seeding first sets the counters: all words are used up, so the first draw mixes the new ones.
-    state = generator.manual_seed(0).get_state().numpy()
-    words = np.frombuffer(hashlib.shake_256(key.encode()).digest(4 * WORDS), dtype="<u4")
-    state[STATE].view(np.uint64)[:] = words
-    generator.set_state(torch.from_numpy(state))
-    return generator
+    state = _just_seeded().copy()
+    state[STATE].view(np.uint64)[:] = np.frombuffer(hashlib.shake_256(key.encode()).digest(4 * WORDS), dtype="<u4")
+    return generator.set_state(torch.from_numpy(state))
+
+
+@cache
+def _just_seeded() -> NDArray[np.uint8]:
+    """The state of a seeded generator. Its counters say that all words are used up: the first draw mixes new ones."""
+    state: NDArray[np.uint8] = torch.Generator().manual_seed(0).get_state().numpy()
+    return state
 
 
 def keyed_generator(key: str, device: torch.device | str = "cpu") -> torch.Generator:
