@@ -204,7 +204,7 @@ def test_weights_that_overflow_prove_nothing(method, value, filled):
     x = torch.full((1, 2), 10.0)
     clf = Classifier(module, 2, input_box=None)
     [certificate] = bound(clf, x, threat=ThreatModel("linf", (0.0,)), method=method)
-    assert certificate.verdict is Verdict.UNKNOWN
+    assert certificate.verdict is Verdict.ERROR
     assert certificate.prediction is None
     if method != "auto":
         lo, hi = output_bounds(module.double(), x - 1, x + 1, method)

@@ -1,5 +1,7 @@
 """A vote on a property counts only where the property certainly holds: at a tie, and within rounding, it does not."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -67,8 +69,10 @@ def test_a_condition_that_may_fail_is_not_certified(model, classes, rows):
 )
 def test_an_infinite_score_is_a_vote_for_nothing_whatever_is_asked(property):
     one = smoothed(constant(-torch.inf, 2.0, 1.0), 3, property)
-    assert one.verdict is Verdict.ABSTAIN
-    assert one.evidence.looks[-1].invalid == one.evidence.looks[-1].n
+    assert one.verdict is Verdict.ERROR
+    said = re.search(r"NaN or infinity on (\d+) of (\d+) samples", one.reason)
+    assert said is not None
+    assert said[1] == said[2]
 
 
 def test_an_example_within_rounding_of_a_condition_breaks_nothing():
