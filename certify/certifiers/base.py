@@ -10,6 +10,7 @@ from torch import Tensor
 
 from certify.attacks.target import Plain, Target
 from certify.core.certificate import Certificate
+from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.properties.base import Property
 from certify.core.rounding import brief, round_down
@@ -20,7 +21,7 @@ from certify.data.batch import Batch
 from certify.models.classifier import Classifier
 from certify.registry import Registry
 
-__all__ = ["CERTIFIERS", "Certifier", "Shape", "settle"]
+__all__ = ["CERTIFIERS", "Certifier", "Shape", "failed", "settle"]
 
 Shape = tuple[int, ...]
 """The shape of one input, without a batch axis."""
@@ -122,3 +123,25 @@ def settle(radius: float | None, threat: Threat, otherwise: Verdict) -> tuple[Ve
         reason = f"proven radius {round_down(radius, 6)} is below the smallest declared radius {brief(threat.radii[0])}"
         return Verdict.UNKNOWN, None, reason
     return Verdict.CERTIFIED, radius, ""
+
+
+def failed(classifier: Classifier, batch: Batch, row: int, threat: Threat, method: str, reason: str) -> Certificate:
+    """The record that nothing could be computed about one input of a batch, and why: not that something is undecided.
+
+    It has no class, no evidence and no samples, which nobody could check.
+    """
+    return Certificate(
+        index=batch.index[row],
+        input_digest=batch.digests[row],
+        label=None if batch.labels is None else batch.labels[row],
+        prediction=None,
+        verdict=Verdict.ERROR,
+        radius=None,
+        threat=threat,
+        guarantee=Guarantee.empirical(),
+        method=method,
+        evidence=None,
+        model_digest=classifier.digest,
+        reason=reason,
+        property=classifier.property,
+    )

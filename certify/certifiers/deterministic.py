@@ -15,7 +15,7 @@ from certify.bounds.agreement import agrees
 from certify.bounds.graph import Graph
 from certify.bounds.output import network_graph
 from certify.bounds.radii.margins import claimable
-from certify.certifiers.base import settle
+from certify.certifiers.base import failed, settle
 from certify.core.certificate import Certificate, Evidence
 from certify.core.evidence import Claim
 from certify.core.guarantee import Guarantee
@@ -156,9 +156,11 @@ def certificates(
         if proof is not None:
             verdict, radius, reason = settle(proof.radius, threat, proof.otherwise)
             reason = proof.reason or reason
+        elif not finite[row]:
+            found.append(failed(classifier, batch, row, threat, method, NO_SCORES))
+            continue
         elif prediction < 0:
-            verdict, reason = (Verdict.UNKNOWN, NO_ANSWER) if finite[row] else (Verdict.ERROR, NO_SCORES)
-            radius = None
+            verdict, radius, reason = Verdict.UNKNOWN, None, NO_ANSWER
         else:
             verdict, radius, reason = Verdict.FALSIFIED, None, "the input itself is misclassified"
         found.append(

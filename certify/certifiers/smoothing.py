@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from certify.attacks.smoothed import Smoothed
 from certify.attacks.target import Target
-from certify.certifiers.base import CERTIFIERS, Certifier, Shape, settle
+from certify.certifiers.base import CERTIFIERS, Certifier, Shape, failed, settle
 from certify.core.certificate import Certificate, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
@@ -252,18 +252,20 @@ class Smoothing(Certifier):
             seconds = (time.perf_counter() - begin) / sum(result.samples for result in results)
             for row, result in enumerate(results):
                 verdict, radius, reason = self._settled(result, threat)
-                told = not verdict.failed
+                if verdict.failed:
+                    yield failed(classifier, part, row, threat, self.method, reason)
+                    continue
                 yield Certificate(
                     index=part.index[row],
                     input_digest=part.digests[row],
                     label=None if part.labels is None else part.labels[row],
-                    prediction=result.prediction if told else None,
+                    prediction=result.prediction,
                     verdict=verdict,
                     radius=radius,
                     threat=threat,
                     guarantee=Guarantee.probabilistic(self.alpha),
                     method=self.method,
-                    evidence=self._evidence(result, theorem, looks, chosen_by, sampler.generator) if told else None,
+                    evidence=self._evidence(result, theorem, looks, chosen_by, sampler.generator),
                     model_digest=classifier.digest,
                     seconds=seconds * result.samples,
                     forward_passes=result.samples,

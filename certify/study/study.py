@@ -17,17 +17,15 @@ from certify.attacks.base import Attack
 from certify.attacks.run import run_attack, without_result
 from certify.attacks.target import Target
 from certify.bounds.deadline import NEVER, Deadline
-from certify.certifiers.base import Certifier
+from certify.certifiers.base import Certifier, failed
 from certify.certifiers.certify import certified
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
-from certify.core.guarantee import Guarantee
 from certify.core.legible import legible_line, many
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, percent_down
 from certify.core.threats.base import Threat
 from certify.core.values import one_of
-from certify.core.verdict import Verdict
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
 from certify.device import as_alone, described, lost
@@ -423,24 +421,8 @@ class Study:
 
     def _failed(self, certifier: Certifier, batch: Batch, reason: str) -> list[Certificate]:
         """Records that say that nothing could be computed, and why: not that something is undecided."""
-        return [
-            Certificate(
-                index=batch.index[row],
-                input_digest=batch.digests[row],
-                label=None if batch.labels is None else batch.labels[row],
-                prediction=None,
-                verdict=Verdict.ERROR,
-                radius=None,
-                threat=self.threat,
-                guarantee=Guarantee.empirical(),
-                method=certifier.method,
-                evidence=None,
-                model_digest=self.classifier.digest,
-                reason=reason,
-                property=self.classifier.property,
-            )
-            for row in range(len(batch))
-        ]
+        rows = range(len(batch))
+        return [failed(self.classifier, batch, row, self.threat, certifier.method, reason) for row in rows]
 
     def _attack(self, attack: Attack, records: Records, progress: Observer, way: Way) -> None:
         done = records.attacked(attack.name)

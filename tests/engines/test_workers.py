@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 import certify
+from certify.checker.derivations.base import derived_claims
+from certify.checker.result import Standing
 from certify.cli import main
 from certify.core.verdict import Verdict
 from certify.engines.base import Lost
@@ -160,3 +162,4 @@ def test_an_input_without_scores_is_an_error_and_the_rest_go_on(model, certifier
     assert [one.verdict for one in found] == [Verdict.CERTIFIED, Verdict.ERROR, Verdict.CERTIFIED]
     assert "NaN or infinity" in found[1].reason
     assert found[1].evidence is found[1].radius is found[1].prediction is None
+    assert not any(claim.standing is Standing.REFUTED for claim in derived_claims(found, whole=False))

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 import torch
@@ -42,6 +43,9 @@ class _State:
 _READ: OrderedDict[_State, Graph] = OrderedDict()
 """Networks that were read, those asked for last at the end."""
 
+_LOCK: Final = Lock()
+"""Of those: several threads may ask."""
+
 
 def read_once(module: nn.Module, example_batch: Tensor, max_memory: int | None = None) -> Graph:
     """The graph of a module as :func:`import_module` reads it, or as it read an equal one before.
@@ -58,15 +62,18 @@ def read_once(module: nn.Module, example_batch: Tensor, max_memory: int | None =
     False
     """
     state = _state(module, example_batch)
-    if state is not None and state in _READ:
-        _READ.move_to_end(state)
-        return _READ[state]
+    with _LOCK:
+        if state is not None and state in _READ:
+            _READ.move_to_end(state)
+            return _READ[state]
     graph = import_module(module, example_batch, max_memory)
     if state is None or _bytes(graph) > MOST:
         return graph
-    _READ[state] = graph = copy.deepcopy(graph)
-    while sum(map(_bytes, _READ.values())) > MOST:
-        _READ.popitem(last=False)
+    graph = copy.deepcopy(graph)
+    with _LOCK:
+        _READ[state] = graph
+        while sum(map(_bytes, _READ.values())) > MOST:
+            _READ.popitem(last=False)
     return graph
 
 
