@@ -39,6 +39,10 @@ __all__ = ["Ray"]
 ANSWERS_WITHIN: Final = 10.0
 """Seconds in which a cluster has to answer at its address."""
 
+ALONE: Final = {"worker_niceness": 0, "prestart_worker_first_driver": False}
+"""What Ray is told where it is started here. By default its workers yield to every other process, and on a busy machine
+never get to work; and it waits, deaf to signals, for workers that nobody asked for and that may die."""
+
 LOOKED_AT: Final = 1.0
 """Seconds between two looks at the time limits of tasks."""
 
@@ -98,8 +102,14 @@ class Ray(Engine):
             return False
         quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
         if self.ray_address is None:
-            # By default Ray's workers yield to every other process, and on a busy machine never get to work.
-            ray.init(num_cpus=self.workers, _system_config={"worker_niceness": 0}, **quiet)
+            try:
+                ray.init(num_cpus=self.workers, _system_config=ALONE, **quiet)
+            except Exception as problem:  # Ray raises whatever its layers do
+                why = str(problem).partition("\n")[0]
+                raise BadInput(
+                    f"Ray does not start on this machine ({type(problem).__name__}: {why}): use --engine local, or "
+                    "start it with `ray start --head` and give --ray-address"
+                ) from problem
             return True
         if self.ray_address != "auto":
             _reach(self.ray_address)

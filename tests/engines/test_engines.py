@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
@@ -412,6 +413,40 @@ def test_actors_take_parts_of_gpus_that_fit(gpus, workers, part):
     actors._made()
     assert asked["num_gpus"] == part
     assert int(1 / part) * gpus >= actors._count()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which processes a command has started")
+def test_ray_waits_for_no_worker_before_there_is_work():
+    # It would wait for ever for one that dies as it starts, and no signal would reach this process.
+    with engine_from("ray", workers=1).crew(doubled) as crew:
+        assert not ray_workers()
+        assert list(crew.results([1])) == [(1, 2)]
+        assert ray_workers()
+
+
+def ray_workers():
+    """The workers of a Ray that this process started."""
+    alive = {int(one.name): (one / "stat", one / "cmdline") for one in Path("/proc").iterdir() if one.name.isdigit()}
+    parents, workers = {}, []
+    for number, (stat, line) in alive.items():
+        with suppress(OSError):
+            parents[number] = int(stat.read_text().rpartition(")")[2].split()[1])
+            if re.match("ray::(?!.*Agent)", line.read_text()):  # what workers call themselves, and two others
+                workers.append(number)
+    return [one for one in workers if parents.get(parents[one]) == os.getpid()]
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
+    import ray
+
+    def fails(**settings):
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr(ray, "init", fails)
+    with pytest.raises(BadInput, match="does not start on this machine") as refused:
+        engine_from("ray", workers=1).crew(doubled).__enter__()
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow
