@@ -249,7 +249,9 @@ def below(driver: int | None) -> list[int]:
     """The workers of a command: all that its fork server has forked, or the node of the Ray that it started."""
     alive = {number: (parent, line) for number, parent, _, line in processes()}
     children = {number for number, (parent, _) in alive.items() if parent == driver}
-    return [one for one, (parent, line) in alive.items() if parent in children and not RAYS_OWN.search(line)]
+    # A process that is about to become one of Ray's has no command line for a moment.
+    named = {one: line for one, (parent, line) in alive.items() if parent in children and line}
+    return [one for one, line in named.items() if not RAYS_OWN.search(line)]
 
 
 def main() -> int:
