@@ -23,7 +23,7 @@ from torch import Tensor
 from certify.bounded.memory import check_room
 from certify.bounds.adam import Adam
 from certify.bounds.backward import RowBounds, backward, minimum
-from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten
+from certify.bounds.crown import entry_rows, meet, output_rows, rows_for, tighten, unsettled
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph, Node
 from certify.bounds.hints import LEVELS, Hint
@@ -193,6 +193,8 @@ def prove(
             asked = _asked(graph, C)
             parts = zip(asked, _parted(hint, [rows.b.shape[1] for rows in asked]), strict=True)
             found = found.better(RowBounds.beside([_bounded(layers, rows, part) for rows, part in parts]))
+    if len(unsettled(layers, C, found)) > 0:
+        return prove(graph.wide, region, C, hints, claim=claim, deadline=deadline)
     return found
 
 

@@ -47,6 +47,14 @@ class RowBounds:
         """The bounds of consecutive rows of the same samples in one."""
         return cls(torch.cat([part.lower for part in parts], 1), torch.cat([part.slack for part in parts], 1))
 
+    def replaced(self, samples: Tensor, other: RowBounds) -> RowBounds:
+        """The bounds with those of some samples (n,) taken from others."""
+        hints = list(self.hints)
+        for place, hint in zip(samples.tolist() if hints else (), other.hints, strict=False):
+            hints[place] = hint
+        lower, slack = self.lower.index_copy(0, samples, other.lower), self.slack.index_copy(0, samples, other.slack)
+        return RowBounds(lower, slack, tuple(hints))
+
     def better(self, other: RowBounds) -> RowBounds:
         """The larger of two lower bounds of the same rows, row by row."""
         mine = self.lower >= other.lower
@@ -96,7 +104,7 @@ def _through_affine(
     layers: Layers, node: Node, operator: Affine, A: Coefficients
 ) -> tuple[list[Coefficients], Tensor | None]:
     shapes = tuple(layers.graph.shapes[name] for name in node.inputs)
-    offset = None if operator.bias is None else weigh(A, operator.bias.expand(1, *node.shape))
+    offset = None if (bias := layers.bias(node)) is None else weigh(A, bias.expand(1, *node.shape))
     if isinstance(A, Patches):
         if (sliding := operator.sliding()) is not None:
             return [A.masked().through(sliding, shapes[0], layers.matrices(node))], offset

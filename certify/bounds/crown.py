@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from certify.bounds.backward import RowBounds, backward, minimum, usual_planes
 from certify.bounds.deadline import NEVER, Deadline
+from certify.bounds.deviations import deviations
 from certify.bounds.graph import Graph
 from certify.bounds.ibp import CHUNK, in_chunks, propagate, row_bounds
 from certify.bounds.layers import Layers
@@ -22,7 +23,10 @@ from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 
-__all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten"]
+__all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten", "unsettled"]
+
+COARSE = 1 / 64
+"""The part of the width of an entry's bounds that rounding in float32 may take before float64 is worth its time."""
 
 SHARED = 4
 """Rows that are the same for all samples are held for this many chunks at a time."""
@@ -35,15 +39,37 @@ def output_rows(layers: Layers, C: Tensor) -> RowBounds:
 
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     """The box of a result, improved by backward passes for the entries ``wanted`` (B, ...)."""
-    box = layers.boxes[name]
+    box, wanted = layers.boxes[name], flat(wanted, 1)
     lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
-    for samples, entries, bounds in entry_rows(layers, name, wanted):
-        below = minimum(layers, backward(layers, bounds.both_signs(), samples, usual_planes), samples).lower
-        at, count = (samples.unsqueeze(1), entries), entries.shape[1]
-        lower[at], upper[at] = below[:, :count], -below[:, count:]
+    if (around := deviations(layers)) is not None:
+        lost = _bound(around, name, wanted, lower, upper)
+        wanted = wanted & ~(lost <= COARSE * (upper - lower))
+        around.lost[name] = torch.where(wanted, 0.0, lost)
+    _bound(layers, name, wanted, lower, upper)
     alone = Interval(torch.minimum(lower, upper).reshape(box.shape), torch.maximum(lower, upper).reshape(box.shape))
     layers.leans[name] = alone
     return meet(layers, box, alone)
+
+
+def _bound(layers: Layers, name: str, wanted: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Bound entries (B, n) of a result in place, by backward passes, and return what rounding cost the two bounds."""
+    lost = torch.zeros(wanted.shape, dtype=layers.graph.dtype, device=wanted.device)
+    for samples, entries, bounds in entry_rows(layers, name, wanted):
+        found = minimum(layers, backward(layers, bounds.both_signs(), samples, usual_planes), samples)
+        at, count = (samples.unsqueeze(1), entries), entries.shape[1]
+        lower[at], upper[at] = layers.ends(name, at, found.lower[:, :count], -found.lower[:, count:])
+        lost[at] = found.slack[:, :count] + found.slack[:, count:]
+    return lost
+
+
+def unsettled(layers: Layers, C: Tensor, found: RowBounds) -> Tensor:
+    """The samples (n,) with a row ``C y`` that is not shown to be positive, and might be without what float32 lost."""
+    around = layers.deviations
+    if around is None:
+        return torch.zeros(0, dtype=torch.long, device=C.device)
+    lost = in_chunks(around.losing(), C.to(around.graph.dtype), usual_planes).slack
+    shut = (found.lower > 0) | (-found.lower > lost)
+    return (~shut).any(1).nonzero().squeeze(1)
 
 
 def meet(layers: Layers, box: Interval, other: Interval) -> Interval:
@@ -159,4 +185,8 @@ def crown(
     graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
 ) -> RowBounds:
     """Backward passes for every box that a nonlinear operator reads, then for the rows."""
-    return output_rows(propagate(graph, region, claim=claim, tighten=tighten, deadline=deadline), C)
+    layers = propagate(graph, region, claim=claim, tighten=tighten, deadline=deadline)
+    found = output_rows(layers, C)
+    if len(some := unsettled(layers, C, found)) == 0:
+        return found
+    return found.replaced(some, crown(graph.wide, region.rows(some), C[some], claim=claim, deadline=deadline))

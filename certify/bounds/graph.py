@@ -45,6 +45,8 @@ class Graph:
         shape: per-sample shape of the input.
         nodes: the operators in an order in which every input is computed before it is read.
         dtype: floating-point type of the parameters.
+        narrow: the graph in float32, for one in float64 that was made from it: coefficients of its bounds are float32
+            where that loses little (:mod:`~certify.bounds.deviations`). None for those of the graph's dtype.
 
     Raises:
         ModelError: if a node reads a result that no earlier node computes, or there are no nodes.
@@ -54,6 +56,7 @@ class Graph:
     shape: Shape
     nodes: tuple[Node, ...]
     dtype: torch.dtype
+    narrow: Graph | None = None
 
     def __post_init__(self) -> None:
         if not self.nodes:
@@ -80,6 +83,23 @@ class Graph:
         """A copy with parameters of another dtype, detached from the module they came from."""
         nodes = tuple(replace(node, operator=node.operator.to(dtype)) for node in self.nodes)
         return Graph(self.input, self.shape, nodes, dtype)
+
+    def mixed(self) -> Graph:
+        """A copy in float64 whose bounds may hold coefficients in float32, if the network's numbers are of that type.
+
+        On a processor only: libraries of accelerators may convolve by algorithms that round more than sums of products.
+        """
+        exact = self.dtype == torch.float32 and self.device.type == "cpu"
+        for node in self.nodes:
+            if isinstance(node.operator, Affine) and not node.operator.converts:
+                wide = (one for one in node.operator.tensors.values() if one.dtype == torch.float64)
+                exact = exact and all(bool((one.float() == one).all()) for one in wide)
+        return replace(self.to(torch.float64), narrow=self.to(torch.float32) if exact else None)
+
+    @property
+    def wide(self) -> Graph:
+        """The same graph, with all coefficients in its own dtype."""
+        return replace(self, narrow=None)
 
     def same_as(self, other: Graph) -> bool:
         """Whether another graph has the same operators with the same constants, node by node."""

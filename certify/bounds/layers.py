@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ class Layers:
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
     _matrices: dict[str, dict[tuple[int, int], Tensor]] = field(default_factory=dict)
     deadline: Deadline = NEVER
+    deviations: Any = None
+    """The same layers in float32, once they are asked for: see certify.bounds.deviations."""
 
     @property
     def outward(self) -> bool:
@@ -100,6 +103,15 @@ class Layers:
         self.advance(node)
         if name in self.leans:
             self.leans[node.name] = node.operator.interval(self.leans[name], outward=self.outward)
+
+    def ends(self, name: str, at: tuple[Tensor, Tensor], lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Bounds of entries ``at`` of a result from those of rows over these layers, which are the entries."""
+        return lower, upper
+
+    def bias(self, node: Node) -> Tensor | None:
+        """What an affine node adds, broadcastable to one sample's output; None for nothing."""
+        assert isinstance(node.operator, Affine)
+        return node.operator.bias
 
     def executed(self, node: Node) -> Tensor | None:
         """How far a float32 execution of the node may be off, if executions are claimed about; None for 0."""

@@ -110,7 +110,7 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
 
 def over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
     """Lower bounds (b, r) of rows over boxes, and the rounding errors they may contain: see ``Region.least``."""
-    dtype, entries = box.lower.dtype, box.lower[0].numel()
+    dtype, entries = box.lower.dtype, held(A)[0, 0].numel()
     center = (box.lower + box.upper) / 2
     radius = torch.maximum(box.upper - center, center - box.lower)
     size = sizes(A)

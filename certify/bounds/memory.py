@@ -21,6 +21,9 @@ __all__ = ["Bytes", "amount", "budget", "check_fits", "check_memory", "samples_w
 KEPT = 12
 """Numbers kept for each entry of each result: two ends, planes, their errors, leans, temporaries."""
 
+DEVIATIONS = 5
+"""The same for deviations in float32: a point, what it is off by, planes, their errors."""
+
 PASS = 10
 """Numbers that a backward pass holds for each coefficient of its rows: read, written and weighed."""
 
@@ -82,7 +85,7 @@ def check_fits(graph: Graph, max_memory: int | None, device: torch.device) -> No
         NoRoom: with an estimate of what it takes.
     """
     size = torch.finfo(graph.dtype).bits // 8
-    needed = size * (KEPT * _entries(graph) + 2 * PASS * graph.widest)
+    needed = size * (_kept(graph) + 2 * PASS * graph.widest)
     if needed > max(LEAST_BYTES, budget(max_memory, device)):
         limit = "half of what is free" if max_memory is None else f"max_memory = {max_memory / 2**20:,.0f} MB"
         raise NoRoom(
@@ -96,8 +99,9 @@ def budget(max_memory: int | None, device: torch.device) -> int:
     return int(SHARE * free_memory(device)) if max_memory is None else max_memory
 
 
-def _entries(graph: Graph) -> int:
-    return sum(math.prod(shape) for shape in graph.shapes.values())
+def _kept(graph: Graph) -> int:
+    entries = sum(math.prod(shape) for shape in graph.shapes.values())
+    return (KEPT if graph.narrow is None else KEPT + DEVIATIONS) * entries
 
 
 def samples_within(graph: Graph, max_memory: int | None, device: torch.device) -> int:
@@ -112,7 +116,7 @@ def samples_within(graph: Graph, max_memory: int | None, device: torch.device) -
     >>> samples_within(graph, 10_000_000, torch.device("cpu"))
     128
     """
-    each = KEPT * _entries(graph) * torch.finfo(graph.dtype).bits // 8
+    each = _kept(graph) * torch.finfo(graph.dtype).bits // 8
     products = [math.prod(n.shape) * n.operator.forward_terms for n in graph.nodes if isinstance(n.operator, Affine)]
     most = min(budget(max_memory, device) // each, WORK // max(1, *products, 1))
     return 2 ** max(0, int(math.log2(max(1, most))))

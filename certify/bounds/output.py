@@ -17,7 +17,7 @@ from certify.bounds.memory import check_memory
 from certify.bounds.methods import METHODS, bounds_of_rows
 from certify.bounds.radii.margins import claimable
 from certify.bounds.region import Region, ball
-from certify.bounds.rounding import down
+from certify.bounds.rounding import below
 from certify.bounds.tensors import Interval
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.input_box import BoxLike
@@ -87,6 +87,10 @@ def output_bounds(
     They hold for the network in exact real arithmetic: what float rounding may have cost is subtracted. Where nothing
     can be said (NaN weights, overflow) they are infinite.
 
+    Boxes of float64 are bounded in float64 throughout. For boxes of float32, the coefficients of intermediate results
+    are float32: twice as fast, and looser by about a thousandth (a fiftieth for layers of 2,048 neurons), except where
+    a bound comes close to 0.
+
     Args:
         model: a module in eval mode, or a classifier of one.
         lower, upper: the boxes' ends, (B, ...), float32 or float64.
@@ -100,7 +104,7 @@ def output_bounds(
         timeout: seconds for the whole batch, once the network is read; None for no limit.
 
     Returns:
-        Two tensors (B, rows) of the boxes' dtype: computed in float64, rounded outward.
+        Two tensors (B, rows) of the boxes' dtype, rounded outward.
 
     Raises:
         NoRoom, OutOfTime: in one line, where memory or time do not suffice.
@@ -150,7 +154,7 @@ def ball_bounds(
         method, C, claim, max_memory, timeout: as for :func:`output_bounds`.
 
     Returns:
-        Two tensors (B, rows) of the dtype of ``x``: computed in float64, rounded outward.
+        Two tensors (B, rows) of the dtype of ``x``, rounded outward.
 
     Raises:
         BadInput: for an unknown norm or method, eps that is negative, NaN or of another shape, shapes that do not fit,
@@ -195,13 +199,13 @@ def _bounds(
     inputs = region.box.lower
     found = network_graph(model, inputs[:1].to(dtype), max_memory)
     claimable(found, claim)
-    graph = found.to(torch.float64)
+    graph = found.mixed() if dtype == torch.float32 else found.to(torch.float64)
     rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)
     both = torch.cat([rows, -rows], dim=1)
     deadline = Deadline(math.inf if timeout is None else timeout)
     with torch.no_grad():
         found_rows = bounds_of_rows(method, graph, region, both, claim=claim, max_memory=max_memory, deadline=deadline)
-    lower = _lower_as(found_rows.lower, dtype)
+    lower = below(found_rows.lower, dtype)
     return lower[:, : rows.shape[1]], -lower[:, rows.shape[1] :]
 
 
@@ -232,12 +236,6 @@ def _radii(eps: float | Tensor, x: Tensor) -> Tensor:
     if not bool((torch.isfinite(radius) & (radius >= 0)).all()):
         raise BadInput("eps is negative, NaN or infinite somewhere; give finite radii >= 0")
     return radius.expand(len(x))
-
-
-def _lower_as(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values in another dtype, rounded down."""
-    rounded = values.to(dtype)
-    return torch.where(rounded.double() > values, down(rounded), rounded)
 
 
 def _rows(C: Any, count: int, outputs: int, device: torch.device) -> Tensor:

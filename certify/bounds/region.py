@@ -10,7 +10,7 @@ from torch import Tensor
 
 from certify.bounds.ball import Ball, Rows
 from certify.bounds.linear import Coefficients, over_box, whole
-from certify.bounds.rounding import down, gamma, smallest, up
+from certify.bounds.rounding import above, down, gamma, smallest, up
 from certify.bounds.tensors import Interval, flat
 from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
@@ -94,6 +94,11 @@ class Region:
     constraint: Ball | Reach | None = None
     cut: bool = True
 
+    @property
+    def middle(self) -> Tensor:
+        """A point in each region, (B, ...): the centre of its ball, or of its box."""
+        return self.box.lower / 2 + self.box.upper / 2 if self.constraint is None else self.constraint.center
+
     def rows(self, samples: Tensor | slice) -> Region:
         """The regions of some samples."""
         return Region(
@@ -157,7 +162,7 @@ def ball(x: Tensor, radius: Tensor, norm: Norm, input_box: BoxLike, scale: Tenso
     """
     reach = radius.reshape(-1, *(1,) * (x.dim() - 1))
     if scale is not None:
-        scale = _at_least(scale, x.dtype).unsqueeze(0)
+        scale = above(scale, x.dtype).unsqueeze(0)
         reach = torch.where((reach == 0) | (scale == 0), 0.0, up(reach * scale))
     lower = torch.where(reach == 0, x, down(x - reach))
     upper = torch.where(reach == 0, x, up(x + reach))
@@ -167,9 +172,3 @@ def ball(x: Tensor, radius: Tensor, norm: Norm, input_box: BoxLike, scale: Tenso
         upper = torch.minimum(upper, torch.maximum(x, high))
     around = None if norm == "linf" else Ball(x, radius, norm, scale)
     return Region(Interval(lower, upper), around, cut=box is not None)
-
-
-def _at_least(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values in another dtype, rounded up."""
-    rounded = values.to(dtype)
-    return torch.where(rounded.double() < values.double(), up(rounded), rounded)

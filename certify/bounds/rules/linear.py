@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from certify.bounds.contract import Example, seeded
+from certify.bounds.rounding import product, rounds
 from certify.bounds.rules.base import RULES, Affine, Shape
 
 __all__ = ["Linear"]
@@ -44,7 +45,7 @@ class Linear(Affine):
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """``A W``."""
-        return (A @ self.weight,)
+        return (product(A, self.weight),)
 
     @property
     def forward_terms(self) -> int:
@@ -53,8 +54,8 @@ class Linear(Affine):
 
     @property
     def adjoint_terms(self) -> int:
-        """One product an output."""
-        return self.weight.shape[0]
+        """One product an output, summed in blocks."""
+        return rounds(self.weight.shape[0])
 
     @staticmethod
     def example() -> Example:

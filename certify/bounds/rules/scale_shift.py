@@ -34,6 +34,7 @@ class ScaleShift(Affine):
     kind: ClassVar[str] = "scale_shift"
     forward_terms = 6  # a product, a sum, alpha, and the constants' conversions to the working dtype
     separable: ClassVar[bool] = True
+    converts: ClassVar[bool] = True
     factor: Tensor | None = None
     shift: Tensor | None = None
     divide: bool = False
