@@ -20,7 +20,7 @@ from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
 from certify.bounds.region import Reach, Region
 from certify.bounds.rounding import above, below, down, gamma, smallest, unit, up
-from certify.bounds.rules.base import Affine, Nonlinear
+from certify.bounds.rules.base import Affine, Move, Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
 
 __all__ = ["Deviations", "deviations"]
@@ -55,7 +55,7 @@ class Deviations(Layers):
     Args:
         exact: the layers in float64, whose boxes may still become smaller: what is read here then is no less true.
         points: what the network makes of the point, by result, as far as it was asked for. Any numbers would be sound.
-        residuals: how far the exact result of an affine node on the points before it may be from its own.
+        residuals: how far the exact result of a node that computes sums may be, on the points before it, from its own.
         lost: what rounding cost the bounds of each entry (B, n) of results that were bounded over these layers.
     """
 
@@ -75,7 +75,7 @@ class Deviations(Layers):
 
     def _follow(self, node: Node) -> None:
         before = [self.points[name] for name in node.inputs]
-        if isinstance(node.operator, Nonlinear):
+        if isinstance(node.operator, Nonlinear | Move):
             self.points[node.name] = node.operator.forward(*before)
             return
         ends = node.operator.interval(*(Interval.known(p, p) for p in before), outward=True)
@@ -151,6 +151,10 @@ class Deviations(Layers):
     def _error(self, node: Node) -> tuple[Tensor | None, Tensor]:
         node, extra = self.exact.graph.producers[node.name], self._extra
         operator = node.operator
+        branches = any(self.graph.readers[name] > 1 for name in node.inputs)
+        if isinstance(operator, Move) and operator.adjoint_terms == 0 and not branches:
+            box = self.region.box.lower
+            return None, box.new_zeros(len(box))
         self.point(node.name)
         moved = [
             _farthest(box, self.points[name]) for box, name in zip(self.exact.inputs(node), node.inputs, strict=True)
@@ -174,8 +178,8 @@ class Deviations(Layers):
                 error = error + _gammas(size, extra + 2) * size.abs() + 2 * lost
         else:
             assert isinstance(operator, Affine)
-            error = error + self.residuals[node.name]
-            if operator.adjoint_terms > 0 or any(self.graph.readers[name] > 1 for name in node.inputs):
+            error = error + self.residuals.get(node.name, 0.0)
+            if operator.adjoint_terms > 0 or branches:
                 g = gamma(operator.adjoint_terms + extra, NARROW) * (1 + gamma(operator.forward_terms + 8, NARROW))
                 error = error + g * operator.absolute(*moved)
         error = error.expand(len(floor), *node.shape) * (1 + 2**10 * unit(error.dtype))  # of this computation

@@ -63,10 +63,26 @@ class Select(Move):
         return int(self.index[self.index >= 0].bincount(minlength=1).max())
 
     @cached_property
-    def _reader(self) -> Tensor:
-        """Where each input entry is read, -1 for nowhere, if none is read twice."""
-        index = self.index.flatten()
+    def _repeated(self) -> tuple[int, ...]:
+        """The axes of the output along which the same entry is read again and again."""
+        longer = (axis for axis, size in enumerate(self.index.shape) if size > 1)
+        return tuple(axis for axis in longer if bool((self.index == self.index.narrow(axis, 0, 1)).all()))
+
+    @cached_property
+    def _once(self) -> Tensor:
+        """The index without repetitions, its axes kept."""
+        index = self.index
+        for axis in self._repeated:
+            index = index.narrow(axis, 0, 1)
+        return index
+
+    @cached_property
+    def _reader(self) -> Tensor | None:
+        """Where each input entry is read by ``_once``, -1 for nowhere; None if one is read twice."""
+        index = self._once.flatten()
         reader, used = torch.full((math.prod(self.shape),), -1, device=index.device), index >= 0
+        if int(index[used].bincount(minlength=1).max()) > 1:
+            return None
         reader[index[used]] = used.nonzero().flatten()
         return reader.reshape(self.shape)
 
@@ -88,10 +104,12 @@ class Select(Move):
         return _gather(inputs[0], self.index)
 
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
-        """Every coefficient back to its entry: one gather where no entry is read twice, sums elsewhere."""
-        if self._uses <= 1:
+        """Every coefficient back to its entry: sums over repetitions, and a gather where these are all there is."""
+        if self._repeated:
+            A = A.sum([axis + 1 for axis in self._repeated], keepdim=True)
+        if self._reader is not None:
             return (_gather(A, self._reader),)
-        size, index = math.prod(self.shape), self.index.flatten().to(A.device)
+        size, index = math.prod(self.shape), self._once.flatten().to(A.device)
         one_more = A.new_zeros(len(A), size + 1)  # for the coefficients of constants
         sums = one_more.index_add(1, torch.where(index < 0, size, index), flat(A, 1))
         return (sums[:, :size].reshape(len(A), *self.shape),)
