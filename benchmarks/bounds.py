@@ -2,6 +2,7 @@
 
     python benchmarks/bounds.py --out results/bounds.md         # ten minutes of one core; --quick: the targets, in two
     python benchmarks/bounds.py --only resnet2b --journal rows.jsonl
+    python benchmarks/bounds.py --public --rival ../auto_LiRPA --out results/public_bounds.md
 
 Every row is measured in a process of its own, on one thread, in CPU seconds: medians of several calls. Each process
 also multiplies matrices of 1024 x 1024, and the reference's seconds are scaled by what its machine reached in that and
@@ -286,11 +287,13 @@ def machine(found: dict[Row, dict[str, Any]]) -> str:
         for dtype, name in (("float32", "gflops"), ("float64", "gflops64"))
         if (values := [one[name] for one in found.values()])
     ]
-    return (
+    where = (
         f"Python {platform.python_version()}, torch {version('torch')}, {cpu or platform.machine()}, {os.cpu_count()} "
-        f"cores shared with other work (load {os.getloadavg()[2]:.1f}), one thread. GFLOP/s of a matrix product, "
-        f"median (range) over the rows' processes: {', '.join(speeds)}."
+        f"cores shared with other work (load {os.getloadavg()[2]:.1f}), one thread."
     )
+    if not found:
+        return where
+    return f"{where} GFLOP/s of a matrix product, median (range) over the rows' processes: {', '.join(speeds)}."
 
 
 def _lines(file: str) -> list[str]:
@@ -312,8 +315,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only rows with a target, and no profile")
     parser.add_argument("--journal", type=Path, help="keep rows here as they are measured; skip those it has already")
     parser.add_argument("--out", type=Path, help="also write the tables to this Markdown file")
+    parser.add_argument("--public", action="store_true", help="the public function, on architectures drawn by seed")
+    parser.add_argument("--seeds", type=int, default=3, help="with --public: how many of each class")
+    parser.add_argument("--first", type=int, default=1, help="with --public: the first seed")
+    parser.add_argument("--rival", metavar="PATH", help="with --public: where auto_LiRPA is; beside us if given")
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.public:
+        from public_bounds import public
+
+        if (text := public(options, table)) is not None:
+            text = text.replace("\n\nBatches", f"\n\n{machine({})}\n\nBatches", 1)
+            print(text)
+            if options.out:
+                options.out.write_text(text + "\n", encoding="utf-8")
+        return
     if options.job:
         job, row = {"measure": measure, "profile": profile}[options.job[0]], Row(**json.loads(options.job[1]))
         print(json.dumps(job(row)))
