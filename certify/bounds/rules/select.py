@@ -23,9 +23,13 @@ __all__ = ["Select", "expanded", "moved", "placed", "unstacked"]
 
 def _gather(x: Tensor, index: Tensor, fill: Tensor | None = None) -> Tensor:
     """Entries of each sample (B, ...) by row-major index, ``fill`` (None for 0) where that is negative."""
-    index = index.to(x.device)
-    y = flat(x, 1).index_select(1, index.flatten().clamp(min=0)).reshape(len(x), *index.shape)
-    return torch.where(index < 0, 0.0 if fill is None else fill, y) if bool((index < 0).any()) else y
+    places = index.to(x.device).flatten()
+    [used] = (places >= 0).nonzero(as_tuple=True)
+    y = flat(x, 1).index_select(1, places[used])
+    if len(used) < len(places):
+        rest = x.new_zeros(len(x), len(places)) if fill is None else fill.to(x).expand(len(x), len(places)).clone()
+        y = rest.index_copy_(1, used, y)
+    return y.reshape(len(x), *index.shape)
 
 
 @RULES.register("select")
