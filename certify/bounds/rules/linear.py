@@ -15,8 +15,8 @@ from certify.bounds.rules.base import RULES, Affine, Shape
 
 __all__ = ["Linear"]
 
-MANY, MOST = 64, 0.8
-"""From so many rows on, and up to this part of the outputs, leaving some out takes less time than it saves."""
+MANY, MOST = 128, 0.8
+"""From so many rows and outputs on, and up to this part of the outputs, leaving some out saves more than it takes."""
 
 
 @RULES.register("linear")
@@ -49,7 +49,7 @@ class Linear(Affine):
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """``A W``, but for outputs that no row depends on: those of neurons that never fire, often half of all."""
         weight = self.weight
-        if A.dim() == 2 and len(A) >= MANY and not A.requires_grad:
+        if A.dim() == 2 and min(A.shape) >= MANY and not A.requires_grad:
             used = ((A.amax(0) != 0) | (A.amin(0) != 0)).nonzero().squeeze(1)
             if len(used) < MOST * A.shape[1]:
                 A, weight = A.index_select(1, used), weight.index_select(0, used)
