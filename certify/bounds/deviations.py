@@ -28,6 +28,9 @@ __all__ = ["Deviations", "deviations"]
 NARROW = torch.float32
 """The type of coefficients."""
 
+PLANES = 10
+"""Roundings of a coefficient on its way through planes, as multiples of the larger slope: six, and some to spare."""
+
 
 def deviations(layers: Layers) -> Deviations | None:
     """The deviations of layers of a claim from a point in each region; None where they are of no use.
@@ -149,10 +152,11 @@ class Deviations(Layers):
         return moved, gamma(2 * len(slopes) + 4, size.dtype) * size
 
     def _error(self, node: Node) -> tuple[Tensor | None, Tensor]:
-        node, extra = self.exact.graph.producers[node.name], self._extra
+        node = self.exact.graph.producers[node.name]
         operator = node.operator
-        branches = any(self.graph.readers[name] > 1 for name in node.inputs)
-        if isinstance(operator, Move) and operator.adjoint_terms == 0 and not branches:
+        # A coefficient is added to those of the other readers of its result, and an offset to those of all other nodes.
+        branches = max(self.graph.readers[name] for name in node.inputs) - 1
+        if isinstance(operator, Move) and operator.adjoint_terms == 0 and branches == 0:
             box = self.region.box.lower
             return None, box.new_zeros(len(box))
         self.point(node.name)
@@ -161,13 +165,14 @@ class Deviations(Layers):
         ]
         reached = sum((flat(m, 1).sum(1) for m in moved), moved[0].new_zeros(len(moved[0])))
         least, count = smallest(NARROW), math.prod(node.shape)
-        floor = above(least * (count + extra) * (1 + reached), NARROW)
+        floor = above(least * (count + self._extra) * (1 + reached), NARROW)
         # What numbers lose that leave the normal range of float32: coefficients may be large, and deviations too.
         spare = (least * (1 + reached)).reshape(-1, *(1,) * len(node.shape))
         error = spare if (off := self.exact.executed(node)) is None else spare + off
         if isinstance(operator, Nonlinear):
             planes = self._planes(node)
-            g_product = gamma(extra + 1, NARROW)  # one rounding more in each coefficient: the slope's
+            # A slope is rounded, one is subtracted from the other, and each multiplied: six roundings of the larger.
+            g_product = gamma(PLANES + branches, NARROW)
             for low, high, size in zip(planes.lower_slopes, planes.upper_slopes, moved, strict=True):
                 error = error + g_product * torch.maximum(low.abs(), high.abs()) * size
             for slopes, offset in (
@@ -175,12 +180,13 @@ class Deviations(Layers):
                 (planes.upper_slopes, planes.upper_offset),
             ):
                 size, lost = self._offset(node, slopes, offset)
-                error = error + _gammas(size, extra + 2) * size.abs() + 2 * lost
+                error = error + _gammas(size, self._extra + 2) * size.abs() + 2 * lost
         else:
             assert isinstance(operator, Affine)
             error = error + self.residuals.get(node.name, 0.0)
-            if operator.adjoint_terms > 0 or branches:
-                g = gamma(operator.adjoint_terms + extra, NARROW) * (1 + gamma(operator.forward_terms + 8, NARROW))
+            if operator.adjoint_terms > 0 or branches > 0:
+                terms = operator.adjoint_terms + branches + 2
+                g = gamma(terms, NARROW) * (1 + gamma(operator.forward_terms + 8, NARROW))
                 error = error + g * operator.absolute(*moved)
         error = error.expand(len(floor), *node.shape) * (1 + 2**10 * unit(error.dtype))  # of this computation
         return above(error, NARROW), floor
