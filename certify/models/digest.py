@@ -31,12 +31,16 @@ def module_digest(module: nn.Module) -> str:
 
 def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
     digest, seen = hashlib.sha256(), seen | {id(module)}
+    code: dict[type, tuple[bytes, list[tuple[str, object]]]] = {}  # of a class, however many layers are of it
     for name, child in module.named_modules():
         kind = type(child)
+        if kind not in code:
+            own = kind.__module__.partition(".")[0] != "torch"
+            code[kind] = source_of(kind).encode() if own else b"", list(methods(kind))
+        source, replaced = code[kind]
         digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({_settings(child)})\n".encode())
-        if kind.__module__.partition(".")[0] != "torch":
-            digest.update(source_of(kind).encode())
-        for label, value in _beyond(child):
+        digest.update(source)
+        for label, value in _beyond(child, replaced):
             digest.update(f"{label}\n".encode() + _content(value, seen))
     tensors = all_tensors(module)
     for name, tensor in sorted(tensors.items()):
@@ -48,10 +52,10 @@ def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
     return digest.hexdigest()
 
 
-def _beyond(module: nn.Module) -> Iterator[tuple[str, object]]:
+def _beyond(module: nn.Module, replaced: list[tuple[str, object]]) -> Iterator[tuple[str, object]]:
     """What one module runs or reads beside its class's own code, plain attributes and tensors; usually nothing."""
     yield from hooks(module)
-    yield from methods(type(module))
+    yield from replaced
     if isinstance(module, torch.jit.ScriptModule):
         with zipfile.ZipFile(io.BytesIO(module.save_to_buffer())) as archive:
             names = sorted(name for name in archive.namelist() if not name.endswith(".debug_pkl"))  # paths of sources
