@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import sys
 from collections.abc import Iterator
@@ -214,7 +215,7 @@ def on_one_thread() -> Iterator[None]:
 def as_alone() -> Iterator[None]:
     """Inside, torch is as in a new process, so that what is around a call does not reach its results.
 
-    Gradients are recorded, nothing is cast, and new tensors are float32 on the processor.
+    Gradients are recorded, nothing is cast, denormal numbers are numbers, and new tensors are float32 on the processor.
 
     >>> with torch.inference_mode(), as_alone():
     ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -226,4 +227,22 @@ def as_alone() -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         if torch.get_default_device() != CPU:
             stack.enter_context(CPU)
+        if bool(torch.full((), 2.0**-1060, dtype=torch.float64) * 1.0 == 0):
+            stack.callback(torch.set_flush_denormal, True)
+            torch.set_flush_denormal(False)
         yield
+
+
+def sums_of_products(device: torch.device) -> bool:
+    """Whether float32 convolutions on a device round like sums of products, in whatever order.
+
+    Winograd's algorithm and Fourier transforms mix neighbours, and no bound holds for each entry. Libraries of
+    accelerators use them, and so does torch on processors where oneDNN is off or another one.
+
+    >>> sums_of_products(torch.device("cuda"))
+    False
+    """
+    known = platform.machine() in ("x86_64", "AMD64")
+    return (
+        device.type == "cpu" and known and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    )

@@ -43,7 +43,7 @@ def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
     if (around := deviations(layers)) is not None:
         lost = _bound(around, name, wanted, lower, upper)
-        wanted = wanted & ~(lost <= COARSE * (upper - lower))
+        wanted = wanted & ~(lost.isfinite() & (lost <= COARSE * (upper - lower)))
         around.lost[name] = torch.where(wanted, 0.0, lost)
     _bound(layers, name, wanted, lower, upper)
     alone = Interval(torch.minimum(lower, upper).reshape(box.shape), torch.maximum(lower, upper).reshape(box.shape))

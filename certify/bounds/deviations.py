@@ -19,7 +19,7 @@ from certify.bounds.ball import Ball
 from certify.bounds.graph import Node
 from certify.bounds.layers import Layers
 from certify.bounds.region import Reach, Region
-from certify.bounds.rounding import above, below, down, gamma, smallest, unit, up
+from certify.bounds.rounding import above, down, gamma, smallest, unit, up
 from certify.bounds.rules.base import Affine, Move, Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
 
@@ -165,7 +165,7 @@ class Deviations(Layers):
         ]
         reached = sum((flat(m, 1).sum(1) for m in moved), moved[0].new_zeros(len(moved[0])))
         least, count = smallest(NARROW), math.prod(node.shape)
-        floor = above(least * (count + self._extra) * (1 + reached), NARROW)
+        floor = above(4 * least * (count + self._extra) * (1 + reached), NARROW)
         # What numbers lose that leave the normal range of float32: coefficients may be large, and deviations too.
         spare = (least * (1 + reached)).reshape(-1, *(1,) * len(node.shape))
         error = spare if (off := self.exact.executed(node)) is None else spare + off
@@ -207,10 +207,16 @@ def _farthest(box: Interval, point: Tensor) -> Tensor:
 
 def _moved(region: Region, point: Tensor) -> Region:
     """The region of what is added to a point, outward; a ball is one around the point."""
-    ends = below(down(region.box.lower - point), NARROW), above(up(region.box.upper - point), NARROW)
+    ends = -_reach(up(point - region.box.lower)), _reach(up(region.box.upper - point))
     ball = region.constraint
     if ball is not None:
         assert isinstance(ball, Ball)
-        scale = None if ball.scale is None else above(ball.scale, NARROW)
-        ball = Ball(torch.zeros_like(point, dtype=NARROW), above(ball.radius, NARROW), ball.norm, scale)
+        scale = None if ball.scale is None else _reach(ball.scale)
+        ball = Ball(torch.zeros_like(point, dtype=NARROW), _reach(ball.radius), ball.norm, scale)
     return Region(Interval.known(*ends), ball, region.cut)
+
+
+def _reach(values: Tensor) -> Tensor:
+    """Values rounded up, past the denormal numbers: some processors take these for 0."""
+    least = smallest(NARROW)
+    return above(torch.where((values > 0) & (values < least), least, values), NARROW)

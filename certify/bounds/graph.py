@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from certify.bounds.rounding import gamma
 from certify.bounds.rules.base import Affine, Operator, Shape
-from certify.device import CPU
+from certify.device import CPU, sums_of_products
 from certify.errors import ModelError
 
 __all__ = ["Graph", "Node"]
@@ -85,16 +86,31 @@ class Graph:
         return Graph(self.input, self.shape, nodes, dtype)
 
     def mixed(self) -> Graph:
-        """A copy in float64 whose bounds may hold coefficients in float32, if the network's numbers are of that type.
+        """A copy in float64 whose bounds may hold coefficients in float32.
 
-        On a processor only: libraries of accelerators may convolve by algorithms that round more than sums of products.
+        They may where the network and its numbers are of that type, and float32 rounds as its operators say it does.
         """
-        exact = self.dtype == torch.float32 and self.device.type == "cpu"
-        for node in self.nodes:
-            if isinstance(node.operator, Affine) and not node.operator.converts:
-                wide = (one for one in node.operator.tensors.values() if one.dtype == torch.float64)
-                exact = exact and all(bool((one.float() == one).all()) for one in wide)
-        return replace(self.to(torch.float64), narrow=self.to(torch.float32) if exact else None)
+        wide = self.to(torch.float64)
+        if self.dtype != torch.float32 or not sums_of_products(self.device):
+            return wide
+        narrow = self.to(torch.float32)
+        fits = (self._rounds_as_stated(one, two) for one, two in zip(narrow.nodes, wide.nodes, strict=True))
+        return replace(wide, narrow=narrow) if all(fits) else wide
+
+    def _rounds_as_stated(self, narrow: Node, wide: Node) -> bool:
+        """Whether the coefficients of a node in float32 are those in float64, up to the roundings that it states.
+
+        Where each output has one coefficient, they are compared: some are computed, and may leave the normal numbers.
+        """
+        one, two = narrow.operator, wide.operator
+        if not isinstance(one, Affine) or not isinstance(two, Affine):
+            return True
+        if not one.separable or len(wide.inputs) > 1:
+            held = (tensor for tensor in self.producers[wide.name].operator.tensors.values())
+            return all(bool((tensor.float() == tensor).all()) for tensor in held if tensor.dtype == torch.float64)
+        shapes, ones = (self.shapes[wide.inputs[0]],), torch.ones(1, *wide.shape, device=self.device)
+        [near], [exact] = one.adjoint(ones, shapes), two.adjoint(ones.double(), shapes)
+        return bool(((near.double() - exact).abs() <= gamma(one.adjoint_terms, torch.float32) * exact.abs()).all())
 
     @property
     def wide(self) -> Graph:
@@ -140,12 +156,15 @@ class Graph:
 
     def moves(self, name: str) -> tuple[Node, ...]:
         """The chain of nodes before a result that only move entries of an earlier one, in order."""
-        node = self.producers.get(name)
-        if node is None or not isinstance(node.operator, Affine) or len(node.inputs) != 1:
-            return ()
-        if node.operator.forward_terms > 0 or node.operator.bias is not None:
-            return ()
-        return (*self.moves(node.inputs[0]), node)
+        chain: list[Node] = []
+        while (node := self.producers.get(name)) is not None:
+            if not isinstance(node.operator, Affine) or len(node.inputs) != 1:
+                break
+            if node.operator.forward_terms > 0 or node.operator.bias is not None:
+                break
+            chain.append(node)
+            name = node.inputs[0]
+        return tuple(reversed(chain))
 
     @cached_property
     def depth(self) -> dict[str, int]:

@@ -193,4 +193,5 @@ class Layers:
 
     @property
     def _extra(self) -> int:
-        return len(self.graph.nodes) + 8
+        """Sums over nodes, or over all readers of a result, of which one node may be many; and some to spare."""
+        return max(len(self.graph.nodes), self.graph.readers.total()) + 8

@@ -22,7 +22,7 @@ from certify.bounds.ibp import propagate
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import ball_bounds, output_bounds
-from certify.bounds.region import Region
+from certify.bounds.region import Region, ball
 from certify.bounds.rounding import BLOCK, gamma, product, rounds
 from certify.bounds.rules.base import Affine
 from certify.bounds.tensors import Interval, flat
@@ -309,3 +309,109 @@ def test_numbers_that_float32_does_not_hold_stay_in_float64():
 class Scaled(nn.Module):
     def forward(self, x):
         return x * 0.1  # a number of float64, whose conversion is paid for
+
+
+class Joined(nn.Module):
+    """``relu(last(f(first(x)))) + shift`` where all weights of ``last`` are the same."""
+
+    def __init__(self, f, count, weight, shift):
+        super().__init__()
+        self.f, self.shift = f, shift
+        self.first, self.last = nn.Linear(2, 2, bias=False), nn.Linear(count, 1, bias=False)
+        self.first.weight.requires_grad_(False).copy_(torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
+        self.last.weight.requires_grad_(False).fill_(weight)
+
+    def forward(self, x):
+        return torch.relu(self.last(self.f(self.first(x)))) + self.shift
+
+
+def normalized(eps, scale):
+    layer = nn.BatchNorm1d(4, eps=eps).eval().requires_grad_(False)
+    layer.weight.fill_(scale)
+    return Joined(lambda h: layer(torch.cat([h, h], 1)), 4, 1.0, 2.0**-10)
+
+
+TENTH, TINY = Fraction(float(torch.tensor(0.1))), Fraction(float(torch.tensor(1e-5)))
+
+
+@pytest.mark.parametrize(
+    ("net", "radius", "most"),
+    [
+        (lambda: Joined(lambda h: torch.cat([h] * 1000, 1), 2000, 0.1, 5000.0), 1.0, 2000 * TENTH + 5000),
+        (
+            lambda: Joined(lambda h: (torch.cat([h, h], 1).double() / 1e-42).float(), 4, 1e-5, 2.0**88),
+            2.0**-40,
+            4 * TINY / Fraction(1e-42) / 2**40 + 2**88,
+        ),
+        (
+            lambda: normalized(eps=1e82, scale=1e37),
+            2.0**7,
+            4 * 2**7 * Fraction(float(torch.tensor(1e37))) / Fraction(10) ** 41 + Fraction(1, 2**10),
+        ),
+    ],
+    ids=["one result joined a thousand times", "divided by a denormal number", "a root that is denormal"],
+)
+@pytest.mark.parametrize("method", ["ibp", "crown", "alpha-crown"])
+def test_what_rounds_more_than_usual_is_paid_for(net, radius, most, method):
+    box = torch.full((1, 2), radius)
+    _, upper = output_bounds(net().eval(), -box, box, method)
+    # The root of 1e82 plus a variance of 1 is a little more than 1e41.
+    assert Fraction(float(upper)) >= most * (1 - Fraction(1, 10**60))
+
+
+def test_one_result_read_many_times_is_paid_for_in_float64():
+    net = Joined(lambda h: torch.cat([h] * 1000, 1), 2000, 0.1, 7000.0).double()
+    weight = 1 + 2.0**-44 - 2.0**-49
+    net.first.weight.copy_(weight * torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64))
+    box = torch.ones(1, 2, dtype=torch.float64)
+    _, upper = output_bounds(net.eval(), -box, box)
+    exactly = 2 * Fraction(weight) * 1000 * Fraction(float(net.last.weight[0, 0])) + 7000
+    assert Fraction(float(upper)) >= exactly
+
+
+def test_denormal_numbers_are_numbers_whatever_the_process_was_told():
+    net = nn.Linear(1, 1).requires_grad_(False)
+    net.weight.fill_(2.0**-130)
+    net.bias.fill_(1.0)
+    lower, upper = torch.zeros(1, 1), torch.full((1, 1), 2.0**127)
+    torch.set_flush_denormal(True)
+    try:
+        _, most = output_bounds(net, lower, upper)
+        assert float(torch.tensor(2.0**-1060, dtype=torch.float64) * 1) == 0.0  # it is as it was
+    finally:
+        torch.set_flush_denormal(False)
+    assert float(most) >= 1.125
+
+
+def test_where_convolutions_may_be_other_than_sums_coefficients_are_in_float64(monkeypatch):
+    graph = import_module(image("off", 0.1, scale=0.7), at("off", 1, 6, 6))
+    assert graph.mixed().narrow is not None
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    assert graph.mixed().narrow is None
+
+
+def test_regions_do_not_end_in_denormal_numbers():
+    x, radius = torch.zeros(1, 3, dtype=torch.float64), torch.tensor([2.0**-140], dtype=torch.float64)
+    for norm in ("linf", "l2"):
+        region = deviations_module._moved(ball(x, radius, norm, None), x)
+        ends = [region.box.upper, -region.box.lower]
+        ends += [] if region.constraint is None else [region.constraint.radius]
+        assert all((end >= torch.finfo(torch.float32).tiny).all() for end in ends)
+
+
+def test_a_network_that_computes_in_float64_in_between_is_read():
+    net = Joined(lambda h: (h.double() / torch.tensor([0.5], dtype=torch.float64)).float(), 2, 1.0, 0.0)
+    _, upper = output_bounds(net.eval(), -torch.ones(1, 2), torch.ones(1, 2))
+    assert 4 <= float(upper) < 4.0001
+
+
+def test_a_long_chain_of_moves_is_followed():
+    class Flips(nn.Module):
+        def forward(self, x):
+            x = torch.relu(x)
+            for _ in range(1100):
+                x = x.flip(1)
+            return torch.relu(x)
+
+    graph = import_module(Flips(), torch.zeros(1, 2))
+    assert len(graph.moves(graph.nodes[-1].inputs[0])) == 1100

@@ -104,11 +104,9 @@ class Affine(Operator):
 
     Class attributes:
         separable: whether each output depends on only one input entry, so that the image of a box is a box.
-        converts: whether ``adjoint_terms`` pays for the conversion of constants of float64 to a narrower type.
     """
 
     separable: ClassVar[bool] = False
-    converts: ClassVar[bool] = False
 
     @abstractmethod
     def absolute(self, *inputs: Tensor) -> Tensor:

@@ -34,7 +34,6 @@ class ScaleShift(Affine):
     kind: ClassVar[str] = "scale_shift"
     forward_terms = 6  # a product, a sum, alpha, and the constants' conversions to the working dtype
     separable: ClassVar[bool] = True
-    converts: ClassVar[bool] = True
     factor: Tensor | None = None
     shift: Tensor | None = None
     divide: bool = False
@@ -43,6 +42,7 @@ class ScaleShift(Affine):
     def _scaled(self, x: Tensor, factor: Tensor | None) -> Tensor:
         if factor is None:
             return x
+        factor = factor.to(x.dtype)
         return x / factor if self.divide else x * factor
 
     @property
@@ -53,7 +53,7 @@ class ScaleShift(Affine):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Scale, then shift."""
         y = self._scaled(inputs[0], self.factor)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def absolute(self, *inputs: Tensor) -> Tensor:
         """Scale by the factor's size."""
