@@ -48,12 +48,8 @@ class RowBounds:
         return cls(torch.cat([part.lower for part in parts], 1), torch.cat([part.slack for part in parts], 1))
 
     def replaced(self, samples: Tensor, other: RowBounds) -> RowBounds:
-        """The bounds with those of some samples (n,) taken from others."""
-        hints = list(self.hints)
-        for place, hint in zip(samples.tolist() if hints else (), other.hints, strict=False):
-            hints[place] = hint
-        lower, slack = self.lower.index_copy(0, samples, other.lower), self.slack.index_copy(0, samples, other.slack)
-        return RowBounds(lower, slack, tuple(hints))
+        """The bounds with those of some samples (n,) taken from others; without hints."""
+        return RowBounds(self.lower.index_copy(0, samples, other.lower), self.slack.index_copy(0, samples, other.slack))
 
     def better(self, other: RowBounds) -> RowBounds:
         """The larger of two lower bounds of the same rows, row by row."""

@@ -1,10 +1,10 @@
 """Layers of a claim as deviations from one point, so that their backward passes can be taken in float32.
 
 What a pass loses to rounding is weighed by the sizes of the results that its coefficients multiply. In float32 that
-would be felt: sizes are large, and errors a billion times those of float64. Around a point ``p`` of the region every
-result is ``p_k + d_k``, where ``p_k`` is what the network makes of ``p``. The coefficients of ``d`` are those of the
-result, biases are gone, and errors are weighed by deviations, which are as small as the region. What is as long as a
-result stays in float64; only coefficients, of which there are thousands of times as many, are float32.
+would be felt: sizes are large, and errors half a billion times those of float64. Around a point ``p`` of the region
+every result is ``p_k + d_k``, where ``p_k`` is what the network makes of ``p``. The coefficients of ``d`` are those of
+the result, biases are gone, and errors are weighed by deviations, which are as small as the region. What is as long as
+a result stays in float64; only coefficients, of which there are thousands of times as many, are float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NARROW = torch.float32
 """The type of coefficients."""
 
 PLANES = 10
-"""Roundings of a coefficient on its way through planes, as multiples of the larger slope: six, and some to spare."""
+"""Roundings of a coefficient on its way through planes, as multiples of the larger slope: seven, and some to spare."""
 
 
 def deviations(layers: Layers) -> Deviations | None:
@@ -124,12 +124,8 @@ class Deviations(Layers):
     def relaxation(self, node: Node, operator: Nonlinear) -> Relaxation:
         """The planes of the node in float64, moved to the point and rounded; :meth:`error` pays for the rounding."""
         if node.name not in self._relaxations:
-            planes = self._planes(node)
             sides = []
-            for slopes, offset in (
-                (planes.lower_slopes, planes.lower_offset),
-                (planes.upper_slopes, planes.upper_offset),
-            ):
+            for slopes, offset in self._planes(node).sides:
                 moved, _ = self._offset(node, slopes, offset)
                 sides.append((tuple(slope.to(NARROW) for slope in slopes), moved.to(NARROW)))
             self._relaxations[node.name] = Relaxation(*sides[0], *sides[1])
@@ -171,14 +167,11 @@ class Deviations(Layers):
         error = spare if (off := self.exact.executed(node)) is None else spare + off
         if isinstance(operator, Nonlinear):
             planes = self._planes(node)
-            # A slope is rounded, one is subtracted from the other, and each multiplied: six roundings of the larger.
+            # A slope is rounded, one is subtracted from the other, and each multiplied: seven roundings of the larger.
             g_product = gamma(PLANES + branches, NARROW)
             for low, high, size in zip(planes.lower_slopes, planes.upper_slopes, moved, strict=True):
                 error = error + g_product * torch.maximum(low.abs(), high.abs()) * size
-            for slopes, offset in (
-                (planes.lower_slopes, planes.lower_offset),
-                (planes.upper_slopes, planes.upper_offset),
-            ):
+            for slopes, offset in planes.sides:
                 size, lost = self._offset(node, slopes, offset)
                 error = error + _gammas(size, self._extra + 2) * size.abs() + 2 * lost
         else:

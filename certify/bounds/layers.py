@@ -193,5 +193,9 @@ class Layers:
 
     @property
     def _extra(self) -> int:
-        """Sums over nodes, or over all readers of a result, of which one node may be many; and some to spare."""
+        """How many sums a coefficient or an offset may take part in beside those of its own operator, some to spare.
+
+        Offsets of all nodes are added up, and so are coefficients of all readers of a result. One node may read a
+        result many times.
+        """
         return max(len(self.graph.nodes), self.graph.readers.total()) + 8

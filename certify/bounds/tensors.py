@@ -110,6 +110,11 @@ class Relaxation:
     upper_slopes: tuple[Tensor, ...]
     upper_offset: Tensor | None
 
+    @property
+    def sides(self) -> tuple[tuple[tuple[Tensor, ...], Tensor | None], ...]:
+        """Slopes and offset of the lower plane, then of the upper one."""
+        return (self.lower_slopes, self.lower_offset), (self.upper_slopes, self.upper_offset)
+
     def __post_init__(self) -> None:
         if len(self.lower_slopes) != len(self.upper_slopes):
             raise BadInput("a relaxation needs as many slopes below as above, one for each input")
