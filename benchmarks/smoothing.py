@@ -1,12 +1,14 @@
 """How fast `certify.smooth` draws and classifies, beside the bare model, ART and a loop in the style of Cohen's code.
 
-    python benchmarks/smoothing.py                 # a quarter of an hour on an idle machine; --quick: three minutes
+    python benchmarks/smoothing.py                 # twenty minutes on an idle machine; --quick: five minutes
     python benchmarks/smoothing.py --threads 1 --process plain --out results/smoothing_speed.md
+
+Small networks and declared schedules are in `benchmarks/smoothing_small.py`.
 
 Every figure comes from a fresh process, so that no contestant inherits the memory that another one freed, and the
 contestants take turns, so that a busy minute of the machine hits all of them. Nothing is asserted: the tables are the
-result. ART's line needs the extra `bench`. With as many threads as cores and other work beside, OpenMP's waiting
-threads dominate every figure: trust a run on an idle machine, or `--threads 1`.
+result. ART's line needs the extra `bench`. One thread is timed in CPU seconds, several in seconds: with as many threads
+as cores and other work beside, OpenMP's waiting threads dominate every figure. Workers are timed in both.
 """
 
 from __future__ import annotations
@@ -47,6 +49,12 @@ CONTESTANTS: Final = {
     "cohen": "loop in the style of Cohen et al., batch 400",
     "art": "ART certify, its default batch 32",
 }
+WORKERS: Final = {
+    "passes": "bare model, batch 32, channels_last",
+    "run": "certify.evaluate, schedule fixed",
+}
+INPUTS: Final = 8
+"""Inputs of a run, which workers share out one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Job:
     n: int
     threads: int | None
     tuned: bool
+    workers: int = 1
 
 
 def network(name: str) -> nn.Module:
@@ -100,10 +109,10 @@ def bare(net: nn.Module, n: int) -> tuple[float, str]:
         passes = max(2, images // batch)
         with torch.inference_mode():
             model(x).argmax(1)
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(passes):
                 model(x).argmax(1)
-        return passes * batch / (time.perf_counter() - begin)
+        return passes * batch / (clock() - begin)
 
     # Downwards as well as upwards: what larger batches have freed can speed up the smaller ones.
     grid = list(itertools.product(BATCHES, ("contiguous_format", "channels_last")))
@@ -111,6 +120,53 @@ def bare(net: nn.Module, n: int) -> tuple[float, str]:
     best = list(dict.fromkeys(place for _, place in tries))[:2]
     images, place = max((rate(place, n), place) for place in best)
     return images, f"batch {place[0]}, {place[1]}"
+
+
+def clock() -> float:
+    """Seconds: of the processor where there is one thread, which others on the machine do not slow down."""
+    import torch
+
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def spent() -> float:
+    """CPU seconds of this process and of those that it started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def passes(net: nn.Module, n: int) -> dict[str, float]:
+    """Images a second in the layout and batches in which smoothing asks, and CPU microseconds an image."""
+    import torch
+
+    model = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand((32, *SHAPE)).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        model(x).argmax(1)
+        begin, before = time.perf_counter(), time.process_time()
+        for _ in range(n // 32):
+            model(x).argmax(1)
+        cpu = time.process_time() - before
+    return {"rate": n / (time.perf_counter() - begin), "cpu": 1e6 * cpu / n}
+
+
+def run(net: nn.Module, n: int, workers: int) -> dict[str, float]:
+    """The same of the samples of a run of several inputs, from its call to its summary, its workers' start included."""
+    from multiprocessing import forkserver
+
+    import torch
+
+    import certify
+
+    classifier = certify.Classifier(net, num_classes=CLASSES)
+    x = torch.rand((INPUTS, *SHAPE), generator=torch.Generator().manual_seed(2))
+    data, threat = (x, classifier.predict(x).tolist()), certify.ThreatModel("l2", (0.0,))
+    each, crew = n // INPUTS, {} if workers == 1 else {"workers": workers}
+    samples, begin, before = INPUTS * (N0 + each), time.perf_counter(), spent()
+    certify.evaluate(classifier, data, threat=threat, sigma=SIGMA, n=each, n0=N0, schedule="fixed", **crew)
+    seconds = time.perf_counter() - begin
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # only then are its workers' seconds known here
+    return {"rate": samples / seconds, "cpu": 1e6 * (spent() - before) / samples}
 
 
 def smooth(net: nn.Module, n: int) -> None:
@@ -180,20 +236,31 @@ def work(job: Job) -> dict[str, Any]:
     if job.contestant == "bare":
         rate, remark = bare(net, job.n)
         return {**used, "rate": rate, "remark": remark}
+    if job.contestant == "passes":
+        return {**used, **passes(net, job.n)}
+    if job.contestant == "run":
+        return {**used, **run(net, job.n, job.workers)}
     certificate: Callable[[nn.Module, int], None] = {"certify": smooth, "cohen": cohen, "art": art}[job.contestant]
     certificate(net, 400)
-    before, begin = peak_mib(), time.perf_counter()
+    before, begin = peak_mib(), clock()
     certificate(net, job.n)
-    seconds = time.perf_counter() - begin
+    seconds = clock() - begin
     return {**used, "rate": (N0 + job.n) / seconds, "mib": peak_mib() - before}
 
 
-def measure(job: Job) -> dict[str, Any]:
-    """The result of a job in a fresh process. This one never imports torch: a child's peak memory includes ours."""
+def measure(job: Job, processes: int = 1) -> dict[str, Any]:
+    """The result of a job in a fresh process, or the rates of several at once, added up.
+
+    This process never imports torch: a child's peak memory includes ours.
+    """
     command = [sys.executable, __file__, "--job", json.dumps(asdict(job))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    begun = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    said = [one.communicate()[0] for one in begun]
+    if any(one.returncode for one in begun):
+        raise SystemExit(f"{job} failed")
+    results: list[dict[str, Any]] = [json.loads(one.splitlines()[-1]) for one in said]
+    cpu = sum(one.get("cpu", 0.0) for one in results) / processes
+    return {**results[0], "rate": sum(one["rate"] for one in results), "cpu": cpu}
 
 
 def speed_table(options: argparse.Namespace, threads: int | None, console: Console) -> Table:
@@ -237,6 +304,31 @@ def speed_table(options: argparse.Namespace, threads: int | None, console: Conso
         table.add_row(label, f"{samples:,}", *speeds, *ratio(name, "bare"), *ratio("certify", name))
     if not has_art:
         table.caption = "ART is not installed: pip install -c constraints.txt -e '.[bench]' adds its line"
+    return table
+
+
+def workers_table(options: argparse.Namespace, console: Console) -> Table:
+    """One worker and two, of one thread each, beside one and two processes that do nothing but forward passes."""
+    table = Table(title=f"{options.network} network, one thread a process: one worker and two")
+    headings = ("", "samples", "one: best/s", "two: best/s", "two for one: best", "median")
+    for heading in (*headings, "one: CPU µs", "two: CPU µs", "on free cores"):
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {(name, many): [] for name in WORKERS for many in (1, 2)}
+    for turn in range(options.rounds):
+        for (name, many), measured in found.items():
+            with console.status(f"round {turn + 1} of {options.rounds}: {WORKERS[name]}, {many}"):
+                if name == "passes":  # as many in each process, so that both work all the time
+                    measured.append(measure(Job(name, options.network, options.n, 1, True), processes=many))
+                else:
+                    measured.append(measure(Job(name, options.network, 2 * options.n, 1, True, many)))
+    for name, words in WORKERS.items():
+        one, two = ([result["rate"] for result in found[name, many]] for many in (1, 2))
+        cpu, shared = (min(result["cpu"] for result in found[name, many]) for many in (1, 2))
+        samples = options.n if name == "passes" else 2 * options.n
+        gain = median(b / a for a, b in zip(one, two, strict=True))
+        cells = f"{max(one):,.0f}", f"{max(two):,.0f}", f"{max(two) / max(one):.2f}", f"{gain:.2f}"
+        table.add_row(words, f"{samples:,}", *cells, f"{cpu:.1f}", f"{shared:.1f}", f"{2 * cpu / shared:.2f}")
+    table.caption = "on free cores: twice the CPU time of one for that of two, at the least of all rounds"
     return table
 
 
@@ -307,6 +399,8 @@ def main() -> None:
     for threads in (None, 1) if options.threads is None else (options.threads,):
         tables.append(speed_table(options, threads, console))
         console.print(tables[-1])
+    tables.append(workers_table(options, console))
+    console.print(tables[-1])
     tables.append(memory_table(options, options.threads, console))
     console.print(tables[-1])
     if options.out:

@@ -308,16 +308,16 @@ class Classifier:
             )
         return labels
 
-    def predict(self, x: Tensor, *, scratch: bool = False) -> Tensor:
+    def predict(self, x: Tensor) -> Tensor:
         """Class (B,) of a batch, int64; ``-1`` where a score is NaN or infinite. The first class wins a tie.
 
-        Of a classifier with a property, the answer to that. ``scratch`` as in :meth:`scores`.
+        Of a classifier with a property, the answer to that.
 
         >>> Classifier(lambda x: x.sum(1) > 1, num_classes=2).predict(torch.tensor([[0.9, 0.9], [0.1, 0.1]]))
         tensor([1, 0])
         """
         with torch.inference_mode():
-            return self.answers_at(self.base.scores(x, scratch=scratch))
+            return self.answers_at(self.base.scores(x))
 
     @property
     def base(self) -> Classifier:

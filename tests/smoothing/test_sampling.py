@@ -66,6 +66,27 @@ def test_counts_do_not_depend_on_where_the_work_was_interrupted(conv):
         assert total(count(conv, 0, cut), count(conv, cut, 700)) == dict(whole.counts)
 
 
+@pytest.mark.parametrize("held", [1, 640, 10_000])
+def test_counts_do_not_depend_on_how_many_scores_are_held(conv, monkeypatch, held):
+    expected = count(conv, 0, 900)
+    monkeypatch.setattr("certify.smoothing.sampler.HELD_SCORES", held)
+    assert count(conv, 0, 900, 64) == expected
+
+
+def test_scores_are_held_in_their_own_type_and_not_where_the_model_keeps_them():
+    kept = torch.empty(64, 2)
+
+    def moody(x):
+        """Scores in a buffer of its own, or in float64, where classes differ by less than float32 shows."""
+        torch.stack([x[:, 0], -x[:, 0]], dim=1, out=kept[: len(x)])
+        return kept[: len(x)] if len(x) < 64 else 1.0 + 1e-12 * kept.double()
+
+    sampler = Sampler(Classifier(moody, num_classes=2), torch.zeros(1, 1), ["a"], Gaussian(1.0), seed=0, batch_size=64)
+    [look] = sampler.count("estimation", [Ballot(0, 0, 1000)])
+    plain = Sampler(Classifier(lambda x: (x[:, 0] < 0).long(), 2), torch.zeros(1, 1), ["a"], Gaussian(1.0), seed=0)
+    assert [look] == plain.count("estimation", [Ballot(0, 0, 1000)])
+
+
 @pytest.mark.parametrize("batch_size", [1, 64, 100, 4096])
 def test_inputs_that_share_batches_keep_their_own_votes(conv, batch_size):
     x = torch.stack([X, 1 - X, X.flip(2), X * 0])
@@ -238,6 +259,11 @@ def test_the_batch_size_rule_depends_on_the_input_and_the_network_alone(conv):
     for wide, size in {8: 1024, 1000: 256}.items():
         net = nn.Sequential(nn.Linear(20, wide), nn.ReLU(), nn.Linear(wide, 3)).eval()
         assert default_batch_size(Classifier(net, num_classes=3), torch.zeros(1, 20)) == size
+    for width, size in {784: 256, 3072: 256, 60_000: 16}.items():
+        wide = Classifier(nn.Linear(width, 20).eval(), num_classes=20)
+        assert default_batch_size(wide, torch.zeros(1, width)) == size
+    reshaped = nn.Sequential(nn.Unflatten(1, (1, 784)), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(1564, 3)).eval()
+    assert default_batch_size(Classifier(reshaped, num_classes=3), torch.zeros(1, 784)) == 64
     assert default_batch_size(Classifier(lambda x: x, num_classes=20), torch.zeros(1, 20)) == 256
     assert BLOCK == 128
 
