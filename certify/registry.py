@@ -12,8 +12,9 @@ import importlib
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.metadata import entry_points
 from types import NoneType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_args, get_origin
@@ -199,10 +200,19 @@ def settings_of(family: Registry[Callable[..., V]], name: str) -> Mapping[str, i
     Raises:
         BadInput: for an unknown member.
     """
+    factory = family[name]
+    return _known_parameters(factory) if isinstance(factory, Hashable) else _parameters(factory)
+
+
+def _parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(family[name], eval_str=True).parameters
+        return inspect.signature(factory, eval_str=True).parameters
     except NameError:  # a type that only type checkers import
-        return inspect.signature(family[name]).parameters
+        return inspect.signature(factory).parameters
+
+
+_known_parameters = lru_cache(maxsize=256)(_parameters)
+"""The same, looked up: attacks on one input after the other ask again and again."""
 
 
 def make(family: Registry[Callable[..., V]], name: str, settings: Mapping[str, Any]) -> V:

@@ -149,7 +149,8 @@ class AutoAttack(Attack):
         start, draw = search.x[rows], itertools.count()
 
         def scores(z: Tensor) -> Tensor:
-            return search.scores((lower + width * z).reshape(start.shape), rows, str(next(draw)))
+            point = z if (lower, upper) == (0.0, 1.0) else lower + width * z
+            return search.scores(point.reshape(start.shape), rows, str(next(draw)))
 
         ensemble = Ensemble(
             scores,

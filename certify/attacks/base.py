@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from certify.attacks.moves import Moves, moves_of
+from certify.attacks.moves import Moves, Nearby, moves_of
 from certify.attacks.target import Target
 from certify.core.properties.base import Property
 from certify.core.scope import Scope, check_scope
@@ -50,29 +49,31 @@ class Search:
 
     def scores(self, z: Tensor, rows: Tensor, draw: str) -> Tensor:
         """Scores of ``z``, points for ``rows``. A random target draws anew for every ``draw``."""
-        chosen = rows.tolist()
+        chosen, passes = rows.tolist(), self.target.passes
         for row in chosen:
-            self.passes[row] += self.target.passes
-        scores = self.target.scores(z, [f"{self.keys[row]}:scores:{draw}" for row in chosen])
+            self.passes[row] += passes
+        random = not self.target.deterministic
+        scores = self.target.scores(z, [f"{self.keys[row]}:scores:{draw}" for row in chosen] if random else ())
         if z.requires_grad and not scores.requires_grad:  # piecewise constant models have slope 0, not none
             scores = scores + (0.0 * z).flatten(1).sum(1, keepdim=True)
         return scores
 
+    def near(self, rows: Tensor) -> Nearby:
+        """How to move points for ``rows`` within the threat, for many steps of the same rows."""
+        return self.moves.about(self.x[rows], self.radius)
+
     def project(self, z: Tensor, rows: Tensor) -> Tensor:
         """``z``, points for ``rows``, brought into the threat."""
-        return self.moves.project(self.x[rows], z, self.radius)
+        return self.near(rows).project(z)
 
     def climb(self, z: Tensor, gradient: Tensor, share: float, rows: Tensor) -> Tensor:
         """Points one step from ``z``, points for ``rows``, in the direction in which the loss grows."""
-        return self.moves.climb(self.x[rows], z, gradient, share, self.radius)
+        return self.near(rows).climb(z, gradient, share)
 
     def random_start(self, rows: Tensor, draw: str) -> Tensor:
         """A random point of the threat for each of ``rows``."""
-        drawn = [
-            self.moves.random(self.x[row][None], self.radius, keyed_generator(f"{self.keys[row]}:start:{draw}"))
-            for row in rows.tolist()
-        ]
-        return torch.cat(drawn)
+        generators = (keyed_generator(f"{self.keys[row]}:start:{draw}") for row in rows.tolist())
+        return self.moves.random(self.x[rows], self.radius, generators)
 
 
 class Attack(Scope, ABC):

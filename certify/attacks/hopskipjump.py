@@ -144,20 +144,23 @@ class _Space:
         weight = torch.ones_like(self.whole) if scale is None else torch.tensor(scale, dtype=torch.float64)
         self.free = weight > 0
         self.weight = weight[self.free]
+        self.one_hot = np.eye(search.target.num_classes, dtype=np.float32)
         self.origin: Array = (self.whole[self.free] / self.weight).float().numpy()
 
     def points(self, moved: Array) -> Tensor:
         """Inputs (B, ...) of the target at vectors (B, d)."""
-        flat = self.whole.repeat(len(moved), 1)
-        flat[:, self.free] = torch.from_numpy(moved).double() * self.weight
+        flat = torch.from_numpy(moved)
+        if self.threat.scale is not None:
+            flat, given = self.whole.repeat(len(moved), 1), flat
+            flat[:, self.free] = given.double() * self.weight
         return flat.to(self.search.x).reshape(len(moved), *self.search.x.shape[1:])
 
     def decide(self, moved: Array) -> Array:
         """The class at each vector as one-hot rows; scores that are not finite count as the label: nothing found."""
         with torch.no_grad():
-            scores = self.search.scores(self.points(moved), self.rows.repeat(len(moved)), "decision").cpu()
-        classes = torch.where(scores.isfinite().all(dim=1), scores.argmax(dim=1), self.label)
-        return np.eye(scores.shape[1], dtype=np.float32)[classes.numpy()]
+            scores = self.search.scores(self.points(moved), self.rows.expand(len(moved)), "decision").cpu().numpy()
+        classes = np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), self.label)
+        return self.one_hot[classes]
 
     def around(self, width: float) -> tuple[Array, Array]:
         """Ends of the box ``width`` radii about the input, cut to the input box."""

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from certify.attacks.ball import project, random_point, steepest
+from certify.attacks.ball import Ends, Near, random_point
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["Moves", "moves_of"]
+__all__ = ["Moves", "Nearby", "moves_of"]
 
 
-class Moves(Protocol):
+class Nearby(Protocol):
+    """Moves of points (B, ...) about inputs (B, ...), within a radius of each."""
+
+    def project(self, z: Tensor) -> Tensor:
+        """Points of the threat near ``z``, as float32."""
+
+    def climb(self, z: Tensor, gradient: Tensor, share: float) -> Tensor:
+        """Points of the threat one step from ``z``, ``share`` of the radius long, in which direction a loss grows."""
+
+
+class Moves(ABC):
     """Moves of points (B, ...) about inputs (B, ...). All may be inexact: examples are measured and executed again."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def about(self, x: Tensor, radius: float | Tensor) -> Nearby:
+        """Moves about inputs (B, ...) for many points: what does not depend on the point is worked out once."""
 
     def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
         """Points of the threat near ``z``, as float32."""
+        return self.about(x, radius).project(z)
 
     def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
         """Points of the threat one step from ``z``, ``share`` of the radius long, in which direction a loss grows."""
+        return self.about(x, radius).climb(z, gradient, share)
 
-    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
-        """A random point of the threat about one input (1, ...)."""
+    @abstractmethod
+    def random(self, x: Tensor, radius: float, generators: Iterable[torch.Generator]) -> Tensor:
+        """A random point of the threat about each input (B, ...), drawn from a generator of its own."""
 
 
 def moves_of(threat: Threat) -> Moves:
@@ -41,63 +62,67 @@ def moves_of(threat: Threat) -> Moves:
 
 
 @dataclass(frozen=True, slots=True)
-class _BallMoves:
+class _BallMoves(Moves):
     threat: ThreatModel
-    scales: dict[torch.Size, Tensor | None] = field(default_factory=dict, repr=False)
+    known: dict[tuple[torch.Size, torch.device], tuple[Ends | None, Tensor | None]] = field(
+        default_factory=dict, repr=False
+    )
 
-    def _scale(self, x: Tensor) -> Tensor | None:
-        if x.shape[1:] not in self.scales:
-            scale = self.threat.scale_of(x.shape[1:])
-            self.scales[x.shape[1:]] = None if scale is None else torch.from_numpy(scale).to(x.device)
-        return self.scales[x.shape[1:]]
+    def _of(self, x: Tensor) -> tuple[Ends | None, Tensor | None]:
+        """The ends of the box, and the scale, for inputs of a shape."""
+        kind = x.shape[1:], x.device
+        if kind not in self.known:
+            box, scale = self.threat.input_box, self.threat.scale_of(kind[0])
+            ends = None if box is None else box.inside(x)
+            self.known[kind] = ends, None if scale is None else torch.from_numpy(scale).to(x.device)
+        return self.known[kind]
 
-    def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
-        return project(x, z, radius, self.threat.norm, self.threat.input_box, self._scale(x))
+    def about(self, x: Tensor, radius: float | Tensor) -> Near:
+        return Near(x, radius, self.threat.norm, *self._of(x))
 
-    def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
-        if (box := self.threat.input_box) is not None:
-            low, high = box.around(z)
-            # A coordinate at the edge of the box cannot go further; spend the step on the others.
-            blocked = ((z <= low) & (gradient < 0)) | ((z >= high) & (gradient > 0))
-            gradient = gradient.masked_fill(blocked, 0.0)
-        step = share * radius * steepest(gradient, self.threat.norm, self._scale(x))
-        return self.project(x, z + step, radius)
-
-    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
-        step, scale = random_point(x.shape[1:], self.threat.norm, generator)[None].to(x.device), self._scale(x)
+    def random(self, x: Tensor, radius: float, generators: Iterable[torch.Generator]) -> Tensor:
+        drawn = [random_point(x.shape[1:], self.threat.norm, generator) for generator in generators]
+        step, (_, scale) = torch.stack(drawn).to(x.device), self._of(x)
         return self.project(x, x + radius * (step if scale is None else step * scale), radius)
 
 
 @dataclass(frozen=True, slots=True)
-class _ThreatMoves:
+class _ThreatMoves(Moves):
     threat: Threat
 
-    def _given(self, x: Tensor, radius: float | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Flat inputs, radii, and lower and upper ends of the box, in float64."""
-        flat = x.double().flatten(1)
+    def about(self, x: Tensor, radius: float | Tensor) -> _NearThreat:
+        return _NearThreat(self.threat, x, radius)
+
+    def random(self, x: Tensor, radius: float, generators: Iterable[torch.Generator]) -> Tensor:
+        rows = zip(x.split(1), generators, strict=True)
+        return torch.cat([_NearThreat(self.threat, one, radius).random(generator) for one, generator in rows])
+
+
+class _NearThreat:
+    def __init__(self, threat: Threat, x: Tensor, radius: float | Tensor) -> None:
+        self.threat, self.x, self.flat = threat, x, x.double().flatten(1)
         radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
-        if (box := self.threat.input_box) is None:
-            return flat, radii, torch.full_like(flat, -math.inf), torch.full_like(flat, math.inf)
-        low, high = (end.flatten().expand_as(flat) for end in box.around(x.double()))
-        return flat, radii, low, high
+        if (box := threat.input_box) is None:
+            low, high = torch.full_like(self.flat, -math.inf), torch.full_like(self.flat, math.inf)
+        else:
+            low, high = (end.flatten().expand_as(self.flat) for end in box.around(x.double()))
+        self.limits = radii, low, high
+        self.ends = None if box is None else [end.flatten() for end in box.inside(x)]
 
-    def _point(self, x: Tensor, found: Tensor) -> Tensor:
+    def _point(self, found: Tensor) -> Tensor:
         """Float32 points; coordinates that did not move equal x bit for bit, and rounding never leaves the box."""
-        point = found.float()
-        if (box := self.threat.input_box) is not None:
-            point = point.clamp(*(end.flatten() for end in box.inside(x)))
-        return torch.where(found == x.double().flatten(1), x.flatten(1), point).reshape(x.shape)
+        point = found.float() if self.ends is None else found.float().clamp(*self.ends)
+        return torch.where(found == self.flat, self.x.flatten(1), point).reshape(self.x.shape)
 
-    def project(self, x: Tensor, z: Tensor, radius: float | Tensor) -> Tensor:
-        flat, radii, low, high = self._given(x, radius)
-        return self._point(x, self.threat.project(flat, z.to(flat).flatten(1), radii, low, high))
+    def project(self, z: Tensor) -> Tensor:
+        return self._point(self.threat.project(self.flat, z.to(self.flat).flatten(1), *self.limits))
 
-    def climb(self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: float) -> Tensor:
-        flat, radii, low, high = self._given(x, radius)
-        slope = gradient.to(flat).flatten(1).nan_to_num(0.0, 0.0, 0.0)
-        found = self.threat.climb(flat, z.to(flat).flatten(1), slope, share, radii, low, high)
-        return self._point(x, found)
+    def climb(self, z: Tensor, gradient: Tensor, share: float) -> Tensor:
+        slope = gradient.to(self.flat).flatten(1).nan_to_num(0.0, 0.0, 0.0)
+        radii, low, high = self.limits
+        found = self.threat.climb(self.flat, z.to(self.flat).flatten(1), slope, share, radii, low, high)
+        return self._point(found)
 
-    def random(self, x: Tensor, radius: float, generator: torch.Generator) -> Tensor:
-        flat, radii, low, high = (one.cpu() for one in self._given(x, radius))
-        return self._point(x, self.threat.random(flat, radii, low, high, generator).to(x.device))
+    def random(self, generator: torch.Generator) -> Tensor:
+        flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
+        return self._point(self.threat.random(flat, radii, low, high, generator).to(self.x.device))

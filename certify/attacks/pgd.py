@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from certify.attacks.base import ATTACKS, Attack, Search
+from certify.core.properties.base import Property
 from certify.errors import BadInput
 from certify.registry import nearest
 
@@ -25,6 +26,18 @@ def margin(scores: Tensor, labels: Tensor) -> Tensor:
     """Best other score less the label's score, (B,): positive where the class has changed."""
     others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     return others - scores.gather(1, labels[:, None]).squeeze(1)
+
+
+def _margin_and_slope(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The margins (B,) of labels (B, 1), and the gradient of their sum, in which tied scores have equal shares.
+
+    Written out, it costs a fraction of what recording and differentiating it does.
+    """
+    others = scores.scatter(1, labels, -torch.inf)
+    top = others.amax(dim=1, keepdim=True)
+    ties = (others == top).to(scores.dtype)
+    slope = (ties / ties.sum(dim=1, keepdim=True)).scatter_(1, labels, -1.0)
+    return (top - scores.gather(1, labels)).squeeze(1), slope
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -86,28 +99,43 @@ class PGD(Attack):
         self, search: Search, rows: Tensor, z: Tensor, restart: int, best: Tensor, best_margin: Tensor
     ) -> Tensor:
         """One run of gradient steps from ``z`` that updates ``best`` in place; returns the rows not yet broken."""
+        deterministic, share = search.target.deterministic, self.step_scale / self.steps
+        near, labels = search.near(rows), search.labels[rows]
+        points, margins = best[rows], best_margin[rows]
         for step in range(self.steps + 1):
-            labels = search.labels[rows]
             ascending = step < self.steps
-            z = z.detach().requires_grad_(ascending)
+            z.requires_grad_(ascending)
             with torch.set_grad_enabled(ascending):
                 scores = search.scores(z, rows, f"{restart}:{step}")
-                loss = self._loss(search, scores, labels).sum()
-            found = search.target.classifier.property.margin(scores.detach(), labels)
-            better = found > best_margin[rows]
-            best[rows[better]], best_margin[rows[better]] = z.detach()[better], found[better].to(best_margin)
-            alive = torch.ones_like(better)
-            if search.target.deterministic:
-                alive = ~(found > _CLEAR * scores.detach().abs().amax(dim=1))
-            if ascending and bool(alive.any()):
-                (gradient,) = torch.autograd.grad(loss, z)
-                rows, share = rows[alive], self.step_scale / self.steps
-                z = search.climb(z.detach()[alive], gradient[alive], share, rows)
-            else:
-                return rows[alive]
+                found, climbed, slope = self._loss(search, scores, labels)
+            seen = z.detach()
+            points = torch.where((found > margins).reshape(-1, *[1] * (z.dim() - 1)), seen, points)
+            margins = margins.fmax(found.to(margins.dtype))
+            broken = None
+            if deterministic and bool((found > 0).any()):
+                broken = found > _CLEAR * scores.detach().abs().amax(dim=1)
+                broken = broken if bool(broken.any()) else None
+            if broken is not None or not ascending:
+                best[rows], best_margin[rows] = points, margins
+            if not ascending or (broken is not None and bool(broken.all())):
+                return rows if broken is None else rows[~broken]
+            (gradient,) = torch.autograd.grad(climbed, z, slope)
+            if broken is not None:
+                alive = ~broken
+                rows, labels, points, margins = (one[alive] for one in (rows, labels, points, margins))
+                seen, gradient, near = seen[alive], gradient[alive], search.near(rows)
+            z = near.climb(seen, gradient, share)
         return rows
 
-    def _loss(self, search: Search, scores: Tensor, labels: Tensor) -> Tensor:
-        """The loss (B,); the margin for properties whose answers have no probability."""
+    def _loss(self, search: Search, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Margins (B,), and what to differentiate for the loss, with a weight of each entry or None for 1.
+
+        The loss is the margin for properties whose answers have no probability.
+        """
         property = search.target.classifier.property
-        return LOSSES[self.loss](scores, labels) if property.votes else property.margin(scores, labels)
+        if self.loss == "margin" and type(property).margin is Property.margin:
+            found, slope = _margin_and_slope(scores.detach(), labels[:, None])
+            return found, scores, slope
+        found = property.margin(scores.detach(), labels)
+        loss = LOSSES[self.loss](scores, labels) if property.votes else property.margin(scores, labels)
+        return found, loss.sum(), None

@@ -54,7 +54,7 @@ class Target(ABC):
 
     @abstractmethod
     def scores(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """Scores (B, K) of a batch; a random target seeds each input's randomness with that input's key."""
+        """Scores (B, K) of a batch; a random target seeds each input's randomness with its key, others get no keys."""
 
     @abstractmethod
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
@@ -107,7 +107,7 @@ class Plain(Target):
         return {}
 
     def scores(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """The classifier's scores, or those of the property that it should keep; the keys play no part."""
+        """The classifier's scores, or those of the property that it should keep."""
         return self.classifier.scores(x)
 
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:

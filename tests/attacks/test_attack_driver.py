@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-import certify.attacks.moves
+from certify.attacks.ball import Near
 from certify.attacks.base import ATTACKS, Attack
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import Smoothed
@@ -85,7 +85,7 @@ def test_a_point_outside_is_projected_and_counts_where_it_still_fools(linear):
 
 
 def test_a_point_that_leaves_ball_or_box_is_rejected_even_if_projection_were_wrong(linear, monkeypatch):
-    monkeypatch.setattr(certify.attacks.moves, "project", lambda x, z, *where: z)
+    monkeypatch.setattr(Near, "project", lambda self, z: z)
     clf = linear(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0.7, -0.7]), (0.0, 1.0))
     batch = Batch.of([[0.3, 0.5]], [0], num_classes=2)
     for outside in (torch.tensor([[0.9, 0.5]]), torch.tensor([[0.71, 1.01]])):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from certify.attacks.base import ATTACKS
+from certify.attacks.pgd import LOSSES, _margin_and_slope
 from certify.certifiers.attack import attack
 from certify.core.norms import NORMS
 from certify.core.threats.lp import ThreatModel
@@ -118,6 +119,21 @@ def test_square_attacks_a_function(image_clf, images):
     settings = {"attack": "autoattack", "version": "custom", "attacks": ("square",)}
     [found] = attack(function, images[0][:1], images[1][:1], threat=threat, **settings)
     assert found.succeeded
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_slope_of_a_margin_is_the_one_that_is_recorded(dtype):
+    scores = torch.randn(50, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    scores[10:30] = scores[10:30].round()  # many ties
+    scores[30] = 0.0
+    scores[31, 2], scores[32, 0] = torch.nan, torch.inf
+    labels = torch.arange(50) % 5
+    leaf = scores.clone().requires_grad_()
+    margins = LOSSES["margin"](leaf, labels)
+    (recorded,) = torch.autograd.grad(margins.sum(), leaf)
+    found, slope = _margin_and_slope(scores, labels[:, None])
+    torch.testing.assert_close(found, margins.detach(), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(slope, recorded, rtol=0, atol=0, equal_nan=True)
 
 
 def test_pgd_is_stronger_than_fgsm(image_clf, images):

@@ -58,6 +58,26 @@ def test_l1_projection_is_the_nearest_point():
     np.testing.assert_allclose(ours.numpy(), nearest, atol=1e-6)
 
 
+def test_in_linf_the_ends_worked_out_once_are_those_of_each_point():
+    """Against the same projection written out for every point in float64."""
+    generator = torch.Generator().manual_seed(7)
+    x = torch.rand(40, 30, generator=generator)
+    for radius in (1e-9, 3e-8, 0.01, 2.0):
+        z = x.double() + radius * torch.randn(40, 30, generator=generator, dtype=torch.float64)
+        delta, centre = z - x.double(), x.double()
+        inner = radius * (1 - 1e-9) - 2.0**-24 * (centre.abs() + delta.abs().clamp_max(radius))
+        reach = inner.clamp_min(0.0)
+        expected = (centre + delta.clamp(-reach, reach)).float().clamp(0.0, 1.0)
+        assert torch.equal(project(x, z, radius, "linf", (0.0, 1.0)), expected)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_cannot_move_keeps_the_sign_of_zero(norm):
+    x = torch.tensor([[-0.0, 0.0, 0.5]])
+    still = project(x, torch.tensor([[0.0, -0.0, 0.5]]), 0.1, norm, (0.0, 1.0))
+    assert still.signbit().tolist()[0][0]
+
+
 def test_nan_does_not_become_a_point():
     z = torch.tensor([[torch.nan, 0.0], [0.0, 0.0]])
     for norm in NORMS:
