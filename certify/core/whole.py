@@ -12,8 +12,10 @@ __all__ = ["write_whole", "writing"]
 
 
 @contextmanager
-def writing(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
+def writing(path: Path, *, new: bool = False, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write bytes to; what was there before stays until all of them are written, or for good if ``new``.
+
+    Others may do with it what ``mode`` and the process's mask let them.
 
     Raises:
         FileExistsError: if it has to be new and is not; of several processes that make one, one succeeds.
@@ -22,7 +24,7 @@ def writing(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # of a process that was killed, or a link: following it would write elsewhere
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
         if new and _linked(temporary, path):
             temporary.unlink()

@@ -13,9 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from certify.models.overrides import FUNCTIONS, attributes, hooks, methods, ours, source_of
+from certify.models.overrides import FUNCTIONS, attributes, code_of, hooks, ours, source_of
 
-__all__ = ["all_tensors", "function_digest", "module_digest", "tensor_bytes", "weights_digest"]
+__all__ = [
+    "all_tensors",
+    "apart",
+    "function_digest",
+    "integers",
+    "module_digest",
+    "structure_digest",
+    "tensor_bytes",
+    "weights_digest",
+]
 
 
 def module_digest(module: nn.Module) -> str:
@@ -29,14 +38,21 @@ def module_digest(module: nn.Module) -> str:
     return _module_digest(module, frozenset())
 
 
-def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
+def structure_digest(module: nn.Module) -> str:
+    """The same for a comparison within this process: of the tensors that stand :func:`apart`, how they lie in memory.
+
+    Two modules with equal structures and equal numbers in those tensors have equal digests.
+    """
+    return _module_digest(module, frozenset(), frozenset(map(id, apart(module).values())))
+
+
+def _module_digest(module: nn.Module, seen: frozenset[int], elsewhere: frozenset[int] = frozenset()) -> str:
     digest, seen = hashlib.sha256(), seen | {id(module)}
     code: dict[type, tuple[bytes, list[tuple[str, object]]]] = {}  # of a class, however many layers are of it
     for name, child in module.named_modules():
         kind = type(child)
         if kind not in code:
-            own = kind.__module__.partition(".")[0] != "torch"
-            code[kind] = source_of(kind).encode() if own else b"", list(methods(kind))
+            code[kind] = code_of(kind)
         source, replaced = code[kind]
         digest.update(f"{name}:{kind.__module__}.{kind.__qualname__}({_settings(child)})\n".encode())
         digest.update(source)
@@ -44,7 +60,12 @@ def _module_digest(module: nn.Module, seen: frozenset[int]) -> str:
             digest.update(f"{label}\n".encode() + _content(value, seen))
     tensors = all_tensors(module)
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}:".encode() + _numbers(tensor))
+        if id(tensor) in elsewhere:
+            digest.update(
+                f"{name}:{tensor.dtype}:{tuple(tensor.shape)}{tensor.stride()}{tensor.storage_offset()}{tensor.device}\n".encode()
+            )
+        else:
+            digest.update(f"{name}:".encode() + _numbers(tensor))
     known = {id(tensor) for tensor in tensors.values()}
     for name, value in sorted(module.state_dict(keep_vars=True).items()):
         if id(value) not in known:  # packed for int8, or a state of the module's own making
@@ -96,6 +117,24 @@ def all_tensors(module: nn.Module) -> dict[str, Tensor]:
             if isinstance(value, Tensor):
                 tensors[f"{name}.{attribute}"] = value
     return tensors
+
+
+def apart(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of :func:`all_tensors` that are plain numbers, as many as their memory holds."""
+    return {
+        name: tensor
+        for name, tensor in all_tensors(module).items()
+        if type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and not (tensor.is_quantized or tensor.is_complex() or tensor.is_neg() or tensor.is_meta)
+        and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    }
+
+
+def integers(tensor: Tensor) -> Tensor:
+    """The memory of a tensor that stands :func:`apart`, 64 bits at once where it can be: -0 is not 0, NaN is itself."""
+    held = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+    return held.view(torch.int64) if len(held) % 8 == 0 else held
 
 
 def function_digest(function: Callable[..., object]) -> str:

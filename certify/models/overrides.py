@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import functools
 import inspect
+import operator
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from certify.errors import ModelError
 __all__ = [
     "FUNCTIONS",
     "attributes",
+    "code_of",
     "hooks",
     "is_plain",
     "methods",
@@ -119,6 +121,39 @@ def _telling(value: object, own: bool) -> bool:
 def ours(kind: type) -> bool:
     """Whether a class comes from outside torch and this package, so that its version says nothing about its code."""
     return kind.__module__.partition(".")[0] not in ("torch", "certify")
+
+
+_CODE: Final[dict[type, tuple[list[object], bytes, list[tuple[str, object]]]]] = {}
+"""The code of classes, with what it was read from; up to CLASSES of them, which cannot be freed meanwhile."""
+
+CLASSES: Final = 256
+
+
+def code_of(kind: type) -> tuple[bytes, list[tuple[str, object]]]:
+    """The source of a class from outside torch, and its :func:`methods`; read once, until an attribute is replaced.
+
+    Reading sources takes milliseconds, comparing what a class holds takes microseconds.
+    """
+    bodies = list(_bodies(kind))
+    known = _CODE.get(kind)
+    if known is None or len(known[0]) != len(bodies) or not all(map(operator.is_, known[0], bodies)):
+        own = kind.__module__.partition(".")[0] != "torch"
+        if len(_CODE) >= CLASSES:
+            _CODE.clear()
+        _CODE[kind] = known = bodies, source_of(kind).encode() if own else b"", list(methods(kind))
+    return known[1], known[2]
+
+
+def _bodies(kind: type) -> Iterator[object]:
+    """All that a class and those that it inherits from hold, and the code of functions among that."""
+    for base in kind.__mro__[:-1]:
+        yield base
+        for held in vars(base).values():
+            yield held
+            if type(held) is types.FunctionType:
+                yield held.__code__
+            else:
+                yield from [function.__code__ for function in _functions(held)]
 
 
 def methods(kind: type) -> Iterator[tuple[str, object]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from certify.errors import ModelError
+from certify.models.digest import apart, integers
 
 __all__ = ["calls_of", "check_executed", "without_fast_path"]
 
@@ -58,13 +60,15 @@ def check_executed(module: nn.Module, program: ExportedProgram, example: Tensor)
 def calls_of(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     """The calls of one run of a module, each with its arguments, and what it returns; the module is not changed.
 
-    The last entry names everything that its code asked of tensors, with what is no call, such as ``x.numpy()``.
+    Tensors that stand :func:`~certify.models.digest.apart` are named instead of hashed, where they hold what they held
+    before the run: whoever compares calls compares their numbers as well. The last entry names everything that the
+    module's code asked of tensors, with what is no call, such as ``x.numpy()``.
 
     >>> calls_of(nn.Sequential(nn.Flatten(), nn.ReLU()), torch.zeros(1, 2, 2))[0][0]
     'aten.relu.default'
     """
-    with _Asked() as asked:
-        calls = _calls(_copy(module), example)
+    own, asked = _copy(module), _Asked()
+    calls = _calls(own, example, asked, apart(own))
     return [*calls, ("asked", " ".join(asked.names))]
 
 
@@ -83,9 +87,14 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _calls(function: Callable[[Tensor], Any], example: Tensor) -> list[tuple[str, str]]:
+def _calls(
+    function: Callable[[Tensor], Any],
+    example: Tensor,
+    around: contextlib.AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008
+    named: Mapping[str, Tensor] = MappingProxyType({}),
+) -> list[tuple[str, str]]:
     x = example.clone()
-    with torch.no_grad(), without_fast_path(), _Calls(x) as seen:
+    with torch.no_grad(), without_fast_path(), _Calls(x, named) as seen, around:
         out = function(x)
     return [*seen.calls, ("return", str(tree_map(seen.known, out)))]
 
@@ -108,12 +117,17 @@ class _Calls(TorchDispatchMode):
     Calls that only make views or assertions are left out; views are recorded where they are used.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, named: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.calls: list[tuple[str, str]] = []
+        self.named = {_memory(one): (name, integers(one), integers(one).clone()) for name, one in named.items()}
         self.made: dict[int, int] = {}
         self.held: list[Tensor] = []  # kept alive, so that an address of memory identifies one tensor
         self._made(x)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # saying to torch's compiler to leave this alone would load it, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = args, kwargs or {}
@@ -142,6 +156,9 @@ class _Calls(TorchDispatchMode):
         if maker is not None:
             return maker, one.storage_offset(), one.stride(), one.shape, one.dtype
         self.held.append(one)
+        name, now, before = self.named.get(_memory(one), ("", one, None))
+        if before is not None and torch.equal(now, before):
+            return name, one.storage_offset(), one.stride(), one.shape, one.dtype, one.is_conj(), one.is_neg()
         numbers = one.detach().resolve_conj().resolve_neg().contiguous().cpu().reshape(-1).view(torch.uint8)
         return hashlib.blake2b(numbers.numpy().tobytes()).hexdigest(), one.shape, one.dtype
 
