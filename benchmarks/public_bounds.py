@@ -39,12 +39,14 @@ float32 matrices. `x forward`: our `again` over two plain forward passes of the 
 
 WHY: Final = """What holds each class back, from profiles of seed 1. *Import*: 0.15 to 0.45 s a network, half of it two
 traces by torch.export, the rest comparing every operator and the whole with torch in float32 and float64. *MLP*: half
-of the rest is matrix products, of rows for nearly all neurons, because interval arithmetic leaves nearly all open.
-*LeNet*: what comes out of a ReLU is tightened again before pooling, which takes a third of the time and makes margins
-three times narrower than the rival's. *Encoder*: softmax is bounded over differences of scores, 15 rows for each score
-at 16 tokens, which take two thirds. *Tanh, alpha-CROWN*: half of each of 21 evaluations finds lines that hold despite
-rounding, and inputs are searched one by one. *IBP*: a repeated call takes 20 ms, of which 13 make sure that the module
-is still the same."""
+of a repeated call is matrix products. Interval arithmetic leaves nearly all neurons open, and CROWN a quarter to two
+thirds, which need both ends. *LeNet*: no sign settles an entry that a pool reads, so both ends are bounded, which makes
+margins three times narrower than the rival's; a third is convolutions. *Encoder*: softmax is bounded over differences
+of scores, 15 rows for each score at 16 tokens. Each depends on a few products of queries and keys, and is multiplied by
+the planes of all of them, which takes half. *Tanh, alpha-CROWN*: 40 % are matrix products and their derivatives, the
+rest Adam's steps and planes from tables; inputs are searched one by one. *IBP*: a repeated call takes 8 to 14 ms, of
+which 2 to 5 make sure that the module is still the same; the rest is interval arithmetic in float64 and its rounding
+errors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Sharing:
     def __init__(self, shares: dict[str, Tensor] | None = None) -> None:
         self.shares = {} if shares is None else shares
         self.search = shares is None
+        self._sketches: dict[str, Callable[[Tensor], Relaxation]] = {}
 
     def __call__(
         self, layers: Layers, node: Node, A: Coefficients, samples: Samples
@@ -80,7 +81,12 @@ class Sharing:
             shares = self.shares[node.name]
             if shares.shape != (operator.shares, *entries.shape):
                 raise IndexError(f"shares of shape {tuple(shares.shape)} for rows {tuple(entries.shape)}")
-        planes = operator.relax(*boxes, shares=shares)
+        if shares is None or not self.search:
+            planes = operator.relax(*boxes, shares=shares)
+        else:
+            if node.name not in self._sketches:
+                self._sketches[node.name] = operator.sketch(*boxes)
+            planes = self._sketches[node.name](shares)
         if isinstance(A, Patches):
             planes = _inside(planes, A.of(entries.new_ones(1, *node.shape)))
         if not layers.outward:

@@ -18,7 +18,7 @@ from certify.bounds.rounding import down, gamma
 from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Relaxation, flat
 
-__all__ = ["Planes", "RowBounds", "backward", "minimum", "usual_planes"]
+__all__ = ["Planes", "RowBounds", "backward", "both_ends", "minimum", "usual_planes"]
 
 Planes = Callable[[Layers, Node, Coefficients, Samples], tuple[Relaxation, Tensor | None]]
 """Gives the planes at a nonlinear node for rows with given coefficients, as tensors (b, 1 or r, ...) in their layout;
@@ -69,9 +69,10 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
     Raises:
         OutOfTime: once the deadline of the layers passed.
     """
+    assert bounds.gap is None or planes is usual_planes, "gaps are those of CROWN's planes"
     pending: dict[str, Coefficients] = dict(bounds.A)
     settled: dict[str, Coefficients] = {}
-    b, slack = bounds.b, bounds.slack
+    b, slack, gap = bounds.b, bounds.slack, bounds.gap
     for node in reversed(layers.graph.nodes):
         A = pending.pop(node.name, None)
         if A is None:
@@ -90,10 +91,11 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
         else:
             parts, offset, lost = _through_planes(layers, node, A, samples, planes)
             slack = slack if lost is None else slack + lost
+            gap = None if gap is None else gap + weigh(A, layers.gap(node)[samples], sizes(A))
         b = b if offset is None else b + offset
         for name, part in zip(node.inputs, parts, strict=True):
             pending[name] = plus(pending[name], part) if name in pending else part
-    return LinearBounds(pending | settled, b, slack)
+    return LinearBounds(pending | settled, b, slack, gap)
 
 
 def _through_affine(
@@ -169,17 +171,40 @@ def minimum(layers: Layers, bounds: LinearBounds, samples: Samples) -> RowBounds
 
     If bounds are claimed, every rounding error is subtracted, and NaN becomes minus infinity.
     """
-    lower, slack = bounds.b, bounds.slack
+    terms, lower, slack = _terms(layers), bounds.b, bounds.slack
+    for name, A in bounds.A.items():
+        value, error = _where(layers, name).rows(samples).least(A, terms)
+        lower, slack = lower + value, slack + error
+    return _claimed(layers, samples, lower, slack)
+
+
+def both_ends(layers: Layers, bounds: LinearBounds, samples: Samples) -> tuple[RowBounds, Tensor]:
+    """The same, and upper bounds (b, r) of the rows, which may lie above linear bounds by their gap."""
+    assert bounds.gap is not None
+    terms, lower, upper, slack = _terms(layers), bounds.b, bounds.b, bounds.slack
+    for name, A in bounds.A.items():
+        least, most, error = _where(layers, name).rows(samples).ends(A, terms)
+        lower, upper, slack = lower + least, upper + most, slack + error
+    above = _claimed(layers, samples, -upper, slack + bounds.gap)
+    return _claimed(layers, samples, lower, slack), -above.lower
+
+
+def _where(layers: Layers, name: str) -> Region:
+    return layers.region if name == layers.graph.input else Region(layers.boxes[name])
+
+
+def _terms(layers: Layers) -> int | None:
+    """How many roundings a minimum takes beside those of products; None if errors are not needed."""
+    return len(layers.graph.nodes) + 8 if layers.outward else None
+
+
+def _claimed(layers: Layers, samples: Samples, lower: Tensor, slack: Tensor) -> RowBounds:
+    """Lower bounds of rows, once what they may miss is subtracted from ``lower``."""
     if (void := layers.void(samples)) is not None:
         lower = torch.where(void.unsqueeze(1), -torch.inf, lower)
-    terms = len(layers.graph.nodes) + 8
-    for name, A in bounds.A.items():
-        region = layers.region if name == layers.graph.input else Region(layers.boxes[name])
-        value, error = region.rows(samples).least(A, terms if layers.outward else None)
-        lower, slack = lower + value, slack + error
-    if not layers.outward:
-        return RowBounds(torch.where(lower.isnan(), -torch.inf, lower), slack)
+    if (terms := _terms(layers)) is None:
+        bound = lower - slack
+        return RowBounds(torch.where(bound.isnan(), -torch.inf, bound), slack)
     slack = slack * (1 + max(1e-3, 2 * gamma(layers.graph.widest + terms, slack.dtype)))
     bound = lower - slack
-    lower = down(bound)
-    return RowBounds(torch.where(bound.isfinite(), lower, -torch.inf), slack)
+    return RowBounds(torch.where(bound.isfinite(), down(bound), -torch.inf), slack)

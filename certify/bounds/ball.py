@@ -55,7 +55,7 @@ class Ball:
         # Two roundings more: the difference that makes the outer part, and the sum below.
         terms = None if terms is None else terms + 2
         inner_value, inner_error = _over_all(inner, self, terms)
-        outer_value, outer_error = over_box(outer, box, terms)
+        outer_value, _, outer_error = over_box(outer, box, terms)
         if terms is not None:
             # Pays for underflow in the difference.
             outer_error = outer_error + smallest(outer_value.dtype) * box.magnitude().flatten(1).sum(1, keepdim=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from certify.bounds.backward import RowBounds, backward, minimum, usual_planes
-from certify.bounds.deadline import NEVER, Deadline
+from certify.bounds.backward import RowBounds, backward, both_ends, minimum, usual_planes
+from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.deviations import deviations
 from certify.bounds.graph import Graph
-from certify.bounds.ibp import CHUNK, in_chunks, propagate, row_bounds
+from certify.bounds.ibp import CHUNK, bent, in_chunks, propagate, row_bounds
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
 from certify.bounds.methods import METHODS
@@ -22,11 +23,29 @@ from certify.bounds.region import Region
 from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
+from certify.progress.observer import Quiet
 
-__all__ = ["crown", "crown_ibp", "entry_rows", "meet", "output_rows", "rows_for", "tighten", "unsettled"]
+__all__ = [
+    "crown",
+    "crown_ibp",
+    "crown_in_time",
+    "entry_rows",
+    "meet",
+    "output_rows",
+    "rows_for",
+    "tighten",
+    "unsettled",
+]
 
 COARSE = 1 / 64
 """The part of the width of an entry's bounds that rounding in float32 may take before float64 is worth its time."""
+
+LARGE = 2**17
+"""One end of an entry is bounded before the other if the entries of its result times those of the network's largest
+result are at least this."""
+
+TIGHTENING = 0.8
+"""The share of a time limit after which intermediate results are left as they are."""
 
 SHARED = 4
 """Rows that are the same for all samples are held for this many chunks at a time."""
@@ -39,27 +58,105 @@ def output_rows(layers: Layers, C: Tensor) -> RowBounds:
 
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     """The box of a result, improved by backward passes for the entries ``wanted`` (B, ...)."""
-    box, wanted = layers.boxes[name], flat(wanted, 1)
-    lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
-    if (around := deviations(layers)) is not None:
-        lost = _bound(around, name, wanted, lower, upper)
-        wanted = wanted & ~(lost.isfinite() & (lost <= COARSE * (upper - lower)))
-        around.lost[name] = torch.where(wanted, 0.0, lost)
-    _bound(layers, name, wanted, lower, upper)
-    alone = Interval(torch.minimum(lower, upper).reshape(box.shape), torch.maximum(lower, upper).reshape(box.shape))
-    layers.leans[name] = alone
-    return meet(layers, box, alone)
+    box, wanted, around = layers.boxes[name], flat(wanted, 1), deviations(layers)
+    swift = around or layers
+    found = _Found.of(box, swift.graph.dtype)
+    if _one_end_may_do(layers.graph, name):
+        wanted = _one_end_first(layers, swift, name, wanted, found)
+    else:
+        _both(swift, name, wanted, found)
+    if around is not None:
+        fine = found.lost.isfinite() & (found.lost <= COARSE * (found.upper - found.lower))
+        around.lost[name] = torch.where(wanted & fine, found.lost, 0.0)
+        _both(layers, name, wanted & ~fine, found)
+    layers.leans[name] = found.box(box.shape)
+    return meet(layers, box, layers.leans[name])
 
 
-def _bound(layers: Layers, name: str, wanted: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Bound entries (B, n) of a result in place, by backward passes, and return what rounding cost the two bounds."""
-    lost = torch.zeros(wanted.shape, dtype=layers.graph.dtype, device=wanted.device)
-    for samples, entries, bounds in entry_rows(layers, name, wanted):
-        found = minimum(layers, backward(layers, bounds.both_signs(), samples, usual_planes), samples)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What backward passes alone say about the entries of a result, (B, n): two ends, and what rounding cost them."""
+
+    lower: Tensor
+    upper: Tensor
+    lost: Tensor
+
+    @classmethod
+    def of(cls, box: Interval, dtype: torch.dtype) -> _Found:
+        """The ends of a box, until better ones are known."""
+        lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
+        return cls(lower, upper, torch.zeros_like(lower, dtype=dtype))
+
+    def box(self, shape: torch.Size) -> Interval:
+        """The ends, in order: without error terms, rounding may exchange them."""
+        ends = torch.minimum(self.lower, self.upper), torch.maximum(self.lower, self.upper)
+        return Interval(*(end.reshape(shape) for end in ends))
+
+
+def _one_end_may_do(graph: Graph, name: str) -> bool:
+    """Whether one end of an entry is bounded before the other.
+
+    For small results, a pass costs no more than the calls of its operators, and two cost more than one. Whoever wants
+    the output wants both ends.
+    """
+    if graph.thorough or name == graph.output.name:
+        return False
+    return math.prod(graph.shapes[name]) * graph.widest >= LARGE
+
+
+def _one_end_first(layers: Layers, swift: Layers, name: str, wanted: Tensor, found: _Found) -> Tensor:
+    """Bound entries (B, n) of a result in place, and return those of which both ends matter.
+
+    Most entries of a ReLU network have the sign that they have in the middle of the region. A pass for the end that
+    shows it also says how far off the other end can be, as planes are only so far apart. A pass of its own would say
+    more about that, but where the sign is known, planes do not depend on the other end.
+    """
+    box = layers.boxes[name]
+    signs = torch.where(flat(swift.point(name), 1) > 0, 1.0, -1.0).to(swift.graph.dtype)
+    hopeful = wanted & ~flat(bent(_with_signs(layers, name, signs), name), 1)
+    _both(swift, name, wanted & ~hopeful, found)
+    for at, samples, rows in _signed(swift, name, hopeful, signs):
+        near, far = both_ends(swift, rows, samples)
+        lower, upper = (torch.where(signs[at] > 0, *ends) for ends in ((near.lower, -far), (far, -near.lower)))
+        found.lower[at], found.upper[at] = swift.ends(name, at, lower, upper)
+        found.lost[at] = near.slack
+    layers.boxes[name] = meet(layers, box, found.box(box.shape))
+    decisive = wanted & flat(bent(layers, name), 1)
+    for at, samples, rows in _signed(swift, name, hopeful & decisive, -signs):
+        near, negative = minimum(swift, rows, samples), signs[at] > 0
+        lower, upper = swift.ends(name, at, near.lower, -near.lower)
+        found.lower[at] = torch.where(negative, found.lower[at], lower)
+        found.upper[at] = torch.where(negative, upper, found.upper[at])
+        found.lost[at] += near.slack
+    return decisive
+
+
+def _with_signs(layers: Layers, name: str, signs: Tensor) -> Layers:
+    """The layers if the entries of a result had these signs (B, n)."""
+    box = layers.boxes[name]
+    positive = (signs > 0).reshape(box.shape)
+    lower = torch.where(positive, box.lower.clamp(min=0).minimum(box.upper), box.lower)
+    upper = torch.where(positive, box.upper, box.upper.clamp(max=0).maximum(box.lower))
+    return replace(layers, boxes={**layers.boxes, name: Interval(lower, upper)})
+
+
+def _signed(
+    layers: Layers, name: str, wanted: Tensor, signs: Tensor
+) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, LinearBounds]]:
+    """Wanted entries (B, n) times their signs (B, n), in chunks, bounded by CROWN."""
+    for samples, entries, rows in entry_rows(layers, name, wanted):
+        at = samples.unsqueeze(1), entries
+        yield at, samples, backward(layers, rows.times(signs[at]), samples, usual_planes)
+
+
+def _both(layers: Layers, name: str, wanted: Tensor, found: _Found) -> None:
+    """Bound entries (B, n) of a result in place, by passes for both ends at once."""
+    for samples, entries, rows in entry_rows(layers, name, wanted):
+        bounds = minimum(layers, backward(layers, rows.both_signs(), samples, usual_planes), samples)
         at, count = (samples.unsqueeze(1), entries), entries.shape[1]
-        lower[at], upper[at] = layers.ends(name, at, found.lower[:, :count], -found.lower[:, count:])
-        lost[at] = found.slack[:, :count] + found.slack[:, count:]
-    return lost
+        ends = bounds.lower[:, :count], -bounds.lower[:, count:]
+        found.lower[at], found.upper[at] = layers.ends(name, at, *ends)
+        found.lost[at] = (bounds.slack[:, :count] + bounds.slack[:, count:]).to(found.lost.dtype)
 
 
 def unsettled(layers: Layers, C: Tensor, found: RowBounds) -> Tensor:
@@ -114,7 +211,8 @@ def _patches(layers: Layers, name: str, samples: Tensor, entries: Tensor) -> Lin
 def _shared(layers: Layers, name: str, entries: Tensor) -> LinearBounds:
     """Rows (1, r) that are the same for every sample."""
     shape = layers.graph.shapes[name]
-    units = F.one_hot(entries, math.prod(shape)).to(layers.graph.dtype).reshape(1, len(entries), *shape)
+    units = torch.zeros((len(entries), math.prod(shape)), dtype=layers.graph.dtype, device=entries.device)
+    units = units.scatter_(1, entries.unsqueeze(1), 1.0).reshape(1, len(entries), *shape)
     return backward(layers, LinearBounds.of(name, units), slice(None), None)
 
 
@@ -190,3 +288,49 @@ def crown(
     if len(some := unsettled(layers, C, found)) == 0:
         return found
     return found.replaced(some, crown(graph.wide, region.rows(some), C[some], claim=claim, deadline=deadline))
+
+
+def crown_in_time(
+    graph: Graph, region: Region, C: Tensor, *, claim: Claim | None = "exact", deadline: Deadline = NEVER
+) -> RowBounds:
+    """CROWN, but results that are not bounded when most of the time is gone keep the boxes of interval arithmetic.
+
+    If the last pass does not fit, the rows do, too. That is sound and looser, and ends. How much is bounded depends on
+    the machine, so this is for bounds that nobody has to derive again. A warning says what was left out.
+    """
+    late: list[str] = []
+    most = deadline.part(TIGHTENING)
+
+    def tightened(layers: Layers, name: str, wanted: Tensor) -> Interval:
+        try:
+            _limit(layers, most)
+            most.check()
+            return tighten(layers, name, wanted)
+        except OutOfTime:
+            late.append(name)
+            return layers.boxes[name]
+
+    layers = propagate(graph, region, claim=claim, tighten=tightened)
+    try:
+        _limit(layers, deadline)
+        found = output_rows(layers, C)
+        if not late and len(some := unsettled(layers, C, found)) > 0:
+            with suppress(OutOfTime):  # what is known holds
+                wide = crown(graph.wide, region.rows(some), C[some], claim=claim, deadline=deadline)
+                found = found.replaced(some, wide)
+    except OutOfTime:
+        late.append(graph.output.name)
+        _limit(layers, NEVER)
+        found = row_bounds(layers, C)
+    if late:
+        Quiet().warn(
+            f"the time limit left {len(late)} of the network's results with bounds by interval arithmetic: they hold, "
+            "and are looser than with more time"
+        )
+    return found
+
+
+def _limit(layers: Layers, deadline: Deadline) -> None:
+    layers.deadline = deadline
+    if layers.deviations is not None:
+        layers.deviations.deadline = deadline

@@ -57,26 +57,17 @@ class Deviations(Layers):
 
     Args:
         exact: the layers in float64, whose boxes may still become smaller: what is read here then is no less true.
-        points: what the network makes of the point, by result, as far as it was asked for. Any numbers would be sound.
         residuals: how far the exact result of a node that computes sums may be, on the points before it, from its own.
         lost: what rounding cost the bounds of each entry (B, n) of results that were bounded over these layers.
     """
 
     exact: Layers = field(kw_only=True)
-    points: dict[str, Tensor] = field(default_factory=dict)
     residuals: dict[str, Tensor] = field(default_factory=dict)
     lost: dict[str, Tensor] = field(default_factory=dict)
 
-    def point(self, name: str) -> Tensor:
-        """The point at a result, (B, ...) float64."""
-        for node in self.exact.graph.nodes:
-            if name in self.points:
-                break
-            if node.name not in self.points:
-                self._follow(node)
-        return self.points[name]
-
-    def _follow(self, node: Node) -> None:
+    def follow(self, node: Node) -> None:
+        """Find the point at a node, in float64, and its residual."""
+        node = self.exact.graph.producers[node.name]
         before = [self.points[name] for name in node.inputs]
         if isinstance(node.operator, Nonlinear | Move):
             self.points[node.name] = node.operator.forward(*before)
@@ -117,6 +108,12 @@ class Deviations(Layers):
         point = flat(self.point(name), 1)[at]
         lower, upper = down(point + lower), up(point + upper)
         return torch.where(lower.isnan(), -torch.inf, lower), torch.where(upper.isnan(), torch.inf, upper)
+
+    def gap(self, node: Node) -> Tensor:
+        """That of the planes in float64; :meth:`error` pays for the rounding of either plane."""
+        if node.name not in self._gaps:
+            self._gaps[node.name] = above(self.exact.gap(self.exact.graph.producers[node.name]), NARROW)
+        return self._gaps[node.name]
 
     def bias(self, node: Node) -> None:
         """Deviations have none: it is in the points."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.rounding import gamma
-from certify.bounds.rules.base import Affine, Operator, Shape
+from certify.bounds.rules.base import Affine, Nonlinear, Operator, Shape
 from certify.device import CPU, sums_of_products
 from certify.errors import ModelError
 
@@ -48,6 +49,9 @@ class Graph:
         dtype: floating-point type of the parameters.
         narrow: the graph in float32, for one in float64 that was made from it: coefficients of its bounds are float32
             where that loses little (:mod:`~certify.bounds.deviations`). None for those of the graph's dtype.
+        thorough: whether both ends of every entry are bounded by backward passes of their own, as version 0.1 did. That
+            takes several times as long and hardly changes bounds: records from then are derived again so. It stands
+            here, and not with a method, so that whatever bounds a record takes finds it.
 
     Raises:
         ModelError: if a node reads a result that no earlier node computes, or there are no nodes.
@@ -58,6 +62,7 @@ class Graph:
     nodes: tuple[Node, ...]
     dtype: torch.dtype
     narrow: Graph | None = None
+    thorough: bool = False
 
     def __post_init__(self) -> None:
         if not self.nodes:
@@ -83,7 +88,7 @@ class Graph:
     def to(self, dtype: torch.dtype) -> Graph:
         """A copy with parameters of another dtype, detached from the module they came from."""
         nodes = tuple(replace(node, operator=node.operator.to(dtype)) for node in self.nodes)
-        return Graph(self.input, self.shape, nodes, dtype)
+        return Graph(self.input, self.shape, nodes, dtype, thorough=self.thorough)
 
     def mixed(self) -> Graph:
         """A copy in float64 whose bounds may hold coefficients in float32.
@@ -111,6 +116,11 @@ class Graph:
         shapes, ones = (self.shapes[wide.inputs[0]],), torch.ones(1, *wide.shape, device=self.device)
         [near], [exact] = one.adjoint(ones, shapes), two.adjoint(ones.double(), shapes)
         return bool(((near.double() - exact).abs() <= gamma(one.adjoint_terms, torch.float32) * exact.abs()).all())
+
+    @property
+    def ways(self) -> tuple[Graph, ...]:
+        """This graph, and the same one with bounds as version 0.1 found them: for records that may be from then."""
+        return (self,) if self.thorough else (self, replace(self, thorough=True))
 
     @property
     def wide(self) -> Graph:
@@ -153,6 +163,29 @@ class Graph:
     def producers(self) -> dict[str, Node]:
         """The node that computes each result."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def nonlinear_readers(self) -> Mapping[str, Sequence[tuple[Node, Sequence[tuple[Node, ...]]]]]:
+        """The nonlinear nodes that read a result, directly or through moves, each with those chains of moves."""
+        readers: dict[str, list[tuple[Node, list[tuple[Node, ...]]]]] = {}
+        for node in self.nodes:
+            if isinstance(node.operator, Nonlinear):
+                chains: dict[str, list[tuple[Node, ...]]] = {}
+                for name in dict.fromkeys(node.inputs):
+                    moves = self.moves(name)
+                    chains.setdefault(moves[0].inputs[0] if moves else name, []).append(moves)
+                for source, found in chains.items():
+                    readers.setdefault(source, []).append((node, found))
+        return readers
+
+    def follows(self, name: str) -> bool:
+        """Whether a result is a nonlinear function of one other, entry by entry.
+
+        Its box then follows from the other's: a backward pass from here goes through planes of the function, whose
+        extremes are never inside those of the function, and so cannot tell more than one from there.
+        """
+        node = self.producers.get(name)
+        return node is not None and isinstance(node.operator, Nonlinear) and len(node.inputs) == 1 and not self.thorough
 
     def moves(self, name: str) -> tuple[Node, ...]:
         """The chain of nodes before a result that only move entries of an earlier one, in order."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from certify.bounds.backward import Planes, RowBounds, backward, minimum
 from certify.bounds.deadline import NEVER, Deadline
-from certify.bounds.graph import Graph
+from certify.bounds.graph import Graph, Node
 from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds
 from certify.bounds.linear_prefix import over_constraint
@@ -33,7 +34,8 @@ def propagate(
 ) -> Layers:
     """Boxes of every result, in order. ``tighten`` is called once for each result that a nonlinear node reads.
 
-    For a result that only moves entries of another one it is called with that one, which may have fewer entries.
+    For a result that only moves entries of another one it is called with that one, which may have fewer entries; and
+    for a function of another one, with that one for the entries that readers of either want (:meth:`Graph.follows`).
 
     Raises:
         OutOfTime: once the deadline passed. The layers keep the deadline for later bounds over them.
@@ -48,7 +50,8 @@ def propagate(
                 source = moves[0].inputs[0] if moves else name
                 if source not in asked:
                     asked.add(source)
-                    _improve(layers, source, tighten)
+                    if not graph.follows(source):
+                        _improve(layers, source, tighten)
                 for move in moves:
                     layers.move(move)
         layers.advance(node)
@@ -66,29 +69,38 @@ def _improve(layers: Layers, name: str, tighten: Tighten | None) -> None:
 def bent(layers: Layers, name: str) -> Tensor:
     """The entries of a result on whose box some nonlinear node is not linear, also through moves.
 
-    If the other inputs of that node are not known yet, these are all its entries.
+    If the other inputs of that node are not known yet, these are all its entries. If the node is a function of this
+    result alone, they are also those that its own readers want of it.
     """
-    mask = torch.zeros_like(layers.boxes[name].lower, dtype=torch.bool)
-    for node in layers.graph.nodes:
-        if not isinstance(node.operator, Nonlinear):
-            continue
-        for read in set(node.inputs):
-            moves = layers.graph.moves(read)
-            if name != (moves[0].inputs[0] if moves else read):
-                continue
-            for move in moves:
-                layers.move(move)
-            if all(other in layers.boxes for other in node.inputs):
-                wanted = node.operator.bent(*layers.inputs(node))
-            else:
-                wanted = torch.ones(len(mask), *layers.graph.shapes[read], dtype=torch.bool, device=mask.device)
-            for move in reversed(moves):
-                assert isinstance(move.operator, Affine)
-                shapes = (layers.graph.shapes[move.inputs[0]],)
-                [counts] = move.operator.adjoint(wanted.to(layers.graph.dtype), shapes)
-                wanted = counts > 0
-            mask |= wanted
+    return _bent(replace(layers, boxes=dict(layers.boxes), leans={}, voids={}), name)
+
+
+def _bent(ahead: Layers, name: str) -> Tensor:
+    """The same, for layers that are a copy: boxes of later results are found from those that the result has now."""
+    graph, mask = ahead.graph, torch.zeros_like(ahead.boxes[name].lower, dtype=torch.bool)
+    for node, chains in graph.nonlinear_readers.get(name, ()):
+        for move in (move for moves in chains for move in moves):
+            ahead.move(move)
+        assert isinstance(node.operator, Nonlinear)
+        if all(read in ahead.boxes for read in node.inputs):
+            wanted = node.operator.bent(*ahead.inputs(node))
+        else:
+            wanted = torch.ones(len(mask), *node.shape, dtype=torch.bool, device=mask.device)
+        if graph.follows(node.name) and node.name in graph.nonlinear_readers:
+            ahead.advance(node)
+            wanted = wanted | _bent(ahead, node.name)
+        for moves in chains:
+            mask |= _before(moves, wanted, graph)
     return mask
+
+
+def _before(moves: Sequence[Node], wanted: Tensor, graph: Graph) -> Tensor:
+    """Which entries of a result are wanted, if these are after it was moved."""
+    for move in reversed(moves):
+        assert isinstance(move.operator, Affine)
+        [counts] = move.operator.adjoint(wanted.to(graph.dtype), (graph.shapes[move.inputs[0]],))
+        wanted = counts > 0
+    return wanted
 
 
 def row_bounds(layers: Layers, C: Tensor) -> RowBounds:

@@ -39,6 +39,8 @@ class Layers:
             backward pass alone, so that a box improved by another method never makes a plane worse.
         voids: by node, a mask (B,) of samples whose regions may hold points at which the node is undefined, or at which
             an execution overflows if executions are claimed about. No later bound holds for these samples.
+        points: what the network makes of a point of each region, (B, ...) by result, as far as it was asked for. Any
+            numbers would be sound.
         deadline: checked between pieces of work while rows are bounded over these layers.
     """
 
@@ -48,7 +50,9 @@ class Layers:
     boxes: dict[str, Interval]
     leans: dict[str, Interval] = field(default_factory=dict)
     voids: dict[str, Tensor] = field(default_factory=dict)
+    points: dict[str, Tensor] = field(default_factory=dict)
     _relaxations: dict[str, Relaxation] = field(default_factory=dict)
+    _gaps: dict[str, Tensor] = field(default_factory=dict)
     _errors: dict[str, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
     _matrices: dict[str, dict[tuple[int, int], Tensor]] = field(default_factory=dict)
     deadline: Deadline = NEVER
@@ -144,6 +148,41 @@ class Layers:
             shares = operator.start(*leans) if leaning else None
             self._relaxations[node.name] = operator.relax(*self.inputs(node), shares=shares)
         return self._relaxations[node.name]
+
+    def gap(self, node: Node) -> Tensor:
+        """How far the planes of a nonlinear node are at most apart on its boxes, (B, *shape), rounded up."""
+        if node.name not in self._gaps:
+            assert isinstance(node.operator, Nonlinear)
+            planes, boxes = self.relaxation(node, node.operator), self.inputs(node)
+            gap = boxes[0].lower.new_zeros(())
+            size = gap.expand(len(boxes[0].lower), *node.shape)
+            for offset, sign in ((planes.lower_offset, -1), (planes.upper_offset, 1)):
+                if offset is not None:
+                    gap, size = gap + sign * offset, size + offset.abs()
+            for below, above, box in zip(planes.lower_slopes, planes.upper_slopes, boxes, strict=True):
+                apart = above - below
+                # A plane that is equal to the other has no gap where the box has no end.
+                ends = [torch.where(apart == 0, 0.0, apart * end) for end in (box.lower, box.upper)]
+                gap = gap + torch.maximum(*ends)
+                reach = torch.where((below == 0) & (above == 0), 0.0, box.magnitude())
+                size = size + (below.abs() + above.abs()) * reach
+            lost = gamma(4 * len(boxes) + 8, size.dtype) * size + smallest(size.dtype)
+            self._gaps[node.name] = torch.where(gap.isnan(), torch.inf, gap.clamp(min=0)) + lost
+        return self._gaps[node.name]
+
+    def point(self, name: str) -> Tensor:
+        """What the network makes of the middle of each region at a result, (B, ...)."""
+        self.points.setdefault(self.graph.input, self.region.middle)
+        for node in self.graph.nodes:
+            if name in self.points:
+                break
+            if node.name not in self.points:
+                self.follow(node)
+        return self.points[name]
+
+    def follow(self, node: Node) -> None:
+        """Find the point at a node from those before it."""
+        self.points[node.name] = node.operator.forward(*(self.points[name] for name in node.inputs))
 
     def error(self, node: Node) -> tuple[Tensor | None, Tensor]:
         """The rounding error of a backward step through ``node``: E (B, *shape), to be weighed by |A|, and a constant.

@@ -13,7 +13,19 @@ from certify.bounds.rounding import gamma, smallest
 from certify.bounds.tensors import Interval, flat
 from certify.errors import BadInput
 
-__all__ = ["Coefficients", "LinearBounds", "Samples", "fit", "held", "over_box", "plus", "sizes", "weigh", "whole"]
+__all__ = [
+    "Coefficients",
+    "LinearBounds",
+    "Samples",
+    "fit",
+    "held",
+    "over_box",
+    "plus",
+    "scaled",
+    "sizes",
+    "weigh",
+    "whole",
+]
 
 Samples = Tensor | slice
 """The samples of the batch that rows belong to."""
@@ -32,6 +44,8 @@ class LinearBounds:
         A: coefficients (b, r, *shape of the result) by name of the result.
         b: offsets (b, r).
         slack: bounds of the rounding errors so far, (b, r), not negative.
+        gap: how far the rows may lie above those functions, beside the slack, (b, r), not negative; None where nobody
+            asks.
 
     A batch of 1 stands for every sample.
     """
@@ -39,6 +53,7 @@ class LinearBounds:
     A: Mapping[str, Coefficients]
     b: Tensor
     slack: Tensor
+    gap: Tensor | None = None
 
     def __post_init__(self) -> None:
         tensors = (self.b, self.slack, *(held(A) for A in self.A.values()))
@@ -59,6 +74,11 @@ class LinearBounds:
         slack = self.slack[samples.unsqueeze(1) if len(self.slack) > 1 else 0, rows]
         return LinearBounds(A, self.b[0][rows], slack)
 
+    def times(self, signs: Tensor) -> LinearBounds:
+        """The rows, each multiplied by 1 or -1 from ``signs`` (b, r); only for bounds that are equations."""
+        A = {name: scaled(A, signs) for name, A in self.A.items()}
+        return LinearBounds(A, self.b * signs, self.slack.expand_as(signs), torch.zeros_like(signs))
+
     def both_signs(self) -> LinearBounds:
         """The rows, then the same rows negated; only for bounds that are equations."""
         A = {n: torch.cat([A, -A], dim=1) if isinstance(A, Tensor) else A.both_signs() for n, A in self.A.items()}
@@ -73,6 +93,12 @@ def held(A: Coefficients) -> Tensor:
 def sizes(A: Coefficients) -> Tensor:
     """The absolute values of the stored coefficients."""
     return held(A).abs()
+
+
+def scaled(A: Coefficients, factors: Tensor) -> Coefficients:
+    """Rows multiplied by factors (b, r)."""
+    values = held(A) * factors.reshape(*factors.shape, *(1,) * (held(A).dim() - 2))
+    return values if isinstance(A, Tensor) else A.holding(values, A.inside)
 
 
 def fit(A: Coefficients, values: Tensor) -> Tensor:
@@ -108,15 +134,16 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
     return (flat(values, 2) @ flat(vector, 1).unsqueeze(2)).squeeze(2)
 
 
-def over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor]:
-    """Lower bounds (b, r) of rows over boxes, and the rounding errors they may contain: see ``Region.least``."""
+def over_box(A: Coefficients, box: Interval, terms: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper bounds (b, r) of rows over boxes, and the rounding errors they may contain: ``Region.ends``."""
     dtype, entries = box.lower.dtype, held(A)[0, 0].numel()
     center = (box.lower + box.upper) / 2
     radius = torch.maximum(box.upper - center, center - box.lower)
     size = sizes(A)
     reach = weigh(A, radius, size)
-    value = weigh(A, center) - reach
+    value = weigh(A, center)
+    ends = value - reach, value + reach
     if terms is None:
-        return value, torch.zeros_like(value)
+        return *ends, torch.zeros_like(value)
     # The radius took one rounding more than the products, which the terms count.
-    return value, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)
+    return *ends, gamma(entries + terms, dtype) * (weigh(A, center.abs(), size) + reach) + entries * smallest(dtype)

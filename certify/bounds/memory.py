@@ -18,11 +18,11 @@ from certify.registry import Reader
 
 __all__ = ["Bytes", "amount", "budget", "check_fits", "check_memory", "samples_within"]
 
-KEPT = 12
-"""Numbers kept for each entry of each result: two ends, planes, their errors, leans, temporaries."""
+KEPT = 14
+"""Numbers kept for each entry of each result: two ends, planes, their gap and errors, leans, a point, temporaries."""
 
-DEVIATIONS = 5
-"""The same for deviations in float32: a point, what it is off by, planes, their errors."""
+DEVIATIONS = 6
+"""The same for deviations in float32: a point, what it is off by, planes, their gap and errors."""
 
 PASS = 10
 """Numbers that a backward pass holds for each coefficient of its rows: read, written and weighed."""

@@ -34,7 +34,7 @@ METHODS: Registry[Method] = Registry("bound method", package="certify.bounds")
 
 
 def bounds_of_rows(
-    method: str,
+    method: str | Method,
     graph: Graph,
     region: Region,
     C: Tensor,
@@ -42,20 +42,26 @@ def bounds_of_rows(
     claim: Claim | None,
     max_memory: int | None = None,
     deadline: Deadline = NEVER,
+    in_turn: bool = False,
 ) -> RowBounds:
     """Apply a method to a batch of any size, in parts that fit into memory.
 
     Args:
-        method: name in :data:`METHODS`.
+        method: a method, or its name in :data:`METHODS`.
         graph, region, C, claim: as for every method.
         max_memory: bytes; None for half of what is free.
         deadline: when to give up.
+        in_turn: whether each part has a share of the time, rather than as much as the parts before it left.
 
     Raises:
         NoRoom: where one sample alone takes more memory.
         OutOfTime: once the deadline passed.
     """
     check_fits(graph, max_memory, C.device)
-    most, bound = samples_within(graph, max_memory, C.device), METHODS[method]
-    parts = [slice(begin, begin + most) for begin in range(0, len(C), most)]
-    return RowBounds.join([bound(graph, region.rows(part), C[part], claim=claim, deadline=deadline) for part in parts])
+    most, bound = samples_within(graph, max_memory, C.device), METHODS[method] if isinstance(method, str) else method
+    found = []
+    for begin in range(0, len(C), most):
+        part, share = slice(begin, begin + most), min(1.0, most / (len(C) - begin))
+        limit = deadline.part(share) if in_turn else deadline
+        found.append(bound(graph, region.rows(part), C[part], claim=claim, deadline=limit))
+    return RowBounds.join(found)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.crown import crown_in_time
 from certify.bounds.deadline import Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.importers.graph_module import GraphModule, chained
@@ -101,7 +102,9 @@ def output_bounds(
             outputs themselves. Bound differences of classes this way, never by subtracting bounds.
         claim: ``"exact"``, or ``"float32"`` for bounds of every float32 execution as well, on float32 inputs.
         max_memory: bytes to stay within, about, whatever the batch; None for half of what is free.
-        timeout: seconds for the whole batch, once the network is read; None for no limit.
+        timeout: seconds for the whole batch, once the network is read; None for no limit. CROWN ends in time by leaving
+            the last results of the network with bounds by interval arithmetic: they are looser, and a warning says so.
+            Other methods raise.
 
     Returns:
         Two tensors (B, rows) of the boxes' dtype, rounded outward.
@@ -203,8 +206,12 @@ def _bounds(
     rows = _rows(C, len(inputs), math.prod(graph.output.shape), inputs.device)
     both = torch.cat([rows, -rows], dim=1)
     deadline = Deadline(math.inf if timeout is None else timeout)
+    in_time = method == "crown" and timeout is not None
+    chosen = crown_in_time if in_time else METHODS[method]
     with torch.no_grad():
-        found_rows = bounds_of_rows(method, graph, region, both, claim=claim, max_memory=max_memory, deadline=deadline)
+        found_rows = bounds_of_rows(
+            chosen, graph, region, both, claim=claim, max_memory=max_memory, deadline=deadline, in_turn=in_time
+        )
     lower = below(found_rows.lower, dtype)
     return lower[:, : rows.shape[1]], -lower[:, rows.shape[1] :]
 

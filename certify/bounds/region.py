@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.ball import Ball, Rows
-from certify.bounds.linear import Coefficients, over_box, whole
+from certify.bounds.linear import Coefficients, over_box, scaled, whole
 from certify.bounds.rounding import above, down, gamma, smallest, up
 from certify.bounds.tensors import Interval, flat
 from certify.core.input_box import BoxLike, check_box
@@ -115,8 +115,17 @@ class Region:
         ``terms`` counts further roundings besides those of the products here; None if errors are not needed.
         """
         if self.constraint is None:
-            return over_box(A, self.box, terms)
+            least, _, error = over_box(A, self.box, terms)
+            return least, error
         return self.constraint.least(A, self.box, self.cut, terms)
+
+    def ends(self, A: Coefficients, terms: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower and upper bounds of ``A x``, (b, r), and the rounding errors that either may contain."""
+        if self.constraint is None:
+            return over_box(A, self.box, terms)
+        least, error = self.least(A, terms)
+        opposite, other = self.least(scaled(A, -torch.ones_like(least)), terms)
+        return least, -opposite, torch.maximum(error, other)
 
     def part(self) -> tuple[Region, Tensor]:
         """For sub-boxes of a region: what bounds can be taken over, and which of them (b,) are proven to be empty."""

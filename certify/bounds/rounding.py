@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -40,13 +40,39 @@ def product(A: Tensor, B: Tensor) -> Tensor:
     >>> product(torch.ones(2, 1000), torch.ones(1000, 3))[0, 0]
     tensor(1000.)
     """
-    if (count := A.shape[-1]) <= BLOCK:
+    if A.shape[-1] <= BLOCK:
         return A @ B
+    if torch.is_grad_enabled() and (A.requires_grad or B.requires_grad):
+        return cast(Tensor, _Product.apply(A, B))
+    return _in_blocks(A, B)
+
+
+def _in_blocks(A: Tensor, B: Tensor) -> Tensor:
     total = A[..., :BLOCK] @ B[..., :BLOCK, :]
-    for begin in range(BLOCK, count, BLOCK):
+    for begin in range(BLOCK, A.shape[-1], BLOCK):
         block = slice(begin, begin + BLOCK)
         total += A[..., block] @ B[..., block, :]
     return total
+
+
+class _Product(torch.autograd.Function):
+    """:func:`_in_blocks`, whose derivatives need no blocks: recording each would take longer than the product."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
+        """The product."""
+        ctx.save_for_backward(A, B)
+        return _in_blocks(A, B)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The derivatives by those factors that are asked for."""
+        [slope], (A, B) = slopes, ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            (slope @ B.mT).sum_to_size(A.shape) if wanted[0] else None,
+            (A.mT @ slope).sum_to_size(B.shape) if wanted[1] else None,
+        )
 
 
 def rounds(terms: int) -> int:

@@ -277,14 +277,47 @@ def test_smooth_curves_products_and_pools_lose_little_and_gain_nothing(method):
     assert torch.allclose(high.double(), exact_high.double(), rtol=1e-2, atol=1e-4)
 
 
+def test_a_product_that_is_differentiated_is_summed_in_the_same_blocks():
+    A, B = numbers("left", 2, 5, 300), numbers("right", 300, 7)
+    slopes = []
+    for function in (product, torch.matmul):
+        left, right = A.clone().requires_grad_(), B.clone().requires_grad_()
+        found = function(left, right)
+        slopes.append(torch.autograd.grad((found * numbers("weights", 2, 5, 7)).sum(), (left, right)))
+        if function is product:
+            assert torch.equal(found.detach(), product(A, B))
+            assert not torch.equal(found.detach(), A @ B)
+    for one, other in zip(*slopes, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e28])
+def test_both_ends_of_rows_over_a_box_hold_despite_rounding(scale):
+    A, x, reach = (
+        numbers("rows", 1, 4, 90),
+        numbers("middles", 1, 90) * scale,
+        numbers("reach", 1, 90).abs() * scale / 8,
+    )
+    box = Interval(x - reach, x + reach)
+    least, most, error = Region(box).ends(A, terms=2)
+    low, high = (exact(end[0].numpy()) for end in (box.lower, box.upper))
+    rows = exact(A[0].numpy())
+    positive = np.maximum(rows, 0)
+    lower, upper = positive @ low + (rows - positive) @ high, positive @ high + (rows - positive) @ low
+    for row in range(4):
+        off = Fraction(float(error[0, row])) * Fraction(10001, 10000)  # its own sum was rounded
+        assert Fraction(float(least[0, row])) - off <= lower[row]
+        assert Fraction(float(most[0, row])) + off >= upper[row]
+
+
 def test_entries_are_bounded_once_where_float32_is_fine_enough(monkeypatch):
-    asked, real = [], crown_module._bound
+    asked, real = [], crown_module._both
 
-    def watched(layers, name, wanted, *ends):
+    def watched(layers, name, wanted, found):
         asked.append(int(wanted.sum()))
-        return real(layers, name, wanted, *ends)
+        return real(layers, name, wanted, found)
 
-    monkeypatch.setattr(crown_module, "_bound", watched)
+    monkeypatch.setattr(crown_module, "_both", watched)
     boxes_of("open")
     assert min(asked[::2]) > 0
     assert max(asked[1::2]) == 0  # what is left for float64

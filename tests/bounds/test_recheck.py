@@ -121,7 +121,7 @@ def test_memory_cuts_a_batch_and_changes_no_bound(mlp, points, monkeypatch, scop
     scoped(METHODS)["crown"] = counting
     whole = output_bounds(mlp, x - 0.1, x + 0.1)
     assert sizes == [37]
-    parts = output_bounds(mlp, x - 0.1, x + 0.1, max_memory=2**15)
+    parts = output_bounds(mlp, x - 0.1, x + 0.1, max_memory=40_000)
     assert sizes[1:] == [8, 8, 8, 8, 5]
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)

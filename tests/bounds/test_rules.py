@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.methods import METHODS
 from certify.bounds.output import output_bounds
 from certify.bounds.rules.base import RULES, Affine, Nonlinear
-from certify.bounds.tensors import Interval
+from certify.bounds.rules.curve import Curve
+from certify.bounds.tensors import Interval, Relaxation
 from certify.data.dataset import seeded_generator
 
 
@@ -90,6 +92,13 @@ def test_adjoint_and_absolute_value_agree_with_the_operation(kind):
             assert torch.allclose(node.operator.absolute(*still), moved.abs(), rtol=1e-10, atol=1e-12)
 
 
+def sketched(operator, boxes, shares):
+    """The planes of the first of so many rows that a search takes means of planes."""
+    planes = operator.sketch(*(Interval(box.lower.unsqueeze(1), box.upper.unsqueeze(1)) for box in boxes))
+    (below,), low, (above,), high = astuple(planes(shares.unsqueeze(2).expand(-1, -1, 90, -1)))
+    return Relaxation((below[:, 0],), low[:, 0], (above[:, 0],), high[:, 0])
+
+
 @pytest.mark.parametrize("kind", [kind for kind in RULES if issubclass(RULES[kind], Nonlinear)])
 def test_planes_enclose_the_function(kind):
     [node] = nodes(kind)[1][:1]
@@ -114,6 +123,10 @@ def test_planes_enclose_the_function(kind):
             undefined = y.isnan()
             assert (undefined | (below <= y + 1e-14 * (1 + y.abs()))).all()
             assert (undefined | (above >= y - 1e-14 * (1 + y.abs()))).all()
+            if isinstance(operator, Curve) and shares is not None:
+                planes = sketched(operator, boxes, shares)
+                for sign, (slopes, offset) in zip((1, -1), planes.sides, strict=True):
+                    assert (undefined | (sign * (y - slopes[0] * x[0] - offset) >= -1e-12 * (1 + y.abs()))).all()
     planes, straight = operator.relax(*boxes), ~operator.bent(*boxes)
     for below, above in zip(planes.lower_slopes, planes.upper_slopes, strict=True):
         assert torch.equal(below[straight], above[straight])

@@ -153,7 +153,7 @@ def test_moves_stay_in_the_threat(threat):
     radius = threat.largest
     z = x + torch.randn(x.shape, generator=generator)
     gradient = torch.randn(x.shape, generator=generator)
-    starts = torch.cat([moves.random(x[row][None], radius, generator) for row in range(len(x))])
+    starts = moves.random(x, radius, [generator] * len(x))
     for points in (moves.project(x, z, radius), moves.climb(x, x, gradient, 0.1, radius), starts):
         for one, point in zip(x.numpy(), points.numpy(), strict=True):
             assert threat.contains(one, point, radius)

@@ -89,7 +89,7 @@ def test_a_claim_costs_little_and_never_exceeds_what_is_exact(folder, method):
         exact, executed = (bounded(few, torch.float64, claim) for claim in ("exact", "float32"))
         assert (exact < unclaimed).all(), name
         assert (executed < exact).all(), name
-        assert ((unclaimed - exact) / scale).max() < 1e-9, name
+        assert ((unclaimed - exact) / scale).max() < 2e-9, name
         assert (np.abs(plain - exact) / scale).max() < 1e-4, name
         assert ((plain - executed) / scale).max() < 0.05, name
 
