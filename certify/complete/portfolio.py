@@ -23,9 +23,6 @@ __all__ = ["Answer", "Outcome", "decide"]
 NARROW, WIDE = 20, 1024
 """Inputs that can vary: up to NARROW only inputs are split, beyond WIDE only neurons, in between both in turn."""
 
-BOX_COST = 16
-"""Where both are tried, bounding one box of inputs counts as much work as this many subproblems of split neurons."""
-
 PIECES_FIRST, PIECES_BEFORE_BRANCHING = 2, 24
 """Pieces of witness search before any bounds are computed, and before branching begins."""
 
@@ -117,12 +114,16 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
 def _branch(
     problem: VerificationProblem, open: Tensor, method: str, search: Hunt, deadline: Deadline, workers: int
 ) -> Answer:
-    """Split inputs, neurons or both, by how many inputs can vary. Of two, the one that has done less work goes on."""
+    """Split inputs, neurons or both, by how many inputs can vary. Of two, the one that has done less work goes on.
+
+    A box counts as one subproblem for each input that varies: it takes longer than a subproblem of split neurons, and
+    the more inputs there are, the less is decided by cutting one of them.
+    """
     ways: dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]] = {}
     if problem.wide <= WIDE:
-        ways["inputs"] = BOX_COST, split_inputs(problem, open, deadline, workers)
+        ways["inputs"] = problem.wide, split_inputs(problem, open, deadline, workers)
     if problem.wide > NARROW:
-        ways["neurons"] = 1, _regions(problem, open, deadline)
+        ways["neurons"] = 1, _regions(problem, open, deadline, workers)
     work, count = dict.fromkeys(ways, 0), 0
     while work:
         way = min(work, key=work.__getitem__)
@@ -146,12 +147,14 @@ def _branch(
     return Answer("unknown", subproblems=count, reason="nothing is left to split")
 
 
-def _regions(problem: VerificationProblem, open: Tensor, deadline: Deadline) -> Steps[tuple[NeuronProof, ...]]:
+def _regions(
+    problem: VerificationProblem, open: Tensor, deadline: Deadline, workers: int
+) -> Steps[tuple[NeuronProof, ...]]:
     """Split the neurons of one region after the other, until all are proven."""
     proofs = []
     for region in open.any(dim=1).nonzero()[:, 0].tolist():
         [clauses] = open[region].nonzero(as_tuple=True)
-        for found in split_neurons(problem, region, clauses, deadline):
+        for found in split_neurons(problem, region, clauses, deadline, workers):
             if isinstance(found, NeuronProof):
                 proofs.append(found)
                 break

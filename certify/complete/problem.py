@@ -17,6 +17,7 @@ from certify.bounds.graph import Graph
 from certify.bounds.linear import Coefficients, LinearBounds
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval, flat
+from certify.complete.inputs.chain import Chain
 from certify.complete.query import Condition, Disjunct, Query
 from certify.core.evidence import Claim
 from certify.errors import BadInput
@@ -153,9 +154,19 @@ class VerificationProblem:
         return self.graph.to(torch.float64)
 
     @cached_property
+    def mixed(self) -> Graph:
+        """The network in float64, whose bounds may hold coefficients in float32: for claims over many regions."""
+        return self.graph.mixed()
+
+    @cached_property
     def quick(self) -> Graph:
         """The network in float32: for searches."""
         return self.graph.to(torch.float32)
+
+    @cached_property
+    def chain(self) -> Chain | None:
+        """The network for searches as a chain, if it is one."""
+        return Chain.of(self.quick)
 
     @property
     def wide(self) -> int:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.deadline import Deadline
+from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
+from certify.complete import pieces
+from certify.complete.neurons import split
 from certify.complete.neurons.leaves import paths
 from certify.complete.neurons.parts import Parts, layers_of, lower_bounds, rows_of
 from certify.complete.neurons.split import _known, replayed, split_neurons
@@ -90,6 +92,21 @@ def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
     false = problem_of(kind, seed, slack=-0.05)
     found = outcome(split_neurons(false, 0, CLAUSES, Deadline(2.0 if kind == "sigmoid" else ROOM)))
     assert isinstance(found, Witness) or (kind == "sigmoid" and found is None)  # curves never become linear
+
+
+def test_threads_do_the_same_as_one(monkeypatch):
+    monkeypatch.setattr(pieces, "LEAST", 1)
+    monkeypatch.setattr(split, "PIECE_PARTS", 8)
+    problem = problem_of("relu", 2, 0.3)
+    one, two = (outcome(split_neurons(problem, 0, CLAUSES, NEVER, workers)) for workers in (1, 2))
+    assert isinstance(one, NeuronProof)
+    assert isinstance(two, NeuronProof)
+    assert len(one.leaves.shares) > 6
+    assert bool(replayed(problem, one).all())
+    for first, second in zip(one.tree.splits, two.tree.splits, strict=True):
+        assert np.array_equal(first, second)
+    for name in ("free", "shares", "weights", "beta"):
+        assert torch.equal(getattr(one.leaves, name), getattr(two.leaves, name))
 
 
 @pytest.mark.parametrize("claim", ["exact", "float32"])

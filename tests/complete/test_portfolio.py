@@ -18,8 +18,9 @@ from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete import portfolio
-from certify.complete.inputs.split import each, split_inputs
+from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
+from certify.complete.pieces import each
 from certify.complete.portfolio import Hunt, decide
 from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
 from certify.complete.proofs.replay import replayed
@@ -129,12 +130,11 @@ def scripted(monkeypatch, deadline: Deadline, inputs, neurons, hunt=()):
 
 
 def test_whichever_way_has_done_less_goes_on(monkeypatch):
-    monkeypatch.setattr(portfolio, "BOX_COST", 10)
-    answer, order = scripted(monkeypatch, Deadline(ROOM), [3, 1, 1, WITNESS], [10, 25, 10, 100, 100])
-    # work of inputs: 30, 40, 50; of neurons: 10, 35, 45, 145
+    answer, order = scripted(monkeypatch, Deadline(ROOM), [3, 1, 1, WITNESS], [30, 75, 30, 300, 300])
+    # 30 inputs vary; work of inputs: 90, 120, 150; of neurons: 30, 105, 135, 435
     assert order == ["inputs", "neurons", "neurons", "inputs", "neurons", "inputs", "neurons", "inputs"]
     assert (answer.outcome, answer.solver, answer.witness) == ("sat", "inputs", WITNESS)
-    assert answer.subproblems == 3 + 1 + 1 + 10 + 25 + 10 + 100
+    assert answer.subproblems == 3 + 1 + 1 + 30 + 75 + 30 + 300
 
 
 def test_where_one_way_gives_up_the_other_goes_on(monkeypatch):
@@ -196,9 +196,9 @@ def test_regions_are_split_one_after_the_other_and_one_that_is_given_up_ends_it(
     d[1] -= 0.5
     false = replace(problem, goals=replace(problem.goals, d=d))
     open = torch.tensor([[True, False], [False, True]])
-    *steps, last = portfolio._regions(false, open, Deadline(1.0))
+    *steps, last = portfolio._regions(false, open, Deadline(1.0), 1)
     assert all(isinstance(step, int) for step in (*steps, last))
-    *_, proofs = portfolio._regions(problem, open, Deadline(ROOM))
+    *_, proofs = portfolio._regions(problem, open, Deadline(ROOM), 1)
     assert [(one.region, one.clauses.tolist()) for one in proofs] == [(0, [0]), (1, [1])]  # type: ignore[union-attr]
 
 

@@ -47,7 +47,9 @@ def parts_of(case, key: object) -> tuple[VerificationProblem, Tensor]:
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("kind", ["relu", "sigmoid", "conv"])
-def test_no_violated_clause_is_refuted_whatever_the_planes(problems, kind, norm):
+@pytest.mark.parametrize("many", [1, 64])
+def test_no_violated_clause_is_refuted_whatever_the_planes(problems, kind, norm, many, monkeypatch):
+    monkeypatch.setattr(rows, "MANY", many)
     case = problems(kind, "planes", 0.0, norm)
     problem, met = parts_of(case, (kind, norm))
     generator = torch.Generator().manual_seed(1)
@@ -63,10 +65,29 @@ def test_no_violated_clause_is_refuted_whatever_the_planes(problems, kind, norm)
             weights, shares = torch.full_like(weights, 255), torch.full_like(shares, 255)
         given = torch.rand(BOXES, generator=generator) < (0.5 if draw else 1)
         for i, goals in enumerate((problem.goals, higher)):
-            found[i] |= refuted(problem, problem.region, goals, Planes(weights, shares, given))
+            wanted = torch.rand(BOXES, 2, generator=generator) < 0.5
+            planes = Planes(weights, shares, given)
+            found[i] |= refuted(problem, problem.region, goals, planes, wanted)
     assert not found[0][met].any()
     assert found[1][met].float().mean() > 0.3
     assert met.sum() > BOXES // 2
+
+
+@pytest.mark.parametrize("many", [1, 64])
+def test_what_one_type_of_coefficients_does_not_refute_is_tried_with_the_other(problems, many, monkeypatch):
+    monkeypatch.setattr(rows, "MANY", many)
+    tried = []
+    monkeypatch.setattr(rows, "_refuted", lambda problem, graph, region, *others: tried.append(graph) or hidden(region))
+    problem = problems("relu", "both", 0.0, regions=3).problem
+    wanted = torch.tensor([[True, False], [True, True], [False, False]])
+    hidden = lambda region: torch.tensor([[True, False]] * len(region.box.lower))  # noqa: E731
+    none = Planes.none(3, problem.goals, problem.graph)
+    found = refuted(problem, problem.region, problem.goals, none, wanted)
+    assert tried == ([problem.mixed, problem.exact] if many == 1 else [problem.exact, problem.mixed])
+    assert found.tolist() == [[True, False]] * 3
+    wanted[1, 1] = False
+    refuted(problem, problem.region, problem.goals, none, wanted)
+    assert len(tried) == 3
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -131,7 +152,8 @@ def test_a_sum_of_rows_refutes_what_no_row_does(claim):
         ([0, 0], True, False),
     ):
         planes = Planes(torch.tensor([[weights]], dtype=torch.uint8), none.shares, torch.tensor([given]))
-        assert refuted(problem, problem.region, problem.goals, planes).tolist() == [[holds]]
+        wanted = torch.ones(1, 1, dtype=torch.bool)
+        assert refuted(problem, problem.region, problem.goals, planes, wanted).tolist() == [[holds]]
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

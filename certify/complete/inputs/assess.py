@@ -18,6 +18,8 @@ from certify.bounds.layers import Layers
 from certify.bounds.linear import LinearBounds, whole
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
+from certify.complete.inputs.chain import Chain, usual_lines
+from certify.complete.inputs.climb import climbed
 from certify.complete.inputs.rows import Batch, Planes, free_nodes, mixed_rows, refuted_by_box
 from certify.complete.problem import Goals, VerificationProblem
 
@@ -91,8 +93,15 @@ def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: D
     """
     graph, goals, everyone = problem.quick, problem.goals.of(boxes.region).to(torch.float32), slice(None)
     region, empty = boxes.over(problem.region).part()
-    layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tighten, deadline=deadline)
-    lower = minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower
+    chain = problem.chain
+    tightened = tighten if chain is None else chain.tighten
+    layers = propagate(graph, region.to(torch.float32), claim=None, tighten=tightened, deadline=deadline)
+    both = goals.rows(graph).both_signs()
+    if chain is None:
+        bounds = backward(layers, both, everyone, usual_planes)
+    else:
+        bounds = chain.backward(layers, both, everyone, usual_lines)
+    lower = minimum(layers, bounds, everyone).lower[:, : both.b.shape[1] // 2]
     value, row = lower.reshape(goals.d.shape).max(dim=2)
     best = F.one_hot(row, goals.d.shape[2]).float()
     wanted = open[boxes.region] & ~empty.unsqueeze(1) & ~refuted_by_box(goals, layers)
@@ -100,14 +109,14 @@ def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: D
     planes = Planes.none(len(boxes), problem.goals, graph)
     cuts, points = torch.full((len(boxes), 2), -1), boxes.lower[:0].reshape(0, *graph.shape).to(problem.graph.dtype)
     if len(left) > 0:
-        below, above = (_plane(layers, goals.of(left), best[left], left, sign) for sign in (1.0, -1.0))
+        below, above = _planes(bounds, graph.input, row, left)
         part = boxes.of(left)
         corner = torch.where(below[0] > 0, part.lower.unsqueeze(1), part.upper.unsqueeze(1)).float()
         most = (above[0] * corner).sum(dim=2) + above[1]
         # Where the plane above is not positive at the corner, neither is the row: no planes below could be.
         reach = 1.0 if len(left) >= FEW_BOXES else NEARLY_DECIDED
         near = (~(value[left] > 0) & (value[left] + reach * (most - value[left]) > 0) & wanted[left]).any(dim=1)
-        planes, value = _searched(layers, goals, planes, best, value, left[near])
+        planes, value = _searched(chain, layers, goals, planes, best, value, left[near])
         missing = ~(value[left] > 0) & wanted[left]
         sensitive = ((below[0].abs() + above[0].abs()) * missing.unsqueeze(2)).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
@@ -122,33 +131,53 @@ def assess(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: D
     return Assessment(~missing.any(dim=1), planes, points, cuts, score)
 
 
-def _plane(layers: Layers, goals: Goals, weights: Tensor, samples: Tensor, sign: float) -> tuple[Tensor, Tensor]:
-    """The plane below (sign 1) or above (-1) one row of each clause: slopes (b, clauses, inputs) and offsets."""
-    bounds = backward(layers, mixed_rows(goals, weights, layers, samples, sign), samples, usual_planes)
-    return sign * whole(bounds.A[layers.graph.input]).flatten(2), sign * bounds.b
+def _planes(bounds: LinearBounds, name: str, row: Tensor, samples: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The planes below and above one row of each clause: slopes (b, clauses, inputs) and offsets, for b samples.
+
+    Args:
+        bounds: of all rows, then of all rows negated.
+        name: the input.
+        row: (B, clauses), which row of each clause.
+        samples: (b,).
+    """
+    clauses = row.shape[1]
+    slopes, found = whole(bounds.A[name]).flatten(2), []
+    at = samples.unsqueeze(1), torch.arange(clauses), row[samples]
+    for sign, A, b in zip((1, -1), slopes.chunk(2, dim=1), bounds.b.chunk(2, dim=1), strict=True):
+        found.append((sign * A.unflatten(1, (clauses, -1))[at], sign * b.unflatten(1, (clauses, -1))[at]))
+    return found
 
 
 def _searched(
-    layers: Layers, goals: Goals, planes: Planes, best: Tensor, value: Tensor, samples: Tensor
+    chain: Chain | None, layers: Layers, goals: Goals, planes: Planes, best: Tensor, value: Tensor, samples: Tensor
 ) -> tuple[Planes, Tensor]:
     """Optimize planes and row weights of some boxes: all planes, and the bounds (b, clauses) of all boxes with them."""
     if len(samples) == 0:
         return planes, value
-    mine = goals.of(samples)
-
-    def rows(weights: Tensor) -> LinearBounds:
-        return mixed_rows(mine, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
-
-    lower, found = optimize_rows(layers, rows, samples, PLANE_STEPS, best[samples])
-    none = planes.shares[samples, :, :0].float()  # of a network without nonlinear operators
-    flat = [none, *(found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph))]
+    mine, start = goals.of(samples), best[samples]
+    if chain is None:
+        lower, weights, shares = _optimized(layers, mine, samples, start)
+    else:
+        lower, weights, shares = climbed(chain, layers, mine, samples, start, PLANE_STEPS)
     shares, weights = (
-        whole.index_copy(0, samples, (part * LEVELS).round().to(torch.uint8))
-        for whole, part in ((planes.shares, torch.cat(flat, dim=2)), (planes.weights, found[""][0]))
+        every.index_copy(0, samples, (part * LEVELS).round().to(torch.uint8))
+        for every, part in ((planes.shares, shares), (planes.weights, weights))
     )
     given = planes.given.index_fill(0, samples, True)
     value = value.index_copy(0, samples, torch.maximum(value[samples], lower))
     return Planes(weights, shares, given), value
+
+
+def _optimized(layers: Layers, goals: Goals, samples: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`climbed`, for any network."""
+
+    def rows(weights: Tensor) -> LinearBounds:
+        return mixed_rows(goals, weights / weights.sum(dim=2, keepdim=True).clamp(min=1 / LEVELS), layers, samples)
+
+    lower, found = optimize_rows(layers, rows, samples, PLANE_STEPS, start)
+    none = start[:, :, :0]  # of a network without nonlinear operators
+    shares = [none, *(found[node.name].movedim(0, 2).flatten(2) for node in free_nodes(layers.graph))]
+    return lower, found[""][0], torch.cat(shares, dim=2)
 
 
 def _candidates(problem: VerificationProblem, boxes: Boxes, corners: Tensor) -> Tensor:

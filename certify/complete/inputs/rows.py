@@ -33,6 +33,10 @@ DIRECT = ("ibp", "crown")
 """Bound methods that refute clauses over whole regions, cheapest first; each refutes what the one before does."""
 
 
+MANY = 64
+"""Regions from which on claims try coefficients in float32 first: with fewer, their error terms take more time."""
+
+
 class Batch:
     """A dataclass of tensors that have one entry for each box of a batch."""
 
@@ -72,16 +76,35 @@ class Planes(Batch):
 
 
 def refuted(
-    problem: VerificationProblem, region: Region, goals: Goals, planes: Planes, deadline: Deadline = NEVER
+    problem: VerificationProblem,
+    region: Region,
+    goals: Goals,
+    planes: Planes,
+    wanted: Tensor,
+    deadline: Deadline = NEVER,
 ) -> Tensor:
-    """Which clauses (b, clauses) are proven refuted over regions, in float64 with error terms.
+    """Which clauses (b, clauses) are proven refuted over regions, with error terms.
 
-    Any planes and weights are sound, so they may come from an untrusted source.
+    Any planes and weights are sound, so they may come from an untrusted source. Where a region has a clause that is
+    ``wanted`` (b, clauses) and not refuted with one type of coefficients, the other is tried as well. So a replay,
+    whose batches are others than those of the search, finds what the search found.
 
     Raises:
         OutOfTime: once the deadline passed.
     """
-    graph, everyone = problem.exact, slice(None)
+    graphs = [problem.mixed, problem.exact] if len(wanted) >= MANY else [problem.exact, problem.mixed]
+    found = _refuted(problem, graphs[0], region, goals, planes, deadline)
+    [left] = (wanted & ~found).any(dim=1).nonzero(as_tuple=True)
+    if len(left) == 0 or problem.mixed.narrow is None:
+        return found
+    more = _refuted(problem, graphs[1], region.rows(left), goals.of(left), planes.of(left), deadline)
+    return found.index_copy(0, left, found[left] | more)
+
+
+def _refuted(
+    problem: VerificationProblem, graph: Graph, region: Region, goals: Goals, planes: Planes, deadline: Deadline
+) -> Tensor:
+    everyone = slice(None)
     region, empty = region.part()
     layers = propagate(graph, region, claim=problem.claim, tighten=tighten, deadline=deadline)
     found = goals.refuted(minimum(layers, backward(layers, goals.rows(graph), everyone, usual_planes), everyone).lower)
@@ -142,7 +165,7 @@ def shares_of(node: Node) -> int:
     return node.operator.shares if isinstance(node.operator, Nonlinear) else 0
 
 
-def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples, sign: float = 1.0) -> LinearBounds:
+def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples) -> LinearBounds:
     """One combination of each clause's rows with weights >= 0, (b, clauses) rows, and its rounding error.
 
     Where all rows are at most 0, so is the combination: if it is positive, it refutes the clause.
@@ -151,7 +174,6 @@ def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples, 
         goals: of b regions.
         weights: (b, clauses, rows), not negative.
         layers, samples: boxes of the network's input and output, and which of its regions these are.
-        sign: -1 for the negated combination.
     """
 
     def mixed(values: Tensor) -> Tensor:
@@ -159,12 +181,12 @@ def mixed_rows(goals: Goals, weights: Tensor, layers: Layers, samples: Samples, 
 
     graph, (count, clauses, rows) = layers.graph, goals.d.shape
     parts = {graph.output.name: goals.C} if goals.D is None else {graph.output.name: goals.C, graph.input: goals.D}
-    A = {name: sign * mixed(one).reshape(count, clauses, *graph.shapes[name]) for name, one in parts.items()}
+    A = {name: mixed(one).reshape(count, clauses, *graph.shapes[name]) for name, one in parts.items()}
     d = mixed(goals.d)
     if not layers.outward:
-        return LinearBounds(A, sign * d, torch.zeros_like(d))
+        return LinearBounds(A, d, torch.zeros_like(d))
     size = mixed(goals.d.abs())
     for name, one in parts.items():
         size = size + torch.einsum("bki,bi->bk", mixed(one.abs()), flat(layers.boxes[name].magnitude()[samples], 1))
     terms = rows + 8
-    return LinearBounds(A, sign * d, gamma(terms, d.dtype) * size + terms * smallest(d.dtype))
+    return LinearBounds(A, d, gamma(terms, d.dtype) * size + terms * smallest(d.dtype))

@@ -6,11 +6,8 @@ suffices. Boxes that seem decided are then claimed in float64 with error terms, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,14 +16,12 @@ from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.tensors import flat
 from certify.complete.inputs.assess import Boxes, assess
 from certify.complete.inputs.rows import Planes, refuted
+from certify.complete.pieces import each, pieces
 from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import InputProof
 from certify.complete.proofs.tree import Tree
 
-__all__ = ["chunk", "each", "split_inputs"]
-
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["chunk", "split_inputs"]
 
 ROUND, CHUNK = 1024, 256
 """Boxes assessed in one round, and boxes that one thread bounds at a time."""
@@ -99,7 +94,7 @@ class _Search:
         chosen = self.pool.score.topk(min(ROUND, len(self.pool)), largest=len(self.pool) > MANY).indices
         rest = torch.ones(len(self.pool), dtype=torch.bool).index_fill(0, chosen, False)
         now, self.pool = self.pool.of(chosen), self.pool.of(rest)
-        parts = [now.of(part) for part in _slices(len(now), chunk(self.problem))]
+        parts = [now.of(part) for part in pieces(len(now), chunk(self.problem))]
         seeing = partial(assess, self.problem, self.open, deadline=self.deadline)
         for boxes, seen in zip(parts, each(seeing, parts, self.workers), strict=True):
             if self.deadline.passed:
@@ -123,7 +118,7 @@ class _Search:
     def _claim(self) -> None:
         boxes, planes = Boxes.join([b for b, _ in self.waiting]), Planes.join([p for _, p in self.waiting])
         self.waiting = []
-        parts = list(_slices(len(boxes), chunk(self.problem)))
+        parts = pieces(len(boxes), chunk(self.problem))
         for part, holds in zip(parts, each(partial(self._holds, boxes, planes), parts, self.workers), strict=True):
             if self.deadline.passed:
                 return
@@ -170,27 +165,10 @@ def _apart(boxes: Boxes, cuts: Tensor) -> Tensor:
     return (cuts >= 0) & inside[:, 0]
 
 
-def _slices(count: int, size: int) -> Iterator[slice]:
-    return (slice(begin, begin + size) for begin in range(0, count, size))
-
-
 def chunk(problem: VerificationProblem) -> int:
     """How many boxes fit into memory at a time."""
     rows = problem.goals.d[0].numel()
     return max(1, min(CHUNK, NUMBERS // (rows * problem.graph.widest)))
-
-
-def each(function: Callable[[T], R], parts: Sequence[T], workers: int) -> Iterator[R]:
-    """``function`` of every part, in order. Threads suffice: torch releases Python's lock while it computes.
-
-    >>> list(each(abs, [1, -2], workers=2))
-    [1, 2]
-    """
-    if workers == 1 or len(parts) <= 1:
-        yield from map(function, parts)
-        return
-    with ThreadPoolExecutor(min(workers, len(parts))) as pool:
-        yield from pool.map(function, parts)
 
 
 @torch.no_grad()
@@ -198,5 +176,6 @@ def holds(
     problem: VerificationProblem, open: Tensor, boxes: Boxes, planes: Planes, deadline: Deadline = NEVER
 ) -> Tensor:
     """Whether every open clause is proven to be refuted on each box, (b,)."""
-    found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes, deadline)
-    return (found | ~open[boxes.region]).all(dim=1)
+    wanted = open[boxes.region]
+    found = refuted(problem, boxes.over(problem.region), problem.goals.of(boxes.region), planes, wanted, deadline)
+    return (found | ~wanted).all(dim=1)

@@ -22,7 +22,7 @@ from certify.bounds.tensors import Relaxation, flat
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.parts import EVERY, Met, Parts, layers_of, rows_of
 
-__all__ = ["Optimized", "on_planes", "optimize_parts"]
+__all__ = ["RATE", "Optimized", "on_planes", "optimize_parts"]
 
 RATE, MULTIPLIER_RATE, DECAY = 0.1, 0.5, 0.95
 """Step sizes of shares in [0, 1] and of multipliers (in units of the coefficients around them); decay per step."""

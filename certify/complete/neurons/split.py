@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,9 +19,10 @@ from certify.bounds.hints import Hint
 from certify.complete.neurons.branching import branch
 from certify.complete.neurons.leaves import Leaves
 from certify.complete.neurons.numbering import Neurons
-from certify.complete.neurons.optimize import Optimized, optimize_parts
+from certify.complete.neurons.optimize import RATE, optimize_parts
 from certify.complete.neurons.parts import Parts, lower_bounds
 from certify.complete.neurons.program import solved
+from certify.complete.pieces import each, pieces
 from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import NeuronProof
 from certify.complete.proofs.tree import Tree
@@ -37,8 +39,8 @@ ROOT_STEPS, PART_STEPS = 20, 10
 ROOT_RATE = 0.5
 """The step size for whole regions, whose planes start far from the optimum; parts start from their parents' planes."""
 
-BATCH_NUMBERS, BATCH_PARTS = 2**21, 1024
-"""The most numbers that all results of a batch of parts may have, and the most parts of a batch."""
+BATCH_NUMBERS, BATCH_PARTS, PIECE_PARTS = 2**21, 1024, 256
+"""The most numbers that all results of a batch of parts may have, the most parts of a batch, and of one thread."""
 
 NEAR_VIOLATION = 1e-4
 """Points at which all rows of a clause are at most this in float32 are executed."""
@@ -48,7 +50,9 @@ WAITING_BYTES = 2**30
 
 
 @torch.no_grad()
-def split_neurons(problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
+def split_neurons(
+    problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline, workers: int = 1
+) -> Steps[NeuronProof]:
     """Refute clauses of one region by splitting neurons, or find a witness.
 
     Args:
@@ -56,24 +60,27 @@ def split_neurons(problem: VerificationProblem, region: int, clauses: Tensor, de
         region: index of the region.
         clauses: (roots,) indices of its clauses.
         deadline: the time limit.
+        workers: threads; no result depends on it.
 
     It gives up when the time is over, or when all neurons of a part are linear but rounding errors hide its answer.
     """
     try:
-        yield from _steps(problem, region, clauses, deadline)
+        yield from _steps(problem, region, clauses, deadline, workers)
     except OutOfTime:  # in the middle of a step
         return
 
 
-def _steps(problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline) -> Steps[NeuronProof]:
+def _steps(
+    problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline, workers: int
+) -> Steps[NeuronProof]:
     part = deadline.part(ROOT_SHARE)
     one = problem.region.rows(slice(region, region + 1))
     hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
-    search = _Search(problem, _known(problem, region, hints, deadline), clauses)
-    optimized = optimize_parts(search.quick, search.whole(clauses), ROOT_STEPS, deadline, rate=ROOT_RATE)
+    search = _Search(problem, _known(problem, region, hints, deadline), clauses, workers)
+    found = search.optimized(search.whole(clauses), ROOT_STEPS, deadline, ROOT_RATE)
     nodes = torch.arange(len(clauses))
     while True:
-        if (witness := search.settle(optimized, nodes, deadline)) is not None:
+        if (witness := search.settle(found, nodes, deadline)) is not None:
             yield witness
             return
         if not len(search.pool):
@@ -83,7 +90,18 @@ def _steps(problem: VerificationProblem, region: int, clauses: Tensor, deadline:
             return
         yield len(nodes)
         parts, nodes = search.next()
-        optimized = optimize_parts(search.quick, parts, PART_STEPS, deadline)
+        found = search.optimized(parts, PART_STEPS, deadline, RATE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Parts after their optimization, with their bounds (b,), the minimisers, and where to split them best."""
+
+    parts: Parts
+    lower: Tensor
+    x: Tensor
+    entries: Tensor
+    at: Tensor
 
 
 class _Pool:
@@ -120,8 +138,9 @@ class _Pool:
 class _Search:
     """The state of the search: waiting parts and proven ones."""
 
-    def __init__(self, problem: VerificationProblem, exact: Neurons, clauses: Tensor) -> None:
+    def __init__(self, problem: VerificationProblem, exact: Neurons, clauses: Tensor, workers: int) -> None:
         self.problem, self.exact, self.quick = problem, exact, exact.quick(problem.quick)
+        self.workers = workers
         self.precise = exact.quick(problem.exact)
         self.tree = Tree(len(clauses))
         self.pool = _Pool()
@@ -138,12 +157,23 @@ class _Search:
         weights = says / says.sum(1, keepdim=True)
         return Parts.whole(clauses, weights.float(), self.quick.start().expand(len(clauses), -1))
 
-    def settle(self, optimized: Optimized, nodes: Tensor, deadline: Deadline) -> Witness | None:
+    def optimized(self, parts: Parts, iterations: int, deadline: Deadline, rate: float) -> _Found:
+        """Improve planes and multipliers of parts, and find where to split them."""
+
+        @torch.no_grad()
+        def one(piece: slice) -> _Found:
+            found = optimize_parts(self.quick, parts.of(piece), iterations, deadline, rate)
+            return _Found(found.parts, found.lower, found.x, *branch(self.quick, found))
+
+        found = list(each(one, pieces(len(parts), PIECE_PARTS), self.workers))
+        rest = (torch.cat([getattr(part, name) for part in found]) for name in ("lower", "x", "entries", "at"))
+        return _Found(Parts.join([part.parts for part in found]), *rest)
+
+    def settle(self, found: _Found, nodes: Tensor, deadline: Deadline) -> Witness | None:
         """Claim parts with positive bounds, execute the minimisers of the others, and put what is left in the pool."""
-        if (witness := self._executed(optimized.x)) is not None:
+        if (witness := self._executed(found.x)) is not None:
             return witness
-        parts, (entries, at) = optimized.parts, branch(self.quick, optimized)
-        refuted = optimized.lower > 0
+        parts, entries, at, refuted = found.parts, found.entries, found.at, found.lower > 0
         for i in ((entries < 0) & ~refuted).nonzero().flatten().tolist():
             if deadline.passed:
                 break
@@ -157,7 +187,7 @@ class _Search:
         self.proven.append((nodes[refuted], parts.of(refuted)))
         keep = ~refuted
         self.stuck |= bool((entries[keep] < 0).any())
-        self.pool.put(parts.of(keep), optimized.lower[keep], nodes[keep], entries[keep], at[keep])
+        self.pool.put(parts.of(keep), found.lower[keep], nodes[keep], entries[keep], at[keep])
         return None
 
     def next(self) -> tuple[Parts, Tensor]:

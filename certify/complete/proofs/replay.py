@@ -54,24 +54,39 @@ def replayed(
     shape = problem.goals.d.shape[:2]
     _check("its table of clauses", proof.direct, torch.bool, shape)
     total = sum(one.tree.roots + len(one.tree.splits[0]) for one in (proof.inputs, *proof.neurons) if one is not None)
+    found = _refuted(problem, proof, lambda done: progress(done, total), deadline)
+    for way in problem.graph.ways[1:]:
+        if not bool(found.all()):
+            found |= _refuted(replace(problem, graph=way), proof, lambda _: None, deadline)
+    return found
+
+
+def _refuted(
+    problem: VerificationProblem, proof: CompleteProof, progress: Callable[[int], None], deadline: Deadline
+) -> Tensor:
+    """The same, by bounds that are found in one way."""
     found = refuted_directly(problem, proof.direct, proof.method, deadline)
     done = 0
     if proof.inputs is not None:
-        shown = _by_inputs(problem, proof.inputs, lambda leaves: progress(leaves, total), deadline)
+        shown = _by_inputs(problem, proof.inputs, ~found, progress, deadline)
         found[proof.inputs.regions] |= shown
         done = int(proof.inputs.tree.roots + len(proof.inputs.tree.splits[0]))
     for one in proof.neurons:
         shown = _by_neurons(problem, one, deadline)  # validates the indices before they are used here
         found[one.region, one.clauses] |= shown
         done += len(one.tree.leaves())
-        progress(done, total)
+        progress(done)
     return found
 
 
 def _by_inputs(
-    problem: VerificationProblem, proof: InputProof, progress: Callable[[int], None], deadline: Deadline
+    problem: VerificationProblem,
+    proof: InputProof,
+    open: Tensor,
+    progress: Callable[[int], None],
+    deadline: Deadline,
 ) -> Tensor:
-    """Which clauses (roots, clauses) are refuted on every leaf below a root."""
+    """Which of the open clauses (regions, clauses), and perhaps others, are refuted on every leaf below a root."""
     count, clauses, rows = problem.goals.d.shape
     tree = Tree.of(proof.tree.roots, proof.tree.splits, math.prod(problem.graph.shape))
     _indices("its regions", proof.regions, (tree.roots,), count)
@@ -95,7 +110,8 @@ def _by_inputs(
         region, at = proof.regions[root[nodes]], place[nodes]
         ball = None if problem.region.constraint is None else problem.region.constraint.rows(region)
         part = Region(box.rows(nodes), ball)
-        shown = refuted(problem, part, problem.goals.of(region), Planes(weights[at], planes[at], at >= 0), deadline)
+        hints = Planes(weights[at], planes[at], at >= 0)
+        shown = refuted(problem, part, problem.goals.of(region), hints, open[region], deadline)
         missing.index_add_(0, root[nodes], (~shown).long())
         done += len(nodes)
         progress(done)
