@@ -143,7 +143,7 @@ def test_rechecks_are_given_up(clf, clock):
 
 def test_output_bounds_raise_one_line(clf, clock):
     with pytest.raises(OutOfTime, match="^the time limit of 9 s was used up$"):
-        certify.output_bounds(clf, X - 0.1, X + 0.1, timeout=9.0)
+        certify.output_bounds(clf, X - 0.1, X + 0.1, "crown-ibp", timeout=9.0)
     with pytest.raises(BadInput, match="above 0 seconds"):
         certify.ball_bounds(clf, X, 0.1, timeout=0)
 

@@ -156,12 +156,11 @@ def test_a_sum_of_rows_refutes_what_no_row_does(claim):
         assert refuted(problem, problem.region, problem.goals, planes, wanted).tolist() == [[holds]]
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("claim", ["exact", "float32"])
-def test_sums_of_rows_lose_no_more_than_their_slack(problems, claim, sign):
+def test_sums_of_rows_lose_no_more_than_their_slack(problems, claim):
     case = problems("relu", "slack", 0.0, claim=claim)
     problem, points = case.problem, case.points
-    generator = seeded_generator("slack", claim, sign)
+    generator = seeded_generator("slack", claim)
 
     def hostile(*shape: int) -> Tensor:
         """Sizes from 1e-12 to 1e12: most of a sum is rounded away."""
@@ -174,7 +173,7 @@ def test_sums_of_rows_lose_no_more_than_their_slack(problems, claim, sign):
     goals.D[:, ::2, 1] = -goals.D[:, ::2, 0] * (1 + 2**-50)  # type: ignore[index]
     weights[:, ::2, 1] = weights[:, ::2, 0]
     layers = propagate(problem.exact, problem.region, claim=problem.claim, tighten=tighten)
-    found, out = mixed_rows(goals, weights, layers, EVERYONE, sign), problem.graph.output.name
+    found, out = mixed_rows(goals, weights, layers, EVERYONE), problem.graph.output.name
     lost = 0
     for b in range(2):
         x = points[b, :2]
@@ -191,7 +190,7 @@ def test_sums_of_rows_lose_no_more_than_their_slack(problems, claim, sign):
                     Fraction(w) * at(goals.C[b, k, r], goals.D[b, k, r], goals.d[b, k, r])  # type: ignore[index]
                     for r, w in enumerate(weights[b, k].tolist())
                 )
-                off = abs(at(found.A[out][b, k], found.A[problem.graph.input][b, k], found.b[b, k]) - int(sign) * exact)  # type: ignore[index]
+                off = abs(at(found.A[out][b, k], found.A[problem.graph.input][b, k], found.b[b, k]) - exact)  # type: ignore[index]
                 assert off <= Fraction(found.slack[b, k].item())
                 lost += off > 0
     assert lost > 16
