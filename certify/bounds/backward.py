@@ -18,7 +18,7 @@ from certify.bounds.rounding import down, gamma
 from certify.bounds.rules.base import Affine, Nonlinear
 from certify.bounds.tensors import Relaxation, flat
 
-__all__ = ["Planes", "RowBounds", "backward", "both_ends", "minimum", "usual_planes"]
+__all__ = ["Planes", "RowBounds", "backward", "both_ends", "minimum", "row_sums", "usual_planes"]
 
 Planes = Callable[[Layers, Node, Coefficients, Samples], tuple[Relaxation, Tensor | None]]
 """Gives the planes at a nonlinear node for rows with given coefficients, as tensors (b, 1 or r, ...) in their layout;
@@ -143,17 +143,17 @@ def _through_planes(
         parts.append(part if isinstance(A, Tensor) else A.holding(part, inside))
     offset = None
     if lines.upper_offset is not None:
-        offset = _dot(entries - positive, lines.upper_offset)
+        offset = row_sums(entries - positive, lines.upper_offset)
     if lines.lower_offset is not None:
-        below = _dot(positive, lines.lower_offset)
+        below = row_sums(positive, lines.lower_offset)
         offset = below if offset is None else offset + below
     if not layers.outward:
         return parts, offset, None
     assert error is not None
-    return parts, offset, _dot(entries.abs(), error) + layers.error(node)[1][samples].unsqueeze(1)
+    return parts, offset, row_sums(entries.abs(), error) + layers.error(node)[1][samples].unsqueeze(1)
 
 
-def _dot(entries: Tensor, vector: Tensor) -> Tensor:
+def row_sums(entries: Tensor, vector: Tensor) -> Tensor:
     """Sums of products (b, r) of (b, r, ...) and (b, 1 or r, ...)."""
     if vector.shape[1] == 1:
         return (flat(entries, 2) @ flat(vector, 2).transpose(1, 2)).squeeze(2)

@@ -113,8 +113,9 @@ def _own_bytes(place: Path) -> bytes:
 
 
 def _others_write(found: os.stat_result) -> bool:
-    mine = os.name != "posix" or found.st_uid == os.getuid()
-    return not mine or (os.name == "posix" and bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)))
+    if os.name != "posix":
+        return False
+    return found.st_uid != os.getuid() or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 class _Foreign(Exception):

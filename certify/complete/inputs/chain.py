@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from certify.bounds.backward import minimum
+from certify.bounds.backward import minimum, row_sums
 from certify.bounds.crown import meet
 from certify.bounds.graph import Graph, Node
 from certify.bounds.ibp import CHUNK
@@ -106,9 +106,9 @@ class Chain:
             low, below, high, above = planes(layers, node, A, samples)
             positive = A.clamp(min=0)
             if above is not None:
-                offset = offset + _row_sums(A - positive, above)
+                offset = offset + row_sums(A - positive, above)
             if below is not None:
-                offset = offset + _row_sums(positive, below)
+                offset = offset + row_sums(positive, below)
             A = torch.addcmul(A * high, positive, low - high)
             part = self.part(node.inputs[0])
             A, offset, node = A @ part.W, offset + A @ part.offset, part.node
@@ -140,13 +140,6 @@ def usual_lines(layers: Layers, node: Node, A: Tensor, samples: Samples) -> Line
         return flat(values, 1)[samples].unsqueeze(1)
 
     return row(low), None if below is None else row(below), row(high), None if above is None else row(above)
-
-
-def _row_sums(A: Tensor, values: Tensor) -> Tensor:
-    """Sums of products (b, r) of (b, r, n) and (b, 1 or r, n)."""
-    if values.shape[1] == 1:
-        return (A @ values.transpose(1, 2)).squeeze(2)
-    return torch.linalg.vecdot(A, values)
 
 
 def _groups(wanted: Tensor, most: int) -> Iterator[tuple[Samples, Tensor]]:
