@@ -27,7 +27,7 @@ from certify.smoothing.noise.gaussian import Gaussian
 from certify.smoothing.sampler import Ballot, Sampler
 from certify.smoothing.schedule import Schedule
 from certify.smoothing.theorem import Theorem
-from certify.training.recipe import RECIPES, train_model
+from certify.training.train import train
 
 SIGMA: Final = 0.25
 ALPHA: Final = 0.001
@@ -61,7 +61,7 @@ def main() -> None:
     tune_process()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        train_model(RECIPES["noise"](sigma=SIGMA), load_data("digits:train"), Path(folder), 0, lambda *_: None)
+        train("noise", load_data("digits:train"), Path(folder), sigma=SIGMA)
         classifier = load_model(folder)
     data = load_data("digits").subset(options.inputs + 16, 0)
     batch = Batch.of(torch.from_numpy(data.x), data.y, data.num_classes)

@@ -197,11 +197,11 @@ def options_table(inputs: int, sizes: Sequence[int], console: Console) -> list[l
     from certify.data.loaders import load_data
     from certify.models.loaders import load_model
     from certify.smoothing.sampler import Sampler
-    from certify.training.recipe import RECIPES, train_model
+    from certify.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         console.print("training the demonstration's network")
-        train_model(RECIPES["noise"](sigma=SIGMA), load_data("digits:train"), Path(folder), 0, lambda *_: None)
+        train("noise", load_data("digits:train"), Path(folder), sigma=SIGMA)
         classifier = load_model(folder)
     data = load_data("digits").subset(inputs, 0)
     import torch

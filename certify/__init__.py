@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from certify.summary.comparison import compare as compare
     from certify.summary.groups import grouped as grouped
     from certify.summary.summarize import summarize as summarize
+    from certify.training.train import train as train
     from certify.version import __version__ as __version__
 else:
     __getattr__, __dir__, __all__ = lazy(__name__)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from certify.cli.app import ExitCode, Quiet, app, pairs
+from certify.cli.app import ExitCode, Quiet, app, pairs, resumable
+from certify.errors import BadInput
 from certify.process import tune_process
 from certify.progress.observer import observer
 
@@ -16,23 +17,58 @@ __all__ = ["train"]
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="noise (for smoothing) or ibp (for linf bounds)")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="standard; for smoothing: noise, consistency, smoothadv, macer; for bounds: ibp, crown-ibp, sabr, "
+            "mtl-ibp, lipschitz; adversarial: pgd, trades; denoise"
+        ),
+    ],
     data: Annotated[str, typer.Option(help="training data, for example digits:train")],
-    out: Annotated[Path, typer.Option(help="folder for the model")],
-    setting: Annotated[list[str] | None, typer.Option(help="name=value of the recipe, such as sigma=0.25")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the model; the same command resumes there")],
+    setting: Annotated[list[str] | None, typer.Option(help="name=value of the recipe: sigma=0.25, eps=8/255")] = None,
+    network: Annotated[
+        str, typer.Option(help="small, mlp, cnn4, cnn7, resnet8, resnet20, resnet110, or package.module:function")
+    ] = "small",
+    network_option: Annotated[
+        list[str] | None, typer.Option(help="name=value of the network, such as width=32")
+    ] = None,
     seed: Annotated[int, typer.Option(help="decides weights, order and noise")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="train so many models, in OUT/seed-0, OUT/seed-1, ..")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="train so many models, in OUT/fold-0, .., each without one fold of the data")
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(help="share of the data that is held out, on which the best epoch is chosen")
+    ] = 0.0,
+    patience: Annotated[int | None, typer.Option(help="epochs without a better one after which training ends")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    workers: Annotated[int, typer.Option(help="how many models are trained at once, each on one core")] = 1,
     quiet: Quiet = False,
 ) -> int:
-    """Train a small network that can be certified."""
+    """Train a network that can be certified. The same command again resumes."""
+    if seeds is not None and folds is not None:
+        raise BadInput("seeds and folds each ask for several models: choose one of them")
     tune_process()
     from certify.data.loaders import load_data
     from certify.registry import make
-    from certify.training.recipe import RECIPES, train_model
+    from certify.training.recipe import RECIPES
+    from certify.training.several import of_folds, of_seeds, train_all
+    from certify.training.train import Training
 
     chosen = make(RECIPES, recipe, pairs("setting", setting or []))
-    dataset = load_data(data)
-    with observer(quiet).stage(f"training ({recipe})", chosen.epochs, unit="epochs") as advance:
-        train_model(chosen, dataset, out, seed, lambda epoch, epochs, loss: advance(1, f"loss {loss:.3f}"))
+    options = pairs("network option", network_option or [])
+    one = Training(chosen, out, network, options, seed, validation, patience, device)
+    trainings = [one]
+    if seeds is not None:
+        trainings = of_seeds(one, seeds)
+    if folds is not None:
+        trainings = of_folds(one, folds)
+    alone = workers == 1 or len(trainings) == 1
+    loaded = load_data(data) if alone else data  # each worker loads what it trains on
+    total = chosen.epochs * len(trainings)
+    with resumable(), observer(quiet).stage(f"training ({recipe})", total, unit="epochs") as advance:
+        train_all(trainings, loaded, workers, advance)
     if not quiet:
         typer.echo(f"model in {out}; next: certify run --model {out} --data ... --out runs/first", err=True)
     return ExitCode.DONE

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from certify.errors import ModelError, one_line
+from certify.models.blocks import Abs, Mean, Residual
 from certify.registry import nearest
 
 __all__ = ["LAYERS", "build", "describe", "initialise"]
@@ -31,8 +32,16 @@ LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "LeakyReLU": (nn.LeakyReLU, ("negative_slope",)),
     "Sigmoid": (nn.Sigmoid, ()),
     "Tanh": (nn.Tanh, ()),
+    "Abs": (Abs, ()),
+    "Sequential": (nn.Sequential, ("layers",)),
+    "Residual": (Residual, ("branch", "shortcut")),
+    "Mean": (Mean, ("members",)),
 }
-"""The vocabulary: each layer's class and the settings that describe it, under torch's own names."""
+"""The vocabulary: each layer's class and the settings that describe it, under torch's own names. The last three hold
+networks, which are lists of layers again."""
+
+DEEPEST = 8
+"""How deep networks may be nested: what reads a file must not run out of stack."""
 
 
 def build(layers: Sequence[Mapping[str, Any]], seed: int = 0) -> nn.Sequential:
@@ -53,7 +62,7 @@ def build(layers: Sequence[Mapping[str, Any]], seed: int = 0) -> nn.Sequential:
     )
     """
     # On the meta device a constructor draws nothing, so that the global random state is neither read nor moved.
-    module = nn.Sequential(*(_layer(position, fields) for position, fields in enumerate(layers)))
+    module = _network(layers)
     try:
         module = module.to_empty(device="cpu")
     except RuntimeError as problem:
@@ -97,7 +106,7 @@ def initialise(module: nn.Module, seed: int) -> None:
                     child.bias.zero_()
 
 
-def _layer(position: int, fields: Mapping[str, Any]) -> nn.Module:
+def _layer(position: int, fields: Mapping[str, Any], depth: int = 0) -> nn.Module:
     if not isinstance(fields, Mapping):
         raise ModelError(f"layer {position} is {fields!r}; a layer is a mapping with its class under 'layer'")
     settings = dict(fields)
@@ -114,10 +123,28 @@ def _layer(position: int, fields: Mapping[str, Any]) -> nn.Module:
             f"layer {position} ({name}) has no setting {unknown[0]!r}; known: {', '.join(known) or 'none'}"
         )
     try:
+        if kind is nn.Sequential:
+            return _network(settings["layers"], depth + 1)
+        if kind is Residual:
+            return Residual(*(_network(settings[part], depth + 1) for part in known))
+        if kind is Mean:
+            if not settings["members"]:
+                raise ModelError(f"layer {position} (Mean) has no members")
+            return Mean([_network(member, depth + 1) for member in settings["members"]])
         with torch.device("meta"):
             return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+    except KeyError as problem:
+        raise ModelError(f"layer {position} ({name}) lacks its setting {problem}") from problem
     except (TypeError, ValueError, RuntimeError) as problem:
         raise ModelError(f"layer {position} ({name}) cannot be built: {one_line(problem)}") from problem
+
+
+def _network(layers: Sequence[Mapping[str, Any]], depth: int = 0) -> nn.Sequential:
+    if depth > DEEPEST:
+        raise ModelError(f"its networks are nested more than {DEEPEST} deep")
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        raise ModelError(f"{layers!r:.60} is no list of layers")
+    return nn.Sequential(*(_layer(position, fields, depth) for position, fields in enumerate(layers)))
 
 
 def _fields(layer: nn.Module) -> dict[str, Any]:
@@ -128,7 +155,13 @@ def _fields(layer: nn.Module) -> dict[str, Any]:
 
 
 def _setting(layer: nn.Module, name: str) -> Any:
+    if isinstance(layer, nn.Sequential):
+        return describe(layer)
     value = getattr(layer, name)
     if name == "bias":
         return value is not None
+    if isinstance(value, nn.Sequential):
+        return describe(value)
+    if isinstance(value, nn.ModuleList):
+        return [describe(member) for member in value if isinstance(member, nn.Sequential)]
     return list(value) if isinstance(value, tuple) else value

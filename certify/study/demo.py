@@ -14,7 +14,7 @@ from certify.models.loaders import load_model
 from certify.progress.observer import Observer
 from certify.study.evaluate import build
 from certify.study.result import Result
-from certify.training.recipe import RECIPES, train_model
+from certify.training.train import train
 
 __all__ = ["PARTS", "Part", "run_part"]
 
@@ -83,15 +83,7 @@ def run_part(part: Part, out: Path, progress: Observer, inputs: int = INPUTS) ->
     """
     folder = out / "models" / part.name
     if not (folder / "model.json").exists():
-        recipe = RECIPES[part.recipe](**part.recipe_settings)
-        with progress.stage(f"training ({part.recipe})", recipe.epochs, unit="epochs") as advance:
-            train_model(
-                recipe,
-                load_data(f"{DATA}:train"),
-                folder,
-                SEED,
-                lambda epoch, epochs, loss: advance(1, f"loss {loss:.3f}"),
-            )
+        train(part.recipe, load_data(f"{DATA}:train"), folder, seed=SEED, progress=progress, **part.recipe_settings)
     study = build(
         load_model(str(folder)),
         load_data(DATA).subset(inputs, SEED),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,85 +13,152 @@ from torch import Tensor, nn
 from certify.data.dataset import Dataset, seeded_generator
 from certify.device import on_one_thread
 from certify.errors import BadInput, ModelError
-from certify.training.recipe import Progress
+from certify.training.recipe import Objective, Recipe, Step, ramp
 
-__all__ = ["Loop", "ramp"]
+__all__ = ["Epoch", "State", "begin", "epochs", "generator_of"]
 
-FULL_RATE_SHARE = 0.7
+FULL_RATE_SHARE: Final = 0.7
 """Share of the training at the full learning rate, which then falls linearly to zero."""
 
-LARGEST_GRADIENT = 10.0
+LARGEST_GRADIENT: Final = 10.0
 """Gradients of larger l2 norm are scaled down to it: the interval loss is steep at times while its box grows."""
 
-Loss = Callable[[Tensor, Tensor, float], Tensor]
-"""The loss of a batch: inputs (B, ...), labels (B,) and the share of training that is done, in [0, 1)."""
+AT_ONCE: Final = 256
+"""Inputs held out that are looked at together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """How long and how fast to train with Adam (Kingma and Ba 2015).
+class Epoch(NamedTuple):
+    """What is kept of a pass over the data.
 
     Args:
-        epochs: passes over the data.
-        batch_size: inputs a step.
-        learning_rate: of the first 70 % of the steps; it then falls linearly to zero.
-
-    >>> Loop(epochs=0, batch_size=64, learning_rate=1e-3)
-    Traceback (most recent call last):
-    ...
-    certify.errors.BadInput: epochs must be a whole number above 0, got 0
+        loss: its mean loss.
+        kept: share of the inputs held out that counted as right afterwards; None without any.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
+    loss: float
+    kept: float | None
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise BadInput(f"{name} must be a whole number above 0, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise BadInput(f"learning_rate must be a finite number above 0, got {self.learning_rate}")
 
-    def run(self, module: nn.Module, dataset: Dataset, loss: Loss, seed: int, progress: Progress | None) -> nn.Module:
-        """Minimise ``loss`` over the parameters of ``module``, in place, and return it in eval mode.
+@dataclass(slots=True)
+class State:
+    """Where a training stands; it changes in place.
 
-        Parameters are updated in place and never replaced, so a ``loss`` may hold on to them. One thread does all the
-        work: the number of threads would change the order of float sums and with it the model, and for networks as
-        small as these more threads gain nothing and lose much where another process uses the cores.
+    Args:
+        module: the network.
+        optimiser: and what it remembers of earlier steps.
+        curve: the epochs that are done.
+        best: parameters and statistics of the epoch that kept most inputs held out; None without any such.
+        best_epoch: which one it was, from 1.
+        seconds: processor time so far.
+    """
 
-        Raises:
-            ModelError: if the loss is NaN or infinite.
-        """
-        x, y = torch.from_numpy(dataset.x), torch.from_numpy(dataset.y)
-        optimiser = torch.optim.Adam(module.parameters(), lr=self.learning_rate)
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    curve: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+def generator_of(*key: object) -> torch.Generator:
+    """A generator on the processor that depends on ``key`` alone."""
+    return torch.Generator().manual_seed(int(seeded_generator(*key).integers(2**63)))
+
+
+def begin(recipe: Recipe, module: nn.Module, seed: int) -> State:
+    """The state before the first epoch; the recipe may change the initial weights of ``module``, in place."""
+    recipe.begin(module, generator_of(seed, "begin"))
+    optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return State(module, optimiser)
+
+
+def epochs(
+    recipe: Recipe, state: State, dataset: Dataset, held_out: Dataset | None, seed: int, patience: int | None = None
+) -> Iterator[Epoch]:
+    """Train epoch by epoch from where ``state`` stands, which is up to date whenever an epoch is yielded.
+
+    The result depends on the module's weights, the data, the settings and ``seed`` alone, and the global random state
+    is neither read nor moved. One thread does all the work: the number of threads would change the order of float sums
+    and with it the model; several trainings side by side use several cores better.
+
+    Args:
+        recipe: what to do.
+        state: from :func:`begin`, or where an earlier call ended.
+        dataset: what to train on.
+        held_out: inputs on which each epoch is measured; None for no measurement, and the last state is the result.
+        seed: decides order and noise.
+        patience: epochs without a better result on ``held_out`` after which training ends; None for all epochs.
+
+    Raises:
+        BadInput: for settings that do not fit the data.
+        ModelError: if the loss becomes NaN or infinite, naming the epoch.
+    """
+    module = state.module
+    device = next(module.parameters()).device
+    x, y = torch.from_numpy(dataset.x), torch.from_numpy(dataset.y)
+    objective = recipe.objective(module, dataset)
+    settled = recipe.settled * recipe.epochs
+    while len(state.curve) < recipe.epochs and not _waited(state, patience):
+        begun, epoch = time.process_time(), len(state.curve)
+        order = torch.from_numpy(seeded_generator(seed, "shuffle", epoch).permutation(len(x)))
+        batches, generator, total = order.split(recipe.batch_size), generator_of(seed, "noise", epoch), 0.0
         module.train()
-        for epoch in range(self.epochs):
-            order = torch.from_numpy(seeded_generator(seed, "shuffle", epoch).permutation(len(x)))
-            batches = order.split(self.batch_size)
-            total = 0.0
-            with on_one_thread():
-                for step, rows in enumerate(batches):
-                    done = (epoch + step / len(batches)) / self.epochs
-                    optimiser.param_groups[0]["lr"] = self.learning_rate * (1 - ramp(done, FULL_RATE_SHARE, 1.0))
-                    value = loss(x[rows], y[rows], done)
-                    optimiser.zero_grad()
-                    value.backward()
-                    nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
-                    optimiser.step()
-                    total += float(value.detach()) * len(rows)
-            mean = total / len(x)
-            if not mean < float("inf"):
-                raise ModelError(f"training diverged in epoch {epoch + 1} of {self.epochs}: lower the learning rate")
-            if progress is not None:
-                progress(epoch + 1, self.epochs, mean)
-        return module.eval()
+        with on_one_thread():
+            for number, rows in enumerate(batches):
+                done = (epoch + number / len(batches)) / recipe.epochs
+                state.optimiser.param_groups[0]["lr"] = recipe.learning_rate * (1 - ramp(done, FULL_RATE_SHARE, 1.0))
+                inputs = _moved(x[rows], recipe, generator)
+                loss = objective.loss(Step(inputs.to(device), y[rows].to(device), done, generator))
+                if not bool(loss.detach().isfinite()):
+                    raise ModelError(f"the loss became {float(loss.detach())} in epoch {epoch + 1} of {recipe.epochs}")
+                state.optimiser.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
+                state.optimiser.step()
+                total += float(loss.detach()) * len(rows)
+            module.eval()
+            kept = None if held_out is None else _kept(objective, held_out, device, (epoch + 1) / recipe.epochs)
+        if not all(bool(one.isfinite().all()) for one in module.parameters()):
+            raise ModelError(f"a weight became NaN or infinite in epoch {epoch + 1} of {recipe.epochs}")
+        state.curve.append(Epoch(total / len(x), kept))
+        if kept is not None and epoch + 1 >= settled and kept > _most(state):
+            state.best = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+            state.best_epoch = epoch + 1
+        state.seconds += time.process_time() - begun
+        yield state.curve[-1]
 
 
-def ramp(done: float, start: float, end: float) -> float:
-    """0 before ``start``, 1 after ``end``, linear between.
+def _most(state: State) -> float:
+    """What the best state so far kept."""
+    return (state.curve[state.best_epoch - 1].kept or 0.0) if state.best_epoch else -1.0
 
-    >>> ramp(0.1, 0.25, 0.75), ramp(0.5, 0.25, 0.75), ramp(0.9, 0.25, 0.75)
-    (0.0, 0.5, 1.0)
-    """
-    return min(1.0, max(0.0, (done - start) / (end - start)))
+
+def _waited(state: State, patience: int | None) -> bool:
+    """Whether the best state is older than patience allows."""
+    return patience is not None and state.best_epoch > 0 and len(state.curve) - state.best_epoch >= patience
+
+
+def _kept(objective: Objective, held_out: Dataset, device: torch.device, done: float) -> float:
+    """The share of the inputs held out that count as right; the same noise in every epoch, so that epochs compare."""
+    generator, hits = generator_of("held out"), 0
+    with torch.no_grad():
+        for rows in torch.arange(len(held_out)).split(AT_ONCE):
+            x, y = torch.from_numpy(held_out.x[rows]).to(device), torch.from_numpy(held_out.y[rows]).to(device)
+            hits += int(objective.kept(Step(x, y, done, generator)).sum())
+    return hits / len(held_out)
+
+
+def _moved(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images moved and mirrored, each on its own."""
+    if (recipe.shift or recipe.flip) and x.dim() != 4:
+        raise BadInput(f"shift and flip move images (channels, height, width), and inputs are {tuple(x.shape[1:])}")
+    if recipe.flip:
+        mirrored = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
+        x = torch.where(mirrored, x.flip(3), x)
+    if recipe.shift:
+        most, (height, width) = recipe.shift, x.shape[2:]
+        padded = nn.functional.pad(x, (most, most, most, most))
+        down, right = torch.randint(0, 2 * most + 1, (2, len(x)), generator=generator)
+        rows, columns = down[:, None] + torch.arange(height), right[:, None] + torch.arange(width)
+        x = padded[torch.arange(len(x))[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return x

@@ -1,123 +1,163 @@
-"""The signature and the registry of training recipes, the small network that they train, and training into a folder."""
+"""What a training recipe is: settings, the loss of a batch, and what counts on inputs held out; and the registry."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from certify.core.input_box import check_box
+from certify.core.written import decimal
 from certify.data.dataset import Dataset
-from certify.models.architecture import build
-from certify.models.folder import save_folder
-from certify.registry import Registry
+from certify.errors import BadInput
+from certify.registry import Reader, Registry
 
-__all__ = ["RECIPES", "Progress", "Recipe", "small_network", "train_model"]
-
-LARGEST_SIDE = 8
-"""Strided convolutions halve an image until no side is longer than this many pixels, and then once more."""
-
-Progress = Callable[[int, int, float], None]
-"""Called after each epoch with the epochs done, the epochs in all and the mean loss of the last one."""
+__all__ = ["RECIPES", "Objective", "Recipe", "Size", "Step", "check_size", "ramp"]
 
 
-class Recipe(Protocol):
-    """A frozen dataclass of settings that trains a network; the defaults suit the data set ``digits``."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def name(self) -> str:
-        """The name under which the recipe is registered."""
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the data."""
-
-    def train(self, dataset: Dataset, module: nn.Module, seed: int, progress: Progress | None = None) -> nn.Module:
-        """Train ``module`` in place and return it in eval mode.
-
-        The result depends on the module's weights, the data, the settings and ``seed`` alone; the global random state
-        is neither read nor moved.
-        """
-
-
-RECIPES: Registry[Callable[..., Recipe]] = Registry("recipe", package="certify.training")
-
-
-def train_model(
-    recipe: Recipe, dataset: Dataset, out: str | Path, seed: int = 0, progress: Progress | None = None
-) -> Path:
-    """Train a small network of the shape that ``dataset`` asks for and write it to a folder.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A batch of a training.
 
     Args:
-        recipe: for example ``RECIPES["noise"](sigma=0.25)``.
-        dataset: what to train on; certify on other inputs than these.
-        out: the folder, a model SPEC from then on.
-        seed: decides the initial weights, the order of the inputs and the noise.
-        progress: called after each epoch.
+        x: inputs (B, ...).
+        y: labels (B,).
+        done: share of the training that is done, in [0, 1).
+        generator: the randomness of this step, on the processor: it depends on seed and epoch alone, so that a training
+            that was interrupted goes on as if it had not been.
+    """
+
+    x: Tensor
+    y: Tensor
+    done: float
+    generator: torch.Generator
+
+    def normal(self) -> Tensor:
+        """Standard normal noise of the shape of the inputs."""
+        return torch.randn(self.x.shape, generator=self.generator).to(self.x)
+
+    def uniform(self) -> Tensor:
+        """Numbers from -1 to 1, of the shape of the inputs."""
+        return (2 * torch.rand(self.x.shape, generator=self.generator) - 1).to(self.x)
+
+
+class Objective(NamedTuple):
+    """What a recipe wants of a network while it is trained.
+
+    Args:
+        loss: of a step, a scalar.
+        kept: of a step with inputs held out, which of them (B,) count as right, as a certificate later would want it:
+            under noise, under attack, or proven.
+    """
+
+    loss: Callable[[Step], Tensor]
+    kept: Callable[[Step], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """A way of training: a frozen dataclass of settings with defaults; a member adds its own and an objective.
+
+    Args:
+        epochs: passes over the data.
+        batch_size: inputs a step.
+        learning_rate: of AdamW (Loshchilov and Hutter 2019), for the first 70 % of the steps; it then falls to zero.
+        weight_decay: share of the weights that a step at learning rate 1 takes away.
+        shift: images are moved by up to this many pixels in each direction, with zeros behind them.
+        flip: whether images are mirrored left to right, half of the time.
 
     Raises:
-        BadInput: if the folder cannot be written.
-        ModelError: if training diverged.
+        BadInput: for a setting that cannot be right.
     """
-    shape = dataset.x.shape[1:]
-    module = build(small_network(shape, dataset.num_classes), seed)
-    recipe.train(dataset, module, seed, progress)
-    provenance = {
-        "name": recipe.name,
-        "settings": asdict(recipe),
-        "seed": seed,
-        "data": {"name": dataset.name, "n": len(dataset), "digest": dataset.digest},
-    }
-    return save_folder(
-        Path(out),
-        module,
-        num_classes=dataset.num_classes,
-        input_box=dataset.input_box,
-        input_shape=shape,
-        recipe=provenance,
-    )
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    shift: int = 0
+    flip: bool = False
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for setting in ("epochs", "batch_size"):
+            value = getattr(self, setting)
+            if not isinstance(value, int) or value < 1:
+                raise BadInput(f"{setting} must be a whole number above 0, got {value}")
+        if not isinstance(self.shift, int) or self.shift < 0:
+            raise BadInput(f"shift must be a whole number of pixels, at least 0, got {self.shift}")
+        self._check_above_zero("learning_rate")
+        self._check_within("weight_decay", 0, math.inf)
+
+    @property
+    def settled(self) -> float:
+        """Share of the training after which the objective is the final one: states before are no candidates."""
+        return 0.0
+
+    def begin(self, module: nn.Module, generator: torch.Generator) -> None:
+        """Change initial weights in place, once; most recipes leave them as the network has them."""
+        return
+
+    @abstractmethod
+    def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
+        """The objective for a network. Parameters are updated in place and never replaced: it may hold on to them.
+
+        Raises:
+            BadInput: for settings that do not fit the data.
+        """
+
+    def _check_above_zero(self, *settings: str) -> None:
+        for setting in settings:
+            if not 0 < getattr(self, setting) < math.inf:
+                raise BadInput(f"{setting} must be a finite number above 0, got {getattr(self, setting)}")
+
+    def _check_within(self, setting: str, least: float, most: float) -> None:
+        value = getattr(self, setting)
+        if not least <= value <= most or math.isinf(value):
+            said = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
+            raise BadInput(f"{setting} must be {said}, got {value}")
 
 
-def small_network(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -> list[dict[str, Any]]:
-    """Layers of a network that trains in seconds: 3x3 convolutions for images (C, H, W), then two linear layers.
+RECIPES: Registry[Callable[..., Recipe]] = Registry("recipe", package="certify.training.recipes")
 
-    The first convolution has ``width`` channels, the others twice as many; the hidden linear layer has four times as
-    many units. The result is a description for :func:`certify.models.architecture.build`.
 
-    >>> [layer["layer"] for layer in small_network((1, 8, 8), num_classes=10)]
-    ['Conv2d', 'ReLU', 'Conv2d', 'ReLU', 'Flatten', 'Linear', 'ReLU', 'Linear']
-    >>> small_network((5,), num_classes=2)[1]
-    {'layer': 'Linear', 'in_features': 5, 'out_features': 64}
+def _size(named: str, text: Any) -> float:
+    try:
+        return decimal(text)
+    except ValueError as problem:
+        raise BadInput(f"{named} must be a number or a fraction such as 8/255, got {str(text)!r}") from problem
+
+
+Size = Annotated[float, Reader(_size)]
+"""The annotation of settings in input units, which may be written as fractions: ``eps=8/255``."""
+
+
+def check_size(setting: str, value: float, dataset: Dataset) -> None:
+    """Refuse a size in other units than the data.
+
+    Raises:
+        BadInput: if it is larger than the whole range of the inputs.
     """
-    layers: list[dict[str, Any]] = []
-    features = math.prod(input_shape)
-    if len(input_shape) == 3:
-        channels, height, width_in_pixels = input_shape
-        strides = [1, *[2] * (1 + max(0, math.ceil(math.log2(max(height, width_in_pixels) / LARGEST_SIDE))))]
-        for stride in strides:
-            wider = width if stride == 1 else 2 * width
-            layers += [_convolution(channels, wider, stride), {"layer": "ReLU"}]
-            channels, height, width_in_pixels = wider, -(-height // stride), -(-width_in_pixels // stride)
-        features = channels * height * width_in_pixels
-    layers += [{"layer": "Flatten"}, _linear(features, 4 * width), {"layer": "ReLU"}]
-    return [*layers, _linear(4 * width, num_classes)]
+    if (box := check_box(dataset.input_box)) is None:
+        return
+    lower, upper = float(torch.as_tensor(box.lower).min()), float(torch.as_tensor(box.upper).max())
+    if value > upper - lower:
+        said = f"; {value:g} of 255 grey levels is written {setting}={value:g}/255" if 1 < value < 255 else ""
+        raise BadInput(
+            f"{setting} {value:g} is more than the whole range of the inputs, [{lower:g}, {upper:g}]: it is meant in "
+            f"input units{said}"
+        )
 
 
-def _convolution(channels: int, wider: int, stride: int) -> dict[str, Any]:
-    return {
-        "layer": "Conv2d",
-        "in_channels": channels,
-        "out_channels": wider,
-        "kernel_size": 3,
-        "stride": stride,
-        "padding": 1,
-    }
+def ramp(done: float, start: float, end: float) -> float:
+    """0 before ``start``, 1 after ``end``, linear between.
 
-
-def _linear(features: int, units: int) -> dict[str, Any]:
-    return {"layer": "Linear", "in_features": features, "out_features": units}
+    >>> ramp(0.1, 0.25, 0.75), ramp(0.5, 0.25, 0.75), ramp(0.9, 0.25, 0.75)
+    (0.0, 0.5, 1.0)
+    """
+    return min(1.0, max(0.0, (done - start) / (end - start)))

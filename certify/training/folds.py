@@ -1,0 +1,47 @@
+"""Folds of a data set for cross-validation: each input is in one, at random, the same for everybody."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.data.dataset import Dataset, seeded_generator
+from certify.errors import BadInput
+
+__all__ = ["check_folds", "in_fold", "rows_of"]
+
+
+def check_folds(folds: int) -> None:
+    """Refuse numbers of folds that cannot be.
+
+    Raises:
+        BadInput: for fewer than two.
+    """
+    if folds < 2:
+        raise BadInput(f"folds must be a whole number of at least 2, got {folds}; 5 and 10 are usual")
+
+
+def in_fold(data: Dataset, fold: int, folds: int) -> NDArray[np.bool_]:
+    """Which inputs (n,) are in a fold; the folds differ by at most one input in size.
+
+    Raises:
+        BadInput: for fewer inputs than folds.
+
+    >>> data = Dataset("four points", np.zeros((4, 1)), np.array([0, 1, 0, 1]), num_classes=2)
+    >>> sum(in_fold(data, fold, 2) for fold in range(2))
+    array([1, 1, 1, 1])
+    """
+    check_folds(folds)
+    if len(data) < folds:
+        raise BadInput(f"{len(data)} inputs cannot be in {folds} folds: ask for fewer folds")
+    order = seeded_generator("folds", folds, data.digest).permutation(len(data))
+    chosen = np.zeros(len(data), dtype=bool)
+    chosen[order[fold::folds]] = True
+    return chosen
+
+
+def rows_of(data: Dataset, chosen: NDArray[np.bool_]) -> Dataset:
+    """The chosen inputs of a data set, which keep their positions in it."""
+    index = np.asarray(data.index)[chosen]
+    targets = None if data.targets is None else data.targets[chosen]
+    return Dataset(data.name, data.x[chosen], data.y[chosen], data.num_classes, data.input_box, index, targets)

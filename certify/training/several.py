@@ -1,0 +1,132 @@
+"""Several trainings that belong together: one for each seed, or one for each fold of the data, side by side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import re
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from certify.data.dataset import Dataset
+from certify.data.loaders import load_data
+from certify.errors import BadInput, ModelError
+from certify.process import tune_process
+from certify.progress.observer import Advance
+from certify.training.folds import check_folds
+from certify.training.train import Training
+
+__all__ = ["members_of", "of_folds", "of_seeds", "train_all"]
+
+_MEMBER: Final = re.compile(r"(seed|fold)-(\d+)", re.ASCII)
+
+_POLL: Final = 0.2
+"""Seconds between looks at what workers say."""
+
+
+def of_seeds(training: Training, seeds: int) -> list[Training]:
+    """One training for each of so many seeds, from that of ``training`` on, in folders ``seed-0``, ``seed-1``, ...
+
+    Raises:
+        BadInput: for fewer than two.
+    """
+    if seeds < 2:
+        raise BadInput(f"seeds must be a whole number of at least 2, got {seeds}; one training has --seed")
+    chosen = range(training.seed, training.seed + seeds)
+    return [replace(training, seed=seed, out=training.out / f"seed-{seed}") for seed in chosen]
+
+
+def of_folds(training: Training, folds: int) -> list[Training]:
+    """One training for each of so many folds of the data, on all others, in folders ``fold-0``, ``fold-1``, ...
+
+    Raises:
+        BadInput: for fewer than two.
+    """
+    check_folds(folds)
+    return [replace(training, fold=(fold, folds), out=training.out / f"fold-{fold}") for fold in range(folds)]
+
+
+def members_of(folder: Path) -> list[Path]:
+    """The models of several trainings in a folder, in order; none where it holds one model, or something else."""
+    if (folder / "model.json").exists() or not folder.is_dir():
+        return []
+    found = [(int(match[2]), one) for one in folder.iterdir() if (match := _MEMBER.fullmatch(one.name))]
+    return [one for _, one in sorted(found) if (one / "training.json").is_file()]
+
+
+def train_all(trainings: Sequence[Training], data: str | Dataset, workers: int, advance: Advance) -> None:
+    """Carry out all trainings, several at once in processes of their own: each works on one core.
+
+    Args:
+        trainings: what to do; those that are done already are not done again.
+        data: what to train on, or its SPEC, which every process then loads.
+        workers: how many at once.
+        advance: is told of every epoch of every training.
+
+    Raises:
+        BadInput, ModelError: of the first training that failed; the others were finished first.
+    """
+    if workers < 1:
+        raise BadInput(f"workers must be a whole number above 0, got {workers}")
+    if workers == 1 or len(trainings) == 1:
+        loaded = load_data(data) if isinstance(data, str) else data
+        for training in trainings:
+            training.run(loaded, _named(training, advance))
+        return
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.Queue()
+    pool = ProcessPoolExecutor(min(workers, len(trainings)), context, _begin, (told,))
+    try:
+        futures = [pool.submit(_carry_out, training, data) for training in trainings]
+        _listen(futures, told, advance)
+        for future in futures:
+            future.result()
+    except BrokenProcessPool as problem:
+        raise ModelError(
+            "a training process was ended from outside, perhaps for its memory: the same command resumes; use fewer "
+            "workers"
+        ) from problem
+    except BaseException:  # interrupted: what each finished is on disk
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _listen(futures: Sequence[Future[None]], told: Any, advance: Advance) -> None:
+    """Pass on what workers say until all have ended."""
+    waiting = set(futures)
+    while waiting:
+        _, waiting = wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED)
+        while True:
+            try:
+                advance(*told.get_nowait())
+            except queue.Empty:
+                break
+
+
+def _named(training: Training, advance: Advance) -> Callable[[int, str], None]:
+    """Progress that says which of several trainings it is about."""
+    return lambda count, note: advance(count, f"{training.out.name}  {note}")
+
+
+_told: Any = None
+"""In a worker: where it tells its progress."""
+
+
+def _begin(told: Any) -> None:
+    global _told  # noqa: PLW0603 (what a pool gives its workers)
+    _told = told
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it is interrupted too, and ends it
+    tune_process()
+
+
+def _carry_out(training: Training, data: str | Dataset) -> None:
+    loaded = load_data(data) if isinstance(data, str) else data
+    training.run(loaded, _named(training, lambda count, note: _told.put((count, note))))
