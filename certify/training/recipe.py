@@ -130,7 +130,7 @@ def _size(named: str, text: Any) -> float:
     try:
         return decimal(text)
     except ValueError as problem:
-        raise BadInput(f"{named} must be a number or a fraction such as 8/255, got {str(text)!r}") from problem
+        raise BadInput(f"{named} must be a number, or a fraction such as 8/255, got {str(text)!r}") from problem
 
 
 Size = Annotated[float, Reader(_size)]

@@ -335,7 +335,7 @@ NET, DATA = ["--model", "example_net:net"], ["--data", "example_net:data"]
         (["train", "noise", "--data", "digits:train", "--out", "m", "--setting", "sgima=1"], "sgima"),
         (
             ["train", "noise", "--data", "digits:train", "--out", "m", "--setting", "sigma=x"],
-            "must be a number, got 'x'",
+            "must be a number, or a fraction such as 8/255, got 'x'",
         ),
         (
             ["run", *NET, *DATA, *OK, "--attack", "pgd", "--attack-option", "steps=few"],
