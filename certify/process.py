@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["age", "began", "importing", "leave", "limit_memory", "out_of_memory", "tune_process"]
+__all__ = ["age", "began", "end_with_parent", "importing", "leave", "limit_memory", "out_of_memory", "tune_process"]
 
+PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 GIBIBYTE = 1 << 30
@@ -86,6 +88,18 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Let the kernel kill this process once the thread that started it is gone (Linux).
+
+    Args:
+        parent: the process that started this one, if known: should it be gone already, this one ends at once.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
 
 
 def limit_memory(more: int) -> None:

@@ -59,7 +59,7 @@ class Complete(Certifier):
             for 0.01, and where only declared radii are decided.
         decide: decide the declared radii and search no further: the radius is the largest declared one proven.
         seed: of the random draws in the search for examples.
-        workers: threads; no answer depends on their number.
+        workers: processes that search together (on Linux); no answer depends on their number.
 
     Raises:
         BadInput: for an unknown claim, a time limit that is not finite and above 0, a gap not between 0 and 1, a

@@ -99,7 +99,7 @@ def verify(
         where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
         return _decide_all(context, instances, out, engine, where, claim, seed, quiet)
     if given := _given(context, ("out", "engine", "workers", "ray_address", "input_timeout")):
-        raise BadInput(f"--{given[0]} goes with --instances; one property is decided by all threads at once")
+        raise BadInput(f"--{given[0]} goes with --instances; one property is decided by all cores at once")
     with answering(math.inf):  # before the clock runs, so that a timeout leaves no file of an earlier run
         net, prop, name = named_files(files or [], network or [])
         require_files(net, prop)

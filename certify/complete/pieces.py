@@ -1,15 +1,8 @@
-"""Work cut into pieces that several threads do: how it is cut depends on how much there is, never on who does it."""
+"""Work cut into pieces that several processes do: how it is cut depends on how much there is, never on who does it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
-__all__ = ["each", "pieces"]
-
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["pieces"]
 
 LEAST = 32
 """A piece of fewer is not worth being done beside others: it takes nearly as long as all together."""
@@ -26,16 +19,3 @@ def pieces(count: int, most: int) -> list[slice]:
         number += number % 2
     size = -(-count // max(1, number))
     return [slice(begin, min(begin + size, count)) for begin in range(0, count, max(1, size))]
-
-
-def each(function: Callable[[T], R], parts: Sequence[T], workers: int) -> Iterator[R]:
-    """``function`` of every part, in order. Threads suffice: torch releases Python's lock while it computes.
-
-    >>> list(each(abs, [1, -2], workers=2))
-    [1, 2]
-    """
-    if workers == 1 or len(parts) <= 1:
-        yield from map(function, parts)
-        return
-    with ThreadPoolExecutor(min(workers, len(parts))) as pool:
-        yield from pool.map(function, parts)

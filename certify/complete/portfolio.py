@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,10 @@ SUBPROBLEMS_A_PIECE, FREQUENT_PIECES, STEPS_A_PIECE = 256, 64, 8
 
 Outcome = Literal["sat", "unsat", "unknown", "timeout"]
 """A witness was found; proven that there is none; every method gave up; or the time limit passed."""
+
+
+Ways = dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]]
+"""By name, what one subproblem counts, and the steps of the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
     Args:
         problem: regions, and what is to be proven over each.
         deadline: the time limit. The answer comes soon after it at the latest, once the operation under way is done.
-        workers: threads; no answer depends on it.
+        workers: processes; no answer depends on it.
         seed: what the search for a witness draws from.
 
     Raises:
@@ -119,11 +124,21 @@ def _branch(
     A box counts as one subproblem for each input that varies: it takes longer than a subproblem of split neurons, and
     the more inputs there are, the less is decided by cutting one of them.
     """
-    ways: dict[str, tuple[int, Steps[InputProof] | Steps[tuple[NeuronProof, ...]]]] = {}
+    ways: Ways = {}
     if problem.wide <= WIDE:
         ways["inputs"] = problem.wide, split_inputs(problem, open, deadline, workers)
     if problem.wide > NARROW:
         ways["neurons"] = 1, _regions(problem, open, deadline, workers)
+    try:
+        return _in_turns(problem, open, method, search, deadline, ways)
+    finally:
+        for _, steps in ways.values():
+            steps.close()
+
+
+def _in_turns(
+    problem: VerificationProblem, open: Tensor, method: str, search: Hunt, deadline: Deadline, ways: Ways
+) -> Answer:
     work, count = dict.fromkeys(ways, 0), 0
     while work:
         way = min(work, key=work.__getitem__)
@@ -154,11 +169,12 @@ def _regions(
     proofs = []
     for region in open.any(dim=1).nonzero()[:, 0].tolist():
         [clauses] = open[region].nonzero(as_tuple=True)
-        for found in split_neurons(problem, region, clauses, deadline, workers):
-            if isinstance(found, NeuronProof):
-                proofs.append(found)
-                break
-            yield found
-        else:
-            return
+        with closing(split_neurons(problem, region, clauses, deadline, workers)) as steps:
+            for found in steps:
+                if isinstance(found, NeuronProof):
+                    proofs.append(found)
+                    break
+                yield found
+            else:
+                return
     yield tuple(proofs)

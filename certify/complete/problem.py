@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -45,11 +45,11 @@ class Witness:
 
 P = TypeVar("P")
 
-Steps = Iterator[int | P | Witness]
+Steps = Generator[int | P | Witness, None, None]
 """A search in steps: yields how many subproblems each bounded, at last a proof or a witness; none if it gives up."""
 
 
-def outcome(steps: Steps[P]) -> P | Witness | None:
+def outcome(steps: Iterator[int | P | Witness]) -> P | Witness | None:
     """Run a search to its end: its proof or witness; None if it gave up.
 
     >>> outcome(iter([1, 2, "proof"]))

@@ -111,7 +111,7 @@ def decided(question: Question, deadline: Deadline, *, workers: int = 1, seed: i
     Args:
         question: classifier, input, and the threat with the declared radii.
         deadline: the time limit.
-        workers: threads; no answer depends on it.
+        workers: processes; no answer depends on it.
         seed: what the search draws from.
     """
     ends = Ends(question)
@@ -141,7 +141,7 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
         question: classifier, input and threat. Up to four times the largest declared radius is searched.
         deadline: the time limit.
         gap: the search ends when ``falsified - certified <= gap * falsified``.
-        workers: threads; no answer depends on it.
+        workers: processes; no answer depends on it.
         seed: what the search draws from.
     """
     ends = Ends(question)

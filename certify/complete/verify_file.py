@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ compare inputs with outputs. Disjunctions are split over boxes and bounded toget
 
 
 class Seconds(NamedTuple):
-    """Wall-clock seconds, and processor seconds of all threads together."""
+    """Wall-clock seconds, and processor seconds of all threads and all workers that have ended together."""
 
     wall: float
     cpu: float
@@ -66,7 +67,8 @@ class Seconds(NamedTuple):
     @classmethod
     def now(cls) -> Seconds:
         """Both clocks now; only differences are meaningful."""
-        return cls(time.monotonic(), time.process_time())
+        ended = os.times()
+        return cls(time.monotonic(), time.process_time() + ended.children_user + ended.children_system)
 
     def since(self, begin: Seconds) -> Seconds:
         """The time since an earlier reading."""
@@ -110,7 +112,7 @@ def verify_file(
         claim: what ``"unsat"`` is about: ``"exact"``, the network in exact real arithmetic; ``"float32"``, also every
             float32 execution of it.
         seed: what the search for a witness draws from.
-        workers: threads; no answer depends on it.
+        workers: processes; no answer depends on it.
         name: the name that a VNN-LIB 2.0 property must give the network; None for any name.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import pickle
@@ -42,6 +41,7 @@ from certify.engines.base import (
 from certify.engines.parcel import unpacked, written
 from certify.errors import BadInput, one_line
 from certify.named import current_directory_importable
+from certify.process import end_with_parent
 
 __all__ = ["Local"]
 
@@ -50,9 +50,6 @@ WORKER: Final = 350 * 2**20
 
 LOOKED_AT: Final = 0.1
 """Seconds between two looks at the time and the memory that workers take."""
-
-PR_SET_PDEATHSIG: Final = 1
-"""Of Linux: the signal that a process gets when its parent, the fork server, ends."""
 
 FORSAKEN: Final = 255
 """The exit code of workers whose fork server was killed, which cannot say any more how they end."""
@@ -372,5 +369,4 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
-    if sys.platform == "linux":  # also while the model keeps all threads from running
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()  # also while the model keeps all threads from running

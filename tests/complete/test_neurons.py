@@ -94,19 +94,20 @@ def test_verdicts_agree_with_a_dense_grid(kind: str, seed: int) -> None:
     assert isinstance(found, Witness) or (kind == "sigmoid" and found is None)  # curves never become linear
 
 
-def test_threads_do_the_same_as_one(monkeypatch):
+def test_workers_do_the_same_as_one(monkeypatch):
     monkeypatch.setattr(pieces, "LEAST", 1)
     monkeypatch.setattr(split, "PIECE_PARTS", 8)
     problem = problem_of("relu", 2, 0.3)
-    one, two = (outcome(split_neurons(problem, 0, CLAUSES, NEVER, workers)) for workers in (1, 2))
+    one, *others = (outcome(split_neurons(problem, 0, CLAUSES, NEVER, workers)) for workers in (1, 2, 3))
     assert isinstance(one, NeuronProof)
-    assert isinstance(two, NeuronProof)
     assert len(one.leaves.shares) > 6
     assert bool(replayed(problem, one).all())
-    for first, second in zip(one.tree.splits, two.tree.splits, strict=True):
-        assert np.array_equal(first, second)
-    for name in ("free", "shares", "weights", "beta"):
-        assert torch.equal(getattr(one.leaves, name), getattr(two.leaves, name))
+    for other in others:
+        assert isinstance(other, NeuronProof)
+        for first, second in zip(one.tree.splits, other.tree.splits, strict=True):
+            assert np.array_equal(first, second)
+        for name in ("free", "shares", "weights", "beta"):
+            assert torch.equal(getattr(one.leaves, name), getattr(other.leaves, name))
 
 
 @pytest.mark.parametrize("claim", ["exact", "float32"])

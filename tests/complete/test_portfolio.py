@@ -20,7 +20,6 @@ from certify.bounds.tensors import Interval
 from certify.complete import portfolio
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
-from certify.complete.pieces import each
 from certify.complete.portfolio import Hunt, decide
 from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
 from certify.complete.proofs.replay import replayed
@@ -216,21 +215,6 @@ def test_time_limits():
     begin = over.part(0.5)
     time.sleep(1e-4)
     assert begin.passed
-
-
-def test_threads_give_results_in_order_and_hand_errors_on():
-    def slow(i: int) -> int:
-        time.sleep(0.02 * (i == 0))
-        return i * i
-
-    for workers in (1, 2, 5):
-        assert list(each(slow, range(4), workers)) == [0, 1, 4, 9]
-        assert list(each(slow, [], workers)) == []
-        with pytest.raises(ZeroDivisionError):
-            list(each(lambda i: 1 // i, [1, 0, 2], workers))
-    left = each(slow, range(50), 2)
-    assert next(left) == 0
-    left.close()  # type: ignore[attr-defined]
 
 
 def test_what_ends_a_search_is_its_outcome(problems):

@@ -14,17 +14,18 @@ from torch import Tensor
 
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.tensors import flat
-from certify.complete.inputs.assess import Boxes, assess
+from certify.complete.inputs.assess import Assessment, Boxes, assess
 from certify.complete.inputs.rows import Planes, refuted
-from certify.complete.pieces import each, pieces
+from certify.complete.pieces import pieces
 from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import InputProof
 from certify.complete.proofs.tree import Tree
+from certify.complete.workers import Workers
 
 __all__ = ["chunk", "split_inputs"]
 
 ROUND, CHUNK = 1024, 256
-"""Boxes assessed in one round, and boxes that one thread bounds at a time."""
+"""Boxes assessed in one round, and boxes that one process bounds at a time."""
 
 FEW = 16
 """In a tree with fewer nodes, boxes are cut twice in a row: assessing a few boxes takes no longer than one."""
@@ -45,21 +46,22 @@ def split_inputs(problem: VerificationProblem, open: Tensor, deadline: Deadline,
         problem: regions and goals.
         open: (regions, clauses) mask of the clauses to refute.
         deadline: the time limit.
-        workers: threads; no result depends on it.
+        workers: processes; no result depends on it.
     """
-    search = _Search(problem, open, deadline, workers)
-    while (count := min(ROUND, len(search.pool))) > 0:
-        try:
-            witness = search.round()
-        except OutOfTime:  # in the middle of it
-            return
-        if witness is not None:
-            yield witness
-            return
-        if search.stuck or deadline.passed:
-            return
-        yield count
-    yield search.proof
+    with Workers(workers, deadline, problem, open) as crew:
+        search = _Search(problem, open, deadline, crew)
+        while (count := min(ROUND, len(search.pool))) > 0:
+            try:
+                witness = search.round()
+            except OutOfTime:  # in the middle of it
+                return
+            if witness is not None:
+                yield witness
+                return
+            if search.stuck or deadline.passed:
+                return
+            yield count
+        yield search.proof
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class _Search:
     problem: VerificationProblem
     open: Tensor
     deadline: Deadline
-    workers: int
+    workers: Workers
     regions: Tensor = field(init=False)
     tree: Tree = field(init=False)
     pool: Boxes = field(init=False)
@@ -94,11 +96,12 @@ class _Search:
         chosen = self.pool.score.topk(min(ROUND, len(self.pool)), largest=len(self.pool) > MANY).indices
         rest = torch.ones(len(self.pool), dtype=torch.bool).index_fill(0, chosen, False)
         now, self.pool = self.pool.of(chosen), self.pool.of(rest)
-        parts = [now.of(part) for part in pieces(len(now), chunk(self.problem))]
-        seeing = partial(assess, self.problem, self.open, deadline=self.deadline)
-        for boxes, seen in zip(parts, each(seeing, parts, self.workers), strict=True):
+        parts = pieces(len(now), chunk(self.problem))
+        seeing = partial(_seen, self.problem, self.open, now, self.deadline)
+        for part, seen in zip(parts, self.workers.each(seeing, parts), strict=True):
             if self.deadline.passed:
                 return None
+            boxes = now.of(part)
             if len(seen.points) > 0 and (witness := self.problem.examine(seen.points)) is not None:
                 return witness
             # A box that cannot be cut is claimed as well: float64 may decide what float32 cannot.
@@ -119,7 +122,8 @@ class _Search:
         boxes, planes = Boxes.join([b for b, _ in self.waiting]), Planes.join([p for _, p in self.waiting])
         self.waiting = []
         parts = pieces(len(boxes), chunk(self.problem))
-        for part, holds in zip(parts, each(partial(self._holds, boxes, planes), parts, self.workers), strict=True):
+        claiming = partial(_holds, self.problem, self.open, boxes, planes, self.deadline)
+        for part, holds in zip(parts, self.workers.each(claiming, parts), strict=True):
             if self.deadline.passed:
                 return
             claimed = boxes.of(part)
@@ -130,9 +134,6 @@ class _Search:
             cuts = (failed.upper - failed.lower).argmax(dim=1)
             self.stuck |= not bool(_apart(failed, cuts).all())
             self.pool = Boxes.join([self.pool, self._cut(failed, cuts, failed.score)])
-
-    def _holds(self, boxes: Boxes, planes: Planes, part: slice) -> Tensor:
-        return holds(self.problem, self.open, boxes.of(part), planes.of(part), self.deadline)
 
     def _cut(self, boxes: Boxes, cuts: Tensor, score: Tensor) -> Boxes:
         """The halves of boxes, cut in the middle at inputs (b,)."""
@@ -149,6 +150,16 @@ class _Search:
         """The proof, once every box is proven."""
         boxes, planes = Boxes.join([b for b, _ in self.proven]), Planes.join([p for _, p in self.proven])
         return InputProof(self.regions, self.tree, boxes.node, planes.weights, planes.shares)
+
+
+def _seen(problem: VerificationProblem, open: Tensor, boxes: Boxes, deadline: Deadline, part: slice) -> Assessment:
+    return assess(problem, open, boxes.of(part), deadline)
+
+
+def _holds(
+    problem: VerificationProblem, open: Tensor, boxes: Boxes, planes: Planes, deadline: Deadline, part: slice
+) -> Tensor:
+    return holds(problem, open, boxes.of(part), planes.of(part), deadline)
 
 
 def _middle(boxes: Boxes, cuts: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,10 +23,11 @@ from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.optimize import RATE, optimize_parts
 from certify.complete.neurons.parts import Parts, lower_bounds
 from certify.complete.neurons.program import solved
-from certify.complete.pieces import each, pieces
+from certify.complete.pieces import pieces
 from certify.complete.problem import Steps, VerificationProblem, Witness
 from certify.complete.proofs.proof import NeuronProof
 from certify.complete.proofs.tree import Tree
+from certify.complete.workers import Workers
 from certify.errors import BadInput
 
 __all__ = ["replayed", "split_neurons"]
@@ -40,7 +42,7 @@ ROOT_RATE = 0.5
 """The step size for whole regions, whose planes start far from the optimum; parts start from their parents' planes."""
 
 BATCH_NUMBERS, BATCH_PARTS, PIECE_PARTS = 2**21, 1024, 256
-"""The most numbers that all results of a batch of parts may have, the most parts of a batch, and of one thread."""
+"""The most numbers that all results of a batch of parts may have, the most parts of a batch, and of one process."""
 
 NEAR_VIOLATION = 1e-4
 """Points at which all rows of a clause are at most this in float32 are executed."""
@@ -60,7 +62,7 @@ def split_neurons(
         region: index of the region.
         clauses: (roots,) indices of its clauses.
         deadline: the time limit.
-        workers: threads; no result depends on it.
+        workers: processes; no result depends on it.
 
     It gives up when the time is over, or when all neurons of a part are linear but rounding errors hide its answer.
     """
@@ -76,30 +78,41 @@ def _steps(
     part = deadline.part(ROOT_SHARE)
     one = problem.region.rows(slice(region, region + 1))
     hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
-    search = _Search(problem, _known(problem, region, hints, deadline), clauses, workers)
-    found = search.optimized(search.whole(clauses), ROOT_STEPS, deadline, ROOT_RATE)
-    nodes = torch.arange(len(clauses))
-    while True:
-        if (witness := search.settle(found, nodes, deadline)) is not None:
-            yield witness
-            return
-        if not len(search.pool):
-            yield NeuronProof(region, clauses, hints, search.tree, search.leaves)
-            return
-        if deadline.passed or search.stuck:
-            return
-        yield len(nodes)
-        parts, nodes = search.next()
-        found = search.optimized(parts, PART_STEPS, deadline, RATE)
+    known = _known(problem, region, hints, deadline)
+    quick = known.quick(problem.quick)
+    with Workers(workers, deadline, known, quick) as crew:
+        search = _Search(problem, known, quick, clauses, crew)
+        found = search.optimized(search.whole(clauses), ROOT_STEPS, deadline, ROOT_RATE)
+        nodes = torch.arange(len(clauses))
+        while True:
+            if (witness := search.settle(found, nodes, deadline)) is not None:
+                yield witness
+                return
+            if not len(search.pool):
+                yield NeuronProof(region, clauses, hints, search.tree, search.leaves)
+                return
+            if deadline.passed or search.stuck:
+                return
+            yield len(nodes)
+            parts, nodes = search.next()
+            found = search.optimized(parts, PART_STEPS, deadline, RATE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Parts after their optimization, with their bounds (b,), the minimisers, and where to split them best."""
+    """Parts (b,) after their optimization.
+
+    Args:
+        parts, lower: with the best planes and multipliers found, and the bounds in float32 that these gave.
+        proven: which of them a claim refutes.
+        points: inputs (p, ...) that seem to be witnesses.
+        entries, at: where to split each part best; the entry is -1 where nothing is left to split.
+    """
 
     parts: Parts
     lower: Tensor
-    x: Tensor
+    proven: Tensor
+    points: Tensor
     entries: Tensor
     at: Tensor
 
@@ -138,9 +151,10 @@ class _Pool:
 class _Search:
     """The state of the search: waiting parts and proven ones."""
 
-    def __init__(self, problem: VerificationProblem, exact: Neurons, clauses: Tensor, workers: int) -> None:
-        self.problem, self.exact, self.quick = problem, exact, exact.quick(problem.quick)
-        self.workers = workers
+    def __init__(
+        self, problem: VerificationProblem, exact: Neurons, quick: Neurons, clauses: Tensor, workers: Workers
+    ) -> None:
+        self.problem, self.exact, self.quick, self.workers = problem, exact, quick, workers
         self.precise = exact.quick(problem.exact)
         self.tree = Tree(len(clauses))
         self.pool = _Pool()
@@ -158,32 +172,30 @@ class _Search:
         return Parts.whole(clauses, weights.float(), self.quick.start().expand(len(clauses), -1))
 
     def optimized(self, parts: Parts, iterations: int, deadline: Deadline, rate: float) -> _Found:
-        """Improve planes and multipliers of parts, and find where to split them."""
-
-        @torch.no_grad()
-        def one(piece: slice) -> _Found:
-            found = optimize_parts(self.quick, parts.of(piece), iterations, deadline, rate)
-            return _Found(found.parts, found.lower, found.x, *branch(self.quick, found))
-
-        found = list(each(one, pieces(len(parts), PIECE_PARTS), self.workers))
-        rest = (torch.cat([getattr(part, name) for part in found]) for name in ("lower", "x", "entries", "at"))
+        """Improve planes and multipliers of parts, claim those that seem proven, and find where to split the others."""
+        one = partial(_optimized, self.exact, self.quick, parts, iterations, deadline, rate)
+        found = list(self.workers.each(one, pieces(len(parts), PIECE_PARTS)))
+        names = ("lower", "proven", "points", "entries", "at")
+        rest = (torch.cat([getattr(part, name) for part in found]) for name in names)
         return _Found(Parts.join([part.parts for part in found]), *rest)
 
     def settle(self, found: _Found, nodes: Tensor, deadline: Deadline) -> Witness | None:
-        """Claim parts with positive bounds, execute the minimisers of the others, and put what is left in the pool."""
-        if (witness := self._executed(found.x)) is not None:
+        """Execute what seems to be a witness, decide parts in which nothing is left to split, and keep the others."""
+        dtype = self.problem.graph.dtype
+        if len(found.points) > 0 and (witness := self.problem.examine(found.points.to(dtype))) is not None:
             return witness
-        parts, entries, at, refuted = found.parts, found.entries, found.at, found.lower > 0
-        for i in ((entries < 0) & ~refuted).nonzero().flatten().tolist():
+        parts, entries, at, refuted = found.parts, found.entries, found.at, found.proven
+        linear = torch.zeros_like(refuted)
+        for i in ((entries < 0) & ~(found.lower > 0)).nonzero().flatten().tolist():
             if deadline.passed:
                 break
             best, x = solved(self.precise, parts.of(slice(i, i + 1)))
-            if (witness := self.problem.examine(x.to(self.problem.graph.dtype))) is not None:
+            if (witness := self.problem.examine(x.to(dtype))) is not None:
                 return witness
             parts = parts.put(torch.arange(len(parts)) == i, best)
-            refuted[i] = True
-        if bool(refuted.any()):
-            refuted[refuted.clone()] = lower_bounds(self.exact, parts.of(refuted)) > 0
+            linear[i] = True
+        if bool(linear.any()):
+            refuted = refuted.masked_scatter(linear, lower_bounds(self.exact, parts.of(linear)) > 0)
         self.proven.append((nodes[refuted], parts.of(refuted)))
         keep = ~refuted
         self.stuck |= bool((entries[keep] < 0).any())
@@ -203,10 +215,18 @@ class _Search:
         nodes = torch.cat([nodes for nodes, _ in self.proven])
         return Leaves.of(self.exact.free, nodes, Parts.join([parts for _, parts in self.proven]))
 
-    def _executed(self, x: Tensor) -> Witness | None:
-        goals = self.quick.goals.of(torch.zeros(len(x), dtype=torch.long))
-        near = (goals.values(x, self.problem.quick.forward(x)) <= NEAR_VIOLATION).all(2).any(1)
-        return self.problem.examine(x[near].to(self.problem.graph.dtype)) if bool(near.any()) else None
+
+@torch.no_grad()
+def _optimized(
+    exact: Neurons, quick: Neurons, parts: Parts, iterations: int, deadline: Deadline, rate: float, piece: slice
+) -> _Found:
+    found = optimize_parts(quick, parts.of(piece), iterations, deadline, rate)
+    proven = found.lower > 0
+    if bool(proven.any()):
+        proven = proven.masked_scatter(proven, lower_bounds(exact, found.parts.of(proven)) > 0)
+    goals = quick.goals.of(torch.zeros(len(found.x), dtype=torch.long))
+    near = (goals.values(found.x, quick.graph.forward(found.x)) <= NEAR_VIOLATION).all(2).any(1)
+    return _Found(found.parts, found.lower, proven, found.x[near], *branch(quick, found))
 
 
 @torch.no_grad()
