@@ -136,15 +136,15 @@ def radii_or_declared(text: str | None) -> tuple[float, ...] | None:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Ctrl-C or SIGTERM inside ends the command as incomplete: every finished record is kept."""
+def resumable(kept: str = "what was finished is kept, and the same command resumes") -> Iterator[None]:
+    """Ctrl-C or SIGTERM inside ends the command as incomplete; ``kept`` says what is left of its work."""
     before = None
     if threading.current_thread() is threading.main_thread():  # nobody else may set a handler
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
-        raise IncompleteRun("interrupted; what was finished is kept, and the same command resumes") from None
+        raise IncompleteRun(f"interrupted; {kept}") from None
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,375 @@
+"""Robustness that others published for each input: every claim is attacked, a sample is proven again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from certify.attacks.base import Attack
+from certify.attacks.pgd import PGD
+from certify.attacks.run import run_attack
+from certify.attacks.target import Plain
+from certify.bounds.deadline import NEVER, Deadline
+from certify.bounds.graph import Graph
+from certify.bounds.importers.graph_module import GraphModule
+from certify.certifiers.complete import verify
+from certify.certifiers.deterministic import graph_of
+from certify.complete.question import Question
+from certify.complete.witnesses.search import hunt
+from certify.core.audited import Audit, Audited, Standing
+from certify.core.evidence import CompleteEvidence
+from certify.core.finding import Finding
+from certify.core.legible import many
+from certify.core.rounding import round_up
+from certify.core.threats.lp import ThreatModel
+from certify.core.values import plain, whole
+from certify.data.batch import Batch
+from certify.data.dataset import Dataset
+from certify.device import CPU, as_alone
+from certify.errors import BadInput, CertifyError, DataError, StoreError
+from certify.models.classifier import Classifier
+from certify.progress.observer import Observer, watching
+from certify.store.brackets import Bracket, Stated, read_brackets
+from certify.store.tables import read_table
+from certify.study.claims import TIMEOUT, make_folder, sampled, tally, why
+
+__all__ = ["ATTACKS", "audit_brackets"]
+
+ATTACKS: Final = (PGD(steps=100, restarts=3), PGD(steps=100, restarts=3, loss="ce"))
+"""One after the other, as long as a claim stands that an example would decide."""
+
+PIECES: Final = 32
+"""Pieces of the witness search of complete verification that follow at each radius: more starts, other steps."""
+
+EXAMPLES: Final = "examples.jsonl"
+"""The file of the examples that refute a claim: one finding a line."""
+
+Write = Callable[[Finding], str]
+"""Keeps a finding in a file, and returns the file's name; empty where no folder was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How inputs are searched: the model, its graph (None where an operator has no rule), the threat without radii of
+    its own, seconds for a decision, seed and threads."""
+
+    classifier: Classifier
+    graph: Graph | None
+    threat: ThreatModel
+    timeout: float
+    seed: int
+    workers: int
+
+
+@dataclass(slots=True)
+class Shown:
+    """What the searches about one input came to: its nearest example, and the largest radius that was proven."""
+
+    example: Finding | None = None
+    proven: float = -1.0
+    searched: str = ""
+
+    @property
+    def distance(self) -> float:
+        """Of the example, rounded up; infinite where there is none."""
+        return math.inf if self.example is None or self.example.distance is None else self.example.distance
+
+    def learn(self, found: Finding | None) -> None:
+        """Take in what an attack or a search found."""
+        if found is not None and found.distance is not None and found.distance < self.distance:
+            self.example = found
+
+
+@as_alone()
+def audit_brackets(
+    path: Path | str,
+    classifier: Classifier,
+    dataset: Dataset,
+    norm: str,
+    *,
+    only: Mapping[str, str] | None = None,
+    prove: int = 0,
+    timeout: float = TIMEOUT,
+    seed: int = 0,
+    out: Path | str | None = None,
+    workers: int = 1,
+    progress: bool | Observer = False,
+) -> Audit:
+    """Attack every input that a table calls robust, at all its radii, and decide a sample by complete verification.
+
+    Each input is attacked by PGD, and then by the witness search of complete verification if the model has a graph. An
+    example counts if it lies within the radius, its distance rounded up, and inside the input box, and the classifier
+    gives it another class than the label when it is executed alone. Examples also confirm claims of no robustness. An
+    interrupt ends the audit early, with what is known by then.
+
+    Args:
+        path: the table, as :func:`~certify.store.brackets.read_brackets` reads it.
+        classifier: the model that the table is about.
+        dataset: the inputs, by their positions. Inputs of another shape than a network from a file reads are taken row
+            by row, if they have as many features.
+        norm: of the radii.
+        only: columns and their values, which choose the rows about this model.
+        prove: how many inputs that are called robust are decided, drawn evenly from the labels.
+        timeout: seconds for each decision.
+        seed: of the draw, and of the searches.
+        out: a folder for ``examples.jsonl``, the examples that refute a claim, each written when it is found.
+        workers: threads of decisions; no answer depends on it.
+        progress: True shows how far it is.
+
+    Raises:
+        DataError: for a table that cannot be read, labels that are not those of the data, or radii in other units.
+        BadInput: for an unknown norm, or settings that mean nothing.
+        StoreError: if an example cannot be written.
+    """
+    if whole("prove", prove) < 0:
+        raise BadInput(f"prove must be at least 0, got {prove}")
+    threat = ThreatModel(norm, (0.0,), dataset.input_box)  # type: ignore[arg-type]
+    limit, stated, batch = Deadline(timeout).seconds, read_brackets(path, only), _batch(classifier, dataset)
+    rows = {position: row for row, position in enumerate(batch.index)}
+    here = [one for one in stated if one.index in rows and any(row.verdict != "unknown" for row in one.stated)]
+    _check(Path(path), here or stated, batch, rows, threat)
+    classifier.check(batch.x)
+    graph = _graph(classifier, batch, required=prove > 0)
+    how = Search(classifier, graph, threat, limit, whole("seed", seed), whole("workers", workers))
+    drawn = sampled([(f"{one.label}", f"{one.index}") for one in here if one.verified is not None], prove, seed)
+    write, progress = _writer(None if out is None else make_folder(out)), watching(progress)
+    found: list[Audited] = []
+    try:
+        with progress.stage("auditing", len(here)) as advance:
+            for one in here:
+                part = batch.rows(slice(rows[one.index], rows[one.index] + 1))
+                for audited in _audited(one, part, f"{one.index}" in drawn, how, write):
+                    found.append(audited)
+                    progress.detail(str(audited))
+                advance(1, tally(found))
+    except KeyboardInterrupt:
+        pass  # what is known so far is worth reporting, and the audit says that it is partial
+    absent = sum(one.index not in rows for one in stated)
+    silent = sum(row.verdict == "unknown" for one in here for row in one.stated)
+    table = read_table(path)
+    chosen = ", ".join(f"{column}={value}" for column, value in (only or {}).items())
+    return Audit(
+        about={
+            "table": f"{table.path.name}  sha256 {table.digest[:12]}{f'  rows with {chosen}' if chosen else ''}",
+            "model": f"{classifier.name}  sha256 {classifier.digest[:12]}",
+            "data": f"{dataset.name}, {many(len(here), 'input')} of the table",
+            "threat": str(threat.measured),
+            "attacks": "; ".join(
+                [*map(_words, ATTACKS), *[f"{PIECES} pieces of witness search at each radius"] * (graph is not None)]
+            ),
+            "proofs": f"{many(len(drawn), 'input')} drawn to be decided, {limit:g} s each, seed {seed}",
+        },
+        expected=sum(row.verdict != "unknown" for one in here for row in one.stated),
+        claims=tuple(found),
+        disputes=tuple(said for one in stated for said in _disputes(one, threat.norm)),
+        notes=(
+            *[f"{many(absent, 'input')} of the table that the data do not hold"] * bool(absent),
+            *[f"{many(silent, 'verdict')} that say nothing: unknown"] * bool(silent),
+        ),
+    )
+
+
+def _batch(classifier: Classifier, dataset: Dataset) -> Batch:
+    """The inputs, in the shape that a network from a file reads if they have as many features."""
+    x = dataset.x
+    module = classifier.base.module
+    for part in () if module is None else module.modules():
+        if isinstance(part, GraphModule) and part.graph.shape != x.shape[1:]:
+            if math.prod(part.graph.shape) == math.prod(x.shape[1:]):
+                x = x.reshape(-1, *part.graph.shape)
+            break
+    return Batch.of(x, dataset.y, classifier.num_classes, dataset.positions)
+
+
+def _check(path: Path, stated: Sequence[Bracket], batch: Batch, rows: Mapping[int, int], threat: ThreatModel) -> None:
+    """Refuse a table that is about other inputs or in other units.
+
+    Raises:
+        DataError: naming the first such input.
+    """
+    assert batch.labels is not None
+    if not any(one.index in rows for one in stated):
+        raise DataError(f"{path} states nothing about any input of the data, which hold {many(len(rows), 'input')}")
+    box = threat.input_box
+    widest = math.inf if box is None else float(np.max(box.widths(batch.x[0].numel())))
+    for one in stated:
+        label = batch.labels[rows[one.index]] if one.index in rows else one.label
+        if one.label is not None and label != one.label:
+            raise DataError(
+                f"{path} line {one.stated[0].line}: input {one.index} has label {one.label}, and in the data {label}; "
+                "the inputs are numbered in another way, or come from another split"
+            )
+        for row in one.stated:
+            if threat.norm == "linf" and row.eps > widest:
+                raise DataError(
+                    f"{path} line {row.line}: radius {row.eps:g} is wider than the input box {box}; if it counts "
+                    f"steps of 8-bit pixels, write {row.eps:g}/255"
+                )
+
+
+def _disputes(one: Bracket, norm: str) -> Iterator[str]:
+    """Where a table calls an input robust at a radius and not at one that is no larger."""
+    broken = [row for row in one.stated if row.verdict == "not robust"]
+    for row in one.stated:
+        if row.verdict == "robust" and (below := next((other for other in broken if other.eps <= row.eps), None)):
+            yield (
+                f"input {one.index}: robust at {norm} {row.eps:g} (line {row.line}) and not robust at {below.eps:g} "
+                f"(line {below.line})"
+            )
+
+
+def _audited(one: Bracket, part: Batch, drawn: bool, how: Search, write: Write) -> Iterator[Audited]:
+    """What becomes of the claims about one input."""
+    begin, shown, failure = time.perf_counter(), Shown(), ""
+    claims = [row for row in one.stated if row.verdict != "unknown"]
+    try:
+        shown = _searched(claims, part, drawn, how)
+    except Exception as problem:  # somebody else's model may raise anything
+        failure = why(problem)
+    seconds, file = time.perf_counter() - begin, ""
+    standings = [(Standing.FAILED, failure) if failure else _standing(row, shown) for row in claims]
+    if any(
+        row.verdict == "robust" and standing is Standing.REFUTED
+        for row, (standing, _) in zip(claims, standings, strict=True)
+    ):
+        assert shown.example is not None
+        file = write(shown.example)
+    for row, (standing, reason) in zip(claims, standings, strict=True):
+        yield Audited(
+            subject=f"input {one.index} at {how.threat.norm} {row.eps:g}",
+            family="",
+            claim=row.verdict,
+            by=(),
+            lines=(row.line,),
+            standing=standing,
+            how=reason,
+            witness=file if row.verdict == "robust" and standing is Standing.REFUTED else "",
+            seconds=seconds,
+        )
+
+
+def _standing(row: Stated, shown: Shown) -> tuple[Standing, str]:
+    """Where a claim stands after the searches, and what that rests on."""
+    broken, proven = shown.distance <= row.eps, shown.proven >= row.eps
+    if broken:  # where float32 rounds across a boundary, it may lie within a radius that is proven for exact numbers
+        assert shown.example is not None
+        where = f"at distance {round_up(shown.distance)}" if shown.distance > 0 else "at the input itself"
+        said = f"class {shown.example.adversarial_prediction} instead of {shown.example.label} {where}, executed again"
+        return (Standing.REFUTED if row.verdict == "robust" else Standing.CONFIRMED), said
+    if proven:
+        return (Standing.CONFIRMED if row.verdict == "robust" else Standing.REFUTED), "proven by complete verification"
+    return (Standing.HELD if row.verdict == "robust" else Standing.OPEN), shown.searched
+
+
+def _searched(claims: Sequence[Stated], part: Batch, drawn: bool, how: Search) -> Shown:
+    """Attack one input at all its radii, ascending; decide those that stand if it is drawn."""
+    assert part.labels is not None
+    shown = Shown(searched="attacked")
+    for attack in ATTACKS:
+        if radii := _standing_radii(claims, shown):
+            shown.learn(run_attack(Plain(how.classifier), part, how.threat.at(radii), attack, how.seed)[0])
+    for radius in _standing_radii(claims, shown):
+        if how.graph is not None and radius < shown.distance:
+            shown.learn(_hunted(part, radius, how, how.graph))
+    if drawn and (radii := _standing_radii(claims, shown)):
+        [made] = verify(
+            how.classifier,
+            part.x,
+            list(part.labels),
+            threat=how.threat.at(radii),
+            timeout=how.timeout,
+            seed=how.seed,
+            workers=how.workers,
+            index=part.index,
+        )
+        shown.learn(made.finding)
+        if isinstance(made.evidence, CompleteEvidence) and made.evidence.certified is not None:
+            shown.proven = made.evidence.certified
+        shown.searched += f", not decided within {how.timeout:g} s"
+    return shown
+
+
+def _hunted(part: Batch, radius: float, how: Search, graph: Graph) -> Finding | None:
+    """What the witness search of complete verification finds at one radius, moved as near to the input as it goes."""
+    assert part.labels is not None
+    kept = part.labels[0]
+    question = Question(how.classifier, graph, part.x[0], kept, how.threat, "exact")
+    pieces = itertools.islice(hunt(question.within(radius), NEVER, how.seed), PIECES)
+    witness = next((one for one in pieces if one is not None), None)
+    if witness is None:
+        return None
+    witness = question.nearer(witness)
+    clean, example = (
+        Plain(how.classifier).examine(x, kept, "", 1).prediction for x in (part.x[0], torch.from_numpy(witness.x))
+    )
+    return Finding(
+        index=part.index[0],
+        input_digest=part.digests[0],
+        label=kept,
+        prediction=clean,
+        norm=how.threat.norm,
+        radii=(radius,),
+        attack="witness search",
+        settings={"pieces": PIECES, **how.threat.named, **how.classifier.property.named},
+        seed=how.seed,
+        radius=radius,
+        distance=question.distance(witness),
+        x_adv=witness.x,
+        adversarial_prediction=example,
+        model_digest=how.classifier.digest,
+    )
+
+
+def _graph(classifier: Classifier, batch: Batch, *, required: bool) -> Graph | None:
+    """The graph that searches and proofs of complete verification need; None where there is none.
+
+    Raises:
+        CertifyError: where there is none although it is required.
+    """
+    try:
+        return graph_of(classifier.base.on(CPU), batch.shape)
+    except CertifyError:
+        if required:
+            raise
+        return None
+
+
+def _words(attack: Attack) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in attack.settings().items())
+    return f"{attack.name} ({settings})"
+
+
+def _standing_radii(claims: Sequence[Stated], shown: Shown) -> tuple[float, ...]:
+    """The radii of claims that the nearest example does not decide."""
+    return tuple(sorted({row.eps for row in claims if row.eps < shown.distance}))
+
+
+def _writer(folder: Path | None) -> Write:
+    """What appends findings to the file of examples in a folder, which begins empty."""
+    if folder is None:
+        return lambda found: ""
+    file = folder / EXAMPLES
+
+    def write(found: Finding) -> str:
+        return _put(file, json.dumps(plain(found.to_dict())) + "\n", "a")
+
+    _put(file, "", "w")
+    return write
+
+
+def _put(file: Path, text: str, mode: str) -> str:
+    try:
+        with file.open(mode, encoding="utf-8") as target:
+            target.write(text)
+    except OSError as problem:
+        raise StoreError(f"cannot write {file} ({problem.strerror}); choose another --out") from problem
+    return file.name
