@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
-from certify.attacks.base import Attack
-from certify.attacks.pgd import PGD
-from certify.attacks.run import run_attack
-from certify.attacks.target import Plain
-from certify.bounds.deadline import NEVER, Deadline
-from certify.bounds.graph import Graph
+from certify.bounds.deadline import Deadline
 from certify.bounds.importers.graph_module import GraphModule
-from certify.certifiers.complete import verify
-from certify.certifiers.deterministic import graph_of
-from certify.complete.question import Question
-from certify.complete.witnesses.search import hunt
 from certify.core.audited import Audit, Audited, Standing
-from certify.core.evidence import CompleteEvidence
 from certify.core.finding import Finding
 from certify.core.legible import many
 from certify.core.rounding import round_up
@@ -34,59 +21,22 @@ from certify.core.threats.lp import ThreatModel
 from certify.core.values import plain, whole
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset
-from certify.device import CPU, as_alone
-from certify.errors import BadInput, CertifyError, DataError, StoreError
+from certify.device import as_alone
+from certify.errors import BadInput, DataError, StoreError
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer, watching
 from certify.store.brackets import Bracket, Stated, read_brackets
 from certify.store.tables import read_table
 from certify.study.claims import TIMEOUT, make_folder, sampled, tally, why
+from certify.study.radius_search import RadiusSearch, Shown, graph_if_any, searched
 
-__all__ = ["ATTACKS", "audit_brackets"]
-
-ATTACKS: Final = (PGD(steps=100, restarts=3), PGD(steps=100, restarts=3, loss="ce"))
-"""One after the other, as long as a claim stands that an example would decide."""
-
-PIECES: Final = 32
-"""Pieces of the witness search of complete verification that follow at each radius: more starts, other steps."""
+__all__ = ["audit_brackets"]
 
 EXAMPLES: Final = "examples.jsonl"
 """The file of the examples that refute a claim: one finding a line."""
 
 Write = Callable[[Finding], str]
 """Keeps a finding in a file, and returns the file's name; empty where no folder was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How inputs are searched: the model, its graph (None where an operator has no rule), the threat without radii of
-    its own, seconds for a decision, seed and threads."""
-
-    classifier: Classifier
-    graph: Graph | None
-    threat: ThreatModel
-    timeout: float
-    seed: int
-    workers: int
-
-
-@dataclass(slots=True)
-class Shown:
-    """What the searches about one input came to: its nearest example, and the largest radius that was proven."""
-
-    example: Finding | None = None
-    proven: float = -1.0
-    searched: str = ""
-
-    @property
-    def distance(self) -> float:
-        """Of the example, rounded up; infinite where there is none."""
-        return math.inf if self.example is None or self.example.distance is None else self.example.distance
-
-    def learn(self, found: Finding | None) -> None:
-        """Take in what an attack or a search found."""
-        if found is not None and found.distance is not None and found.distance < self.distance:
-            self.example = found
 
 
 @as_alone()
@@ -138,8 +88,8 @@ def audit_brackets(
     here = [one for one in stated if one.index in rows and any(row.verdict != "unknown" for row in one.stated)]
     _check(Path(path), here or stated, batch, rows, threat)
     classifier.check(batch.x)
-    graph = _graph(classifier, batch, required=prove > 0)
-    how = Search(classifier, graph, threat, limit, whole("seed", seed), whole("workers", workers))
+    graph = graph_if_any(classifier, batch, required=prove > 0)
+    how = RadiusSearch(classifier, graph, threat, limit, whole("seed", seed), whole("workers", workers))
     drawn = sampled([(f"{one.label}", f"{one.index}") for one in here if one.verified is not None], prove, seed)
     write, progress = _writer(None if out is None else make_folder(out)), watching(progress)
     found: list[Audited] = []
@@ -163,9 +113,7 @@ def audit_brackets(
             "model": f"{classifier.name}  sha256 {classifier.digest[:12]}",
             "data": f"{dataset.name}, {many(len(here), 'input')} of the table",
             "threat": str(threat.measured),
-            "attacks": "; ".join(
-                [*map(_words, ATTACKS), *[f"{PIECES} pieces of witness search at each radius"] * (graph is not None)]
-            ),
+            "attacks": how.attacks,
             "proofs": f"{many(len(drawn), 'input')} drawn to be decided, {limit:g} s each, seed {seed}",
         },
         expected=sum(row.verdict != "unknown" for one in here for row in one.stated),
@@ -227,12 +175,12 @@ def _disputes(one: Bracket, norm: str) -> Iterator[str]:
             )
 
 
-def _audited(one: Bracket, part: Batch, drawn: bool, how: Search, write: Write) -> Iterator[Audited]:
+def _audited(one: Bracket, part: Batch, drawn: bool, how: RadiusSearch, write: Write) -> Iterator[Audited]:
     """What becomes of the claims about one input."""
     begin, shown, failure = time.perf_counter(), Shown(), ""
     claims = [row for row in one.stated if row.verdict != "unknown"]
     try:
-        shown = _searched(claims, part, drawn, how)
+        shown = searched(claims, part, drawn, how)
     except Exception as problem:  # somebody else's model may raise anything
         failure = why(problem)
     seconds, file = time.perf_counter() - begin, ""
@@ -268,89 +216,6 @@ def _standing(row: Stated, shown: Shown) -> tuple[Standing, str]:
     if proven:
         return (Standing.CONFIRMED if row.verdict == "robust" else Standing.REFUTED), "proven by complete verification"
     return (Standing.HELD if row.verdict == "robust" else Standing.OPEN), shown.searched
-
-
-def _searched(claims: Sequence[Stated], part: Batch, drawn: bool, how: Search) -> Shown:
-    """Attack one input at all its radii, ascending; decide those that stand if it is drawn."""
-    assert part.labels is not None
-    shown = Shown(searched="attacked")
-    for attack in ATTACKS:
-        if radii := _standing_radii(claims, shown):
-            shown.learn(run_attack(Plain(how.classifier), part, how.threat.at(radii), attack, how.seed)[0])
-    for radius in _standing_radii(claims, shown):
-        if how.graph is not None and radius < shown.distance:
-            shown.learn(_hunted(part, radius, how, how.graph))
-    if drawn and (radii := _standing_radii(claims, shown)):
-        [made] = verify(
-            how.classifier,
-            part.x,
-            list(part.labels),
-            threat=how.threat.at(radii),
-            timeout=how.timeout,
-            seed=how.seed,
-            workers=how.workers,
-            index=part.index,
-        )
-        shown.learn(made.finding)
-        if isinstance(made.evidence, CompleteEvidence) and made.evidence.certified is not None:
-            shown.proven = made.evidence.certified
-        shown.searched += f", not decided within {how.timeout:g} s"
-    return shown
-
-
-def _hunted(part: Batch, radius: float, how: Search, graph: Graph) -> Finding | None:
-    """What the witness search of complete verification finds at one radius, moved as near to the input as it goes."""
-    assert part.labels is not None
-    kept = part.labels[0]
-    question = Question(how.classifier, graph, part.x[0], kept, how.threat, "exact")
-    pieces = itertools.islice(hunt(question.within(radius), NEVER, how.seed), PIECES)
-    witness = next((one for one in pieces if one is not None), None)
-    if witness is None:
-        return None
-    witness = question.nearer(witness)
-    clean, example = (
-        Plain(how.classifier).examine(x, kept, "", 1).prediction for x in (part.x[0], torch.from_numpy(witness.x))
-    )
-    return Finding(
-        index=part.index[0],
-        input_digest=part.digests[0],
-        label=kept,
-        prediction=clean,
-        norm=how.threat.norm,
-        radii=(radius,),
-        attack="witness search",
-        settings={"pieces": PIECES, **how.threat.named, **how.classifier.property.named},
-        seed=how.seed,
-        radius=radius,
-        distance=question.distance(witness),
-        x_adv=witness.x,
-        adversarial_prediction=example,
-        model_digest=how.classifier.digest,
-    )
-
-
-def _graph(classifier: Classifier, batch: Batch, *, required: bool) -> Graph | None:
-    """The graph that searches and proofs of complete verification need; None where there is none.
-
-    Raises:
-        CertifyError: where there is none although it is required.
-    """
-    try:
-        return graph_of(classifier.base.on(CPU), batch.shape)
-    except CertifyError:
-        if required:
-            raise
-        return None
-
-
-def _words(attack: Attack) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in attack.settings().items())
-    return f"{attack.name} ({settings})"
-
-
-def _standing_radii(claims: Sequence[Stated], shown: Shown) -> tuple[float, ...]:
-    """The radii of claims that the nearest example does not decide."""
-    return tuple(sorted({row.eps for row in claims if row.eps < shown.distance}))
 
 
 def _writer(folder: Path | None) -> Write:

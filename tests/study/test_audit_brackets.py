@@ -16,7 +16,7 @@ from certify.core.threats.lp import ThreatModel
 from certify.data.dataset import Dataset
 from certify.errors import CertifyError
 from certify.models.classifier import Classifier
-from certify.study import audit_brackets as module
+from certify.study import radius_search as module
 from certify.study.audit_brackets import audit_brackets
 
 POINTS = Dataset("points", np.float32([[0.75, 0.25], [0.2, 0.8], [0.9, 0.5]]), np.array([0, 1, 1]), 2, (0.0, 1.0))
