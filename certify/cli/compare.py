@@ -8,17 +8,14 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import Radii, app, exit_code, radii_or_declared
-from certify.cli.files import evidence_files, replacing, require_writable
-from certify.core.comparison import COMPARISON_FORMATS, Comparison
+from certify.cli.files import evidence_files, require_picture, require_writable, save_picture
+from certify.core.comparison import COMPARISON_FORMATS
 from certify.core.written import radii_of
-from certify.errors import BadInput, needs
+from certify.errors import BadInput
 from certify.study.read import read_runs
 from certify.summary.comparison import compare as compare_runs
 
 __all__ = ["compare"]
-
-_PICTURES = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
-"""Kinds of file, and what keeps the time of day out of them: the same runs make the same bytes."""
 
 
 @app.command()
@@ -32,24 +29,13 @@ def compare(
 ) -> int:
     """What each run certifies and loses beside the first one, with intervals and tests."""
     render = COMPARISON_FORMATS[format]
-    if plot is not None and plot.suffix not in _PICTURES:
-        raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
+    require_picture("--plot", plot)
     if plot is None and radius is not None:
         raise BadInput("--radius is that of a plot: name one with --plot FILE.svg")
     require_writable({"--plot": plot}, evidence_files(*runs))
     found = compare_runs(read_runs(runs, radii_or_declared(radii)), test=test)
     if plot is not None:
-        _draw(found, plot, None if radius is None else radii_of("radius", [radius])[0])
+        at = None if radius is None else radii_of("radius", [radius])[0]
+        save_picture("--plot", plot, lambda figure: found.plot(figure.subplots(), at), (6, 4.5))
     typer.echo(render(found))
     return exit_code(*(run.summary for run in found.runs))
-
-
-def _draw(found: Comparison, file: Path, radius: float | None) -> None:
-    with needs("matplotlib", "plot", "drawing a comparison"):
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(6, 4.5), layout="constrained")
-        found.plot(figure.subplots(), radius)
-        with replacing("--plot", file) as target:
-            figure.savefig(target, format=file.suffix[1:], metadata=_PICTURES[file.suffix])

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
 from certify.core.whole import writing
-from certify.errors import BadInput
+from certify.errors import BadInput, needs
 from certify.store.run_folder import EVIDENCE
 
-__all__ = ["evidence_files", "remove_earlier", "replacing", "require_distinct", "require_files", "require_writable"]
+__all__ = [
+    "evidence_files",
+    "remove_earlier",
+    "replacing",
+    "require_distinct",
+    "require_files",
+    "require_picture",
+    "require_writable",
+    "save_picture",
+]
+
+PICTURES: Final[Mapping[str, Mapping[str, None]]] = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
+"""Kinds of picture, and what keeps the time of day out of them: the same runs make the same bytes."""
 
 
 def require_files(*files: Path) -> None:
@@ -105,6 +117,33 @@ def replacing(option: str, path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as problem:
         raise BadInput(f"cannot write {path} ({problem.strerror}); choose another {option}") from problem
+
+
+def require_picture(option: str, path: Path | None) -> None:
+    """Refuse a file whose name is that of no kind of picture.
+
+    Raises:
+        BadInput: naming the kinds.
+    """
+    if path is not None and path.suffix not in PICTURES:
+        raise BadInput(f"{option} {path} is none of {', '.join(PICTURES)}; name the file so")
+
+
+def save_picture(option: str, path: Path, draw: Callable[[Any], object], inches: tuple[float, float]) -> None:
+    """Write what ``draw`` draws on a fresh figure; the same drawing makes the same bytes.
+
+    Raises:
+        BadInput: if the file cannot be written, naming the option that named it.
+        MissingExtra: without matplotlib.
+    """
+    with needs("matplotlib", "plot", "drawing a picture"):
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}):
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
+        with replacing(option, path) as target:
+            figure.savefig(target, format=path.suffix[1:], metadata=PICTURES[path.suffix])
 
 
 def _given(targets: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:

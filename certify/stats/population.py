@@ -20,7 +20,7 @@ from certify.stats.balls import working_precision
 from certify.stats.binomial import TAIL_BITS, binomial_at_least, check_alpha, clopper_pearson_lower
 from certify.stats.simultaneous import check_certified, false_certificates, share
 
-__all__ = ["finite_population_lower", "less_false", "population_curve_lower", "population_lower"]
+__all__ = ["dkw_width", "finite_population_lower", "less_false", "population_curve_lower", "population_lower"]
 
 _REST = 1e-6
 """Share of delta for the event that more certificates are false than the sum over their number includes."""
@@ -61,9 +61,7 @@ def population_curve_lower(certified: int, m: int, alpha: float | None, delta: f
     """Lower bound on the population's true accuracy at the radius where ``certified`` of ``m`` were certified.
 
     Right at *every* radius at once with probability >= 1 - delta, radii chosen afterwards included: certified accuracy
-    as a function of the radius is an empirical distribution, which lies more than sqrt(ln(1/delta) / (2m)) above its
-    expectation somewhere with probability at most delta (one-sided Dvoretzky-Kiefer-Wolfowitz inequality with the
-    constant of Massart 1990, which holds for delta <= 1/2).
+    as a function of the radius is an empirical distribution, of which :func:`dkw_width` bounds the error.
 
     Raises:
         BadInput: for a count outside 0..m, delta outside (0, 1/2] or alpha outside (0, 1).
@@ -71,12 +69,28 @@ def population_curve_lower(certified: int, m: int, alpha: float | None, delta: f
     >>> population_curve_lower(300, 500, 0.001)
     0.54481...
     """
+    check_certified(certified, m)
+    width = dkw_width(m, delta)
+    return less_false(max(0.0, math.nextafter(certified / m, 0.0) - width - 2.0**-53), alpha)
+
+
+def dkw_width(m: int, delta: float) -> float:
+    """How far an empirical distribution of ``m`` inputs gets above the true one anywhere: sqrt(ln(1/delta) / (2m)).
+
+    Farther with probability at most delta, for every m and every distribution, and below it likewise (one-sided
+    Dvoretzky-Kiefer-Wolfowitz inequality with the constant of Massart 1990, which holds for delta <= 1/2). A band on
+    both sides takes delta / 2 on each. Rounded up.
+
+    Raises:
+        BadInput: for delta outside (0, 1/2].
+
+    >>> dkw_width(200, 0.025)
+    0.09603...
+    """
     if not 0 < delta <= 0.5:
         raise BadInput(f"delta must lie in (0, 0.5] for a band around a whole curve, got {delta}; 0.05 is usual")
-    check_certified(certified, m)
     # Four operations, each within one unit in the last place: together they err by less than 2**-50 of the size.
-    width = math.sqrt(-math.log(delta) / (2 * m)) * (1 + 2.0**-50)
-    return less_false(max(0.0, math.nextafter(certified / m, 0.0) - width - 2.0**-53), alpha)
+    return math.sqrt(-math.log(delta) / (2 * m)) * (1 + 2.0**-50)
 
 
 def finite_population_lower(

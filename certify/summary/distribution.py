@@ -8,9 +8,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.columns import NO_CLASS
 from certify.core.sandwich import Sandwich
+from certify.stats.brackets import Brackets
 
-__all__ = ["QUANTILES", "Distribution", "distribution_of_p_lower", "distribution_of_radii"]
+__all__ = [
+    "QUANTILES",
+    "Distribution",
+    "critical_radii",
+    "distribution_of_p_lower",
+    "distribution_of_radii",
+    "misclassified",
+]
 
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of the inputs at which a distribution is read off."""
@@ -62,6 +71,30 @@ def distribution_of_p_lower(sandwich: Sandwich, bins: int = 20) -> Distribution 
     if np.isnan(sandwich.p_lower).all():
         return None
     return _distribution(sandwich.p_lower, np.linspace(0.0, 1.0, bins + 1))
+
+
+def misclassified(sandwich: Sandwich) -> NDArray[np.bool_]:
+    """The inputs to which the model gives a wrong answer; no answer, and a failed computation, is none."""
+    return ~sandwich.correct & np.not_equal(sandwich.prediction, NO_CLASS)
+
+
+def critical_radii(sandwich: Sandwich) -> Brackets:
+    """Between what the distance of each input's nearest adversarial example lies: a proof below, an example above.
+
+    It is 0 for a misclassified input, at least 0 where nothing is proven, and infinite where no example is known. Where
+    proof and example contradict each other, one of them is wrong, and nothing is known.
+
+    >>> row = np.zeros(3, dtype=np.int64)
+    >>> proven, broken = np.array([0.25, np.nan, 0.5]), np.array([0.5, 0.75, 0.5])
+    >>> found = critical_radii(Sandwich(row, row, row, row, proven, proven, broken, broken, broken))
+    >>> found.lower.tolist(), found.upper.tolist()
+    ([0.25, 0.0, 0.0], [0.5, 0.75, inf])
+    """
+    lower, upper = np.nan_to_num(sandwich.sure, nan=0.0), np.nan_to_num(sandwich.attacked, nan=np.inf)
+    crossed = sandwich.attacked <= sandwich.sure
+    lower, upper = np.where(crossed, 0.0, lower), np.where(crossed, np.inf, upper)
+    wrong = misclassified(sandwich)
+    return Brackets(np.where(wrong, 0.0, lower), np.where(wrong, 0.0, upper))
 
 
 def _distribution(values: NDArray[np.float64], edges: NDArray[np.float64]) -> Distribution:
