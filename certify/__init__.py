@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from certify.study.read import read_run as read_run
     from certify.study.read import read_runs as read_runs
     from certify.summary.comparison import compare as compare
+    from certify.summary.distributions import distributions as distributions
     from certify.summary.groups import grouped as grouped
     from certify.summary.summarize import summarize as summarize
     from certify.training.train import train as train

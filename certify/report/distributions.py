@@ -172,10 +172,10 @@ def _published(found: Distributions) -> Titled:
     return Titled(
         "Published brackets beside ours.",
         lines,
-        "Both: inputs with a published bracket. Crossed: its lower end lies above its upper one. Overlap: both "
-        "brackets have a radius in common; tightened: ours narrows the published one. A lower end is confirmed by a proof that "
-        "reaches it and refuted by a nearer example; an upper end is confirmed by an example within it and refuted by "
-        "a proof beyond it. The other ends stay open.",
+        "Both: inputs with a published bracket. Crossed: its lower end lies above its upper one. Overlap: both have a "
+        "radius in common; tightened: ours narrows the published one. A lower end is confirmed by a proof that reaches "
+        "it and refuted by a nearer example; an upper end is confirmed by an example within it and refuted by a proof "
+        "beyond it. The other ends stay open.",
         "published",
         [True, *[False] * 8],
     )
