@@ -27,11 +27,17 @@ FEWEST: Final = 5
 _DRAWS: Final = 1999
 """Samples of the null hypothesis: p-values are multiples of 1/2000."""
 
+_NARROW: Final = 1e-6
+"""A bracket narrower than this share of the spread is a point: the chance of an interval would lose its digits."""
+
 _WIDEST: Final = 20.0
 """A standard deviation of logarithms above this, a factor of 5e8, means that the brackets do not bound it."""
 
 _CELLS: Final = 1 << 18
 """Numbers that are worked on at a time."""
+
+_STEPS: Final = 60
+"""Slopes that are tried; most samples are decided after ten."""
 
 Array = NDArray[np.float64]
 
@@ -80,8 +86,9 @@ def log_normal(brackets: Brackets, seed: int = 0) -> LogNormal | str:
         return f"{n} radii show no law; {FEWEST} are the fewest"
     if brackets.lower.max() <= brackets.upper.min():
         return "one radius lies in all brackets: they show no spread"
+    order = np.lexsort((brackets.upper, brackets.lower))  # sums depend on it in their last digits
     with np.errstate(divide="ignore"):
-        lower, upper = np.log(brackets.lower), np.log(brackets.upper)
+        lower, upper = np.log(brackets.lower[order]), np.log(brackets.upper[order])
     if (upper == -np.inf).any():
         return "a radius of 0 has no logarithm"
     ends = np.concatenate([lower, upper])
@@ -97,12 +104,12 @@ def log_normal(brackets: Brackets, seed: int = 0) -> LogNormal | str:
 
 def _most_likely(lower: Array, upper: Array) -> tuple[float, float]:
     """Mean and standard deviation of a normal law, given intervals on the real line."""
-    exact = lower == upper
-    left, right = np.isneginf(lower) & ~exact, np.isposinf(upper) & ~exact
+    exact = upper - lower < _NARROW
+    left, right = np.isneginf(lower), np.isposinf(upper)
     known = ~(left | right | exact)
     told = left & right  # nothing is known
     data = stats.CensoredData(
-        uncensored=lower[exact],
+        uncensored=(lower[exact] + upper[exact]) / 2,
         left=upper[left & ~told],
         right=lower[right & ~told],
         interval=np.stack([lower, upper], axis=1)[known],
@@ -112,7 +119,7 @@ def _most_likely(lower: Array, upper: Array) -> tuple[float, float]:
 
 
 def _minimum(function: Any, start: Any, args: Any = (), disp: int = 0) -> Any:
-    return optimize.fmin(function, start, args=args, disp=disp, xtol=1e-8, ftol=1e-10, maxfun=2000)
+    return optimize.fmin(function, start, args=args, disp=disp, xtol=1e-6, ftol=1e-8, maxfun=1000)
 
 
 def _distance(lower: Array, upper: Array) -> float:
@@ -139,28 +146,38 @@ def _within(lower: Array, upper: Array, distance: float) -> NDArray[np.bool_]:
 
     With F(x) = Phi(a x - b), the law has to reach k/n - distance at the k-th upper end, and to stay below (k - 1)/n +
     distance before the k-th lower one: a x - b against a normal quantile, so linear in a and b. A fitting b exists for
-    slope a where the convex, piecewise linear ``excess(a)`` is not above 0. Its minimum is found by halving.
+    slope a where the convex, piecewise linear ``excess(a)`` is not above 0. Its minimum is found by halving, until the
+    line through the last point says that no slope is left.
     """
     n = lower.shape[1]
     reach, stay = np.arange(1, n + 1) / n - distance, np.arange(n) / n + distance
     at_least = special.ndtri(np.clip(reach, 0.0, 1.0))  # -inf where every law does, at the first ends
     at_most = special.ndtri(np.clip(stay, 0.0, 1.0))  # inf where every law does, at the last ones
-    tied, held = np.isfinite(at_least), np.isfinite(at_most)
-    x, least = upper[:, tied], at_least[tied]
-    y, most = lower[:, held], at_most[held]
-    rows = np.arange(len(lower))
-    least = np.where(np.isfinite(x), least, -np.inf)  # an end that is not known asks for nothing
-    most = np.where(np.isfinite(y), most, np.inf)
-    x, y = np.nan_to_num(x, posinf=0.0, neginf=0.0), np.nan_to_num(y, posinf=0.0, neginf=0.0)
+    x, least = _asked(upper, at_least, -np.inf)
+    y, most = _asked(lower, at_most, np.inf)
+    fits = np.ones(len(lower), dtype=bool)
     if not (x.shape[1] and y.shape[1]):
-        return np.ones(len(lower), dtype=bool)
-    low, high = np.zeros(len(lower)), np.full(len(lower), 1e3)
-    fits = np.zeros(len(lower), dtype=bool)
-    for _ in range(50):
-        slope = (low + high) / 2
+        return fits
+    left, low, high = np.arange(len(lower)), np.zeros(len(lower)), np.full(len(lower), np.inf)
+    for _ in range(_STEPS):
+        slope = np.where(np.isfinite(high), (low + high) / 2, 2 * low + (low == 0))
         above, below = least - slope[:, None] * x, slope[:, None] * y - most
-        i, j = above.argmax(axis=1), below.argmax(axis=1)
-        fits |= ~(above[rows, i] + below[rows, j] > 0)  # NaN where one side asks for nothing: that fits
-        rising = y[rows, j] - x[rows, i] > 0
-        low, high = np.where(rising, low, slope), np.where(rising, slope, high)
+        rows, i, j = np.arange(len(left)), above.argmax(axis=1), below.argmax(axis=1)
+        excess, rise = above[rows, i] + below[rows, j], y[rows, j] - x[rows, i]
+        low, high = np.where(rise > 0, low, slope), np.where(rise > 0, slope, high)
+        with np.errstate(invalid="ignore"):  # no rise and no end of slopes: nothing is known, and NaN is not above 0
+            never = excess - np.abs(rise) * (high - low) > 0
+        fits[left[never]] = False
+        open_ = ~never & (excess > 0)  # not where one side asks for nothing, so that the excess is infinite or NaN
+        left, low, high = left[open_], low[open_], high[open_]
+        x, least, y, most = x[open_], least[open_], y[open_], most[open_]
+        if not left.size:
+            break
     return fits
+
+
+def _asked(ends: Array, quantiles: Array, nothing: float) -> tuple[Array, Array]:
+    """The ends with a finite quantile, and that quantile for each; an end that is not known asks for ``nothing``."""
+    asks = np.isfinite(quantiles)
+    ends = ends[:, asks]
+    return np.nan_to_num(ends, posinf=0.0, neginf=0.0), np.where(np.isfinite(ends), quantiles[asks], nothing)
