@@ -95,7 +95,7 @@ def _quantiles(found: Distributions) -> Titled:
         wrong = percent_down(one.wrong / one.n)
         lines.append([one.run, str(one.n), wrong, str(one.unproven), str(one.unbroken), *spans])
     return Titled(
-        f"Critical {summary.threat.measured} of these inputs, quantiles.",
+        f"Quantiles of the critical {summary.threat.measured} of these inputs.",
         lines,
         "At least the share of inputs above a column has a critical radius of at most the number in it, which lies "
         "between two ends. A wrong input has radius 0. No proof, no example: inputs with only one end, or none.",
@@ -116,7 +116,7 @@ def _intervals(found: Distributions) -> Titled:
         width = "" if band is None else round_up(100 * max(a - b for a, b in zip(lower, band, strict=True)), 1)
         lines.append([one.run, width, *spans])
     return Titled(
-        f"The same of what the inputs were drawn from ({percent(found.confidence)} for all of a run).",
+        f"Quantiles of what they were drawn from ({percent(found.confidence)} for all of a run).",
         lines,
         "Band: percentage points that its distribution function may lie beyond that of these inputs, on either side.",
         "intervals",

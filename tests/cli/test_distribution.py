@@ -59,7 +59,7 @@ def test_the_table_is_the_same_in_a_file_and_the_picture_twice_alike(made, tmp_p
     for name in ("a.svg", "b.svg", "c.png"):
         assert main([*command, "--plot", str(tmp_path / name)]) == 0
         text = capsys.readouterr().out
-        assert text.startswith("Critical linf radius in input units of these inputs")
+        assert text.startswith("Quantiles of the critical linf radius in input units of these inputs")
         assert "\x1b" not in text
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
