@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from certify.bounds.few import Few
 from certify.bounds.graph import Node
 from certify.bounds.hints import Hint
 from certify.bounds.layers import Layers
@@ -79,6 +80,8 @@ def backward(layers: Layers, bounds: LinearBounds, samples: Samples, planes: Pla
             continue
         layers.deadline.check()
         operator = node.operator
+        if isinstance(A, Few) and A.large:
+            A = A.dense()
         if isinstance(A, Patches) and (A.large or (isinstance(operator, Nonlinear) and not operator.uniform)):
             A = A.dense()
         if isinstance(operator, Affine):
@@ -110,6 +113,10 @@ def _through_affine(
             # Each output entry reads the same entry of each input, so the adjoint multiplies by an image of factors.
             ones = A.A.new_ones(1, *node.shape)
             return [A.times(factor) for factor in operator.adjoint(ones, shapes)], offset
+        A = A.dense()
+    if isinstance(A, Few):
+        if (few := A.through(operator, shapes)) is not None:
+            return list(few), offset
         A = A.dense()
     return [part.unflatten(0, A.shape[:2]) for part in operator.adjoint(A.flatten(0, 1), shapes)], offset
 

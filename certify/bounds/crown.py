@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -13,10 +13,11 @@ from torch import Tensor
 from certify.bounds.backward import RowBounds, backward, both_ends, minimum, usual_planes
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.deviations import deviations
+from certify.bounds.few import Few
 from certify.bounds.graph import Graph
 from certify.bounds.ibp import CHUNK, bent, in_chunks, propagate, row_bounds
 from certify.bounds.layers import Layers
-from certify.bounds.linear import LinearBounds
+from certify.bounds.linear import Coefficients, LinearBounds, plus
 from certify.bounds.methods import METHODS
 from certify.bounds.patches import Patches, covers, wider
 from certify.bounds.region import Region
@@ -58,7 +59,8 @@ def output_rows(layers: Layers, C: Tensor) -> RowBounds:
 
 def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
     """The box of a result, improved by backward passes for the entries ``wanted`` (B, ...)."""
-    box, wanted, around = layers.boxes[name], flat(wanted, 1), deviations(layers)
+    box, asked, around = layers.boxes[name], flat(wanted, 1), deviations(layers)
+    wanted, twins = _without_twins(layers.graph, name, asked)
     swift = around or layers
     found = _Found.of(box, swift.graph.dtype)
     if _one_end_may_do(layers.graph, name):
@@ -69,8 +71,27 @@ def tighten(layers: Layers, name: str, wanted: Tensor) -> Interval:
         fine = found.lost.isfinite() & (found.lost <= COARSE * (found.upper - found.lower))
         around.lost[name] = torch.where(wanted & fine, found.lost, 0.0)
         _both(layers, name, wanted & ~fine, found)
+    if twins is not None:
+        other = asked & ~wanted
+        found.mirror(other, twins)
+        if around is not None:
+            around.lost[name] = torch.where(other, around.lost[name][:, twins], around.lost[name])
     layers.leans[name] = found.box(box.shape)
     return meet(layers, box, layers.leans[name])
+
+
+def _without_twins(graph: Graph, name: str, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Wanted entries (B, n) of a result, one of each pair of which one is the negative of the other; and its twins.
+
+    The second says of which entry each is the negative, (n,); None where there are no such pairs.
+    """
+    node = graph.producers.get(name)
+    twins = node.operator.opposite(graph.shapes[node.inputs[0]]) if node and isinstance(node.operator, Affine) else None
+    if twins is None:
+        return wanted, None
+    twins = twins.to(wanted.device)
+    later = torch.arange(len(twins), device=twins.device) > twins
+    return wanted & ~(later & wanted[:, twins]), twins
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +107,11 @@ class _Found:
         """The ends of a box, until better ones are known."""
         lower, upper = flat(box.lower, 1).clone(), flat(box.upper, 1).clone()
         return cls(lower, upper, torch.zeros_like(lower, dtype=dtype))
+
+    def mirror(self, entries: Tensor, twins: Tensor) -> None:
+        """Take the ends of entries (B, n) from those that they are the negatives of, in place."""
+        lower, upper = -self.upper[:, twins], -self.lower[:, twins]
+        self.lower[entries], self.upper[entries] = lower[entries], upper[entries]
 
     def box(self, shape: torch.Size) -> Interval:
         """The ends, in order: without error terms, rounding may exchange them."""
@@ -144,14 +170,14 @@ def _signed(
     layers: Layers, name: str, wanted: Tensor, signs: Tensor
 ) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, LinearBounds]]:
     """Wanted entries (B, n) times their signs (B, n), in chunks, bounded by CROWN."""
-    for samples, entries, rows in entry_rows(layers, name, wanted):
+    for samples, entries, rows in entry_rows(layers, name, wanted, few=True):
         at = samples.unsqueeze(1), entries
         yield at, samples, backward(layers, rows.times(signs[at]), samples, usual_planes)
 
 
 def _both(layers: Layers, name: str, wanted: Tensor, found: _Found) -> None:
     """Bound entries (B, n) of a result in place, by passes for both ends at once."""
-    for samples, entries, rows in entry_rows(layers, name, wanted):
+    for samples, entries, rows in entry_rows(layers, name, wanted, few=True):
         bounds = minimum(layers, backward(layers, rows.both_signs(), samples, usual_planes), samples)
         at, count = (samples.unsqueeze(1), entries), entries.shape[1]
         ends = bounds.lower[:, :count], -bounds.lower[:, count:]
@@ -176,21 +202,27 @@ def meet(layers: Layers, box: Interval, other: Interval) -> Interval:
     return Interval(lower, upper if layers.outward else torch.maximum(lower, upper))
 
 
-def entry_rows(layers: Layers, name: str, wanted: Tensor) -> Iterator[tuple[Tensor, Tensor, LinearBounds]]:
+def entry_rows(
+    layers: Layers, name: str, wanted: Tensor, *, few: bool = False
+) -> Iterator[tuple[Tensor, Tensor, LinearBounds]]:
     """Single entries of a result, expressed in the last nonlinear results, in chunks of bounded memory.
 
     Yields samples (b,), entries (b, r), and the rows. Entries of images are held as patches, because they depend on few
-    places. Other entries are the same affine function for every sample, which is computed only once.
+    places. Other entries are the same affine function for every sample, which is computed only once; with ``few``, of
+    few entries where that is all they depend on. Planes of other kinds than CROWN's are laid out by whole results.
     """
     wanted = flat(wanted, 1)
+    if not bool(wanted.any()):
+        return
     if (width := _windows(layers.graph, name)) is not None:
         for samples, entries in _chunks(wanted, max(1, CHUNK // (2 * width))):
             yield samples, entries, _patches(layers, name, samples, entries)
         return
-    most = max(1, CHUNK // (2 * layers.graph.widest))
+    reached = _reached(layers.graph, name) if few else None
+    most = max(1, CHUNK // (2 * (reached or layers.graph.widest)))
     [present] = wanted.any(dim=0).nonzero(as_tuple=True)
     for block in present.split(SHARED * most):
-        shared = _shared(layers, name, block)
+        shared = _shared(layers, name, block, few=reached is not None)
         for samples, places in _chunks(wanted[:, block], most):
             yield samples, block[places], shared.chosen(samples, places)
 
@@ -208,12 +240,43 @@ def _patches(layers: Layers, name: str, samples: Tensor, entries: Tensor) -> Lin
     return backward(layers, LinearBounds.of(name, one_hot), samples, None)
 
 
-def _shared(layers: Layers, name: str, entries: Tensor) -> LinearBounds:
+def _shared(layers: Layers, name: str, entries: Tensor, *, few: bool = False) -> LinearBounds:
     """Rows (1, r) that are the same for every sample."""
     shape = layers.graph.shapes[name]
+    if few:
+        one_hot = Few.one_hot(entries, shape, layers.graph.dtype)
+        return backward(layers, LinearBounds.of(name, one_hot), slice(None), None)
     units = torch.zeros((len(entries), math.prod(shape)), dtype=layers.graph.dtype, device=entries.device)
     units = units.scatter_(1, entries.unsqueeze(1), 1.0).reshape(1, len(entries), *shape)
     return backward(layers, LinearBounds.of(name, units), slice(None), None)
+
+
+def _reached(graph: Graph, name: str) -> int | None:
+    """The most coefficients that a row for one entry of a result has during a backward pass that holds few entries.
+
+    Three entries stand for all. None if rows of whole results arrive at the last nonlinear ones.
+    """
+    size = math.prod(graph.shapes[name])
+    some = torch.tensor(sorted({0, size // 2, size - 1}), device=graph.device)
+    waiting: dict[str, Coefficients] = {name: Few.one_hot(some, graph.shapes[name], graph.dtype)}
+    whole, most, nonlinear = torch.zeros(1, 3, 1), 0, False
+    for node in reversed(graph.nodes):
+        if (A := waiting.pop(node.name, None)) is None:
+            continue
+        few = A if isinstance(A, Few) and not A.large else None
+        most = max(most, math.prod(node.shape) if few is None else few.A.shape[2])
+        parts: Sequence[Coefficients] | None = None
+        if isinstance(node.operator, Nonlinear):
+            if few is None and not nonlinear:
+                return None
+            nonlinear, parts = True, None if few is None else [few] * len(node.inputs)
+        elif few is not None:
+            assert isinstance(node.operator, Affine)
+            parts = few.through(node.operator, tuple(graph.shapes[i] for i in node.inputs))
+        for i, part in zip(node.inputs, parts or [whole] * len(node.inputs), strict=True):
+            both = isinstance(part, Few) and isinstance(waiting.get(i, part), Few)
+            waiting[i] = whole if not both else plus(waiting[i], part) if i in waiting else part
+    return most if nonlinear else None
 
 
 EVERYTHING = (2**15, 2**15)

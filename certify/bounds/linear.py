@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from certify.bounds.few import Few
 from certify.bounds.patches import Patches
 from certify.bounds.rounding import gamma, smallest
 from certify.bounds.tensors import Interval, flat
@@ -30,8 +31,8 @@ __all__ = [
 Samples = Tensor | slice
 """The samples of the batch that rows belong to."""
 
-Coefficients = Tensor | Patches
-"""Of rows: (b, r, *shape of a result), or only windows of it."""
+Coefficients = Tensor | Patches | Few
+"""Of rows: (b, r, *shape of a result), or only windows of it, or a few entries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +71,10 @@ class LinearBounds:
 
     def chosen(self, samples: Tensor, rows: Tensor) -> LinearBounds:
         """Rows (b, r) for samples (b,), from bounds computed once for all samples."""
-        A = {name: A[0][rows] for name, A in self.A.items() if isinstance(A, Tensor)}
+        A: dict[str, Coefficients] = {}
+        for name, part in self.A.items():
+            assert not isinstance(part, Patches)
+            A[name] = part[0][rows] if isinstance(part, Tensor) else part.chosen(rows)
         slack = self.slack[samples.unsqueeze(1) if len(self.slack) > 1 else 0, rows]
         return LinearBounds(A, self.b[0][rows], slack)
 
@@ -86,7 +90,7 @@ class LinearBounds:
 
 
 def held(A: Coefficients) -> Tensor:
-    """The stored coefficients, (b, r, ...): of the whole result, or of windows of it."""
+    """The stored coefficients, (b, r, ...): of the whole result, or of parts of it."""
     return A if isinstance(A, Tensor) else A.A
 
 
@@ -103,7 +107,7 @@ def scaled(A: Coefficients, factors: Tensor) -> Coefficients:
 
 def fit(A: Coefficients, values: Tensor) -> Tensor:
     """Values (b or 1, ...) of a result in the layout of the stored coefficients."""
-    return A.of(values) if isinstance(A, Patches) else values.unsqueeze(1)
+    return values.unsqueeze(1) if isinstance(A, Tensor) else A.of(values)
 
 
 def whole(A: Coefficients) -> Tensor:
@@ -116,6 +120,8 @@ def plus(first: Coefficients, second: Coefficients) -> Coefficients:
     # Windows with different strides are at other relative places for every neuron.
     if isinstance(first, Patches) and isinstance(second, Patches) and first.stride == second.stride:
         return first + second
+    if isinstance(first, Few) and isinstance(second, Few) and not (first.large or second.large):
+        return first + second
     return whole(first) + whole(second)
 
 
@@ -125,7 +131,7 @@ def weigh(A: Coefficients, vector: Tensor, values: Tensor | None = None) -> Tens
     ``values`` stands for the entries of A, such as their sizes.
     """
     values = held(A) if values is None else values
-    if isinstance(A, Patches):
+    if not isinstance(A, Tensor):
         return torch.linalg.vecdot(values.flatten(2), A.of(vector).flatten(2))
     if len(values) == 1:
         return flat(vector, 1) @ flat(values[0], 1).T

@@ -197,7 +197,9 @@ def test_entries_that_no_sign_makes_linear_are_bounded_at_both_ends_at_once(monk
 def test_a_function_of_one_result_is_not_bounded_itself(monkeypatch):
     names, real = [], crown_module.entry_rows
     monkeypatch.setattr(
-        crown_module, "entry_rows", lambda layers, name, wanted: (names.append(name), real(layers, name, wanted))[1]
+        crown_module,
+        "entry_rows",
+        lambda layers, name, wanted, **how: (names.append(name), real(layers, name, wanted, **how))[1],
     )
     _, region = around(POOLED, 0.1)
     graph = import_module(POOLED, region.box.lower[:1].float()).to(torch.float64)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.few import Few
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.rounding import smallest, unit
 from certify.bounds.rules.base import RULES, Affine, Nonlinear, NotCovered, Operator
@@ -330,6 +331,22 @@ def test_adjoints_and_facts_about_windows_and_entries_are_true(kind):
             factors = operator.adjoint(torch.ones(1, *case.shape).double(), case.shapes)
             for part, factor in zip(operator.adjoint(A, case.shapes), factors, strict=True):
                 assert torch.allclose(part, A * factor, rtol=1e-14)
+        if len(case.shapes) == 1 and (read := operator.reads(torch.arange(len(W)), case.shapes[0])) is not None:
+            places, weights = read
+            weights = torch.ones(places.shape, dtype=W.dtype) if weights is None else weights.to(W)
+            assert torch.allclose(torch.zeros_like(W).scatter_add(1, places, weights), W, rtol=0, atol=0)
+        if not operator.overlaps:
+            assert (W != 0).sum(0).max() <= 1
+        if (twins := operator.opposite(case.shapes[0])) is not None:
+            assert torch.equal(W[twins], -W)
+            assert torch.equal(zero.flatten(1)[:, twins], -zero.flatten(1))
+        generator = torch.Generator().manual_seed(1)
+        entries = torch.rand(1, 5, len(W), generator=generator).argsort(2)[..., :3]
+        few = Few(torch.as_tensor(g.normal(size=entries.shape)), entries, case.shape)
+        parts = few.through(operator, case.shapes)
+        for part, dense in zip(parts or [], operator.adjoint(few.dense()[0], case.shapes), strict=parts is not None):
+            assert torch.allclose(part.dense()[0], dense, rtol=1e-13, atol=1e-14)
+            assert torch.allclose(part.A.abs().sum(2)[0], dense.abs().flatten(1).sum(1), rtol=1e-12)  # nothing twice
         if (sliding := operator.sliding()) is not None:
             (height, width), (top, left) = sliding.extent, sliding.padding
             around = [max(0, side) for side in (left, width + sliding.stride[1] * case.shape[2], top)]

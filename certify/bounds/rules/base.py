@@ -104,9 +104,11 @@ class Affine(Operator):
 
     Class attributes:
         separable: whether each output depends on only one input entry, so that the image of a box is a box.
+        overlaps: whether two outputs may read the same input entry.
     """
 
     separable: ClassVar[bool] = False
+    overlaps: ClassVar[bool] = True
 
     @abstractmethod
     def absolute(self, *inputs: Tensor) -> Tensor:
@@ -128,6 +130,23 @@ class Affine(Operator):
 
     def sliding(self) -> Sliding | None:
         """How each output depends on a window of the one input image; None if it does not."""
+        return None
+
+    def opposite(self, shape: Shape) -> Tensor | None:
+        """The entry of the output that is the negative of each, (n,), for an input of ``shape``; None if it is none."""
+        return None
+
+    def line(self) -> Affine | None:
+        """What it does to a line along the last axis, (n,), if it does the same to each, and no more; None if not."""
+        return None
+
+    def reads(self, entries: Tensor, shape: Shape) -> tuple[Tensor, Tensor | None] | None:
+        """Which entries of the one input, of per-sample ``shape``, some entries (...) of the output are sums of.
+
+        Returns:
+            Row-major indices (..., m) and their weights (..., m), exact in any type; None for ones. None for both where
+            this is not stated, as where outputs read all there is.
+        """
         return None
 
     @property

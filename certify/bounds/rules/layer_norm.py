@@ -63,6 +63,10 @@ class Center(Affine):
         """A symmetric matrix is its own adjoint."""
         return (A - self._mean(A),)
 
+    def line(self) -> Center | None:
+        """One of so many entries, if only the last axis is centred."""
+        return Center(self.shape[-1:], 0) if self.first == len(self.shape) - 1 else None
+
     @property
     def forward_terms(self) -> int:
         """A mean and a difference. Their errors are relative to ``x_i + mean(x)``, at most three times ``|W| x``."""

@@ -33,6 +33,10 @@ class Linear(Affine):
     weight: Tensor
     offset: Tensor | None = None
 
+    def line(self) -> Linear:
+        """The same: it reads lines, however many there are."""
+        return self
+
     @property
     def bias(self) -> Tensor | None:
         """b."""

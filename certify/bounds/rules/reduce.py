@@ -32,6 +32,7 @@ class Reduce(Affine):
     """
 
     kind: ClassVar[str] = "reduce"
+    overlaps: ClassVar[bool] = False
     shape: Shape
     axes: Shape
     mean: bool = False
@@ -72,6 +73,14 @@ class Reduce(Affine):
         if not self.keep:
             A = A.reshape(len(A), *(1 if axis in self.axes else n for axis, n in enumerate(self.shape)))
         return ((A / self._count if self.mean else A).expand(len(A), *self.shape),)
+
+    def reads(self, entries: Tensor, shape: Shape) -> tuple[Tensor, None] | None:
+        """The entries of each sum; means have weights that are rounded."""
+        if self.mean:
+            return None
+        numbers = torch.arange(math.prod(shape), device=entries.device).reshape(shape)
+        summed = numbers.movedim(self.axes, tuple(range(-len(self.axes), 0))).reshape(-1, self._count)
+        return summed[entries], None
 
     @property
     def forward_terms(self) -> int:

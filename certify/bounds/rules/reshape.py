@@ -27,6 +27,7 @@ class Reshape(Move):
 
     kind: ClassVar[str] = "reshape"
     separable: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = False
     shape: Shape
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -36,6 +37,10 @@ class Reshape(Move):
     def adjoint(self, A: Tensor, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
         """Back to the input's shape."""
         return (A.reshape(A.shape[0], *shapes[0]),)
+
+    def reads(self, entries: Tensor, shape: Shape) -> tuple[Tensor, None]:
+        """The same places."""
+        return entries.unsqueeze(-1), None
 
     @staticmethod
     def example() -> Example:

@@ -118,6 +118,17 @@ class Select(Move):
         sums = one_more.index_add(1, torch.where(index < 0, size, index), flat(A, 1))
         return (sums[:, :size].reshape(len(A), *self.shape),)
 
+    def reads(self, entries: Tensor, shape: Shape) -> tuple[Tensor, Tensor | None]:
+        """One entry each, or none for a constant."""
+        places = self.index.to(entries.device).flatten()[entries].unsqueeze(-1)
+        used = places >= 0
+        return places.clamp(min=0), None if bool(used.all()) else used
+
+    @property
+    def overlaps(self) -> bool:  # type: ignore[override]
+        """Only if an entry is read twice."""
+        return self._uses > 1
+
     @property
     def adjoint_terms(self) -> int:  # type: ignore[override]
         """One sum a reader of an entry, none for a single one."""
