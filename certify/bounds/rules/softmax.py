@@ -140,22 +140,16 @@ class Differences(Affine):
 
     def reads(self, entries: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
         """x_j and x_i, with weights 1 and -1, or 0 where they are the same."""
-        ahead, own, other, rest = self._places(entries, shape)
-        places = torch.stack(
-            [(ahead * self.count + one) * math.prod(shape[self.axis + 1 :]) + rest for one in (other, own)], -1
-        )
+        behind, n = math.prod(shape[self.axis + 1 :]), self.count
+        ahead, own, other = entries // (n * n * behind), entries // (n * behind) % n, entries // behind % n
+        places = [(ahead * n + one) * behind + entries % behind for one in (other, own)]
         apart = (own != other).to(torch.int8)
-        return places, torch.stack([apart, -apart], -1)
+        return torch.stack(places, -1), torch.stack([apart, -apart], -1)
 
     def opposite(self, shape: Shape) -> Tensor:
-        """The entry that is the negative of each, y_ji of y_ij, (*output shape,), for an input of ``shape``."""
+        """The entry that is the negative of each, y_ji of y_ij, (n,), for an input of ``shape``."""
         numbers = torch.arange(math.prod(shape) * self.count)
         return numbers.reshape(*shape[: self.axis + 1], self.count, -1).transpose(self.axis, self.axis + 1).flatten()
-
-    def _places(self, entries: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The place of entries before the two axes, i, j, and the place after them."""
-        behind, n = math.prod(shape[self.axis + 1 :]), self.count
-        return entries // (n * n * behind), entries // (n * behind) % n, entries // behind % n, entries % behind
 
     @property
     def adjoint_terms(self) -> int:
