@@ -42,10 +42,11 @@ traces by torch.export, the rest comparing every operator and the whole with tor
 of a repeated call is matrix products. Interval arithmetic leaves nearly all neurons open, and CROWN a quarter to two
 thirds, which need both ends. *LeNet*: no sign settles an entry that a pool reads, so both ends are bounded, which makes
 margins three times narrower than the rival's; a third is convolutions. *Encoder*: a repeated call takes 0.12 s,
-hundreds of small operations and a sixth to see that the module is still the same; a first one takes 0.47 s more, two thirds of
-them for the traces. *Tanh, alpha-CROWN*: 40 % are matrix products and their derivatives, the rest Adam's steps and
-planes from tables; inputs are searched one by one. *IBP*: a repeated call takes 8 to 14 ms, of which 2 to 5 make sure
-that the module is still the same; the rest is interval arithmetic in float64 and its rounding errors."""
+hundreds of small operations and a sixth to see that the module is still the same; a first one takes 0.47 s more, two
+thirds of them for the traces. *Tanh, alpha-CROWN*: 40 % are matrix products and their derivatives, the rest Adam's
+steps and planes from tables; inputs are searched one by one. *IBP*: a repeated call takes 8 to 14 ms, of which 2 to 5
+make sure that the module is still the same; the rest is interval arithmetic in float64 and its rounding
+errors."""
 
 
 @dataclass(frozen=True, slots=True)

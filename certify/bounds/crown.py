@@ -219,7 +219,8 @@ def entry_rows(
             yield samples, entries, _patches(layers, name, samples, entries)
         return
     reached = _reached(layers.graph, name) if few else None
-    most = max(1, CHUNK // (2 * (reached or layers.graph.widest)))
+    # Where entries are listed, their numbers and places take as much room again, and more.
+    most = max(1, CHUNK // (2 * layers.graph.widest if reached is None else 8 * reached))
     [present] = wanted.any(dim=0).nonzero(as_tuple=True)
     for block in present.split(SHARED * most):
         shared = _shared(layers, name, block, few=reached is not None)
