@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import entry_points
 from types import NoneType
-from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import ValidationError, convert
 
@@ -207,8 +207,13 @@ def settings_of(family: Registry[Callable[..., V]], name: str) -> Mapping[str, i
 def _parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(factory, eval_str=True).parameters
+    except NameError:  # a type that the module of the factory does not name
+        parameters = inspect.signature(factory).parameters
+    try:
+        hints = get_type_hints(factory, include_extras=True)  # what a class inherits, as the module of its base means it
     except NameError:  # a type that only type checkers import
-        return inspect.signature(factory).parameters
+        return parameters
+    return {name: one.replace(annotation=hints.get(name, one.annotation)) for name, one in parameters.items()}
 
 
 _known_parameters = lru_cache(maxsize=256)(_parameters)

@@ -19,6 +19,7 @@ from certify.models.classifier import Classifier
 from certify.models.digest import module_digest
 from certify.models.networks.resnet import resnet
 from certify.models.networks.small import small
+from certify.registry import Written, make, settings_of
 from certify.training.ascent import Ascent
 from certify.training.loop import begin, epochs
 from certify.training.recipe import RECIPES, Recipe, Step
@@ -46,6 +47,15 @@ EXAMPLES: dict[str, Recipe] = {
     "standard": Standard(epochs=2),
     "trades": Trades(epochs=2, steps=2),
 }
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_settings_are_read_from_a_command_line_those_of_a_base_in_another_module_too(name):
+    settings = settings_of(RECIPES, name)
+    text = {"epochs": "3", "learning_rate": "0.5"} | ({"eps": "8/255"} if "eps" in settings else {})
+    made = make(RECIPES, name, {setting: Written(value) for setting, value in text.items()})
+    assert (made.epochs, made.learning_rate) == (3, 0.5)
+    assert "eps" not in settings or made.eps == pytest.approx(8 / 255)
 
 
 @pytest.fixture(scope="module")
