@@ -210,7 +210,8 @@ def _parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Paramete
     except NameError:  # a type that the module of the factory does not name
         parameters = inspect.signature(factory).parameters
     try:
-        hints = get_type_hints(factory, include_extras=True)  # what a class inherits, as the module of its base means it
+        # What a class inherits is annotated as the module of its base means it.
+        hints = get_type_hints(factory, include_extras=True)
     except NameError:  # a type that only type checkers import
         return parameters
     return {name: one.replace(annotation=hints.get(name, one.annotation)) for name, one in parameters.items()}

@@ -1,0 +1,1 @@
+"""Where a run loses certified accuracy, and what to do next about it: rules that read numbers. Needs no torch."""
