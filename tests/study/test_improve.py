@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sqlite3
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +33,14 @@ from certify.errors import IncompleteRun, ModelError, StoreError
 from certify.models.networks.base import NETWORKS
 from certify.registry import make
 from certify.study.evaluate import _asked
-from certify.study.improve.advise import Improvement, improve
+from certify.study.improve.advise import Improvement, _under_noise, case_of, improve
 from certify.study.improve.base import RULES, Advice, Case
 from certify.study.improve.commands import commands_of
 from certify.study.improve.losses import MEANINGS, losses_of
 from certify.study.improve.origin import Origin, origin_of
 from certify.study.improve.prices import PRICES, recipes_at_hand
 from certify.study.improve.records import Sampling, Spent, Votes, spent_and_votes
+from certify.study.read import certificates_of, read_run
 from certify.study.settings import sweep
 from certify.training.recipe import RECIPES
 
@@ -388,8 +391,6 @@ def test_a_run_from_the_command_line_in_every_format(made, capsys):
 
 
 def test_votes_are_those_of_the_records(made):
-    from certify.study.read import certificates_of
-
     records = list(certificates_of(made.smoothed))
     spent, votes = spent_and_votes(records)
     assert votes is not None
@@ -439,9 +440,6 @@ def test_bad_input_is_one_line(made, tmp_path, capsys):
 
 
 def test_unfinished_empty_and_published_runs_are_refused(made, tmp_path, logs_of, capsys):
-    import shutil
-    import sqlite3
-
     part = shutil.copytree(made.run, tmp_path / "part")
     with sqlite3.connect(part / "run.sqlite") as store:
         store.execute("DELETE FROM certificates WHERE position > 10")
@@ -468,14 +466,17 @@ def logs_of(tmp_path) -> Path:
 
 
 def test_origins_are_those_of_the_certified_model(made, tmp_path):
-    import shutil
-
     digest = json.loads((made.net / "model.json").read_text())["digest"]
     found, unknown = origin_of(str(made.net), digest)
     assert found is not None
     assert (found.recipe, len(found.curve), unknown) == ("standard", 3, "")
     assert origin_of(str(made.net), "0" * 64)[1].endswith("how the certified one was trained is unknown")
     assert origin_of("net.onnx", digest)[0] is None
+    smoothed = read_run(made.smoothed)
+    kept = case_of(smoothed)[0]
+    measured = replace(kept.origin, curve=((0.5, 0.25), (0.4, 0.75), (0.3, 0.5)), chosen_epoch=2)
+    assert "without noise it was right on 75.0 %" in _under_noise(replace(kept, origin=measured))
+    assert "do not say" in _under_noise(kept)
     broken = shutil.copytree(made.net, tmp_path / "net")
     (broken / "training.json").write_text('{"asked": {"recipe": 3}}')
     with pytest.raises(ModelError, match="is no whole model folder"):

@@ -18,7 +18,7 @@ from certify.study.improve.commands import UNKNOWN, commands_of
 from certify.study.improve.explanation import Explanation
 from certify.study.improve.losses import losses_of
 from certify.study.improve.origin import Origin, origin_of
-from certify.study.improve.records import Votes, spent_and_votes
+from certify.study.improve.records import spent_and_votes
 from certify.study.read import certificates_of, read_run
 from certify.summary.group_columns import group_column, in_order
 
@@ -168,7 +168,7 @@ def _notes(case: Case, unknown: str) -> list[str]:
         if not case.attacked
         else f", {100 * (summary.rows[-1].empirical or 0):.1f} % under attack at the largest radius"
     )
-    which, noisy = ("the", "") if case.votes is None else ("the smoothed", f" {_under_noise(case.votes)}")
+    which, noisy = ("the", "") if case.votes is None else ("the smoothed", f" {_under_noise(case)}")
     notes.append(f"Clean accuracy of {which} model: {100 * summary.clean:.1f} %{said}.{noisy}")
     if not case.trainable:
         how = f"{case.votes.sampling.noise} noise" if case.votes is not None else summary.threat.noun
@@ -187,12 +187,18 @@ def _notes(case: Case, unknown: str) -> list[str]:
     return notes
 
 
-def _under_noise(votes: Votes) -> str:
-    low, high = votes.accuracy_within()
-    return (
-        f"Its base model is right on {100 * votes.accuracy:.1f} % of noisy copies ({100 * low:.1f} to "
-        f"{100 * high:.1f} % with 95 % confidence); what it is without noise, records of a smoothed model do not say."
+def _under_noise(case: Case) -> str:
+    """How well the base model does under noise, and without it where its training measured that."""
+    assert case.votes is not None
+    low, high = case.votes.accuracy_within()
+    said = (
+        f"Its base model is right on {100 * case.votes.accuracy:.1f} % of noisy copies ({100 * low:.1f} to "
+        f"{100 * high:.1f} % with 95 % confidence); "
     )
+    kept = None if case.origin is None else case.origin.curve[case.origin.chosen_epoch - 1][1]
+    if kept is not None and case.known("standard"):
+        return f"{said}without noise it was right on {100 * kept:.1f} % of the inputs held out of its training."
+    return f"{said}what it is without noise, records of a smoothed model do not say."
 
 
 def _groups(run: Run, columns: Sequence[str]) -> dict[str, list[dict[str, tuple[int, int]]]]:

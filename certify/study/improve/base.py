@@ -189,11 +189,11 @@ class Case:
             f"epochs of {origin.recipe} took {_time(origin.cpu_seconds)}; then {self.certifying()}"
         )
 
-    def certifying(self, times: float = 1.0, why: str = "") -> str:
+    def certifying(self, times: float = 1.0, about: str = "about") -> str:
         """What certifying is expected to cost, as a multiple of this run."""
         seconds, passes = float(self.run.summary.sandwich.seconds.sum()) * times, self.spent.passes * times
-        so_many = f"about {times:g} times what this run took" if times != 1 else "what this run took"
-        return f"certifying costs {so_many}{why}: {_time(seconds)}, {passes:,.0f} forward passes"
+        so_many = f"{about} {times:g} times " if times != 1 else ""
+        return f"certifying costs {so_many}what this run took: {_time(seconds)}, {passes:,.0f} forward passes"
 
 
 Rule = Callable[[Case], Iterator[Advice]]

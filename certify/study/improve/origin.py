@@ -42,7 +42,7 @@ class _Cost(msgspec.Struct):
 class _Record(msgspec.Struct):
     asked: _Asked
     curve: list[tuple[_Finite, _Share | None]]
-    chosen_epoch: int
+    chosen_epoch: Annotated[int, msgspec.Meta(ge=1)]
     cost: _Cost
 
 
@@ -106,6 +106,10 @@ def origin_of(spec: str, digest: str) -> tuple[Origin | None, str]:
             f"{folder} is no whole model folder ({one_line(problem)}); restore it or train again"
         ) from problem
     asked, curve = record.asked, tuple(record.curve)
+    if record.chosen_epoch > len(curve):
+        raise ModelError(
+            f"{folder} is no whole model folder (no epoch {record.chosen_epoch} in its curve); train again"
+        )
     return (
         Origin(
             asked.recipe,

@@ -59,7 +59,7 @@ def tighter(case: Case) -> Iterator[Advice]:
         "it proves was there all along",
         source,
         (case.commands.again(better, certifier=better, **left_out),),
-        case.certifying(times, ", very roughly (certify plan says it better)"),
+        case.certifying(times, "very roughly") + "; certify plan finds it out",
         f"certified accuracy at {case.at(case.last.radius)} rises by less than two points",
         reach=lost,
     )

@@ -34,14 +34,14 @@ def samples(case: Case) -> Iterator[Advice]:
     times = n * np.count_nonzero(open_inputs) / max(1, case.spent.passes)
     yield Advice(
         "samples",
-        f"draw n={n:,} samples; training is not what is missing here",
+        f"draw n={n:,} samples; what that adds takes no training",
         f"{percents(case.losses, lambda one: one.of('abstained', 'open', 'beyond'))} of the inputs are left undecided "
         f"at n={votes.sampling.n:,}, alpha={votes.sampling.alpha:g}; with the shares of votes that they have, "
         f"{percents(case.losses, lambda one: gained[one.radius])} more would be certified",
         "a radius comes from a confidence bound on the share of votes: few samples leave it far below the share itself",
         "Cohen, Rosenfeld and Kolter 2019, section 3.2.2",
         (case.commands.again(f"n{n}", n=n, looks=None, look_alphas=None),),
-        case.certifying(max(1.0, round(times, 1)), " at most"),
+        case.certifying(max(1.0, round(times, 1)), "at most"),
         f"certified accuracy rises by less than half of {100 * reach:.1f} points on average over the radii above 0",
         reach=reach,
         projected=True,

@@ -59,7 +59,7 @@ def cap(case: Case) -> Iterator[Advice]:
     if needed <= _AFFORDABLE:
         n = next(n for power in range(2, 7) if (n := 10**power) >= needed)
         commands = (case.commands.again(f"n{n}", n=n, looks=None, look_alphas=None),)
-        costs.append(f"with n={n:,} {case.certifying(round(n / sampling.n, 1), ' at most')}")
+        costs.append(f"with n={n:,} {case.certifying(round(n / sampling.n, 1), 'at most')}")
         said += f"; {n:,} samples would reach it, for unanimous votes alone"
     sigma = _fitting(case)
     if case.trainable and not case.frozen:
