@@ -12,13 +12,14 @@ from certify.cli.app import GroupBy, Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence_files, replacing, require_writable
 from certify.errors import BadInput
 from certify.study.read import read_runs, with_groups
+from certify.study.replicates import over_seeds, runs_in
 
 __all__ = ["report"]
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="run folders, shown side by side")],
+    runs: Annotated[list[Path], typer.Argument(help="run folders, shown side by side, or one that holds several")],
     html: Annotated[Path | None, typer.Option(help="write a page: one file that needs nothing else")] = None,
     latex: Annotated[Path | None, typer.Option(help="folder for a table, a figure and references")] = None,
     card: Annotated[Path | None, typer.Option(help="write a model card; of runs of one model only")] = None,
@@ -31,11 +32,12 @@ def report(
     group: GroupBy = None,
 ) -> int:
     """What radius can be promised, how sure that is, and everything behind it, for readers of many kinds."""
-    require_writable({"--html": html, "--card": card, "--markdown": markdown}, evidence_files(*runs))
+    folders = [run for path in runs for run in runs_in(path)]
+    require_writable({"--html": html, "--card": card, "--markdown": markdown}, evidence_files(*folders))
     if data is not None and html is None:
         raise BadInput("--data is for the pictures of a page; name one with --html FILE")
     chosen = radii_or_declared(radii)
-    found = [with_groups(run, group or []) for run in read_runs(runs, chosen)]
+    found = [with_groups(run, group or []) for run in read_runs(folders, chosen)]
     options = [("--data", data), ("--radii", radii), *(("--group", column) for column in group or [])]
     asked = [word for option, value in options if value is not None for word in (option, value)]
     # Everything is made before anything is written: an error leaves no half of it behind.
@@ -46,7 +48,7 @@ def report(
 
         first = found[0].summary
         given = None if data is None else load_data(data, first.threat.input_box, first.property.per_input)
-        made.append(("--html", html, page(found, given, asked)))
+        made.append(("--html", html, page(found, given, asked, over_seeds(runs, chosen)[0])))
     if card is not None:
         from certify.report.card import model_card
 

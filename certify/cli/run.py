@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ from certify.cli.app import ExitCode, Quiet, Verbose, app, exit_code, pairs, res
 from certify.core.summary import Summary
 from certify.errors import IncompleteRun
 from certify.process import tune_process
-from certify.progress.observer import observer
-from certify.study.settings import read_toml, sweep
+from certify.progress.observer import Observer, observer
+from certify.study.settings import Settings, model_folder, read_toml, sweep
+from certify.training.asked import Asked
 
 __all__ = ["run"]
 
@@ -180,7 +182,8 @@ def run(
     if flags["option"] is not None and isinstance(there := given.get("option"), dict):
         flags["option"] = {**there, **flags["option"]}
     given |= {name: value for name, value in flags.items() if value is not None}
-    asked = sweep({name.replace("_", "-"): value for name, value in given.items()})
+    given = {name.replace("_", "-"): value for name, value in given.items()}
+    asked = sweep(given)
 
     told = observer(quiet, verbose)
     tune_process()
@@ -188,9 +191,13 @@ def run(
     from certify.engines.base import engine_from
     from certify.engines.shared import one_crew
     from certify.study.evaluate import studies_from
+    from certify.study.read import read_runs
+    from certify.study.replicates import over_seeds
 
-    # All are built before the first begins: what cannot be right is said before any work.
     first, _ = asked[0]
+    if first.train is not None:
+        _train(first.train, asked, Path(model_folder(given)), told)
+    # All are built before the first begins: what cannot be right is said before any work.
     where = engine_from(**first.engine_settings)
     budget = Deadline(math.inf if first.time_budget is None else first.time_budget)
     studies = studies_from([settings for settings, _ in asked], command=sys.argv)
@@ -212,10 +219,26 @@ def run(
         hint = f"certify summary {folders} --format json"
     elif summaries:
         from certify.report.terminal import print_runs
-        from certify.study.read import read_runs
 
+        seeds, notes = over_seeds([*summaries])
+        for text in [*notes]:
+            told.warn(text)
+        for one in seeds:
+            typer.echo(f"{one}\n")
         print_runs(read_runs([*summaries]), sys.stdout)
-        hint = f"certify summary {folders} --envelope"
+        hint = f"certify summary {given['out'] if seeds else folders + ' --envelope'}"
     if summaries and not quiet:
         typer.echo(f"records in {folders}; next: {hint}", err=True)
     return exit_code(*summaries.values()) or otherwise
+
+
+def _train(train: Asked, runs: Sequence[tuple[Settings, str]], folder: Path, told: Observer) -> None:
+    """Train what a study certifies, after whatever can be refused without the model was checked."""
+    from certify.study.evaluate import check_asked
+    from certify.training.several import train_asked, trainings_of
+
+    trainings = trainings_of(train, folder, runs[0][0].device)
+    for settings, _ in runs:
+        check_asked(settings)
+    with resumable():
+        train_asked(train, trainings, told)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, Quiet, app, pairs, resumable
-from certify.errors import BadInput
 from certify.process import tune_process
 from certify.progress.observer import observer
+from certify.training.asked import Asked
 
 __all__ = ["train"]
 
@@ -47,28 +47,25 @@ def train(
     quiet: Quiet = False,
 ) -> int:
     """Train a network that can be certified. The same command again resumes."""
-    if seeds is not None and folds is not None:
-        raise BadInput("seeds and folds each ask for several models: choose one of them")
+    asked = Asked(
+        recipe,
+        data,
+        pairs("setting", setting or []),
+        network,
+        pairs("network option", network_option or []),
+        seed,
+        seeds,
+        folds,
+        validation,
+        patience,
+        workers,
+    )
     tune_process()
-    from certify.data.loaders import load_data
-    from certify.registry import make
-    from certify.training.recipe import RECIPES
-    from certify.training.several import of_folds, of_seeds, train_all
-    from certify.training.train import Training
+    from certify.training.several import train_asked, trainings_of
 
-    chosen = make(RECIPES, recipe, pairs("setting", setting or []))
-    options = pairs("network option", network_option or [])
-    one = Training(chosen, out, network, options, seed, validation, patience, device)
-    trainings = [one]
-    if seeds is not None:
-        trainings = of_seeds(one, seeds)
-    if folds is not None:
-        trainings = of_folds(one, folds)
-    alone = workers == 1 or len(trainings) == 1
-    loaded = load_data(data) if alone else data  # each worker loads what it trains on
-    total = chosen.epochs * len(trainings)
-    with resumable(), observer(quiet).stage(f"training ({recipe})", total, unit="epochs") as advance:
-        train_all(trainings, loaded, workers, advance)
+    trainings = trainings_of(asked, out, device)
+    with resumable():
+        train_asked(asked, trainings, observer(quiet))
     if not quiet:
         typer.echo(f"model in {out}; next: certify run --model {out} --data ... --out runs/first", err=True)
     return ExitCode.DONE

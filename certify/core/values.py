@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from numbers import Real
 from typing import Any
@@ -12,7 +13,7 @@ from certify.core.input_box import InputBox
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["number", "one_of", "plain", "whole"]
+__all__ = ["first_difference", "number", "one_of", "plain", "whole"]
 
 
 def number(name: str, value: Any) -> float:
@@ -85,3 +86,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(map(plain, value))
     return value
+
+
+def first_difference(one: Any, other: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first thing in which two descriptions by plain values differ: what it is called, and both values.
+
+    Tuples equal lists, which is what JSON makes of them. None where nothing differs.
+
+    >>> first_difference({"recipe": {"epochs": 3}}, {"recipe": {"epochs": 4}})
+    ('epochs of recipe', 3, 4)
+    """
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in (*one, *(key for key in other if key not in one)):
+            inner = f"{key} of {name}" if name else str(key)
+            if (found := first_difference(one.get(key), other.get(key), inner)) is not None:
+                return found
+        return None
+    same = json.dumps(one, default=str) == json.dumps(other, default=str)
+    return None if same else (name, one, other)

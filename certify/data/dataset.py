@@ -94,6 +94,8 @@ class Dataset:
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
             data, however their ``index`` was chosen. It cannot be given: whoever chose the inputs is not believed.
         drawn_seed: the seed of that draw, by which anybody can make it again; None as above.
+        fold: (i, K) where these are the i-th of K folds, or drawn from it; see
+            :func:`~certify.training.folds.fold_of`. It cannot be given.
 
     Raises:
         DataError: for NaN or infinity, values outside the box, labels out of range, positions that repeat, or shapes
@@ -113,6 +115,7 @@ class Dataset:
     targets: NDArray[np.float64] | None = None
     drawn_from: int | None = field(default=None, init=False)
     drawn_seed: int | None = field(default=None, init=False)
+    fold: tuple[int, int] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         x = to_float32(np.asarray(self.x))
@@ -182,6 +185,7 @@ class Dataset:
         made = Dataset(self.name, self.x, y, answers, self.input_box, self.index, self.targets)
         object.__setattr__(made, "drawn_from", self.drawn_from)
         object.__setattr__(made, "drawn_seed", self.drawn_seed)
+        object.__setattr__(made, "fold", self.fold)
         return made
 
     def subset(self, limit: int | None, seed: int) -> Dataset:
@@ -200,6 +204,7 @@ class Dataset:
         drawn = Dataset(self.name, self.x[chosen], self.y[chosen], self.num_classes, self.input_box, index, targets)
         object.__setattr__(drawn, "drawn_from", len(self))
         object.__setattr__(drawn, "drawn_seed", seed)
+        object.__setattr__(drawn, "fold", self.fold)
         return drawn
 
 

@@ -42,6 +42,8 @@ def commands(runs: Sequence[Run], asked: Sequence[str] | None = None) -> list[tu
     """
     made = []
     for run in runs:
+        if trained := _trained(run.context):
+            made.append((f"train the model of {run.name} again", shlex.join(trained)))
         if typed := _typed(run.context):
             made.append((f"make {run.name} again", shlex.join(typed)))
         made.append((f"derive every claim of {run.name} again", f"certify check {_folder(run)}"))
@@ -60,7 +62,25 @@ def _typed(context: Mapping[str, Any]) -> list[str]:
         typed = [str(word) for word in context.get("command", ())]
         return [PurePath(typed[0]).name, *typed[1:]] if typed else []
     words = ["certify", "run"]
-    for name, value in study.items():
+    return words + _flags({name: value for name, value in study.items() if name != "train"})
+
+
+def _trained(context: Mapping[str, Any]) -> list[str]:
+    """The words that train a run's model again, where its study file says how; nothing where it does not."""
+    study = context.get("study")
+    if not (isinstance(study, Mapping) and isinstance(train := study.get("train"), Mapping)):
+        return []
+    function, _, weights = str(study.get("model")).rpartition("@")
+    folder = PurePath(weights).parent if function else PurePath(weights)
+    folder = folder.parent if {"seeds", "folds"} & train.keys() else folder
+    settings = {name: value for name, value in train.items() if name != "recipe"}
+    return ["certify", "train", str(train.get("recipe")), *_flags(settings), "--out", str(folder)]
+
+
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as flags: those that are tables with a word for each of their entries."""
+    words: list[str] = []
+    for name, value in settings.items():
         if isinstance(value, Mapping):
             words += [word for key, one in value.items() for word in (f"--{name}", f"{key}={_word(one)}")]
         else:

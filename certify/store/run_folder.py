@@ -21,7 +21,7 @@ from certify.core.whole import write_whole
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
-__all__ = ["EVIDENCE", "STORE", "Manifest", "RunFolder", "abridged", "flat"]
+__all__ = ["EVIDENCE", "MANIFEST", "STORE", "Manifest", "RunFolder", "abridged", "flat"]
 
 MANIFEST, STORE = "manifest.json", "run.sqlite"
 
@@ -188,6 +188,7 @@ class _Data(msgspec.Struct):
     digest: str
     inputs: PositiveInt
     of: PositiveInt
+    fold: tuple[Count, PositiveInt] | None = None
 
 
 class _Threat(msgspec.Struct):

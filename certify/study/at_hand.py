@@ -84,7 +84,12 @@ def at_hand(
     threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
 
     def read(spec: str) -> Dataset:
-        return data_of(spec, input_box, threat, property.per_input)
+        whole, fold = data_of(spec, input_box, threat, property.per_input), settings["data"].get("fold")
+        if fold is None:
+            return whole
+        from certify.training.folds import fold_of
+
+        return fold_of(whole, *fold)
 
     dataset, no_data = _loaded("data", data, recorded["data"], read)
     input_box = dataset.input_box if input_box is None and dataset is not None else input_box

@@ -26,15 +26,15 @@ from certify.device import as_alone
 from certify.engines.base import Engine, engine_from
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
-from certify.models.loaders import load_model
 from certify.progress.observer import Observer
 from certify.registry import make, nearest, settings_of
 from certify.smoothing.noise.base import name_and_sigma
 from certify.study.result import Result
 from certify.study.settings import Settings, duration, label_of
 from certify.study.study import Study
+from certify.study.subject import subject_of
 
-__all__ = ["build", "evaluate", "studies_from", "study_from"]
+__all__ = ["build", "check_asked", "evaluate", "studies_from", "study_from"]
 
 
 def build(
@@ -50,6 +50,7 @@ def build(
     property: Property = TOP_CLASS,
     shard: tuple[int, int] = (0, 1),
     context: Mapping[str, Any] | None = None,
+    cautions: tuple[str, ...] = (),
 ) -> Study:
     """A study from names and options.
 
@@ -89,6 +90,7 @@ def build(
         seed=seed,
         shard=shard,
         context={**(context or {}), "seed": "derived from model, data and settings" if derived else "given"},
+        cautions=cautions,
     )
 
 
@@ -230,31 +232,21 @@ def study_from(settings: Settings, command: Sequence[str] = ()) -> Study:
 
 
 def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list[Study]:
-    """The studies of a sweep, which differ in their certifiers alone: model and data are loaded once.
+    """The studies of a sweep, which differ in their models and certifiers alone: each is loaded once.
+
+    A model of a cross-validation is certified on the fold that its training left out, where the data are those of it.
 
     Raises:
+        BadInput: for a model that was chosen by what is to be certified.
         CertifyError: as :func:`study_from`.
     """
     asked = [_asked(settings) for settings in sweep]
-    settings, property = sweep[0], asked[0][1]
-    dataset = load_data(settings.data, settings.input_box, property.per_input)
-    if settings.limit is not None and settings.limit > len(dataset):
-        raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {settings.data}")
-    dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)
-    classifier = load_model(
-        settings.model,
-        num_classes=dataset.num_classes,
-        input_box=dataset.input_box,
-        mean=settings.mean,
-        std=settings.std,
-        device=settings.device,
-        precision=settings.precision,
-        compile=settings.compile,
-    )
+    data = load_data(sweep[0].data, sweep[0].input_box, asked[0][1].per_input)
+    models = {one.model: subject_of(one, data) for one in {settings.model: settings for settings in sweep}.values()}
     return [
         build(
-            classifier,
-            dataset,
+            models[settings.model].classifier,
+            models[settings.model].dataset,
             threat,
             certifiers=settings.certifier,
             attack=settings.attack,
@@ -269,10 +261,26 @@ def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list
                 "specs": settings.specs,
                 "study": settings.given,
                 **({} if settings.label is None else {"label": settings.label}),
+                **models[settings.model].context,
             },
+            cautions=models[settings.model].cautions,
         )
         for settings, (threat, property, options) in zip(sweep, asked, strict=True)
     ]
+
+
+def check_asked(settings: Settings) -> None:
+    """Refuse what can be refused of a study without its model, which is trained first.
+
+    Raises:
+        CertifyError: as :func:`study_from`.
+    """
+    threat, property, options = _asked(settings)
+    for certifier in _certifiers(settings.certifier, options, seed=0, threat=threat):
+        certifier.check_scope(threat, property)
+    if settings.attack != "none":
+        make(ATTACKS, settings.attack, settings.attack_option)
+    load_data(settings.data, settings.input_box, property.per_input)
 
 
 _ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")

@@ -62,7 +62,8 @@ def held_records(path: Path | str) -> Held:
         StoreError: for no run folder, a damaged one, or one without any record.
     """
     with RunFolder.open(path) as folder:
-        settings, context, digest = folder.manifest.settings, folder.manifest.context, folder.manifest.digest
+        manifest = folder.manifest
+        settings, context, digest = manifest.settings, manifest.context, manifest.digest
         damage = folder.records.damage()
         tables = [list(folder.records.rows(name)) for name in ("certificates", "findings", "reported")]
         if not tables[0]:
@@ -71,7 +72,7 @@ def held_records(path: Path | str) -> Held:
     stored = [read_rows(rows, kind, digest) for rows, kind in zip(tables, kinds, strict=True)]
     claims = [judged("records", "database", damage), *(claim for one in stored for claim in one.claims)]
     with _manifest_of(path):
-        head = {**head_of(settings), "threat": str(threat_from(settings["threat"]))}
+        head = {**head_of(manifest), "threat": str(threat_from(settings["threat"]))}
     certificates, findings, reported = (one.records for one in stored)
     return Held(Path(path), settings, context, certificates, findings, reported, claims, head)
 

@@ -22,7 +22,7 @@ from certify.errors import BadInput, StoreError
 from certify.store.difference import Record, contrary
 from certify.store.run_folder import STORE, Manifest, RunFolder
 from certify.summary.envelope import Envelope, envelope
-from certify.summary.group_columns import group_column
+from certify.summary.group_columns import group_column, whole_size
 from certify.summary.groups import grouped
 from certify.summary.summarize import DELTA, tabulate
 
@@ -42,11 +42,22 @@ SHOWN: Final = 5
 """Rows that a refusal names; the rest are counted."""
 
 
-def head_of(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Names of model and data for the head of a table, from a run's settings."""
-    data = settings["data"]
-    subset = f" (seeded random subset of {data['of']:,})" if data["inputs"] < data["of"] else ""
-    return {"model": settings["model"]["name"], "data": f"{data['name']}{subset}"}
+def head_of(manifest: Manifest) -> dict[str, str]:
+    """Names of model and data for the head of a table, from a run's manifest; and what the model met of the data."""
+    data, met = manifest.settings["data"], manifest.context.get("met")
+    part = []
+    if (fold := data.get("fold")) is not None:
+        part.append(f"fold {fold[0]} of {fold[1]}, which training left out")
+    if data["inputs"] < data["of"]:
+        part.append(f"seeded random subset of {data['of']:,}")
+    head = {
+        "model": manifest.settings["model"]["name"],
+        "data": data["name"] + (f" ({'; '.join(part)})" if part else ""),
+    }
+    if isinstance(met, Mapping):
+        trained, held_out = met.get("trained"), met.get("held_out")
+        head["met"] = f"the model was trained on {trained!s:.20} of these inputs and chosen by {held_out!s:.20}"
+    return head
 
 
 def certificates_of(path: Path | str) -> Iterator[Certificate]:
@@ -89,7 +100,7 @@ def summarize_run(
             None if settings["attack"] is None else folder.records.finding_columns(),
             reported=folder.records.reported(),
             radii=radii,
-            head=head_of(settings),
+            head=head_of(folder.manifest),
             expected=settings["inputs"],
             of=data["of"] if settings["inputs"] == data["inputs"] < data["of"] else None,
             delta=delta,
@@ -156,7 +167,7 @@ def with_groups(run: Run, columns: Sequence[str]) -> Run:
     summary = run.summary
     for column in columns:
         classes = run.context.get("num_classes") if column == "label" else None
-        summary = grouped(summary, *group_column(column, summary.sandwich, run.settings["data"]["of"]), classes)
+        summary = grouped(summary, *group_column(column, summary.sandwich, whole_size(run.settings["data"])), classes)
     return replace(run, summary=summary)
 
 

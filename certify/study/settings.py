@@ -16,8 +16,10 @@ from certify.core.values import number, plain, whole
 from certify.core.written import numbers, radii_of
 from certify.errors import BadInput
 from certify.registry import Written, nearest
+from certify.training.asked import Asked
+from certify.training.record import specs_of
 
-__all__ = ["Settings", "box_of", "label_of", "read_toml", "sweep"]
+__all__ = ["Settings", "box_of", "label_of", "model_folder", "read_toml", "sweep"]
 
 LONGEST_LABEL: Final = 60
 
@@ -33,7 +35,8 @@ class Settings:
     """What ``certify run`` was asked to do. None means: the default of the part concerned.
 
     ``option`` holds the settings of the threat, the property and the certifier by name, or by whose they are and their
-    name: ``groups`` or ``threat.groups``. Those with a flag of their own are the certifier's.
+    name: ``groups`` or ``threat.groups``. Those with a flag of their own are the certifier's. ``train`` says how the
+    model comes about, where the study trains it first.
 
     >>> Settings.of({"model": "net", "data": "digits", "radii": "0,0.25", "sigma": 0.25}).radii
     (0.0, 0.25)
@@ -66,6 +69,7 @@ class Settings:
     input_timeout: float | None = None
     order: str | None = None
     time_budget: float | None = None
+    train: Asked | None = None
     out: str | None = None
     label: str | None = None
 
@@ -107,6 +111,7 @@ class Settings:
         """What was set to anything but its default, by the flags' names: flags and study file together."""
         flags = {name: self.option[key] for name in FLAGS if (key := f"certifier.{name}") in self.option}
         own = {one.name: getattr(self, one.name) for one in fields(self)}
+        own["train"] = None if self.train is None else self.train.given
         own["option"] = {
             key: value for key, value in self.option.items() if key.removeprefix("certifier.") not in flags
         }
@@ -144,13 +149,15 @@ class Settings:
 
 
 def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
-    """The runs that flags or TOML keys ask for, each with its folder: one for each sigma that is named.
+    """The runs that flags or TOML keys ask for, each with its folder: one for each model and each sigma that is named.
 
-    One sigma is one run in the folder ``out`` itself; several have folders of their own in it, and their sigma in the
-    label.
+    One is a run in the folder ``out`` itself. Several have folders of their own in it, and what tells them apart in the
+    label: ``seed-0`` where the model is a folder of several trainings, ``sigma-0.12``, ``seed-0/sigma-0.12``. Where the
+    study trains the model first, it is in the folder ``model``, or in that of this name in ``out``.
 
     Raises:
-        BadInput: as :meth:`Settings.of`; without a folder, or for the same sigma twice.
+        BadInput: as :meth:`Settings.of`; without a folder, for the same sigma twice, or several models that are not all
+            there.
 
     >>> study = {"model": "net", "data": "digits", "radii": "0,0.25", "out": "runs", "sigma": "0.12,0.25"}
     >>> [(settings.option["certifier.sigma"], folder) for settings, folder in sweep(study)]
@@ -161,16 +168,36 @@ def sweep(given: Mapping[str, Any]) -> list[tuple[Settings, str]]:
     if len(set(named)) != len(named) or not named:
         raise BadInput(f"sigma must be one number, or different ones separated by commas, got {scales!r}")
     runs = []
-    for sigma in named:
-        settings = Settings.of({**given, "sigma": sigma})
-        if settings.out is None:
-            raise BadInput("no run folder given: name one with --out, for example --out runs/first")
-        if len(named) > 1:
-            part = f"sigma-{sigma!r}".removesuffix(".0")
-            label = None if settings.label is None else label_of("label", f"{settings.label}, {part}")
-            settings = replace(settings, out=str(Path(settings.out) / part), label=label)
-        runs.append((settings, str(settings.out)))
+    for of_model, model in _models(given).items():
+        for sigma in named:
+            settings = Settings.of({**given, "model": model, "sigma": sigma})
+            if settings.out is None:
+                raise BadInput("no run folder given: name one with --out, for example --out runs/first")
+            of_sigma = f"sigma-{sigma!r}".removesuffix(".0") if len(named) > 1 else ""
+            if parts := [part for part in (of_model, of_sigma) if part]:
+                label = None if settings.label is None else label_of("label", ", ".join([settings.label, *parts]))
+                settings = replace(settings, out=str(Path(settings.out, *parts)), label=label)
+            runs.append((settings, str(settings.out)))
     return runs
+
+
+def model_folder(given: Mapping[str, Any]) -> str:
+    """Where a study that trains its model keeps it: the folder that ``model`` names, or ``model`` in ``out``.
+
+    Raises:
+        BadInput: where neither is named.
+    """
+    model, out = given.get("model"), given.get("out")
+    if model is None and out is None:
+        raise BadInput("no run folder given: name one with --out, for example --out runs/first")
+    return str(Path(_text("out", out)) / "model") if model is None else _text("model", model)
+
+
+def _models(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The models of a study, by the names of their folders; one alone by ""."""
+    if given.get("train") is not None:
+        return Asked.of(given["train"]).specs(model_folder(given))
+    return specs_of(given["model"]) if isinstance(given.get("model"), str) else {"": given.get("model")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -287,6 +314,10 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts)
 
 
+def _asked(key: str, value: Any) -> Asked:
+    return Asked.of(value)
+
+
 def _options(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise BadInput(f"{key} must be a table of names and values, got {value!r}")
@@ -313,6 +344,7 @@ _READ: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "workers": whole,
     "input_timeout": duration,
     "time_budget": duration,
+    "train": _asked,
     "label": label_of,
 }
 """How settings are read that are no text."""

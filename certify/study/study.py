@@ -98,6 +98,8 @@ class Study:
         target: what the attack attacks: the classifier, or the smoothed classifier; None without an attack.
         seed: master seed of noise and attacks.
         shard: (i, n): work on the i-th of n parts, counted from 0.
+        context: what is worth knowing besides, see :class:`~certify.store.run_folder.Manifest`.
+        cautions: what has to be said when it begins, a line each.
 
     Raises:
         BadInput, DataError, ModelError: before any work, if a certifier cannot serve this model or threat model.
@@ -112,6 +114,7 @@ class Study:
     seed: int
     shard: tuple[int, int] = (0, 1)
     context: Mapping[str, Any] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threat", self.threat.within(self.classifier.input_box))
@@ -161,6 +164,7 @@ class Study:
                     "inputs": len(self.dataset),
                     "of": self.dataset.drawn_from or len(self.dataset),
                     "drawn_seed": self.dataset.drawn_seed,
+                    **({} if self.dataset.fold is None else {"fold": list(self.dataset.fold)}),
                 },
                 "threat": self.threat.to_dict(),
                 **({} if self.classifier.property == TOP_CLASS else {"property": self.classifier.property.to_dict()}),
@@ -186,7 +190,7 @@ class Study:
 
     def announcement(self) -> str:
         """Model, data, threat model and method in three lines: a number means nothing without them."""
-        head = head_of(self.manifest().settings)
+        head = head_of(self.manifest())
         lines = [
             f"model {head['model']}{self._normalized()}  sha256 {self.classifier.digest[:12]}   "
             f"data {head['data']}, n={self.expected}",
@@ -259,6 +263,8 @@ class Study:
 
     def _run(self, records: Records, progress: Observer, way: Way, out: Path | None) -> Result:
         progress.announce(self.announcement())
+        for said in self.cautions:
+            progress.warn(said)
         if not self.expected:
             inputs, shards = len(self.dataset), -(-len(self.dataset) // self._lot)
             lots = f"{many(inputs, 'input')} go to {many(shards, 'shard')} at most"
@@ -278,7 +284,7 @@ class Study:
             self._attack(self.attack, records, progress, way)
         findings = None if self.attack is None else records.findings()
         of = self.dataset.drawn_from if self.expected == len(self.dataset) else None
-        return Result(records.certificates(), findings, head_of(self.manifest().settings), self.expected, of, out)
+        return Result(records.certificates(), findings, head_of(self.manifest()), self.expected, of, out)
 
     @property
     def expected(self) -> int:

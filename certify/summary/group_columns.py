@@ -14,7 +14,7 @@ from certify.core.sandwich import Sandwich
 from certify.errors import BadInput, DataError, one_line
 from certify.registry import nearest
 
-__all__ = ["group_column", "groups_without_inputs", "in_order"]
+__all__ = ["group_column", "groups_without_inputs", "in_order", "whole_size"]
 
 MOST_CLASSES: Final = 2**24
 """More than any model has; each of them gets a name."""
@@ -60,6 +60,11 @@ def group_column(
         wanted = f"the {size:,} inputs" if size is not None and largest < size else f"inputs 0 to {largest:,} at least"
         raise BadInput(f"{spec} has shape {read.shape}; it needs one entry for each of {wanted} of the data set")
     return column, dict(enumerate(read.tolist()))
+
+
+def whole_size(data: Mapping[str, Any]) -> int | None:
+    """How many inputs the whole data set has, by what a manifest says of the data; None where they are a fold of it."""
+    return None if "fold" in data else int(data["of"])
 
 
 def in_order(name: str, of: Sequence[Any] | Mapping[int, Any], positions: Sequence[int]) -> list[Any]:

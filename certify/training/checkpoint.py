@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from certify.bounded.memory import check_room
 from certify.bounded.texts import from_json
+from certify.core.values import first_difference
 from certify.core.whole import writing
 from certify.errors import BadInput, ModelError, one_line
 from certify.training.loop import Epoch, State
+from certify.training.record import CHECKPOINT
 
-__all__ = ["CHECKPOINT", "differing", "resume", "save"]
-
-CHECKPOINT: Final = "checkpoint.safetensors"
-"""The file's name in the folder of a model."""
+__all__ = ["differing", "resume", "save"]
 
 
 def save(folder: Path, state: State, asked: Mapping[str, Any]) -> None:
@@ -80,21 +79,16 @@ def resume(folder: Path, state: State, asked: Mapping[str, Any]) -> bool:
     return True
 
 
-def differing(before: Any, now: Any, name: str = "") -> str:
+def differing(before: Any, now: Any) -> str:
     """The first thing that differs between two descriptions, in words; empty if nothing does.
 
     >>> differing({"recipe": {"epochs": 3}}, {"recipe": {"epochs": 4}})
     'epochs of recipe was 3 and is 4'
     """
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in (*before, *(key for key in now if key not in before)):
-            inner = f"{key} of {name}" if name else str(key)
-            if difference := differing(before.get(key), now.get(key), inner):
-                return difference
+    if (found := first_difference(before, now)) is None:
         return ""
-    # What JSON brings back: tuples have become lists.
-    same = json.dumps(before, default=str) == json.dumps(now, default=str)
-    return "" if same else f"{name} was {before!r:.60} and is {now!r:.60}"
+    name, then, today = found
+    return f"{name} was {then!r:.60} and is {today!r:.60}"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

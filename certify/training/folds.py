@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from certify.data.dataset import Dataset, seeded_generator
 from certify.errors import BadInput
 
-__all__ = ["check_folds", "in_fold", "rows_of"]
+__all__ = ["check_folds", "fold_of", "in_fold", "rows_of"]
 
 
 def check_folds(folds: int) -> None:
@@ -25,13 +25,15 @@ def in_fold(data: Dataset, fold: int, folds: int) -> NDArray[np.bool_]:
     """Which inputs (n,) are in a fold; the folds differ by at most one input in size.
 
     Raises:
-        BadInput: for fewer inputs than folds.
+        BadInput: for fewer inputs than folds, or a fold that is none of them.
 
     >>> data = Dataset("four points", np.zeros((4, 1)), np.array([0, 1, 0, 1]), num_classes=2)
     >>> sum(in_fold(data, fold, 2) for fold in range(2))
     array([1, 1, 1, 1])
     """
     check_folds(folds)
+    if not 0 <= fold < folds:
+        raise BadInput(f"fold {fold} of {folds} cannot be: folds are counted from 0")
     if len(data) < folds:
         raise BadInput(f"{len(data)} inputs cannot be in {folds} folds: ask for fewer folds")
     order = seeded_generator("folds", folds, data.digest).permutation(len(data))
@@ -45,3 +47,14 @@ def rows_of(data: Dataset, chosen: NDArray[np.bool_]) -> Dataset:
     index = np.asarray(data.index)[chosen]
     targets = None if data.targets is None else data.targets[chosen]
     return Dataset(data.name, data.x[chosen], data.y[chosen], data.num_classes, data.input_box, index, targets)
+
+
+def fold_of(data: Dataset, fold: int, folds: int) -> Dataset:
+    """The inputs of one fold, which know that they are: a model that was trained on all others is certified on these.
+
+    Raises:
+        BadInput: as :func:`in_fold`.
+    """
+    part = rows_of(data, in_fold(data, fold, folds))
+    object.__setattr__(part, "fold", (fold, folds))
+    return part

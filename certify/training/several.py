@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-import re
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,16 +16,43 @@ from certify.data.dataset import Dataset
 from certify.data.loaders import load_data
 from certify.errors import BadInput, ModelError
 from certify.process import tune_process
-from certify.progress.observer import Advance
+from certify.progress.observer import Advance, Observer
+from certify.registry import make
+from certify.training.asked import Asked
 from certify.training.folds import check_folds
+from certify.training.recipe import RECIPES
 from certify.training.train import Training
 
-__all__ = ["members_of", "of_folds", "of_seeds", "train_all"]
-
-_MEMBER: Final = re.compile(r"(seed|fold)-(\d+)", re.ASCII)
+__all__ = ["of_folds", "of_seeds", "train_all", "train_asked", "trainings_of"]
 
 _POLL: Final = 0.2
 """Seconds between looks at what workers say."""
+
+
+def trainings_of(asked: Asked, out: Path, device: str = "cpu") -> list[Training]:
+    """What was asked for in words: one training, or one for each seed or fold.
+
+    Raises:
+        BadInput: for names and settings that cannot be right.
+    """
+    recipe, options = make(RECIPES, asked.recipe, asked.setting), dict(asked.network_option)
+    one = Training(recipe, out, asked.network, options, asked.seed, asked.validation, asked.patience, device)
+    if asked.seeds is not None:
+        return of_seeds(one, asked.seeds)
+    return [one] if asked.folds is None else of_folds(one, asked.folds)
+
+
+def train_asked(asked: Asked, trainings: Sequence[Training], progress: Observer) -> None:
+    """Do what :func:`trainings_of` found, and show how far it is; what is done already is not done again.
+
+    Raises:
+        CertifyError: for data that cannot be loaded, and as :func:`train_all`.
+    """
+    alone = asked.workers == 1 or len(trainings) == 1
+    data = load_data(asked.data) if alone else asked.data  # each worker loads what it trains on
+    total = sum(one.recipe.epochs for one in trainings)
+    with progress.stage(f"training ({asked.recipe})", total, unit="epochs") as advance:
+        train_all(trainings, data, asked.workers, advance)
 
 
 def of_seeds(training: Training, seeds: int) -> list[Training]:
@@ -49,14 +75,6 @@ def of_folds(training: Training, folds: int) -> list[Training]:
     """
     check_folds(folds)
     return [replace(training, fold=(fold, folds), out=training.out / f"fold-{fold}") for fold in range(folds)]
-
-
-def members_of(folder: Path) -> list[Path]:
-    """The models of several trainings in a folder, in order; none where it holds one model, or something else."""
-    if (folder / "model.json").exists() or not folder.is_dir():
-        return []
-    found = [(int(match[2]), one) for one in folder.iterdir() if (match := _MEMBER.fullmatch(one.name))]
-    return [one for _, one in sorted(found) if (one / "training.json").is_file()]
 
 
 def train_all(trainings: Sequence[Training], data: str | Dataset, workers: int, advance: Advance) -> None:

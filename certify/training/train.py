@@ -6,14 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from certify.bounded.files import content_of, text_room
-from certify.bounded.texts import from_json
 from certify.core.whole import write_whole, writing
 from certify.data.dataset import Dataset, seeded_generator
 from certify.device import available
@@ -24,16 +22,14 @@ from certify.models.networks.base import NETWORKS
 from certify.named import call_named, is_named
 from certify.progress.observer import Observer, watching
 from certify.registry import make
-from certify.training.checkpoint import CHECKPOINT, differing, resume, save
+from certify.training.checkpoint import differing, resume, save
 from certify.training.folds import in_fold, rows_of
 from certify.training.loop import State, begin, epochs
 from certify.training.recipe import RECIPES, Recipe
+from certify.training.record import CHECKPOINT, RECORD, asked_of
 from certify.training.seen import save_seen
 
-__all__ = ["RECORD", "Training", "train"]
-
-RECORD: Final = "training.json"
-"""The file's name in the folder of a model: what was asked, the curve and the cost."""
+__all__ = ["Training", "train"]
 
 Told = Callable[[int, str], None]
 """Called with the number of epochs just finished and a note."""
@@ -187,15 +183,11 @@ class Training:
 
     def _done(self, asked: Mapping[str, Any]) -> bool:
         """Whether this very training ended in the folder before."""
-        record, model = self.out / RECORD, self.out / "model.json"
-        if not record.is_file():
-            if model.is_file():
+        if not (self.out / RECORD).is_file():
+            if (self.out / "model.json").is_file():
                 raise BadInput(f"{self.out} holds a model of another origin: choose another folder")
             return False
-        try:
-            before = from_json(content_of(record, text_room()))["asked"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise ModelError(f"{record} is corrupt ({one_line(problem)}); delete it and train again") from problem
+        before = asked_of(self.out)
         if difference := differing(before, asked):
             raise BadInput(f"{self.out} holds a model that was trained otherwise: {difference}; choose another folder")
         return True

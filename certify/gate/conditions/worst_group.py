@@ -10,7 +10,7 @@ from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
 from certify.gate.outcome import ConditionOutcome
 from certify.stats.groups import worst_group_lower
-from certify.summary.group_columns import group_column, groups_without_inputs, in_order
+from certify.summary.group_columns import group_column, groups_without_inputs, in_order, whole_size
 from certify.summary.pairing import is_certified
 
 __all__ = ["WorstGroup"]
@@ -80,7 +80,7 @@ class WorstGroup(ShareAtRadius):
     def _counts(self, trial: Trial) -> tuple[dict[Any, tuple[int, int]], list[str]]:
         """(certified, n) of each group, in the order in which the groups appear; and known groups without an input."""
         layers = trial.run.summary.sandwich
-        name, of = group_column(self.group, layers, trial.run.settings["data"]["of"])
+        name, of = group_column(self.group, layers, whole_size(trial.run.settings["data"]))
         positions = layers.index.tolist()
         absent = groups_without_inputs(
             of, positions, trial.run.context.get("num_classes") if self.group == "label" else None

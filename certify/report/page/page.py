@@ -17,8 +17,10 @@ from certify.report.page.originals import originals_of
 from certify.report.page.weakest import Weak, weakest
 from certify.report.protocol import averages, commands, protocol, reproduction
 from certify.report.references import bibtex, entries, references_of
+from certify.report.replicates import titled
 from certify.report.side_by_side import said_once, side_by_side
 from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, layer_cells, worst_lines
+from certify.summary.replicates import Replicates
 
 __all__ = ["page"]
 
@@ -64,7 +66,12 @@ class Attributed:
     text: str
 
 
-def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] | None = None) -> str:
+def page(
+    runs: Sequence[Run],
+    data: Dataset | None = None,
+    asked: Sequence[str] | None = None,
+    seeds: Sequence[Replicates] = (),
+) -> str:
     """One or several runs as one HTML file that refers to nothing outside itself and runs no script.
 
     The same runs give the same bytes.
@@ -75,6 +82,7 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
             very ones of a record, by their digest, are not shown.
         asked: the words after the run folders with which the page was asked for, which it repeats; read off the runs,
             as far as they show it, if not given.
+        seeds: tables over those runs whose models differ in their seed alone, or in their fold.
 
     Raises:
         BadInput: for no runs.
@@ -103,6 +111,7 @@ def page(runs: Sequence[Run], data: Dataset | None = None, asked: Sequence[str] 
         group_blocks=group_blocks,
         worst_lines=worst_lines,
         beside=beside,
+        seeds=[titled(one) for one in seeds],
         overlays=charts.overlays(beside),
         folded=len(runs) > _RUNS_IN_FULL,
         why=_said(runs, lambda run: [headline(run).why]),

@@ -1,0 +1,97 @@
+"""The model of a study beside the data that it is certified on, and what it has met of these in its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from certify.core.legible import many
+from certify.data.dataset import Dataset
+from certify.errors import BadInput
+from certify.models.classifier import Classifier
+from certify.models.loaders import load_model
+from certify.study.settings import Settings
+from certify.training.folds import fold_of
+from certify.training.record import asked_of, folder_of
+from certify.training.seen import Overlap, overlap
+
+__all__ = ["MOST_HELD_OUT", "Subject", "subject_of"]
+
+MOST_HELD_OUT: Final = 0.01
+"""Share of what is certified that a model may have been chosen by: the training and test parts of published sets have
+some inputs in common, and these few are no reason to refuse."""
+
+
+class Subject(NamedTuple):
+    """What a study is about.
+
+    Args:
+        classifier: the model.
+        dataset: what it is certified on.
+        context: what the manifest says of its training.
+        cautions: what has to be said before it begins, a line each.
+    """
+
+    classifier: Classifier
+    dataset: Dataset
+    context: Mapping[str, Any]
+    cautions: tuple[str, ...]
+
+
+def subject_of(settings: Settings, data: Dataset) -> Subject:
+    """The model that settings name, and the part of ``data`` that it is certified on.
+
+    A model of a cross-validation is certified on the fold that its training left out, where the data are those of it.
+
+    Raises:
+        BadInput: for a limit above the number of inputs, a model that is not trained yet, or one that was chosen by
+            what is to be certified.
+        CertifyError: for one that cannot be loaded.
+    """
+    folder = folder_of(settings.model)
+    if settings.train is not None and folder is None:
+        raise BadInput(f"{settings.model} is not trained yet: certify run with this study file trains it first")
+    training = None if folder is None else asked_of(folder)
+    dataset = _own_fold(training, data)
+    if settings.limit is not None and settings.limit > len(dataset):
+        part = "" if dataset.fold is None else f"fold {dataset.fold[0]} of "
+        raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {part}{settings.data}")
+    dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)
+    met = Overlap(0, 0) if folder is None else overlap(folder, dataset)
+    context: dict[str, Any] = {} if training is None else {"training": training}
+    if any(met):
+        context["met"] = met._asdict()
+    cautions = tuple(_cautions(settings.model, met, dataset))
+    classifier = load_model(
+        settings.model,
+        num_classes=dataset.num_classes,
+        input_box=dataset.input_box,
+        mean=settings.mean,
+        std=settings.std,
+        device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
+    )
+    return Subject(classifier, dataset, context, cautions)
+
+
+def _own_fold(training: Mapping[str, Any] | None, data: Dataset) -> Dataset:
+    """The fold of the data that the training of a model left out; all of them for other models, and other data."""
+    fold = None if training is None else training["fold"]
+    if training is None or fold is None or training["data"]["digest"] != data.digest:
+        return data
+    return fold_of(data, *fold)
+
+
+def _cautions(model: str, met: Overlap, data: Dataset) -> list[str]:
+    """What to say of inputs that a model has met.
+
+    Raises:
+        BadInput: where it was chosen by more than a few of them.
+    """
+    of = f"of the {many(len(data), 'input')} to certify"
+    chosen = f"{model} was chosen by {met.held_out:,} {of}, which its training held out: accuracy on them is optimistic"
+    if met.held_out > MOST_HELD_OUT * len(data):
+        raise BadInput(f"{chosen}; certify on others, such as a test part")
+    trained = f"{model} was trained on {met.trained:,} {of}: accuracy on them says little about new inputs"
+    return [*([chosen] if met.held_out else []), *([trained] if met.trained else [])]
