@@ -28,8 +28,9 @@ def train(
     out: Annotated[Path, typer.Option(help="folder for the model; the same command resumes there")],
     setting: Annotated[list[str] | None, typer.Option(help="name=value of the recipe: sigma=0.25, eps=8/255")] = None,
     network: Annotated[
-        str, typer.Option(help="small, mlp, cnn4, cnn7, resnet8, resnet20, resnet110, or package.module:function")
-    ] = "small",
+        str | None,
+        typer.Option(help="small (default), mlp, cnn4, cnn7, resnet8, resnet20, resnet110, or package.module:function"),
+    ] = None,
     network_option: Annotated[
         list[str] | None, typer.Option(help="name=value of the network, such as width=32")
     ] = None,
@@ -50,15 +51,15 @@ def train(
     asked = Asked(
         recipe,
         data,
-        pairs("setting", setting or []),
-        network,
-        pairs("network option", network_option or []),
-        seed,
-        seeds,
-        folds,
-        validation,
-        patience,
-        workers,
+        setting=pairs("setting", setting or []),
+        network=network,
+        network_option=pairs("network option", network_option or []),
+        seed=seed,
+        seeds=seeds,
+        folds=folds,
+        validation=validation,
+        patience=patience,
+        workers=workers,
     )
     tune_process()
     from certify.training.several import train_asked, trainings_of

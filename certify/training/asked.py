@@ -23,7 +23,7 @@ class Asked:
         recipe: its name.
         data: SPEC of what to train on.
         setting: of the recipe, by name.
-        network: the name of an architecture, or ``package.module:function``.
+        network: the name of an architecture, or ``package.module:function``; None for the usual one.
         network_option: settings of the architecture, by name.
         seed: of one training, or the first of several.
         seeds: train so many models, that differ in their seed alone; None for one.
@@ -39,7 +39,7 @@ class Asked:
     recipe: str
     data: str
     setting: Mapping[str, Any] = field(default_factory=dict)
-    network: str = "small"
+    network: str | None = None
     network_option: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     seeds: int | None = None
@@ -103,7 +103,7 @@ class Asked:
             parts = [f"seed-{seed}" for seed in range(self.seed, self.seed + self.seeds)]
         if self.folds is not None:
             parts = [f"fold-{fold}" for fold in range(self.folds)]
-        if not is_named(self.network):
+        if self.network is None or not is_named(self.network):
             return {part: str(Path(folder) / part) for part in parts}
         return {part: f"{self.network}@{Path(folder) / part / 'model.safetensors'}" for part in parts}
 

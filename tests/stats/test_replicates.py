@@ -61,7 +61,9 @@ def test_the_interval_over_inputs_covers_however_models_depend_on_each_other(p: 
 
 def test_the_interval_over_inputs_costs_little_more_than_that_of_one_model() -> None:
     low, high = shared_inputs_interval(300, 500, 1)
-    assert (low, high) == pytest.approx((clopper_pearson_lower(300, 500, 0.025), clopper_pearson_upper(300, 500, 0.025)))
+    assert (low, high) == pytest.approx(
+        (clopper_pearson_lower(300, 500, 0.025), clopper_pearson_upper(300, 500, 0.025))
+    )
     lower, upper = shared_inputs_interval(900, 500, 3)
     assert high - low < upper - lower < 1.25 * (high - low)
 

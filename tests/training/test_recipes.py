@@ -231,3 +231,14 @@ def test_images_are_moved_and_mirrored_each_on_its_own(digits: Dataset) -> None:
     module = build([{"layer": "Linear", "in_features": 64, "out_features": 10}])
     with pytest.raises(BadInput, match="shift and flip move images"):
         trained(Standard(epochs=1, flip=True), flat, module)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_settings_are_read_from_a_command_line(name: str) -> None:
+    kinds = {setting: one.annotation for setting, one in settings_of(RECIPES, name).items()}
+    assert not [setting for setting, kind in kinds.items() if isinstance(kind, str)]
+    written = {setting: Written("3") for setting, kind in kinds.items() if kind is int}
+    written |= {setting: Written("1/255") for setting in ("eps", "sigma") if setting in kinds}
+    recipe = make(RECIPES, name, written)
+    assert recipe.epochs == 3
+    assert all(getattr(recipe, setting) == 1 / 255 for setting in ("eps", "sigma") if setting in kinds)
