@@ -19,7 +19,8 @@ __all__ = ["csv_text", "json_text", "titled"]
 @VIEWS.register("replicates.csv")
 def csv_text(table: Replicates) -> str:
     """The rows, exact fractions, with a header line; a column that cannot be stated is empty."""
-    about = {"over": table.kind, "models": len(table.runs), "norm": table.measure, "units": table.units}
+    models = {"of": table.about, "over": table.kind, "models": len(table.runs)}
+    about = {**models, "norm": table.measure, "units": table.units}
     lines = [{**about, **row} for row in table.columns()]
     return csv_lines([list(lines[0]), *(list(line.values()) for line in lines)])
 
@@ -64,8 +65,9 @@ def titled(table: Replicates) -> Titled:
         )
     equal = any(row.certified.lower is None for row in table.rows)
     unknown = [f"'-': all {table.kind}s agree, which does not tell how far others would be."] * equal
+    models = many(len(table.runs), table.kind)
     return Titled(
-        f"Mean over {many(len(table.runs), table.kind)} at each {table.measure} radius, n={table.n:,}",
+        f"Mean over {models} of {table.about}: at each {table.measure} radius, n={table.n:,}",
         lines,
         " ".join([ROUNDING, *table.statements, *unknown]),
         f"{table.kind}s",

@@ -64,6 +64,7 @@ class Replicates:
     """Several models of one recipe, data and certifier, and how far others like them may be from their mean.
 
     Args:
+        about: recipe, data and certifiers, in words.
         kind: ``"seed"`` or ``"fold"``: in what they differ.
         runs: their names.
         n: inputs certified, by each of them for seeds, by all of them together for folds.
@@ -75,6 +76,7 @@ class Replicates:
         statements: what each column covers and what it does not, a sentence or more for each.
     """
 
+    about: str
     kind: str
     runs: tuple[str, ...]
     n: int
@@ -188,9 +190,9 @@ def _of_seeds(runs: Sequence[Run], confidence: float) -> Replicates:
         "freedom). It does not cover other inputs, nor other training data."
     )
     inputs = (
-        f"Over inputs: with probability at least {sure}, the mean of these {k} models over a population that these "
-        f"{n:,} inputs are an independent random sample of is in the interval, at each radius by itself, if that was "
-        "declared beforehand. It does not cover other seeds: a claim about new seeds on new inputs needs both."
+        f"Over inputs: with probability at least {sure}, the mean certified accuracy of these {k} models over a "
+        f"population that these {n:,} inputs are an independent random sample of is in the interval, at each radius by "
+        "itself, if that was declared beforehand. It does not cover other seeds: a claim about new seeds on new inputs needs both."
     )
     return _table("seed", runs, n, confidence, None, (seeds, inputs))
 
@@ -230,6 +232,7 @@ def _table(
     if contradictions:
         statements = (f"CONTRADICTION: {many(contradictions, 'certificate')}; see the runs' own tables.", *statements)
     return Replicates(
+        about=_about(runs[0]),
         kind=kind,
         runs=tuple(run.name for run in runs),
         n=n,
@@ -241,3 +244,16 @@ def _table(
         probabilistic=probabilistic,
         statements=statements,
     )
+
+
+def _about(run: Run) -> str:
+    """What all runs of a table share."""
+    training, settings = run.context["training"], run.settings
+    trained = training.get("data")
+    trained_on = trained.get("name") if isinstance(trained, Mapping) else trained
+    methods = [
+        f"{one['method']} with sigma={one['sigma']}" if "sigma" in one else one["method"]
+        for one in settings["certifiers"]
+    ]
+    certified = f"certified by {' and '.join(methods)} on {settings['data']['name']}"
+    return f"{training.get('recipe')} on {trained_on}, {certified}"

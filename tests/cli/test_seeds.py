@@ -105,7 +105,8 @@ def test_the_table_over_seeds_in_every_format(here: Path, capsys: pytest.Capture
         assert main(["summary", "runs/s", "--format", format]) == 0
         printed[format] = capsys.readouterr().out
     named = replicates_of_runs(["runs/s"])
-    assert printed["table"].startswith("Mean over 2 seeds at each linf radius, n=60\n")
+    about = "ibp on digits train, certified by ibp on digits test: at each linf radius, n=60"
+    assert printed["table"].startswith(f"Mean over 2 seeds of {about}\n")
     assert "=== seed-1 ===" in printed["table"]
     assert json.loads(printed["json"])["replicates"] == [json.loads(named.render("json"))]
     rows = list(csv.DictReader(io.StringIO(printed["csv"].split("\n\n")[1])))
@@ -183,6 +184,7 @@ def test_several_sigmas_of_several_seeds(here: Path, capsys: pytest.CaptureFixtu
     assert main(["run", "--model", "models/s", "--data", "digits", *smoothing, "--out", "runs/n"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("Mean over 2 seeds") == 2
+    assert "certified by smoothing with sigma=0.1 on digits test" in printed
     assert "'>=': with probability at least 95%" in printed.replace("\n", " ")
     parts = [f"seed-{seed}/sigma-{sigma}" for seed in (0, 1) for sigma in ("0.1", "0.2")]
     assert [str(run.relative_to("runs/n")) for run in runs_in("runs/n")] == parts
