@@ -195,11 +195,11 @@ def run(
     from certify.study.replicates import over_seeds
 
     first, _ = asked[0]
+    where = engine_from(**first.engine_settings)
     if first.train is not None:
         _train(first.train, asked, Path(model_folder(given)), told)
-    # All are built before the first begins: what cannot be right is said before any work.
-    where = engine_from(**first.engine_settings)
     budget = Deadline(math.inf if first.time_budget is None else first.time_budget)
+    # All are built before the first begins: what cannot be right is said before any work.
     studies = studies_from([settings for settings, _ in asked], command=sys.argv)
     works = [built.carry_out for built in studies]
     with resumable(), one_crew(where, works, studies[0].classifier.device) as crews:
@@ -221,8 +221,8 @@ def run(
         from certify.report.terminal import print_runs
 
         seeds, notes = over_seeds([*summaries])
-        for text in [*notes]:
-            told.warn(text)
+        for note in notes:
+            told.warn(note)
         for one in seeds:
             typer.echo(f"{one}\n")
         print_runs(read_runs([*summaries]), sys.stdout)
@@ -238,7 +238,6 @@ def _train(train: Asked, runs: Sequence[tuple[Settings, str]], folder: Path, tol
     from certify.training.several import train_asked, trainings_of
 
     trainings = trainings_of(train, folder, runs[0][0].device)
-    for settings, _ in runs:
-        check_asked(settings)
+    check_asked([settings for settings, _ in runs])
     with resumable():
         train_asked(train, trainings, told)

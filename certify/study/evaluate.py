@@ -269,18 +269,19 @@ def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list
     ]
 
 
-def check_asked(settings: Settings) -> None:
-    """Refuse what can be refused of a study without its model, which is trained first.
+def check_asked(sweep: Sequence[Settings]) -> None:
+    """Refuse what can be refused of a sweep without its models, which are trained first.
 
     Raises:
         CertifyError: as :func:`study_from`.
     """
-    threat, property, options = _asked(settings)
-    for certifier in _certifiers(settings.certifier, options, seed=0, threat=threat):
-        certifier.check_scope(threat, property)
-    if settings.attack != "none":
-        make(ATTACKS, settings.attack, settings.attack_option)
-    load_data(settings.data, settings.input_box, property.per_input)
+    for settings in sweep:
+        threat, property, options = _asked(settings)
+        for certifier in _certifiers(settings.certifier, options, seed=0, threat=threat):
+            certifier.check_scope(threat, property)
+        if settings.attack != "none":
+            make(ATTACKS, settings.attack, settings.attack_option)
+    load_data(sweep[0].data, sweep[0].input_box, property.per_input)
 
 
 _ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")

@@ -192,7 +192,8 @@ def _of_seeds(runs: Sequence[Run], confidence: float) -> Replicates:
     inputs = (
         f"Over inputs: with probability at least {sure}, the mean certified accuracy of these {k} models over a "
         f"population that these {n:,} inputs are an independent random sample of is in the interval, at each radius by "
-        "itself, if that was declared beforehand. It does not cover other seeds: a claim about new seeds on new inputs needs both."
+        "itself, if that was declared beforehand. It does not cover other seeds: a claim about new seeds on new inputs "
+        "needs both."
     )
     return _table("seed", runs, n, confidence, None, (seeds, inputs))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -242,3 +244,12 @@ def test_settings_are_read_from_a_command_line(name: str) -> None:
     recipe = make(RECIPES, name, written)
     assert recipe.epochs == 3
     assert all(getattr(recipe, setting) == 1 / 255 for setting in ("eps", "sigma") if setting in kinds)
+
+
+def test_the_page_on_training_has_a_line_for_each_recipe() -> None:
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    for name in RECIPES:
+        [line] = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        own = settings_of(RECIPES, name).keys() - settings_of(RECIPES, "standard").keys()
+        of_the_ball = {"warm_up", "growth", "regularise", "narrow"} if "those of the ball" in line else set()
+        assert set(re.findall(r"`([a-z_]+)`", line.split("|")[3])) == own - of_the_ball
