@@ -74,7 +74,9 @@ def over_seeds(paths: Sequence[Path | str], radii: Sequence[float] | None = None
     tables, notes = [], []
     for (folder, _), runs in groups.items():
         named = folder in map(Path, paths)
-        if len(runs) == 1 and not named:
+        if len(runs) == 1:
+            if named:
+                raise BadInput(f"{folder} holds one run, {runs[0]}: an interval over seeds or folds needs at least two")
             continue
         try:
             tables.append(replicates_of_runs(runs, radii))

@@ -224,7 +224,9 @@ def test_too_few_or_missing_runs_are_refused(here: Path, refused: Any) -> None:
     shutil.rmtree("runs/f/fold-1")
     refused(["summary", "runs/f"], "fold 1 of 3 is missing: certify its model as well")
     shutil.rmtree("runs/s/seed-1")
-    refused(["summary", "runs/s"], "needs at least two runs, got 1 (seed-0)")
+    refused(["summary", "runs/s"], "runs/s holds one run, runs/s/seed-0: an interval over seeds or folds needs")
+    with pytest.raises(BadInput, match="needs at least two runs, got 1 \\(seed-0\\)"):
+        replicates_of_runs(["runs/s"])
     refused(["summary", "runs"], "is not a run folder")
 
 
