@@ -38,7 +38,17 @@ from certify.bounds.rules.base import Nonlinear
 from certify.bounds.tensors import Interval, Relaxation, flat
 from certify.core.evidence import Claim
 
-__all__ = ["Hint", "Sharing", "alpha_crown", "optimize_rows", "prove", "proven_layers", "search", "search_layers"]
+__all__ = [
+    "Hint",
+    "Sharing",
+    "alpha_crown",
+    "optimize_rows",
+    "prove",
+    "proven_layers",
+    "search",
+    "search_layers",
+    "tightened",
+]
 
 ITERATIONS = 20
 """Optimization steps for each chunk of rows."""
@@ -214,10 +224,24 @@ def search_layers(
 
 
 def proven_layers(
-    graph: Graph, region: Region, hints: Sequence[Hint], *, claim: Claim | None, deadline: Deadline = NEVER
+    graph: Graph,
+    region: Region,
+    hints: Sequence[Hint],
+    *,
+    claim: Claim | None,
+    deadline: Deadline = NEVER,
+    further: Callable[[Layers, str, Interval], Interval] | None = None,
 ) -> Layers:
-    """Boxes of all results of one region with the planes of hints; with error terms if there is a claim."""
-    return propagate(graph, region, claim=claim, tighten=partial(_proved, hints), deadline=deadline)
+    """Boxes of all results of one region with the planes of hints; with error terms if there is a claim.
+
+    ``further`` improves the box of a result that the hints gave, before later results are bounded.
+    """
+
+    def both(layers: Layers, name: str, wanted: Tensor) -> Interval:
+        box = layers.boxes[name] = _proved(hints, layers, name, wanted)
+        return box if further is None else further(layers, name, box)
+
+    return propagate(graph, region, claim=claim, tighten=both, deadline=deadline)
 
 
 def _never() -> bool:
@@ -253,7 +277,7 @@ def _searched(hints: list[Hint], stop: Callable[[], bool], layers: Layers, name:
         if stop():
             break
         lower, shares = optimize_rows(layers, rows.both_signs(), samples)
-        box = _tightened(layers, box, entries[0], lower)
+        box = tightened(layers, box, entries[0], lower)
         hints.append(_hint(name, entries[0], shares))
     return box
 
@@ -263,7 +287,7 @@ def _proved(hints: Sequence[Hint], layers: Layers, name: str, wanted: Tensor) ->
     for hint in hints:
         if hint.name == name:
             rows = rows_for(layers, name, 0, hint.entries).both_signs()
-            box = _tightened(layers, box, hint.entries, _bounded(layers, rows, hint).lower)
+            box = tightened(layers, box, hint.entries, _bounded(layers, rows, hint).lower)
     return box
 
 
@@ -273,7 +297,7 @@ def _bounded(layers: Layers, rows: LinearBounds, hint: Hint) -> RowBounds:
     return minimum(layers, backward(layers, rows, FIRST, Sharing(shares)), FIRST)
 
 
-def _tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:
+def tightened(layers: Layers, box: Interval, entries: Tensor, lower: Tensor) -> Interval:
     """A box tightened by lower bounds (1, 2 r) of entries (r,) of its one sample, and of their negatives."""
     below, above = (flat(end, 1).clone() for end in (box.lower, box.upper))
     below[0, entries], above[0, entries] = lower[0, : len(entries)], -lower[0, len(entries) :]

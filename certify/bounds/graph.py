@@ -85,6 +85,11 @@ class Graph:
             values[node.name] = node.operator.forward(*(values[name] for name in node.inputs))
         return values[self.output.name]
 
+    def until(self, name: str) -> Graph:
+        """The part of the network that ends with a node."""
+        end = next(i for i, node in enumerate(self.nodes) if node.name == name)
+        return replace(self, nodes=self.nodes[: end + 1], narrow=None)
+
     def to(self, dtype: torch.dtype) -> Graph:
         """A copy with parameters of another dtype, detached from the module they came from."""
         nodes = tuple(replace(node, operator=node.operator.to(dtype)) for node in self.nodes)

@@ -27,11 +27,20 @@ ATTACK_PIECES = 16
 ATTACK_SHARE = 0.2
 """The share of the time in which only examples are searched for."""
 
-RADIUS_SHARE = 1 / 3
+RADIUS_SHARE = 0.4
 """The share of the remaining time that one radius may take: a radius near the boundary is hard, smaller ones are easy.
 
 It is below a half so that a radius that failed can be retried with more time when all others are done.
 """
+
+FIRST_STEP = 1 / 4
+"""How far towards the nearest example the first radius lies, when nothing is known about the time that proofs take."""
+
+LEAST_STEP = 1 / 16
+"""A radius to be proven lies at least this part of the way from the proven one to the nearest that failed."""
+
+SHORTEST = 0.05
+"""Seconds: what is proven faster took only what every radius takes."""
 
 GAP_SHARE = 0.9
 """A radius to be proven lies this share of the requested gap below the nearest example."""
@@ -52,6 +61,7 @@ class Ends:
         failed: the smallest radius above ``certified`` at which the search gave up; infinite if there is none.
         spent: seconds that the search at ``failed`` had.
         reason: why it gave up, if not because time ran out.
+        times: the last radii proven, each with the seconds that it took.
         solver, subproblems: of ``proof``.
         work: subproblems bounded for all radii together.
     """
@@ -64,6 +74,7 @@ class Ends:
     failed: float = math.inf
     spent: float = 0.0
     reason: str = ""
+    times: tuple[tuple[float, float], ...] = ()
     solver: str = ""
     subproblems: int = 0
     work: int = 0
@@ -90,11 +101,21 @@ class Ends:
             if self.certified is None or radius > self.certified:
                 self.certified, self.proof = radius, answer.proof
                 self.solver, self.subproblems = answer.solver, answer.subproblems
+                if radius > 0:  # where there is no need to split anything
+                    self.times = (*self.times[-1:], (radius, max(SHORTEST, deadline.seconds - deadline.left)))
             if radius >= self.failed:
                 self.failed, self.spent, self.reason = math.inf, 0.0, ""
         else:
             late = answer.outcome == "timeout"
             self.failed, self.spent, self.reason = radius, deadline.seconds, "" if late else answer.reason
+
+    def within(self, seconds: float) -> float:
+        """The radius that is expected to be proven in so much time, if that grows by a steady factor per radius."""
+        if len(self.times) < 2:
+            return self.proven + FIRST_STEP * (min(self.falsified, self.failed) - self.proven)
+        (one, first), (two, second) = self.times
+        growth = math.log(second / first) / (two - one)
+        return two + math.log(seconds / second) / growth if growth > 0 and seconds > 0 else math.inf
 
     def again(self, deadline: Deadline) -> bool:
         """Whether ``failed`` ran out of time and more time is left now than it had."""
@@ -133,9 +154,9 @@ def bracketed(question: Question, deadline: Deadline, gap: float, *, workers: in
     """Narrow the gap between the largest proven radius and the nearest example.
 
     First come examples: bisection finds the radius below which a search of fixed effort finds none. Then proofs are
-    tried half-way between the proven radius and the nearest example, again and again. Each step is many times harder
-    than the one before, so the easy ones cost little and remain if time runs out. A radius that ran out of time is
-    retried if the others leave more time for it.
+    tried half-way between the proven radius and the nearest example, or nearer where the times so far say that this
+    takes too long, again and again. Each step is many times harder than the one before, so the easy ones cost little
+    and remain if time runs out. A radius that ran out of time is retried if the others leave more time for it.
 
     Args:
         question: classifier, input and threat. Up to four times the largest declared radius is searched.
@@ -191,8 +212,12 @@ def _radii(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline) 
                 return
             yield ends.failed
             continue
-        middle = (ends.proven + most) / 2
-        yield cap if most == math.inf else min(middle, ends.falsified * (1 - GAP_SHARE * gap))
+        if most == math.inf:
+            yield cap
+            continue
+        least, middle = (ends.proven + part * (most - ends.proven) for part in (LEAST_STEP, 1 / 2))
+        aim = max(least, min(middle, ends.within(RADIUS_SHARE * deadline.left)))
+        yield min(aim, ends.falsified * (1 - GAP_SHARE * gap))
 
 
 def _approach(ends: Ends, hint: float, cap: float, gap: float, deadline: Deadline, seed: int) -> None:

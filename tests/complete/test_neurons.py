@@ -10,23 +10,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from certify.bounds.alpha_crown import search_layers
 from certify.bounds.deadline import NEVER, Deadline
+from certify.bounds.hints import Hint
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import Region
 from certify.bounds.tensors import Interval
 from certify.complete import pieces
-from certify.complete.neurons import split
+from certify.complete.neurons import lemmas, split
 from certify.complete.neurons.leaves import paths
+from certify.complete.neurons.lemmas import Lemma, search_lemmas
 from certify.complete.neurons.parts import Parts, layers_of, lower_bounds, rows_of
 from certify.complete.neurons.split import _known, replayed, split_neurons
 from certify.complete.problem import Goals, VerificationProblem, Witness, outcome
-from certify.complete.proofs.proof import NeuronProof
+from certify.complete.proofs.proof import CompleteProof, NeuronProof
+from certify.complete.proofs.replay import replayed as replay
+from certify.complete.proofs.text import packed, unpacked
 from certify.complete.proofs.tree import Tree
 from certify.data.dataset import seeded_generator
 from certify.errors import BadInput
 
 ROOM = 30.0
-GAIN = {"relu": 1.8, "leaky": 1.8, "sigmoid": 2.0, "conv": 1.5, "pool": 1.5}
+GAIN = {"relu": 1.8, "leaky": 1.8, "sigmoid": 2.0, "conv": 1.5, "pool": 1.5, "convs": 1.5}
 
 
 def network(kind: str, seed: int) -> nn.Module:
@@ -37,12 +42,16 @@ def network(kind: str, seed: int) -> nn.Module:
         "sigmoid": nn.Sigmoid,
         "conv": nn.ReLU,
         "pool": nn.ReLU,
+        "convs": nn.ReLU,
     }
     layers: list[nn.Module]
     if kind in ("conv", "pool"):
         first = nn.Sequential(nn.Linear(2, 32), nn.Unflatten(1, (2, 4, 4)), nn.Conv2d(2, 3, 3, padding=1), bend[kind]())
         rest = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3)] if kind == "pool" else [nn.Flatten(), nn.Linear(48, 3)]
         layers = [first, *rest]
+    elif kind == "convs":
+        first = [nn.Linear(2, 72), nn.Unflatten(1, (2, 6, 6)), nn.Conv2d(2, 2, 3, padding=1), bend[kind]()]
+        layers = [*first, nn.Conv2d(2, 2, 3, padding=1), bend[kind](), nn.Flatten(), nn.Linear(72, 3)]
     else:
         layers = [nn.Linear(2, 10), bend[kind](), nn.Linear(10, 10), bend[kind](), nn.Linear(10, 3)]
     module = nn.Sequential(*layers).eval()
@@ -167,6 +176,78 @@ def test_tampered_proofs_refute_nothing_that_does_not_hold() -> None:
     ):
         with pytest.raises(BadInput):
             replayed(true, wrong)
+
+
+def lemmas_of(problem: VerificationProblem, most: int, workers: int = 1) -> tuple[tuple[Hint, ...], tuple[Lemma, ...]]:
+    """Planes of all results, and lemmas of at most ``most`` parts each."""
+    region = problem.region.to(torch.float32)
+    hints = search_layers(problem.quick, region, lambda: False)
+    with torch.no_grad():
+        found, _ = search_lemmas(problem.quick, region, hints, most, NEVER, NEVER, workers)
+    return hints, found
+
+
+@pytest.mark.parametrize("claim", ["exact", "float32"])
+@pytest.mark.parametrize("kind", ["relu", "sigmoid", "convs"])
+def test_lemmas_tighten_boxes_and_whatever_they_say_no_point_is_outside(kind: str, claim: str) -> None:
+    problem = problem_of(kind, 3, slack=0.0, claim=claim)
+    hints, found = lemmas_of(problem, 600)
+    assert found
+    x = torch.rand(4000, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    generator = torch.Generator().manual_seed(2)
+
+    def forged(lemma: Lemma) -> Lemma:
+        leaves = lemma.leaves
+        noise = torch.rand(len(leaves.beta), generator=generator)
+        shares = torch.randint(0, 256, leaves.shares.shape, generator=generator, dtype=torch.uint8)
+        return replace(lemma, leaves=replace(leaves, shares=shares, beta=1e3 * noise, weights=leaves.weights * 7))
+
+    with torch.no_grad():
+        values = values_of(problem.exact, x)
+        before, after = (_known(problem, 0, hints, some).layers.boxes for some in ((), found))
+        wrong = _known(problem, 0, hints, tuple(map(forged, found))).layers.boxes
+    widths = {name: [float((b[name].upper - b[name].lower).sum()) for b in (before, after)] for name in before}
+    [wide, narrow] = widths[found[-1].name]
+    assert narrow < 0.99 * wide
+    for boxes in (after, wrong):
+        for name, reached in values.items():
+            assert ((boxes[name].lower <= reached) & (reached <= boxes[name].upper)).all()
+
+
+def test_a_proof_with_lemmas_is_kept_and_replayed_and_needs_them(monkeypatch) -> None:
+    problem = problem_of("relu", 2, slack=0.15)
+    monkeypatch.setattr(split, "EFFORTS", ((0, 0), (512, float("inf"))))
+    proof = outcome(split_neurons(problem, 0, CLAUSES, Deadline(ROOM)))
+    assert isinstance(proof, NeuronProof)
+    assert proof.lemmas
+    kept = unpacked(packed(CompleteProof("crown", torch.zeros(1, 2, dtype=torch.bool), None, (proof,))))
+    assert replay(problem, kept).all()
+    assert not replayed(problem_of("relu", 2, slack=-1e-3), proof).any()
+    [lemma] = proof.lemmas
+    nodes, entries, at = lemma.tree.splits
+    beyond = Tree.of(lemma.tree.roots, (nodes, entries + 10, at), 40)
+    for wrong in (
+        replace(lemma, name="nowhere"),
+        replace(lemma, entries=lemma.entries[1:]),
+        replace(lemma, entries=lemma.entries * 0),
+        replace(lemma, entries=lemma.entries + 10),
+        replace(lemma, tree=beyond),
+        replace(lemma, leaves=replace(lemma.leaves, free=lemma.leaves.free - 1)),
+    ):
+        with pytest.raises(BadInput):
+            replay(problem, replace(kept, neurons=(replace(proof, lemmas=(wrong,)),)))
+
+
+def test_threads_find_the_same_lemmas_as_one(monkeypatch) -> None:
+    monkeypatch.setattr(pieces, "LEAST", 1)
+    monkeypatch.setattr(lemmas, "PIECE_PARTS", 8)
+    problem = problem_of("relu", 2, slack=0.0)
+    (_, [one]), (_, [two]) = (lemmas_of(problem, 300, workers) for workers in (1, 2))
+    assert one.tree.size >= 300
+    for first, second in zip(one.tree.splits, two.tree.splits, strict=True):
+        assert np.array_equal(first, second)
+    for name in ("free", "shares", "weights", "beta"):
+        assert torch.equal(getattr(one.leaves, name), getattr(two.leaves, name))
 
 
 def test_maxima_are_not_split_and_prove_nothing_false() -> None:

@@ -14,11 +14,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from certify.bounds.alpha_crown import proven_layers, search_layers
+from certify.bounds.alpha_crown import search_layers
 from certify.bounds.deadline import NEVER, Deadline, OutOfTime
 from certify.bounds.hints import Hint
 from certify.complete.neurons.branching import branch
 from certify.complete.neurons.leaves import Leaves
+from certify.complete.neurons.lemmas import Lemma, known_layers, search_lemmas
 from certify.complete.neurons.numbering import Neurons
 from certify.complete.neurons.optimize import RATE, optimize_parts
 from certify.complete.neurons.parts import Parts, lower_bounds
@@ -34,6 +35,15 @@ __all__ = ["replayed", "split_neurons"]
 
 ROOT_SHARE = 0.3
 """The share of the time in which planes of intermediate results are optimized over the whole region."""
+
+EFFORTS = ((0, 2**11), (2**10, 2**10), (2**12, 2**12), (2**14, 2**14), (2**16, math.inf))
+"""Parts bounded to tighten each intermediate result, and then parts to prove the goals, before more of both are tried.
+
+What is tried again with four times the effort costs a third more than if it had been tried so at once.
+"""
+
+LEMMA_SHARE = 0.5
+"""The share of the time left in which intermediate results are tightened by splitting."""
 
 ROOT_STEPS, PART_STEPS = 20, 10
 """Optimization steps for whole regions, and for parts."""
@@ -76,26 +86,26 @@ def _steps(
     problem: VerificationProblem, region: int, clauses: Tensor, deadline: Deadline, workers: int
 ) -> Steps[NeuronProof]:
     part = deadline.part(ROOT_SHARE)
-    one = problem.region.rows(slice(region, region + 1))
-    hints = search_layers(problem.quick, one.to(torch.float32), lambda: part.passed, deadline)
-    known = _known(problem, region, hints, deadline)
-    quick = known.quick(problem.quick)
-    with Workers(workers, deadline, known, quick) as crew:
-        search = _Search(problem, known, quick, clauses, crew)
-        found = search.optimized(search.whole(clauses), ROOT_STEPS, deadline, ROOT_RATE)
-        nodes = torch.arange(len(clauses))
-        while True:
-            if (witness := search.settle(found, nodes, deadline)) is not None:
-                yield witness
+    one = problem.region.rows(slice(region, region + 1)).to(torch.float32)
+    hints = search_layers(problem.quick, one, lambda: part.passed, deadline)
+    lemmas: tuple[Lemma, ...] = ()
+    for tightening, most in EFFORTS:
+        if tightening:
+            part = deadline.part(LEMMA_SHARE)
+            lemmas, count = search_lemmas(problem.quick, one, hints, tightening, part, deadline, workers)
+            yield count
+        known = _known(problem, region, hints, lemmas, deadline)
+        quick = known.quick(problem.quick)
+        with Workers(workers, deadline, known, quick) as crew:
+            search = _Search(problem, known, quick, clauses, crew)
+            for found in search.steps(clauses, most, deadline):
+                if not isinstance(found, Leaves):
+                    yield found
+                    continue
+                yield NeuronProof(region, clauses, hints, search.tree, found, lemmas)
                 return
-            if not len(search.pool):
-                yield NeuronProof(region, clauses, hints, search.tree, search.leaves)
-                return
-            if deadline.passed or search.stuck:
-                return
-            yield len(nodes)
-            parts, nodes = search.next()
-            found = search.optimized(parts, PART_STEPS, deadline, RATE)
+        if search.stuck or deadline.passed:
+            return
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +170,25 @@ class _Search:
         self.pool = _Pool()
         self.stuck = False
         self.proven: list[tuple[Tensor, Parts]] = []
+
+    def steps(self, clauses: Tensor, most: float, deadline: Deadline) -> Steps[Leaves]:
+        """Split until all parts are proven, or ``most`` parts were bounded."""
+        found = self.optimized(self.whole(clauses), ROOT_STEPS, deadline, ROOT_RATE)
+        nodes = torch.arange(len(clauses))
+        while True:
+            if (witness := self.settle(found, nodes, deadline)) is not None:
+                yield witness
+                return
+            if not len(self.pool):
+                yield self.leaves
+                return
+            if deadline.passed or self.stuck:
+                return
+            yield len(nodes)
+            if self.tree.size > most:
+                return
+            parts, nodes = self.next()
+            found = self.optimized(parts, PART_STEPS, deadline, RATE)
 
     def whole(self, clauses: Tensor) -> Parts:
         """The region itself, once for each clause, with equal weights for its rows and none for padding."""
@@ -239,7 +268,7 @@ def replayed(problem: VerificationProblem, proof: NeuronProof, deadline: Deadlin
     """
     if not 0 <= proof.region < len(problem.goals.d) or proof.tree.roots != len(proof.clauses):
         raise BadInput("a proof is about another problem: it has other regions or clauses")
-    known = _known(problem, proof.region, proof.hints, deadline)
+    known = _known(problem, proof.region, proof.hints, proof.lemmas, deadline)
     exact = Neurons(known.layers, known.goals, proof.leaves.free)
     parts = proof.leaves.parts(proof.tree, proof.clauses, exact)
     lower = torch.cat([exact.goals.d.new_zeros(0), *(lower_bounds(exact, p) for p in parts.chunks(_batch(exact)))])
@@ -248,11 +277,17 @@ def replayed(problem: VerificationProblem, proof: NeuronProof, deadline: Deadlin
     return open_leaves == 0
 
 
-def _known(problem: VerificationProblem, region: int, hints: Sequence[Hint], deadline: Deadline = NEVER) -> Neurons:
-    """The neurons of one region, with boxes of all results from the hints of its proof."""
+def _known(
+    problem: VerificationProblem,
+    region: int,
+    hints: Sequence[Hint],
+    lemmas: Sequence[Lemma] = (),
+    deadline: Deadline = NEVER,
+) -> Neurons:
+    """The neurons of one region, with boxes of all results from the hints and lemmas of its proof."""
     which = slice(region, region + 1)
     part = problem.region.rows(which)
-    layers = proven_layers(problem.exact, part, hints, claim=problem.claim, deadline=deadline)
+    layers = known_layers(problem.exact, part, hints, lemmas, claim=problem.claim, deadline=deadline)
     return Neurons.of(layers, problem.goals.of(which))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from certify.bounds.hints import Hint
 from certify.complete.neurons.leaves import Leaves
+from certify.complete.neurons.lemmas import Lemma
 from certify.complete.proofs.tree import Tree
 
 __all__ = ["CompleteProof", "InputProof", "NeuronProof"]
@@ -42,6 +43,7 @@ class NeuronProof:
         hints: the planes that bound all intermediate results over the whole region.
         tree: the splits; entries are numbered through all results that can be split, in the order of the graph.
         leaves: planes and multipliers of each leaf.
+        lemmas: the splits that bound intermediate results over the whole region, after the hints did.
     """
 
     region: int
@@ -49,6 +51,7 @@ class NeuronProof:
     hints: tuple[Hint, ...]
     tree: Tree
     leaves: Leaves
+    lemmas: tuple[Lemma, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from certify.bounds.region import Region
 from certify.complete.inputs.rows import Planes, free_nodes, refuted, refuted_directly, shares_of
 from certify.complete.inputs.split import chunk
 from certify.complete.neurons import split as neurons
+from certify.complete.neurons.lemmas import Lemma
 from certify.complete.problem import VerificationProblem
 from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.proofs.tree import Tree
@@ -126,19 +127,32 @@ def _by_neurons(problem: VerificationProblem, proof: NeuronProof, deadline: Dead
     _indices("its clauses", proof.clauses, (proof.tree.roots,), clauses)
     for hint in proof.hints:
         _check_hint(problem, hint)
-    _check("its choices", proof.leaves.free, torch.int64, (len(proof.leaves.free),))
     entries = sum(math.prod(shape) for shape in problem.graph.shapes.values())  # more than can be split
-    proof = replace(proof, tree=Tree.of(proof.tree.roots, proof.tree.splits, entries))
+    lemmas = []
+    for lemma in proof.lemmas:
+        _check_entries(problem, lemma)
+        roots = 2 * len(lemma.entries)
+        if lemma.tree.roots != roots:
+            raise BadInput(f"{MISFIT}it has {lemma.tree.roots} trees for {roots} ends of boxes")
+        lemmas.append(replace(lemma, tree=Tree.of(roots, lemma.tree.splits, entries)))
+    for leaves in (proof.leaves, *(lemma.leaves for lemma in lemmas)):
+        _check("its choices", leaves.free, torch.int64, (len(leaves.free),))
+    tree = Tree.of(proof.tree.roots, proof.tree.splits, entries)
+    proof = replace(proof, tree=tree, lemmas=tuple(lemmas))
     try:
         return neurons.replayed(problem, proof, deadline)
     except (IndexError, KeyError) as wrong:  # its planes belong to other rows or nodes
         raise BadInput(f"{MISFIT}it has planes of another network") from wrong
 
 
+def _check_entries(problem: VerificationProblem, bounds: Hint | Lemma) -> None:
+    if bounds.name not in problem.graph.shapes:
+        raise BadInput(f"{MISFIT}it bounds {bounds.name!r}, which is no result of the network")
+    _indices("its entries", bounds.entries, (len(bounds.entries),), math.prod(problem.graph.shapes[bounds.name]))
+
+
 def _check_hint(problem: VerificationProblem, hint: Hint) -> None:
-    if hint.name not in problem.graph.shapes:
-        raise BadInput(f"{MISFIT}it bounds {hint.name!r}, which is no result of the network")
-    _indices("its entries", hint.entries, (len(hint.entries),), math.prod(problem.graph.shapes[hint.name]))
+    _check_entries(problem, hint)
     if any(shares.dtype != torch.uint8 for shares in hint.shares.values()):
         raise BadInput(f"{MISFIT}it has planes that are no whole numbers up to 255")
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from certify.bounded.memory import check_room
 from certify.bounds.hints import LISTED, Hint
 from certify.complete.neurons.leaves import Leaves
+from certify.complete.neurons.lemmas import Lemma
 from certify.complete.proofs.proof import CompleteProof, InputProof, NeuronProof
 from certify.complete.proofs.tree import Splits, Tree
 from certify.errors import BadInput
@@ -137,8 +138,7 @@ def _inputs(numbers: _Read, contents: Any) -> InputProof:
 
 
 def _contents_of_neurons(numbers: _Written, proof: NeuronProof) -> Mapping[str, Any]:
-    leaves = proof.leaves
-    return {
+    contents = {
         "region": proof.region,
         "clauses": numbers.put(WHOLE, proof.clauses),
         "splits": _contents_of_splits(numbers, proof.tree),
@@ -150,11 +150,18 @@ def _contents_of_neurons(numbers: _Written, proof: NeuronProof) -> Mapping[str, 
             }
             for hint in proof.hints
         ],
-        "free": numbers.put(WHOLE, leaves.free),
-        "shares": numbers.put(BYTE, leaves.shares),
-        "weights": numbers.put(SINGLE, leaves.weights),
-        "beta": numbers.put(SINGLE, leaves.beta),
+        **_contents_of_leaves(numbers, proof.leaves),
     }
+    lemmas = [
+        {
+            "name": lemma.name,
+            "entries": numbers.put(WHOLE, lemma.entries),
+            "splits": _contents_of_splits(numbers, lemma.tree),
+            **_contents_of_leaves(numbers, lemma.leaves),
+        }
+        for lemma in proof.lemmas
+    ]
+    return {**contents, "lemmas": lemmas} if lemmas else contents
 
 
 def _neurons(numbers: _Read, contents: Any) -> NeuronProof:
@@ -170,9 +177,26 @@ def _neurons(numbers: _Read, contents: Any) -> NeuronProof:
         )
         for one in contents["hints"]
     ]
+    leaves, lemmas = _leaves(numbers, contents), []
+    for one in contents.get("lemmas", ()):
+        entries = numbers.take(WHOLE, one["entries"], 1)
+        grown = _tree(numbers, one["splits"], 2 * len(entries))
+        lemmas.append(Lemma(str(one["name"]), entries, grown, _leaves(numbers, one)))
+    return NeuronProof(region, clauses, tuple(hints), tree, leaves, tuple(lemmas))
+
+
+def _contents_of_leaves(numbers: _Written, leaves: Leaves) -> Mapping[str, Any]:
+    return {
+        "free": numbers.put(WHOLE, leaves.free),
+        "shares": numbers.put(BYTE, leaves.shares),
+        "weights": numbers.put(SINGLE, leaves.weights),
+        "beta": numbers.put(SINGLE, leaves.beta),
+    }
+
+
+def _leaves(numbers: _Read, contents: Any) -> Leaves:
     kinds = {"free": (WHOLE, 1), "shares": (BYTE, 2), "weights": (SINGLE, 2), "beta": (SINGLE, 1)}
-    leaves = Leaves(**{name: numbers.take(kind, contents[name], axes) for name, (kind, axes) in kinds.items()})
-    return NeuronProof(region, clauses, tuple(hints), tree, leaves)
+    return Leaves(**{name: numbers.take(kind, contents[name], axes) for name, (kind, axes) in kinds.items()})
 
 
 def _contents_of_splits(numbers: _Written, tree: Tree) -> list[int]:
