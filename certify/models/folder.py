@@ -20,7 +20,7 @@ from certify.models.architecture import build, describe
 from certify.models.classifier import Classifier
 from certify.models.weights import load_weights
 
-__all__ = ["FORMAT", "load_folder", "save_folder"]
+__all__ = ["FORMAT", "input_shape_in", "load_folder", "save_folder"]
 
 FORMAT = 1
 """The version of ``model.json``; it rises when a reader of older files would misunderstand newer ones."""
@@ -104,6 +104,19 @@ def load_folder(folder: Path, device: str = "cpu") -> Classifier:
             f"{classifier.digest[:12]}; restore the folder or train again"
         )
     return classifier
+
+
+def input_shape_in(folder: Path) -> tuple[int, ...]:
+    """The shape of one input of the model in a folder, without the batch.
+
+    Raises:
+        ModelError: if the folder does not say.
+    """
+    path = folder / "model.json"
+    try:
+        return tuple(map(int, from_json(content_of(path, text_room()))["input_shape"]))
+    except (BadInput, OSError, ValueError, TypeError, KeyError) as problem:
+        raise ModelError(f"{path} is corrupt ({one_line(problem)}); train the model again") from problem
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from certify.core.input_box import BoxLike
 from certify.errors import BadInput, ModelError
 from certify.models.classifier import Classifier
+from certify.models.ensemble import ENSEMBLE, load_ensemble
 from certify.models.folder import load_folder
 from certify.models.named import load_named
 from certify.models.normalization import Statistic, normalization
@@ -30,8 +31,8 @@ ADAPTED_FILES: Registry[Callable[..., Classifier]] = Registry("adapted model fil
 """``read(path, adapter, num_classes, input_box, device)`` by suffix: files that a function of the user's feeds."""
 
 FORMS = (
-    "a folder that `certify train` wrote, FILE.onnx, FILE.pt2, package.module:function[@WEIGHTS], or "
-    "package.module:adapter@FILE.onnx"
+    "a folder that `certify train` wrote, ensemble:FOLDER,FOLDER,.., FILE.onnx, FILE.pt2, "
+    "package.module:function[@WEIGHTS], or package.module:adapter@FILE.onnx"
 )
 
 _WEIGHTS_ALONE = "holds weights, and weights alone are no model: name the function that builds it, module:function@FILE"
@@ -56,11 +57,12 @@ def load_model(
     """Load the model that ``spec`` names, in eval mode. Reading a file never runs code; naming a function does.
 
     Args:
-        spec: a folder that a training recipe wrote; an ``.onnx`` file; a ``.pt2`` file that ``torch.export.save``
-            wrote; or ``package.module:function[@WEIGHTS]`` for a function that returns an ``nn.Module`` or a
-            :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file. With a ``.onnx`` file
-            behind the ``@`` the function is its adapter: it turns a batch of one into a dict of the file's inputs,
-            whatever their number and types, and onnxruntime executes any operator.
+        spec: a folder that a training recipe wrote; ``ensemble:FOLDER,FOLDER,..`` for the mean of several, where the
+            folder of several seeds stands for all of them; an ``.onnx`` file; a ``.pt2`` file that
+            ``torch.export.save`` wrote; or ``package.module:function[@WEIGHTS]`` for a function that returns an
+            ``nn.Module`` or a :class:`Classifier`, where WEIGHTS is a ``.safetensors``, ``.pt`` or ``.pth`` file. With
+            a ``.onnx`` file behind the ``@`` the function is its adapter: it turns a batch of one into a dict of the
+            file's inputs, whatever their number and types, and onnxruntime executes any operator.
         num_classes: for a function that returns a bare module. Anything else states its own.
         input_box: for a bare module or a file. A folder and a Classifier state their own.
         mean, std: for a bare module or a file that expects normalized inputs: the normalization is put inside, so that
@@ -108,6 +110,10 @@ def _load(
         if normalization(mean, std) is not None:
             raise BadInput(f"{spec} holds a model that takes raw inputs, as it was trained: leave mean and std out")
         return load_folder(path, device)
+    if spec.startswith(ENSEMBLE):
+        if normalization(mean, std) is not None:
+            raise BadInput("members of an ensemble take raw inputs, as they were trained: leave mean and std out")
+        return load_ensemble(spec.removeprefix(ENSEMBLE), device)
     function, _, fed = spec.partition("@")
     if is_named(function) and Path(fed).suffix in ADAPTED_FILES:
         if normalization(mean, std) is not None:

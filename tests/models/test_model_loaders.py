@@ -16,6 +16,7 @@ from torch import nn
 
 from certify.errors import BadInput, CertifyError, ModelError
 from certify.models.architecture import LAYERS, build, describe
+from certify.models.blocks import Abs, Mean, Residual
 from certify.models.classifier import Classifier
 from certify.models.folder import save_folder
 from certify.models.loaders import load_model
@@ -31,6 +32,10 @@ EXAMPLES = {
     "LeakyReLU": nn.LeakyReLU(0.2),
     "Sigmoid": nn.Sigmoid(),
     "Tanh": nn.Tanh(),
+    "Abs": Abs(),
+    "Sequential": nn.Sequential(nn.Sequential(nn.Linear(3, 2)), nn.Sequential()),
+    "Residual": Residual(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU()), nn.Sequential()),
+    "Mean": Mean([nn.Sequential(nn.Linear(3, 2)), nn.Sequential(nn.Linear(3, 4), Abs(), nn.Linear(4, 2))]),
 }
 
 
@@ -84,7 +89,7 @@ def test_a_layer_outside_the_vocabulary_is_refused(layers: list[dict[str, object
         build(layers)
 
 
-@pytest.mark.parametrize("layer", [nn.GELU(), nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Sequential()])
+@pytest.mark.parametrize("layer", [nn.GELU(), nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Identity()])
 def test_a_module_that_cannot_be_described_is_refused(layer: nn.Module) -> None:
     with pytest.raises(ModelError, match=r"not in the vocabulary|a setting that model files do not record"):
         describe(nn.Sequential(layer))

@@ -12,14 +12,14 @@ def cnn4(input_shape: tuple[int, ...], num_classes: int, width: int = 16) -> Lay
     """Two convolutions and two linear layers: the small network of Gowal et al. 2018, table 1.
 
     Args:
-        input_shape: (channels, height, width) of at least 8 pixels a side.
+        input_shape: (channels, height, width) of at least 10 pixels a side.
         num_classes: number of scores.
         width: channels of the first convolution; published results have 16.
 
     >>> [layer["layer"] for layer in cnn4((1, 28, 28), 10)]
     ['Conv2d', 'ReLU', 'Conv2d', 'ReLU', 'Flatten', 'Linear', 'ReLU', 'Linear']
     """
-    channels, height, across = image_shape("cnn4", input_shape, 8)
+    channels, height, across = image_shape("cnn4", input_shape, 10)
     rows, columns = ((side - 4) // 2 + 1 - 3 for side in (height, across))
     return [
         conv(channels, width, size=4, stride=2, padding=0),
