@@ -48,7 +48,8 @@ class ReLU(Nonlinear):
         """
         [box] = boxes
         bent = self.bent(box)
-        chord = box.upper / (box.upper - box.lower)
+        # Elsewhere the width may be 0, and training takes gradients: those of a quotient by 0 are NaN even if unused.
+        chord = box.upper / torch.where(bent, box.upper - box.lower, 1.0)
         dtype = box.lower.dtype
         offset = torch.maximum((1 - chord) * box.upper, -chord * box.lower) * (1 + 8 * unit(dtype)) + smallest(dtype)
         passing = (box.lower >= 0).to(box.lower.dtype)
