@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from torch import nn
+
 from certify.errors import BadInput, ModelError
 from certify.models.arithmetic import FLOAT32
 from certify.models.blocks import Mean
@@ -34,7 +36,6 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
         BadInput: for fewer members, or members that differ in these.
         ModelError: for a member that is a function, or is executed in another arithmetic than float32.
 
-    >>> from torch import nn
     >>> pair = [Classifier(nn.Linear(4, 3).eval(), num_classes=3) for _ in range(2)]
     >>> ensemble(pair)
     Classifier(ensemble of 2, 3 classes, sha256 ...)
@@ -57,7 +58,7 @@ def ensemble(members: Sequence[Classifier]) -> Classifier:
                 raise BadInput(
                     f"members of an ensemble share their {what}: {first.name} has {others}, {one.name} {its}"
                 )
-        modules.append(one.module)
+        modules.append(one.module if isinstance(one.module, nn.Sequential) else nn.Sequential(one.module))
     made = Mean(modules).eval()
     return Classifier(made, first.num_classes, first.input_box, device=first.device, name=f"ensemble of {len(modules)}")
 

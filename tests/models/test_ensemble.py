@@ -72,6 +72,25 @@ def test_members_that_normalize_for_themselves_keep_doing_so() -> None:
     torch.testing.assert_close(ensemble(pair).scores(x), (net(x) + net((x - 0.5) / 0.25)) / 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own exported modules
+def test_members_may_be_any_modules_and_exported_programs() -> None:
+    net, x = nn.Linear(2, 2).eval(), torch.tensor([[0.25, 0.75], [0.5, 0.0]])
+    batch = {"x": {0: torch.export.Dim("batch")}}
+
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * self.net(x)
+
+    program = torch.export.export(Doubled().eval(), (x,), dynamic_shapes=batch)
+    made = ensemble([Classifier(net, 2), Classifier(program, 2), Classifier(Doubled().eval(), 2)])
+    torch.testing.assert_close(made.scores(x), net(x) * 5 / 3)
+    made.check(x)
+
+
 def test_members_that_do_not_fit_are_refused_in_one_line(models: Path, tmp_path: Path) -> None:
     first = models / "seed-0"
     others = {
