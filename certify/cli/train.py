@@ -20,8 +20,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="standard; for smoothing: noise, consistency, smoothadv, macer; for bounds: ibp, crown-ibp, sabr, "
-            "mtl-ibp, lipschitz; adversarial: pgd, trades; denoise"
+            help="standard; for smoothing: noise, consistency, smoothadv, or denoise for a model that stays as it is; "
+            "for bounds: ibp, crown-ibp, sabr, mtl-ibp; for l2 without noise: lipschitz; adversarial: pgd, trades"
         ),
     ],
     data: Annotated[str, typer.Option(help="training data, for example digits:train")],
@@ -29,7 +29,10 @@ def train(
     setting: Annotated[list[str] | None, typer.Option(help="name=value of the recipe: sigma=0.25, eps=8/255")] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="small (default), mlp, cnn4, cnn7, resnet8, resnet20, resnet110, or package.module:function"),
+        typer.Option(
+            help="small, mlp, cnn4, cnn7, resnet8, resnet20, resnet110, lipnet, or package.module:function; "
+            "small, or what suits the recipe, if left out"
+        ),
     ] = None,
     network_option: Annotated[
         list[str] | None, typer.Option(help="name=value of the network, such as width=32")

@@ -67,7 +67,8 @@ def generator_of(*key: object) -> torch.Generator:
 
 def begin(recipe: Recipe, module: nn.Module, seed: int) -> State:
     """The state before the first epoch; the recipe may change the initial weights of ``module``, in place."""
-    recipe.begin(module, generator_of(seed, "begin"))
+    with on_one_thread():
+        recipe.begin(module, generator_of(seed, "begin"))
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     return State(module, optimiser)
 
@@ -96,7 +97,8 @@ def epochs(
     module = state.module
     device = next(module.parameters()).device
     x, y = torch.from_numpy(dataset.x), torch.from_numpy(dataset.y)
-    objective = recipe.objective(module, dataset)
+    with on_one_thread():
+        objective = recipe.objective(module, dataset)
     settled = recipe.settled * recipe.epochs
     while len(state.curve) < recipe.epochs and not _waited(state, patience):
         begun, epoch = time.process_time(), len(state.curve)

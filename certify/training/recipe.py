@@ -83,6 +83,8 @@ class Recipe(ABC):
     flip: bool = False
 
     name: ClassVar[str]
+    network: ClassVar[str] = "small"
+    """The architecture that is trained where no other is asked for."""
 
     def __post_init__(self) -> None:
         for setting in ("epochs", "batch_size"):
@@ -99,8 +101,28 @@ class Recipe(ABC):
         """Share of the training after which the objective is the final one: states before are no candidates."""
         return 0.0
 
+    def module(self, dataset: Dataset, seed: int) -> nn.Sequential | None:
+        """What is trained, where a recipe brings its own network; None where it trains the one that is asked for.
+
+        Raises:
+            BadInput: for settings that do not fit the data.
+        """
+        return None
+
+    def pins(self, dataset: Dataset) -> dict[str, str]:
+        """Digests of what settings only name: trainings with equal settings and pins end in equal models."""
+        return {}
+
     def begin(self, module: nn.Module, generator: torch.Generator) -> None:
-        """Change initial weights in place, once; most recipes leave them as the network has them."""
+        """Change initial weights in place, once; most recipes leave them as the network has them.
+
+        Raises:
+            BadInput: for a network that cannot be trained in this way.
+        """
+        return
+
+    def finish(self, module: nn.Module) -> None:
+        """Bring what was trained into the form in which it is kept, in place."""
         return
 
     @abstractmethod

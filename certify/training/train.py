@@ -14,7 +14,7 @@ from torch import nn
 
 from certify.core.whole import write_whole, writing
 from certify.data.dataset import Dataset, seeded_generator
-from certify.device import available
+from certify.device import available, on_one_thread
 from certify.errors import BadInput, ModelError, one_line
 from certify.models.architecture import build
 from certify.models.folder import save_folder
@@ -40,7 +40,7 @@ def train(
     data: Dataset,
     out: str | Path,
     *,
-    network: str | nn.Module = "small",
+    network: str | nn.Module | None = None,
     network_option: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: float = 0.0,
@@ -61,6 +61,7 @@ def train(
         network: the name of an architecture, such as ``"small"`` or ``"cnn7"``; ``"package.module:function"`` for a
             function of yours that returns an ``nn.Module``; or a module, which is trained in place. Modules of your own
             are no plain data: the folder keeps their weights, for ``package.module:function@OUT/model.safetensors``.
+            None for the one that suits the recipe, mostly ``"small"``.
         network_option: settings of the architecture, such as ``{"width": 32}``.
         seed: decides initial weights, order and noise.
         validation: share of the data that is held out, at random, the same inputs for every seed. Of the epochs whose
@@ -101,7 +102,7 @@ class Training:
 
     recipe: Recipe
     out: Path
-    network: str | nn.Module = "small"
+    network: str | nn.Module | None = None
     network_option: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     validation: float = 0.0
@@ -110,6 +111,8 @@ class Training:
     fold: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.network is None:
+            object.__setattr__(self, "network", self.recipe.network)
         if not 0 <= self.validation <= 0.5:
             raise BadInput(f"validation is a share of the data, from 0 to 0.5, got {self.validation}")
         if self.patience is not None and self.patience < 1:
@@ -140,6 +143,8 @@ class Training:
             raise ModelError(f"{problem}: training diverged; lower the learning rate{where}") from problem
         if state.best is not None:
             module.load_state_dict(state.best)
+        with on_one_thread():
+            self.recipe.finish(module)
         self._keep(module.cpu().eval(), state, asked, dataset, held_out)
 
     def _parts(self, data: Dataset) -> tuple[Dataset, Dataset | None]:
@@ -179,6 +184,7 @@ class Training:
             "validation": {"share": self.validation, "n": 0 if held_out is None else len(held_out)},
             "patience": self.patience,
             "fold": self.fold,
+            **self.recipe.pins(data),
         }
 
     def _done(self, asked: Mapping[str, Any]) -> bool:
@@ -194,8 +200,13 @@ class Training:
 
     def _module(self, dataset: Dataset) -> nn.Module:
         shape = dataset.x.shape[1:]
+        if (own := self.recipe.module(dataset, self.seed)) is not None:
+            if self.network != self.recipe.network or self.network_option:
+                raise BadInput(f"{self.recipe.name} trains a network of its own: leave network and its options out")
+            return own
         if isinstance(self.network, nn.Module):
             return self.network
+        assert self.network is not None
         if not is_named(self.network):
             layers = make(
                 NETWORKS,

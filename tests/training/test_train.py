@@ -66,12 +66,23 @@ def test_a_folder_is_a_model_that_says_where_it_comes_from(digits: Dataset, tmp_
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
-@pytest.mark.parametrize("recipe", ["ibp", "smoothadv"])
-@pytest.mark.parametrize("validation", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("recipe", "validation", "more"),
+    [
+        ("ibp", 0.2, {"network": "cnn7", "network_option": {"width": 2, "units": 8}}),
+        ("smoothadv", 0.0, {"network": "resnet8", "network_option": {"width": 4}}),
+        ("smoothadv", 0.2, {}),
+        ("lipschitz", 0.0, {"network_option": {"units": 16}}),
+        ("lipschitz", 0.2, {"network_option": {"units": 16}}),
+        ("denoise", 0.2, {"width": 4}),
+    ],
+)
 def test_a_training_that_was_interrupted_ends_in_the_same_model(
-    recipe: str, validation: float, digits: Dataset, tmp_path: Path, killed: Any
+    recipe: str, validation: float, more: dict[str, Any], digits: Dataset, tmp_path: Path, killed: Any
 ) -> None:
-    asked = {"epochs": 4, "network": "resnet8", "network_option": {"width": 4}, "validation": validation}
+    if recipe == "denoise":
+        more = {**more, "base": str(train("standard", digits, tmp_path / "base", network="resnet8", epochs=1))}
+    asked = {"epochs": 4, "validation": validation, **more}
     with pytest.MonkeyPatch.context():
         whole = train(recipe, digits, tmp_path / "whole", **asked)
     for most in (1, 3):

@@ -28,7 +28,7 @@ NETWORKS: Registry[Network] = Registry("network", package="certify.models.networ
 
 
 def conv(
-    channels: int, wider: int, size: int = 3, stride: int = 1, padding: int = 1, bias: bool = True
+    channels: int, wider: int, size: int = 3, stride: int = 1, padding: int | tuple[int, int] = 1, bias: bool = True
 ) -> dict[str, Any]:
     """A convolution with square kernels."""
     return {
@@ -37,7 +37,7 @@ def conv(
         "out_channels": wider,
         "kernel_size": size,
         "stride": stride,
-        "padding": padding,
+        "padding": padding if isinstance(padding, int) else list(padding),
         "bias": bias,
     }
 
