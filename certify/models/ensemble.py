@@ -15,7 +15,7 @@ from certify.models.blocks import Mean
 from certify.models.classifier import Classifier
 from certify.models.folder import input_shape_in, load_folder
 
-__all__ = ["ENSEMBLE", "ensemble", "load_ensemble"]
+__all__ = ["ENSEMBLE", "ensemble", "folders_of", "load_ensemble"]
 
 ENSEMBLE: Final = "ensemble:"
 """What a SPEC of several folders begins with."""
@@ -75,8 +75,7 @@ def load_ensemble(folders: str, device: str = "cpu") -> Classifier:
         BadInput: for a folder without a model, or models that do not fit together.
         ModelError: for files that are corrupt.
     """
-    named = [Path(one.strip()) for one in folders.split(",") if one.strip()]
-    paths = [member for one in named for member in _seeds_in(one) or [one]]
+    paths = folders_of(folders)
     if not paths or (missing := [one for one in paths if not one.is_dir()]):
         lacks = f"no folder {str(missing[0])!r}" if paths else "no folder is named"
         raise BadInput(f"{lacks}; an ensemble is {ENSEMBLE}FOLDER,FOLDER,.. of trained models")
@@ -88,6 +87,12 @@ def load_ensemble(folders: str, device: str = "cpu") -> Classifier:
                 f"members of an ensemble share the shape of inputs: {paths[0]} has {shapes[0]}, {path} {shape}"
             )
     return ensemble(members)
+
+
+def folders_of(folders: str) -> list[Path]:
+    """The folders of all members that are named with commas between them."""
+    named = [Path(one.strip()) for one in folders.split(",") if one.strip()]
+    return [member for one in named for member in _seeds_in(one) or [one]]
 
 
 def _seeds_in(folder: Path) -> list[Path]:

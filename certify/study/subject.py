@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from certify.core.legible import many
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
+from certify.models.ensemble import ENSEMBLE, folders_of
 from certify.models.loaders import load_model
 from certify.study.settings import Settings
 from certify.training.folds import fold_of
@@ -57,7 +59,7 @@ def subject_of(settings: Settings, data: Dataset) -> Subject:
         part = "" if dataset.fold is None else f"fold {dataset.fold[0]} of "
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {part}{settings.data}")
     dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)
-    met = Overlap(0, 0) if folder is None else overlap(folder, dataset)
+    met = _met(settings.model, folder, dataset)
     context: dict[str, Any] = {} if training is None else {"training": training}
     if any(met):
         context["met"] = met._asdict()
@@ -73,6 +75,15 @@ def subject_of(settings: Settings, data: Dataset) -> Subject:
         compile=settings.compile,
     )
     return Subject(classifier, dataset, context, cautions)
+
+
+def _met(spec: str, folder: Path | None, dataset: Dataset) -> Overlap:
+    """How many inputs the model has met; of an ensemble, the member that met most."""
+    folders = [] if folder is None else [folder]
+    if spec.startswith(ENSEMBLE):
+        folders = folders_of(spec.removeprefix(ENSEMBLE))
+    found = [overlap(one, dataset) for one in folders] or [Overlap(0, 0)]
+    return Overlap(max(one.trained for one in found), max(one.held_out for one in found))
 
 
 def _own_fold(training: Mapping[str, Any] | None, data: Dataset) -> Dataset:

@@ -36,8 +36,7 @@ def trainings_of(asked: Asked, out: Path, device: str = "cpu") -> list[Training]
         BadInput: for names and settings that cannot be right.
     """
     recipe, options = make(RECIPES, asked.recipe, asked.setting), dict(asked.network_option)
-    network = "small" if asked.network is None else asked.network
-    one = Training(recipe, out, network, options, asked.seed, asked.validation, asked.patience, device)
+    one = Training(recipe, out, asked.network, options, asked.seed, asked.validation, asked.patience, device)
     if asked.seeds is not None:
         return of_seeds(one, asked.seeds)
     return [one] if asked.folds is None else of_folds(one, asked.folds)

@@ -63,15 +63,6 @@ EXAMPLES: dict[str, Recipe] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_settings_are_read_from_a_command_line_those_of_a_base_in_another_module_too(name):
-    settings = settings_of(RECIPES, name)
-    text = {"epochs": "3", "learning_rate": "0.5"} | ({"eps": "8/255"} if "eps" in settings else {})
-    made = make(RECIPES, name, {setting: Written(value) for setting, value in text.items()})
-    assert (made.epochs, made.learning_rate) == (3, 0.5)
-    assert "eps" not in settings or made.eps == pytest.approx(8 / 255)
-
-
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_data("digits:train")
@@ -298,6 +289,7 @@ def test_settings_are_read_from_a_command_line(name: str) -> None:
     assert not [setting for setting, kind in kinds.items() if isinstance(kind, str)]
     written = {setting: Written("3") for setting, kind in kinds.items() if kind is int}
     written |= {setting: Written("1/255") for setting in ("eps", "sigma") if setting in kinds}
+    written |= {"base": Written("models/net")} if "base" in kinds else {}
     recipe = make(RECIPES, name, written)
     assert recipe.epochs == 3
     assert all(getattr(recipe, setting) == 1 / 255 for setting in ("eps", "sigma") if setting in kinds)
