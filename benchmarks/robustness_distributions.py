@@ -35,10 +35,12 @@ from numpy.typing import NDArray
 import certify
 from certify.cli.files import save_picture
 from certify.core.distributions import Distributions
+from certify.core.stated import Bracket
 from certify.plots.robustness import draw_all, inches
 from certify.report import markdown
+from certify.store.brackets import brackets_by_model
 from certify.study.read import certificates_of
-from certify.summary.published_brackets import PublishedBracket, beside_published, read_published
+from certify.summary.published_brackets import beside_published
 
 FOLDER: Final = Path(os.environ.get("CERTIFY_BENCH_DATA", "../shared/data")) / "robustness_distributions"
 
@@ -85,18 +87,10 @@ def run(network: Path, data: Path, work: Path, images: int, timeout: float) -> P
     return out
 
 
-def published_csv(work: Path) -> Path:
-    """The published brackets of the training images, in the columns that ``certify distribution --published`` reads."""
-    with (FOLDER / "published_brackets.csv").open(newline="", encoding="utf-8") as file:
-        lines = [line for line in csv.DictReader(file) if line["split"] == "train" and int(line["image_id"]) < 100]
-    out = work / "published.csv"
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["model", "index", "lower", "upper", "label"])
-        for line in lines:
-            ends = line["largest_verified"], line["smallest_falsified"]
-            writer.writerow([line["network"].removesuffix(".onnx"), line["image_id"], *ends, int(float(line["label"]))])
-    return out
+def published() -> dict[str, list[Bracket]]:
+    """The published brackets of the first 100 training images, by the names of the networks' files without ending."""
+    found = brackets_by_model(FOLDER / "published_brackets.csv", {"split": "train"})
+    return {name.removesuffix(".onnx"): [one for one in some if one.index < 100] for name, some in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +115,8 @@ class Witness:
 class Published:
     """A published network, its images, and what was published about them."""
 
-    def __init__(self, name: str, brackets: dict[int, PublishedBracket]) -> None:
-        self.name, self.brackets = name, brackets
+    def __init__(self, name: str, brackets: Sequence[Bracket]) -> None:
+        self.name, self.verified = name, {one.index: one.ends[0] for one in brackets}
         given = np.load(FOLDER / "mnist_train_first100.npz")
         self.x, self.y = given["x"], given["y"]
         file = str(FOLDER / "onnx" / f"{name}.onnx")
@@ -130,7 +124,7 @@ class Published:
 
     def witness(self, index: int, example: NDArray[np.float32], found_by: str) -> Witness | None:
         """The example as a witness against the published lower end of an image, or None where it is none."""
-        x, label, limit = self.x[index], int(self.y[index]), self.brackets[index].lower
+        x, label, limit = self.x[index], int(self.y[index]), self.verified[index]
         given = self.session.get_inputs()[0]
         scores = self.session.run(None, {given.name: example.astype(np.float32).reshape(given.shape)})[0].ravel()
         distance = float(np.abs(example.astype(np.float64).ravel() - x.astype(np.float64).ravel()).max())
@@ -143,8 +137,8 @@ class Published:
     def attacked(self, network: Path) -> Iterator[Witness]:
         """What a plain PGD finds within the published lower ends."""
         clf = certify.load_model(str(network), input_box=(0.0, 1.0))
-        for limit in sorted({one.lower for one in self.brackets.values() if one.lower > 0}):
-            rows = [index for index, one in self.brackets.items() if one.lower == limit]
+        for limit in sorted({one for one in self.verified.values() if one > 0}):
+            rows = [index for index, one in self.verified.items() if one == limit]
             x = self.x[rows].reshape(-1, *IMAGE)
             threat = certify.ThreatModel("linf", (WITHIN * limit,), input_box=(0.0, 1.0))
             for finding in certify.attack(clf, x, self.y[rows], threat=threat, index=rows, seed=0, **ATTACK):
@@ -156,7 +150,7 @@ def from_run(published: Published, folder: Path) -> Iterator[Witness]:
     """The examples of a run that are nearer than a published lower end."""
     for one in certificates_of(folder):
         finding = one.finding
-        if finding is not None and finding.x_adv is not None and one.index in published.brackets:
+        if finding is not None and finding.x_adv is not None and one.index in published.verified:
             witness = published.witness(one.index, finding.x_adv, "complete")
             if witness is not None:
                 yield witness
@@ -203,14 +197,14 @@ def witness_table(witnesses: Sequence[Witness], most: int = 5) -> str:
     return markdown.table(HEADINGS, witness_lines(shown), words=2)
 
 
-def attack_table(brackets: dict[str, dict[int, PublishedBracket]], witnesses: Sequence[Witness]) -> str:
+def attack_table(brackets: dict[str, list[Bracket]], witnesses: Sequence[Witness]) -> str:
     """For each network, what is wrong with its published ends by themselves, and how many examples refute."""
     lines = []
-    for name, published in brackets.items():
-        crossed = sum(one.lower > one.upper for one in published.values())
-        equal = sum(one.lower == one.upper for one in published.values())
+    for name, some in brackets.items():
+        ends = [one.ends for one in some]
+        crossed, equal = sum(low > high for low, high in ends), sum(low == high for low, high in ends)
         broken = {one.index for one in witnesses if one.network == name}
-        lines.append([name, *map(str, (len(published), crossed, equal, len(broken)))])
+        lines.append([name, *map(str, (len(some), crossed, equal, len(broken)))])
     return markdown.table(
         ["network", "images", "lower above upper", "lower equals upper", "lower broken"],
         lines,
@@ -284,22 +278,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/robustness_distributions.md"))
     asked = parser.parse_args()
     data, networks = prepare(asked.work)
-    file = published_csv(asked.work)
-    brackets = read_published(file)
+    brackets = published()
     folders, cost, witnesses = [], [], []
     for network in networks:
         folders.append(run(network, data, asked.work, asked.images, asked.timeout))
-        published = Published(network.stem, brackets[network.stem])
-        witnesses += from_run(published, folders[-1])
+        about = Published(network.stem, brackets[network.stem])
+        witnesses += from_run(about, folders[-1])
         begin = time.process_time()
-        witnesses += published.attacked(network)
+        witnesses += about.attacked(network)
         took = sum(one.seconds for one in certificates_of(folders[-1]))
         cost.append(f"{network.stem} {took:.0f} s and {time.process_time() - begin:.0f} CPU s")
         print(cost[-1], flush=True)
     witnesses = nearest_of(witnesses)
     with asked.out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as text:
         csv.writer(text, lineterminator="\n").writerows([HEADINGS, *witness_lines(witnesses)])
-    found = beside_published(certify.distributions(certify.read_runs(folders)), file)
+    found = beside_published(certify.distributions(certify.read_runs(folders)), brackets)
     save_picture("--out", asked.out.with_suffix(".png"), lambda figure: draw_all(found, figure), inches(found))
     tables = attack_table({name: brackets[name] for name in sorted(brackets)}, witnesses), witness_table(witnesses)
     asked.out.write_text(report(found, asked, cost, tables), encoding="utf-8")

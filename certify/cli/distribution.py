@@ -10,6 +10,7 @@ import typer
 from certify.cli.app import app, exit_code
 from certify.cli.files import evidence_files, require_files, require_picture, require_writable, save_picture
 from certify.core.distributions import DISTRIBUTION_FORMATS
+from certify.store.brackets import brackets_by_model
 from certify.study.read import read_runs
 from certify.summary.distributions import distributions
 from certify.summary.published_brackets import beside_published
@@ -34,7 +35,7 @@ def distribution(
     require_writable({"--plot": plot}, [*evidence_files(*runs), *sources])
     found = distributions(read_runs(runs))
     if published is not None:
-        found = beside_published(found, published)
+        found = beside_published(found, brackets_by_model(published))
     if plot is not None:
         from certify.plots.robustness import draw_all, inches
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from certify.core.stated import Bracket, Robustness, Stated
 from certify.core.written import radius_of
 from certify.errors import BadInput, DataError
 from certify.store.log_lines import Fields, whole
 from certify.store.tables import Table, column_among, read_table
 
-__all__ = ["EPS", "LOWER", "UPPER", "Bracket", "Stated", "read_brackets"]
+__all__ = ["EPS", "LOWER", "brackets_by_model", "read_brackets"]
 
+MODEL: Final = ("model", "network")
 INDEX: Final = ("index", "image_id", "idx")
 LABEL: Final = ("label",)
 EPS: Final = ("eps", "epsilon")
@@ -23,48 +24,12 @@ LOWER: Final = ("largest_verified", "lower")
 UPPER: Final = ("smallest_falsified", "upper")
 """What each column may be called; the first that a table has counts."""
 
-Robustness = Literal["robust", "not robust", "unknown"]
-
 WORDS: Final[dict[str, Robustness]] = {
     **dict.fromkeys(("robust", "verified", "certified", "unsat", "holds"), "robust"),
     **dict.fromkeys(("not", "not robust", "falsified", "sat", "violated"), "not robust"),
     **dict.fromkeys(("unknown", "timeout", "error"), "unknown"),
 }
 """The words of a verdict, in lower case."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What a table states about an input at one radius, and in which line."""
-
-    eps: float
-    verdict: Robustness
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bracket:
-    """All that a table states about one input.
-
-    Args:
-        index: its position in the data set.
-        label: its class; None where the table has none.
-        stated: by ascending radius.
-    """
-
-    index: int
-    label: int | None
-    stated: tuple[Stated, ...]
-
-    @property
-    def verified(self) -> float | None:
-        """The largest radius at which it is called robust; None where there is none."""
-        return max((one.eps for one in self.stated if one.verdict == "robust"), default=None)
-
-    @property
-    def falsified(self) -> float | None:
-        """The smallest radius at which it is called not robust; None where there is none."""
-        return min((one.eps for one in self.stated if one.verdict == "not robust"), default=None)
 
 
 def read_brackets(path: Path | str, only: Mapping[str, str] | None = None) -> list[Bracket]:
@@ -94,17 +59,49 @@ def read_brackets(path: Path | str, only: Mapping[str, str] | None = None) -> li
     (3, 0.25, 0.5)
     """
     table = read_table(path)
+    return _read(table, _chosen(table, only or {}), "--only ")
+
+
+def brackets_by_model(path: Path | str, only: Mapping[str, str] | None = None) -> dict[str, list[Bracket]]:
+    """Read a table about several models: as :func:`read_brackets`, with a column ``model`` or ``network`` as well.
+
+    Returns:
+        For each model, by the name that the table gives it, one bracket an input.
+
+    Raises:
+        DataError, BadInput: as :func:`read_brackets`; for a table without such a column.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "table.csv")
+    >>> size = path.write_text("model,index,lower,upper\\na,3,0.25,0.5\\nb,3,,\\n")
+    >>> [(name, one.verified) for name, [one] in brackets_by_model(path).items()]
+    [('a', 0.25), ('b', None)]
+    """
+    table = read_table(path)
+    if (model := column_among(table.columns, MODEL)) is None:
+        raise DataError(
+            f"{path} names the columns {', '.join(table.columns)}; brackets of several models have a column model, or "
+            "network"
+        )
+    rows: dict[str, list[Fields]] = {}
+    for fields in _chosen(table, only or {}):
+        rows.setdefault(fields.texts[model], []).append(fields)
+    return {name: _read(table, some) for name, some in rows.items()}
+
+
+def _read(table: Table, rows: Sequence[Fields], option: str = "") -> list[Bracket]:
+    """The brackets in some rows; ``option`` is what chooses rows on the command line, where something does."""
     index, eps, verdict, lower, upper = (
         column_among(table.columns, names) for names in (INDEX, EPS, VERDICT, LOWER, UPPER)
     )
     if index is None or not ((eps and verdict) or (lower and upper)):
         raise DataError(
-            f"{path} names the columns {', '.join(table.columns)}; a table of robustness has index, eps, verdict, or "
-            "index, largest_verified, smallest_falsified"
+            f"{table.path} names the columns {', '.join(table.columns)}; a table of robustness has index, eps, "
+            "verdict, or index, largest_verified, smallest_falsified"
         )
     found: dict[int, list[tuple[Fields, Stated]]] = {}
     labels: dict[int, tuple[int | None, Fields]] = {}
-    for fields in _chosen(table, only or {}):
+    for fields in rows:
         number = fields.read(index, _position, "a position, a whole number from 0")
         label = _label(fields)
         before, there = labels.setdefault(number, (label, fields))
@@ -112,12 +109,12 @@ def read_brackets(path: Path | str, only: Mapping[str, str] | None = None) -> li
         by_verdict = eps is not None and verdict is not None
         for one in _verdict(fields, eps, verdict) if eps and verdict else _ends(fields, str(lower), str(upper)):
             if same := [other for other, old in known if _again(old, one, by_verdict)]:
-                raise fields.wrong(f"input {number} was there before, line {same[0].line}{_apart(same[0], fields)}")
+                apart = _apart(same[0], fields, option)
+                raise fields.wrong(f"input {number} was there before, line {same[0].line}{apart}")
             known.append((fields, one))
         if before != label:
-            raise fields.wrong(
-                f"input {number} has label {label}, and in line {there.line} {before}{_apart(there, fields)}"
-            )
+            apart = _apart(there, fields, option)
+            raise fields.wrong(f"input {number} has label {label}, and in line {there.line} {before}{apart}")
     return [
         Bracket(number, labels[number][0], tuple(sorted((one for _, one in rows), key=lambda one: one.eps)))
         for number, rows in found.items()
@@ -151,10 +148,13 @@ def _verdict(fields: Fields, eps: str, verdict: str) -> Iterator[Stated]:
 
 
 def _ends(fields: Fields, lower: str, upper: str) -> Iterator[Stated]:
-    """The ends of a bracket; an empty one, and an upper end that is infinite, state nothing."""
-    ends: tuple[tuple[str, Robustness], ...] = ((lower, "robust"), (upper, "not robust"))
-    for column, verdict in ends:
-        if fields.texts[column].lower() not in ("", "inf", "nan"):
+    """The ends of a bracket; one that is empty or NaN, and an upper end that is infinite, state nothing."""
+    ends: tuple[tuple[str, Robustness, tuple[str, ...]], ...] = (
+        (lower, "robust", ("", "nan")),
+        (upper, "not robust", ("", "nan", "inf")),
+    )
+    for column, verdict, nothing in ends:
+        if fields.texts[column].lower() not in nothing:
             eps = fields.read(column, _radius, "a radius, a number from 0 such as 0.1 or 8/255")
             yield Stated(eps, verdict, fields.line)
 
@@ -164,14 +164,14 @@ def _again(old: Stated, new: Stated, by_verdict: bool) -> bool:
     return old.line != new.line and (not by_verdict or old.eps == new.eps)
 
 
-def _apart(one: Fields, other: Fields) -> str:
+def _apart(one: Fields, other: Fields, option: str) -> str:
     """What to do about two rows that are about one input but differ in a column that says what they are about."""
     read = {*INDEX, *LABEL, *EPS, *VERDICT, *LOWER, *UPPER}
     columns = [name for name in one.texts if name not in read and one.texts[name] != other.texts[name]]
     if not columns:
         return "; give each input once, or once for each radius"
     names = [name for name in columns if not _is_number(one.texts[name])] or columns
-    hint = " ".join(f"--only {name}={one.texts[name]}" for name in names[:2])
+    hint = " ".join(f"{option}{name}={one.texts[name]}" for name in names[:2])
     return f", and they differ in {', '.join(columns)}; choose the rows of one network, for example {hint}"
 
 

@@ -17,6 +17,7 @@ from certify.core.audited import Audit, Audited, Standing
 from certify.core.finding import Finding
 from certify.core.legible import many
 from certify.core.rounding import round_up
+from certify.core.stated import Bracket, Stated
 from certify.core.threats.lp import ThreatModel
 from certify.core.values import plain, whole
 from certify.data.batch import Batch
@@ -25,7 +26,7 @@ from certify.device import as_alone
 from certify.errors import BadInput, DataError, StoreError
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer, watching
-from certify.store.brackets import Bracket, Stated, read_brackets
+from certify.store.brackets import read_brackets
 from certify.store.tables import read_table
 from certify.study.claims import TIMEOUT, make_folder, sampled, tally, why
 from certify.study.radius_search import RadiusSearch, Shown, graph_if_any, searched

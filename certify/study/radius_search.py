@@ -22,12 +22,12 @@ from certify.complete.question import Question
 from certify.complete.witnesses.search import hunt
 from certify.core.evidence import CompleteEvidence
 from certify.core.finding import Finding
+from certify.core.stated import Stated
 from certify.core.threats.lp import ThreatModel
 from certify.data.batch import Batch
 from certify.device import CPU
 from certify.errors import CertifyError
 from certify.models.classifier import Classifier
-from certify.store.brackets import Stated
 
 __all__ = ["RadiusSearch", "Shown", "graph_if_any", "searched"]
 

@@ -83,7 +83,7 @@ def test_published_brackets_are_held_against_ours(made, tmp_path, capsys):
         (["{one}", "--plot", "x.gif"], "--plot x.gif is none of .svg, .png, .pdf"),
         (["{one}", "--plot", "{one}/run.sqlite.svg/x.svg"], "there is no folder"),
         (["{one}", "--published", "{absent}.csv"], "there is no file"),
-        (["{one}", "--published", "{one}/manifest.json"], "has no column 'model'"),
+        (["{one}", "--published", "{one}/manifest.json"], "cells where there are"),
         (["{one}", "--published", "{one}/run.sqlite"], "cannot read"),
         ([], "Missing argument"),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import math
 
 import pytest
 
 from certify.bounded import files
 from certify.errors import CertifyError
-from certify.store.brackets import read_brackets
+from certify.store.brackets import brackets_by_model, read_brackets
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_brackets_may_lack_an_end_and_are_chosen_by_columns(table):
         read_brackets(table(text), {"network": "a"})
 
 
+def test_tables_of_several_models_are_read_model_by_model(table):
+    text = "network,split,index,lower,upper\na,test,0,0.1,\nb,test,0,,inf\na,test,1,nan,0.2\na,train,0,0.3,0.4\n"
+    found = brackets_by_model(table(text), {"split": "test"})
+    assert {name: [(one.index, one.ends) for one in some] for name, some in found.items()} == {
+        "a": [(0, (0.1, math.inf)), (1, (0.0, 0.2))],
+        "b": [(0, (0.0, math.inf))],
+    }
+    assert read_brackets(table(text), {"split": "test", "network": "a"}) == found["a"]
+
+
 def test_gzip_is_read_like_text(tmp_path):
     (tmp_path / "t").write_bytes(gzip.compress(b"index,lower,upper\n1,0.1,0.2\n"))
     assert [one.index for one in read_brackets(tmp_path / "t")] == [1]
@@ -69,6 +80,7 @@ def test_gzip_is_read_like_text(tmp_path):
         ),
         ("index,eps,verdict,label\n1,0.1,robust,2\n1,0.2,not,3\n", "line 3: input 1 has label 3, and in line 2 2"),
         ("index,lower,upper\n1,0.1,0.2\n1,0.1,0.2\n", "line 3: input 1 was there before"),
+        ("index,lower,upper\n1,inf,inf\n", "line 2: lower 'inf' is not a radius"),
     ],
 )
 def test_what_is_no_such_table_is_named_with_its_line(table, text, words):

@@ -17,9 +17,10 @@ from certify.core.summary import Row, Summary
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, DataError
 from certify.stats.simultaneous import holm
+from certify.store.brackets import brackets_by_model
 from certify.summary.distribution import critical_radii
 from certify.summary.distributions import distributions
-from certify.summary.published_brackets import beside_published, read_published
+from certify.summary.published_brackets import beside_published
 
 PROOF = Guarantee.deterministic()
 
@@ -191,9 +192,9 @@ elsewhere,0,0.1,0.2,0
 def test_published_brackets_are_confirmed_tightened_or_refuted(tmp_path):
     file = tmp_path / "published.csv"
     file.write_text(PUBLISHED)
-    nan = np.nan
+    published, nan = brackets_by_model(file), np.nan
     ours = run("a", [0.12, nan, 0.1, 0.1, 0.1, nan], [0.13, 0.5, 0.2, 0.2, 0.2, nan])
-    found = beside_published(distributions([ours, run("other", [0.1] * 6, [0.2] * 6)]), file)
+    found = beside_published(distributions([ours, run("other", [0.1] * 6, [0.2] * 6)]), published)
     [one] = found.published
     assert (one.run, one.model, one.n, one.overlap, one.tightened) == ("a", "a.onnx", 6, 3, 1)
     assert [(two.index, two.end, two.published, two.ours) for two in one.refuted] == [
@@ -208,28 +209,32 @@ def test_published_brackets_are_confirmed_tightened_or_refuted(tmp_path):
     assert "CROSSED: 1 published brackets of a.onnx: inputs 4" in text
     assert json.loads(found.render("json"))["published"][0]["refuted"][0]["index"] == 2
     # what touches is no contradiction, and a wrong answer refutes whatever was called verified
-    touching = beside_published(distributions([run("a", [nan, nan, 0.1], [0.5, 0.5, 0.3])]), file).published[0]
+    touching = beside_published(distributions([run("a", [nan, nan, 0.1], [0.5, 0.5, 0.3])]), published).published[0]
     assert touching.refuted == ()
-    wrong = beside_published(distributions([run("a", [nan], [nan], wrong=[0])]), file).published[0]
+    wrong = beside_published(distributions([run("a", [nan], [nan], wrong=[0])]), published).published[0]
     assert [(two.index, two.ours) for two in wrong.refuted] == [(0, 0.0)]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "has no column 'model'; known: none"),
-        ("model,indx,lower,upper\n", "no column 'index'; did you mean 'indx'"),
-        ("model,index,lower,upper\n", "no line below its header"),
-        ("model,index,lower,upper\na,-1,0,1\n", "line 2: index '-1' is no whole number"),
-        ("model,index,lower,upper\na,0,x,1\n", "line 2: lower 'x' is no number"),
-        ("model,index,lower,upper\na,0,nan,1\n", "line 2: nan and 1 are no distances"),
-        ("model,index,lower,upper\na,0,0,-1\n", "line 2: 0 and -1 are no distances"),
-        ("model,index,lower,upper\na,0,inf,inf\n", "are no distances"),
-        ("model,index,lower,upper\na,0,0,1\na,0,0,1\n", "index 0 of a occurs twice"),
+        (
+            "index,lower,upper\n0,0,1\n",
+            "names the columns index, lower, upper; brackets of several models have a column",
+        ),
+        ("model,indx,lower,upper\na,0,0,1\n", "names the columns model, indx, lower, upper; a table of robustness has"),
+        ("model,index,lower,upper\n", "holds no row"),
+        ("model,index,lower,upper\na,0,inf,inf\n", "line 2: lower 'inf' is not a radius"),
+        ("model,index,lower,upper\na,0,0,-1\n", "line 2: upper '-1' is not a radius"),
+        ("model,index,lower,upper\na,0,0,1\nb,0,0,1\na,0,0,1\n", "line 4: input 0 was there before, line 2; give each"),
+        (
+            "model,split,index,lower,upper\na,x,0,0,1\na,y,0,0,1\n",
+            "and they differ in split; choose the rows of one network, for example split=x",
+        ),
         ("model,index,lower,upper,label\na,0,0,1,3\n", "input 0 of a has label 0, and 3 in the published"),
-        ("model,index,lower,upper\nb,0,0,1\n", "is about b, none of which is a run or a model here"),
+        ("model,index,lower,upper\nb,0,0,1\n", "are about b, none of which is a run or a model here"),
         ("model,index,lower,upper\na,0,0,1\na.onnx,0,0,1\n", "several models for a: a, a.onnx"),
-        ("model,index,lower,upper\na,0", "line 2"),
+        ("model,index,lower,upper\na,0", "line 2 has 2 cells where there are 4 columns"),
         ('model,index,lower,upper\na,0,0,1\n"' + "x" * 200_000, "cannot read"),
     ],
 )
@@ -237,13 +242,18 @@ def test_files_that_are_no_published_brackets_are_refused(tmp_path, text, words)
     file = tmp_path / "published.csv"
     file.write_text(text)
     ours = distributions([run("a", [0.1], [0.2])])
-    if words == "line 2":  # a short line leaves its ends open
-        assert read_published(file)["a"][0].upper == np.inf
-        return
-    with pytest.raises((BadInput, DataError), match=words.replace("(", r"\(")):
-        beside_published(ours, file)
-    with pytest.raises(BadInput, match="cannot read"):
-        read_published(tmp_path / "none.csv")
+    with pytest.raises((BadInput, DataError)) as refused:
+        beside_published(ours, brackets_by_model(file))
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_verdicts_at_radii_are_published_brackets_too(tmp_path):
+    file = tmp_path / "published.csv"
+    file.write_text("network,index,eps,verdict\na,0,1/10,robust\na,0,0.3,not\na,1,0.5,robust\na,1,0.2,unknown\n")
+    [one] = beside_published(distributions([run("a", [0.1, 0.1], [0.2, 0.2])]), brackets_by_model(file)).published
+    assert (one.n, one.upper_confirmed, one.tightened) == (2, 1, 1)
+    assert [(two.index, two.end, two.published) for two in one.refuted] == [(1, "lower", 0.5)]
 
 
 def test_the_order_of_inputs_and_of_runs_changes_nothing():
