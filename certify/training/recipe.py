@@ -159,21 +159,20 @@ Size = Annotated[float, Reader(_size)]
 """The annotation of settings in input units, which may be written as fractions: ``eps=8/255``."""
 
 
-def check_size(setting: str, value: float, dataset: Dataset) -> None:
+def check_size(setting: str, value: float, dataset: Dataset, norm: str = "linf") -> None:
     """Refuse a size in other units than the data.
 
     Raises:
-        BadInput: if it is larger than the whole range of the inputs.
+        BadInput: if no two inputs are so far apart in the norm, which is ``"linf"`` or ``"l2"``.
     """
     if (box := check_box(dataset.input_box)) is None:
         return
-    lower, upper = float(torch.as_tensor(box.lower).min()), float(torch.as_tensor(box.upper).max())
-    if value > upper - lower:
+    features = dataset.x[0].size
+    widest = float(box.widths(features).max())
+    if value > (widest if norm == "linf" else box.diameter(features)):
+        whole = f"the whole range of the inputs, {box}" if norm == "linf" else f"any two inputs in {box} are apart"
         said = f"; {value:g} of 255 grey levels is written {setting}={value:g}/255" if 1 < value < 255 else ""
-        raise BadInput(
-            f"{setting} {value:g} is more than the whole range of the inputs, [{lower:g}, {upper:g}]: it is meant in "
-            f"input units{said}"
-        )
+        raise BadInput(f"{setting} {value:g} is more than {whole}: it is meant in input units{said}")
 
 
 def ramp(done: float, start: float, end: float) -> float:

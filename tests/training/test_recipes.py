@@ -273,6 +273,14 @@ def test_a_radius_in_grey_levels_is_refused(name: str, digits: Dataset) -> None:
         trained(RECIPES[name](eps=8.0), digits)
 
 
+@pytest.mark.parametrize("name", ["pgd", "trades", "smoothadv"])
+def test_a_radius_in_l2_may_be_larger_than_the_range_of_a_pixel(name: str, digits: Dataset) -> None:
+    settings = {} if name == "smoothadv" else {"norm": "l2"}
+    RECIPES[name](eps=2.0, **settings).objective(network(), digits)
+    with pytest.raises(BadInput, match=r"eps 8.1 is more than any two inputs in \[0, 1\] are apart"):
+        RECIPES[name](eps=8.1, **settings).objective(network(), digits)
+
+
 def test_images_are_moved_and_mirrored_each_on_its_own(digits: Dataset) -> None:
     few = digits.subset(64, seed=0)
     plain, moved = (module_digest(trained(Standard(epochs=1, shift=shift), few)) for shift in (0, 1))

@@ -42,7 +42,7 @@ class AdversarialTraining(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """Cross-entropy at the examples; an input held out is right if its class is, under attack."""
-        check_size("eps", self.eps, dataset)
+        check_size("eps", self.eps, dataset, self.norm)
         ascent = Ascent(self.norm, self.eps, self.steps, dataset.input_box)
 
         def attacked(step: Step) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
 from certify.training.ascent import Ascent, evaluated
-from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step, ramp
+from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step, check_size, ramp
 
 __all__ = ["SmoothAdversarial"]
 
@@ -61,6 +61,7 @@ class SmoothAdversarial(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """The loss around the examples; an input held out is right if its class is, under one draw of noise."""
+        check_size("eps", self.eps, dataset, "l2")
         ascent = Ascent("l2", self.eps, self.steps)
 
         def loss(step: Step) -> Tensor:
