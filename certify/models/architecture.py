@@ -40,6 +40,9 @@ LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 """The vocabulary: each layer's class and the settings that describe it, under torch's own names. The last three hold
 networks, which are lists of layers again."""
 
+SIZES = ("in_channels", "out_channels", "in_features", "out_features", "num_features")
+"""Settings without which a layer has no weights; torch takes 0 for each."""
+
 DEEPEST = 8
 """How deep networks may be nested: what reads a file must not run out of stack."""
 
@@ -122,6 +125,8 @@ def _layer(position: int, fields: Mapping[str, Any], depth: int = 0) -> nn.Modul
         raise ModelError(
             f"layer {position} ({name}) has no setting {unknown[0]!r}; known: {', '.join(known) or 'none'}"
         )
+    if small := next((key for key in SIZES if isinstance(settings.get(key), int) and settings[key] < 1), None):
+        raise ModelError(f"layer {position} ({name}) has {small} {settings[small]}; it must be a whole number above 0")
     try:
         if kind is nn.Sequential:
             return _network(settings["layers"], depth + 1)

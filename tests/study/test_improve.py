@@ -465,6 +465,15 @@ def logs_of(tmp_path) -> Path:
     return file
 
 
+def test_inputs_of_a_fold_are_grouped_by_their_positions_in_the_whole_data(made, tmp_path):
+    run = read_run(made.run)
+    np.savez(tmp_path / "parts.npz", part=np.arange(40) % 2)
+    fold = {**run.settings["data"], "of": 17, "fold": [0, 2]}
+    found, _ = case_of(replace(run, settings={**run.settings, "data": fold}), [f"{tmp_path / 'parts.npz'}:part"])
+    [of_each] = [tables[0] for name, tables in found.groups.items() if name != "label"]
+    assert {name: n for name, (_, n) in of_each.items()} == {"0": 8, "1": 8}
+
+
 def test_origins_are_those_of_the_certified_model(made, tmp_path):
     digest = json.loads((made.net / "model.json").read_text())["digest"]
     found, unknown = origin_of(str(made.net), digest)
@@ -472,6 +481,8 @@ def test_origins_are_those_of_the_certified_model(made, tmp_path):
     assert (found.recipe, len(found.curve), unknown) == ("standard", 3, "")
     assert origin_of(str(made.net), "0" * 64)[1].endswith("how the certified one was trained is unknown")
     assert origin_of("net.onnx", digest)[0] is None
+    at = shutil.copytree(made.net, tmp_path / "net@home")
+    assert origin_of(str(at), digest)[0] == found
     smoothed = read_run(made.smoothed)
     kept = case_of(smoothed)[0]
     measured = replace(kept.origin, curve=((0.5, 0.25), (0.4, 0.75), (0.3, 0.5)), chosen_epoch=2)

@@ -20,7 +20,7 @@ from certify.study.improve.losses import losses_of
 from certify.study.improve.origin import Origin, origin_of
 from certify.study.improve.records import spent_and_votes
 from certify.study.read import certificates_of, read_run
-from certify.summary.group_columns import group_column, in_order
+from certify.summary.group_columns import group_column, in_order, whole_size
 
 __all__ = ["IMPROVEMENT_FORMATS", "Improvement", "case_of", "improve"]
 
@@ -205,7 +205,7 @@ def _groups(run: Run, columns: Sequence[str]) -> dict[str, list[dict[str, tuple[
     """Certified and all inputs of each group, at each radius."""
     inputs, found = run.summary.sandwich, {}
     for column in columns:
-        name, of = group_column(column, inputs, run.settings["data"]["of"])
+        name, of = group_column(column, inputs, whole_size(run.settings["data"]))
         groups = [str(one) for one in in_order(name, of, inputs.index.tolist())]
         sizes = Counter(groups)
         tables = []

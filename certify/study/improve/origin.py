@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 
 from certify.bounded.files import content_of, text_room
 from certify.errors import ModelError, one_line
+from certify.training.record import RECORD, folder_of
 
 __all__ = ["Origin", "origin_of"]
-
-RECORD: Final = "training.json"
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
@@ -90,12 +89,11 @@ def origin_of(spec: str, digest: str) -> tuple[Origin | None, str]:
     Raises:
         ModelError: for a record that is damaged.
     """
-    weights = spec.partition("@")[2]
-    folder = Path(weights).parent if weights else Path(spec)
+    folder = folder_of(spec)
+    if folder is None:
+        return None, "its model is no folder of certify train that is at hand, and nothing says how it was trained"
     try:
-        if not (folder / RECORD).is_file():
-            return None, "its model is no folder of certify train that is at hand, and nothing says how it was trained"
-        if not weights and (now := _read(folder / "model.json", _Folder).digest) != digest:
+        if folder == Path(spec) and (now := _read(folder / "model.json", _Folder).digest) != digest:
             return (
                 None,
                 f"{folder} holds another model by now ({now[:12]}): how the certified one was trained is unknown",

@@ -93,6 +93,6 @@ _IMAGE: Final = 49
 
 
 def _own(origin: Origin) -> dict[str, object]:
-    """The settings of the recipe itself; what all recipes have is carried over where it is not the default."""
+    """The settings of the recipe itself: of those that all recipes have, the commands keep what is not the default."""
     shared = ("epochs", "batch_size", "weight_decay", "shift", "flip")
     return {name: value for name, value in origin.settings.items() if name not in shared and value is not None}
