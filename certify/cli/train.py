@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from certify.cli.app import ExitCode, Quiet, app, pairs, resumable
+from certify.named import is_named
 from certify.process import tune_process
 from certify.progress.observer import observer
 from certify.training.asked import Asked
@@ -71,5 +72,6 @@ def train(
     with resumable():
         train_asked(asked, trainings, observer(quiet))
     if not quiet:
-        typer.echo(f"model in {out}; next: certify run --model {out} --data ... --out runs/first", err=True)
+        spec = out if network is None or not is_named(network) else f"{network}@{out}"
+        typer.echo(f"model in {out}; next: certify run --model {spec} --data ... --out runs/first", err=True)
     return ExitCode.DONE

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from certify.data.dataset import Dataset
 from certify.data.loaders import load_data
-from certify.errors import BadInput, ModelError
+from certify.errors import BadInput, CertifyError, ModelError
 from certify.process import tune_process
 from certify.progress.observer import Advance, Observer
 from certify.registry import make
@@ -93,10 +93,16 @@ def train_all(trainings: Sequence[Training], data: str | Dataset, workers: int, 
         raise BadInput(f"workers must be a whole number above 0, got {workers}")
     if workers == 1 or len(trainings) == 1:
         loaded = load_data(data) if isinstance(data, str) else data
+        failed = []
         for training in trainings:
-            training.run(loaded, _named(training, advance))
+            try:
+                training.run(loaded, _named(training, advance))
+            except CertifyError as problem:
+                failed.append(problem)
+        if failed:
+            raise failed[0]
         return
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     told: Any = context.Queue()
     pool = ProcessPoolExecutor(min(workers, len(trainings)), context, _begin, (told,))
     try:
@@ -110,7 +116,7 @@ def train_all(trainings: Sequence[Training], data: str | Dataset, workers: int, 
             "workers"
         ) from problem
     except BaseException:  # interrupted: what each finished is on disk
-        for process in multiprocessing.active_children():
+        for process in {*multiprocessing.active_children()} - others:
             process.terminate()
         raise
     finally:

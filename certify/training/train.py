@@ -131,6 +131,8 @@ class Training:
         module = self._module(dataset)
         state = begin(self.recipe, module.to(available(self.device)), self.seed)
         began = {**asked, "torch": str(torch.__version__)}
+        if self.device != "cpu":  # sums in another order
+            began["device"] = self.device
         if resume(self.out, state, began):
             told(len(state.curve), "resumed")
         try:

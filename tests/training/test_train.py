@@ -128,6 +128,19 @@ def test_another_training_in_the_same_folder_is_refused(
         train("standard", digits, tmp_path / "net", **{**asked, **other})
 
 
+def test_a_training_goes_on_on_the_device_that_it_was_begun_on(
+    digits: Dataset, tmp_path: Path, killed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_of_train, "available", lambda device: torch.device("cpu"))
+    killed(1)
+    with pytest.raises(Interrupt):
+        train("standard", digits, tmp_path / "net", epochs=2, device="cuda")
+    with pytest.raises(BadInput, match="device was 'cuda' and is None; choose another folder"):
+        train("standard", digits, tmp_path / "net", epochs=2)
+    killed(9)
+    train("standard", digits, tmp_path / "net", epochs=2, device="cuda")
+
+
 def test_a_model_of_another_origin_is_not_replaced(digits: Dataset, tmp_path: Path) -> None:
     folder = train("standard", digits, tmp_path / "net", epochs=1)
     (folder / RECORD).unlink()
