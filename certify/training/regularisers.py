@@ -25,7 +25,8 @@ def growth_and_balance(layers: Layers) -> Tensor:
     Let ``d_i`` be the mean width of the box that the i-th of m ReLUs reads, and ``d_0`` that of the input. The first
     charge is the mean of ``max(0, tau - d_0 / d_i) / tau``. For the second, let ``c`` be the centres of that box,
     ``P`` those of neurons that are on and ``N`` those that are off everywhere, and ``p``, ``n`` the sums over them of
-    ``|c|``, and of ``(c - mean c)^2``. It is the mean of ``max(0, tau - min(p / n, n / p)) / tau`` for both.
+    ``|c|``, and of ``(c - mean c)^2``. It is the mean of ``max(0, tau - min(p / n, n / p)) / tau`` for both. Here
+    ``mean c`` is that of each neuron over the batch; in the paper's code it is one for all neurons of a layer.
 
     Args:
         layers: interval bounds of a batch.

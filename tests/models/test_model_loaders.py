@@ -82,7 +82,10 @@ def test_initial_weights_come_from_the_seed_and_leave_the_global_generator_alone
         ([{"layer": "Linear", "in_features": 3}], "cannot be built: TypeError"),
         ([{"layer": "Linear", "in_features": -3, "out_features": 2}], "has in_features -3; it must be a whole number"),
         ([{"layer": "Conv2d", "in_channels": 1, "out_channels": 0, "kernel_size": 3}], "has out_channels 0; it must"),
-        ([{"layer": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": -3}], "cannot be built: RuntimeError"),
+        (
+            [{"layer": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": -3}],
+            "cannot be built: RuntimeError",
+        ),
         ([{"in_features": 3}], "layer 0 is None"),
     ],
 )

@@ -330,6 +330,8 @@ def test_prices_are_about_the_recipes_as_they_are():
         own = vars(recipe)
         assert price.step(own) == price.step({}), name
     assert recipes_at_hand() >= set(RECIPES)
+    crown, ibp = PRICES["crown-ibp"].step, PRICES["ibp"].step
+    assert crown({"growth": 0.8}) > crown({"growth": 0.8, "warm_up": 0.4}) == crown({}) > 4 * ibp({})
 
 
 def test_commands_quote_what_a_manifest_says():
