@@ -153,9 +153,10 @@ def _check(path: Path, stated: Sequence[Bracket], batch: Batch, rows: Mapping[in
     for one in stated:
         label = batch.labels[rows[one.index]] if one.index in rows else one.label
         if one.label is not None and label != one.label:
+            line = f" line {one.stated[0].line}" if one.stated else ""
             raise DataError(
-                f"{path} line {one.stated[0].line}: input {one.index} has label {one.label}, and in the data {label}; "
-                "the inputs are numbered in another way, or come from another split"
+                f"{path}{line}: input {one.index} has label {one.label}, and in the data {label}; the inputs are "
+                "numbered in another way, or come from another split"
             )
         for row in one.stated:
             if threat.norm == "linf" and row.eps > widest:

@@ -98,6 +98,7 @@ def test_inputs_that_the_data_do_not_hold_are_counted(halves, table):
     ("rows", "columns", "words"),
     [
         (["0,0.1,robust,1"], "index,eps,verdict,label", "line 2: input 0 has label 1, and in the data 0"),
+        (["0,,,1"], "index,lower,upper,label", "t.*: input 0 has label 1, and in the data 0"),
         (["0,8,robust"], "index,eps,verdict", r"radius 8 is wider than the input box \[0, 1\].*write 8/255"),
         (["17,0.1,robust"], "index,eps,verdict", "states nothing about any input of the data, which hold 3 inputs"),
     ],

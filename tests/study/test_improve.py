@@ -467,6 +467,20 @@ def logs_of(tmp_path) -> Path:
     return file
 
 
+def test_a_group_is_named_no_more_often_than_stated_where_groups_do_not_differ():
+    label = np.arange(N) % 2
+    certified = [0.2 if place // 2 < (40, 30)[place % 2] else np.nan for place in range(N)]
+    # 30 of 50 beside 40 of 50: 0.001 if the 80 % were known exactly, 0.024 as they are
+    assert not said_by("group", case(certified, label=label))
+    certified = [0.2 if place // 2 < (45, 25)[place % 2] else np.nan for place in range(N)]
+    assert len(said_by("group", case(certified, label=label))) == 1
+    rng = np.random.default_rng(0)
+    named = sum(
+        bool(said_by("group", case(np.where(rng.random(N) < 0.7, 0.2, np.nan), label=label))) for _ in range(400)
+    )
+    assert named <= 0.05 * 400
+
+
 def test_inputs_of_a_fold_are_grouped_by_their_positions_in_the_whole_data(made, tmp_path):
     run = read_run(made.run)
     np.savez(tmp_path / "parts.npz", part=np.arange(40) % 2)

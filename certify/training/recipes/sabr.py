@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from certify.core.input_box import BoxLike
 from certify.data.dataset import Dataset
 from certify.training.ascent import Ascent, evaluated
 from certify.training.bounded import BoundedRecipe
@@ -40,7 +41,7 @@ class SmallBox(BoundedRecipe):
         self._check_within("share", 0, 1)
         self._ascent(None)
 
-    def _ascent(self, box: object) -> Ascent:
+    def _ascent(self, box: BoxLike) -> Ascent:
         return Ascent("linf", max(self.eps * (1 - self.share), 1e-12), self.steps, box)
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:

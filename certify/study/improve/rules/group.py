@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from certify.stats.binomial import binomial_at_most, clopper_pearson_lower, clopper_pearson_upper
+from certify.lazy import later
+from certify.stats.binomial import clopper_pearson_lower, clopper_pearson_upper
 from certify.stats.simultaneous import holm
 from certify.study.improve.base import RULES, Advice, Case
 
 __all__ = ["group"]
+
+stats = later("scipy.stats")
 
 _DELTA: Final = 0.05
 """How probable it may be that any group is named although none is below the others."""
@@ -21,15 +24,16 @@ _FAR: Final = 0.1
 
 @RULES.register("group")
 def group(case: Case) -> Iterator[Advice]:
-    """Groups that are certified less often than the rest, by an exact test that all groups and radii share."""
+    """Groups that are certified less often than the rest, by Fisher's exact test, corrected for all groups and radii.
+
+    Where no group differs, those certified are drawn from all inputs without regard to it: a group has k of them or
+    fewer with the probability of a hypergeometric law. The rest is a sample too, whose share is not known exactly.
+    """
     for name, tables in case.groups.items():
         place, counts = max(enumerate(tables), key=lambda one: _spread(one[1]))
         certified, inputs = (sum(values) for values in zip(*counts.values(), strict=True))
         rest = {one: ((certified - k) / (inputs - n) if inputs > n else 0.0) for one, (k, n) in counts.items()}
-        chances = [
-            binomial_at_most(k, n, rest[one]) if 0 < rest[one] < 1 else float(k >= n * rest[one])
-            for one, (k, n) in counts.items()
-        ]
+        chances = [float(stats.hypergeom.cdf(k, inputs, certified, n)) for k, n in counts.values()]
         below = holm(chances, _DELTA / len(tables))
         named = [
             one for (one, (k, n)), low in zip(counts.items(), below, strict=True) if low and k / n <= rest[one] - _FAR
