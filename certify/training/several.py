@@ -21,6 +21,7 @@ from certify.registry import make
 from certify.training.asked import Asked
 from certify.training.folds import check_folds
 from certify.training.recipe import RECIPES
+from certify.training.record import CHECKPOINT, RECORD
 from certify.training.train import Training
 
 __all__ = ["of_folds", "of_seeds", "train_all", "train_asked", "trainings_of"]
@@ -59,10 +60,13 @@ def of_seeds(training: Training, seeds: int) -> list[Training]:
     """One training for each of so many seeds, from that of ``training`` on, in folders ``seed-0``, ``seed-1``, ...
 
     Raises:
-        BadInput: for fewer than two.
+        BadInput: for fewer than two, a seed below 0, or a folder that is a model itself.
     """
     if seeds < 2:
         raise BadInput(f"seeds must be a whole number of at least 2, got {seeds}; one training has --seed")
+    if training.seed < 0:
+        raise BadInput(f"the first of several seeds must be at least 0, got {training.seed}: it names a folder")
+    _check_free(training.out)
     chosen = range(training.seed, training.seed + seeds)
     return [replace(training, seed=seed, out=training.out / f"seed-{seed}") for seed in chosen]
 
@@ -71,10 +75,17 @@ def of_folds(training: Training, folds: int) -> list[Training]:
     """One training for each of so many folds of the data, on all others, in folders ``fold-0``, ``fold-1``, ...
 
     Raises:
-        BadInput: for fewer than two.
+        BadInput: for fewer than two, or a folder that is a model itself.
     """
     check_folds(folds)
+    _check_free(training.out)
     return [replace(training, fold=(fold, folds), out=training.out / f"fold-{fold}") for fold in range(folds)]
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder whose models would not be seen behind its own."""
+    if (folder / RECORD).exists() or (folder / CHECKPOINT).exists():
+        raise BadInput(f"{folder} holds one model itself: choose another folder for several")
 
 
 def train_all(trainings: Sequence[Training], data: str | Dataset, workers: int, advance: Advance) -> None:

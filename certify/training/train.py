@@ -152,9 +152,11 @@ class Training:
     def _parts(self, data: Dataset) -> tuple[Dataset, Dataset | None]:
         """What to train on, and what is held out."""
         rest = data if self.fold is None else rows_of(data, ~in_fold(data, *self.fold))
+        if not self.validation:
+            return rest, None
         count = round(self.validation * len(rest))
         if not count:
-            return rest, None
+            raise BadInput(f"validation {self.validation:g} of {len(rest)} inputs holds out none: give a larger share")
         held_out = np.zeros(len(rest), dtype=bool)
         held_out[seeded_generator("validation", rest.digest).permutation(len(rest))[:count]] = True
         return rows_of(rest, ~held_out), rows_of(rest, held_out)
@@ -191,6 +193,8 @@ class Training:
 
     def _done(self, asked: Mapping[str, Any]) -> bool:
         """Whether this very training ended in the folder before."""
+        if self.out.exists() and not self.out.is_dir():
+            raise BadInput(f"{self.out} is no folder: choose another")
         if not (self.out / RECORD).is_file():
             if (self.out / "model.json").is_file():
                 raise BadInput(f"{self.out} holds a model of another origin: choose another folder")
@@ -209,6 +213,8 @@ class Training:
         if isinstance(self.network, nn.Module):
             return self.network
         assert self.network is not None
+        if given := sorted({"input_shape", "num_classes"} & self.network_option.keys()):
+            raise BadInput(f"{given[0]} of a network is that of the data: leave it out")
         if not is_named(self.network):
             layers = make(
                 NETWORKS,

@@ -8,9 +8,9 @@ import pytest
 
 import certify
 from certify.cli import main
-from certify.errors import ModelError
+from certify.errors import BadInput, ModelError
 from certify.training.recipes.standard import Standard
-from certify.training.several import of_seeds, train_all
+from certify.training.several import of_folds, of_seeds, train_all
 from certify.training.train import Training
 
 
@@ -22,6 +22,16 @@ def test_one_that_fails_is_named_after_the_others_were_finished(tmp_path: Path) 
     with pytest.raises(ModelError, match="seed-0/checkpoint.safetensors is corrupt"):
         train_all(trainings, data, 1, lambda count, note: None)
     assert [(one.out / "model.json").exists() for one in trainings] == [False, True, True]
+
+
+def test_folders_that_would_hide_models_are_refused(tmp_path: Path) -> None:
+    one = Training(Standard(epochs=1), tmp_path, seed=-1)
+    with pytest.raises(BadInput, match="first of several seeds must be at least 0, got -1"):
+        of_seeds(one, 2)
+    (tmp_path / "training.json").touch()
+    for several in (of_seeds, of_folds):
+        with pytest.raises(BadInput, match="holds one model itself"):
+            several(Training(Standard(epochs=1), tmp_path), 2)
 
 
 def test_what_is_said_to_be_next_names_a_model(

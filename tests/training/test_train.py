@@ -188,6 +188,8 @@ def test_the_best_epoch_on_what_is_held_out_becomes_the_model(digits: Dataset, t
     [
         ({"batch_size": 300}, "200 inputs to train on are fewer than one batch of 300"),
         ({"validation": 0.9}, "validation is a share of the data"),
+        ({"validation": 0.001, "patience": 3}, "validation 0.001 of 200 inputs holds out none"),
+        ({"network_option": {"num_classes": 3}}, "num_classes of a network is that of the data"),
         ({"patience": 3}, "patience needs inputs that are held out"),
         ({"network": "cnn9"}, "unknown network 'cnn9'"),
         ({"network": "cnn4", "network_option": {"wdth": 3}}, "has no setting 'wdth'; did you mean 'width'"),
@@ -204,6 +206,15 @@ def test_what_does_not_fit_is_refused_in_one_line(
         train("standard", digits, tmp_path / "net", **asked)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "net").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_trained(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net").touch()
+    monkeypatch.setattr(module_of_train, "epochs", None)  # to train would fail
+    with pytest.raises(BadInput, match="net is no folder: choose another"):
+        train("standard", digits, tmp_path / "net", epochs=1)
 
 
 def test_classes_without_inputs_are_refused(digits: Dataset, tmp_path: Path) -> None:
