@@ -196,7 +196,7 @@ class Training:
         if self.out.exists() and not self.out.is_dir():
             raise BadInput(f"{self.out} is no folder: choose another")
         if not (self.out / RECORD).is_file():
-            if (self.out / "model.json").is_file():
+            if (self.out / "model.json").is_file() and not (self.out / CHECKPOINT).is_file():
                 raise BadInput(f"{self.out} holds a model of another origin: choose another folder")
             return False
         before = asked_of(self.out)

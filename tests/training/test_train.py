@@ -98,6 +98,21 @@ def test_a_training_that_was_interrupted_ends_in_the_same_model(
     assert curves[0] == curves[1]
 
 
+def test_a_training_that_was_interrupted_while_its_model_was_written_goes_on(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise Interrupt
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupt):
+        patched.setattr(module_of_train, "write_whole", killed)
+        train("standard", digits, tmp_path / "net", epochs=1)
+    assert (tmp_path / "net" / "model.json").exists()
+    train("standard", digits, tmp_path / "net", epochs=1)
+    assert (tmp_path / "net" / RECORD).exists()
+    assert not (tmp_path / "net" / CHECKPOINT).exists()
+
+
 def test_what_is_done_is_not_done_again(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = train("standard", digits, tmp_path / "net", epochs=1)
     monkeypatch.setattr(module_of_train, "epochs", None)  # to train would fail
