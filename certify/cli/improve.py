@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from certify.cli.app import GroupBy, app, exit_code
-from certify.cli.files import evidence_files, replacing, require_writable
+from certify.cli.files import evidence_files, require_picture, require_writable, save_picture
 from certify.errors import BadInput
-from certify.study.improve.advise import IMPROVEMENT_FORMATS, Improvement
+from certify.study.improve.advise import IMPROVEMENT_FORMATS
 from certify.study.improve.advise import improve as improve_run
 
 __all__ = ["improve"]
-
-_PICTURES: Final = {".svg": {"Date": None}, ".png": {}, ".pdf": {"CreationDate": None}}
-"""Kinds of file, and what keeps the time of day out of them: the same runs make the same bytes."""
 
 
 @app.command()
@@ -39,8 +36,7 @@ def improve(
     for option, given in (("plot", plot), ("model", model), ("data", data)):
         if explain is None and given is not None:
             raise BadInput(f"--{option} is for explanations: ask for some with --explain 8")
-    if plot is not None and plot.suffix not in _PICTURES:
-        raise BadInput(f"--plot {plot} is none of {', '.join(_PICTURES)}; name the file so")
+    require_picture("--plot", plot)
     require_writable({"--plot": plot}, evidence_files(run))
     found = improve_run(run, groups=group or [], frozen=frozen)
     if explain is not None:
@@ -50,18 +46,11 @@ def improve(
         tune_process()
         found = replace(found, explained=explained(found.run, explain, model=model, data=data))
     if plot is not None:
-        _draw(found, plot)
+        from certify.plots.explanations import draw_explanations, inches
+
+        weakest = found.explained
+        save_picture("--plot", plot, lambda figure: draw_explanations(weakest, figure), inches(weakest))
     typer.echo(render(found))
     if plot is not None:
         typer.echo(f"wrote {plot}", err=True)
     return exit_code(found.run.summary)
-
-
-def _draw(found: Improvement, file: Path) -> None:
-    from certify.plots.explanations import draw_explanations
-
-    figure = draw_explanations(found.explained)
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "certify", "svg.fonttype": "none"}), replacing("--plot", file) as target:
-        figure.savefig(target, format=file.suffix[1:], metadata=_PICTURES[file.suffix])

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.rounding import round_down
-from certify.errors import needs
 from certify.study.improve.explanation import Explanation
 
-__all__ = ["draw_explanations"]
+__all__ = ["draw_explanations", "inches"]
 
 _BARS: Final = 10
 """Features of a table that are drawn."""
@@ -21,27 +20,28 @@ _BARS: Final = 10
 _PANELS: Final = ("input", "what carries the margin", "adversarial example", "its change")
 
 
-def draw_explanations(found: Sequence[Explanation]) -> Any:
-    """A line of panels for each input; return the Figure.
+def inches(found: Sequence[Explanation]) -> tuple[float, float]:
+    """Width and height of a figure for them."""
+    return 10, (2.5 if _images_alone(found) else 2.8) * len(found)
+
+
+def draw_explanations(found: Sequence[Explanation], figure: Any) -> None:
+    """A line of panels for each input, on a matplotlib Figure.
 
     Images are shown as they are, and parts of the margin and changes from blue (against the label, or darker) to red.
     Tables are bars of the features that add most, and their changes beside them.
-
-    Raises:
-        MissingExtra: without matplotlib.
     """
-    with needs("matplotlib", "plot", "drawing explanations"):
-        from matplotlib.figure import Figure
-    image = all(one.image for one in found)
-    columns = len(_PANELS) if image else 2
-    figure = Figure(figsize=(10, (2.5 if image else 2.8) * len(found)), layout="constrained")
-    grid = figure.subplots(len(found), columns, squeeze=False)
+    image = _images_alone(found)
+    grid = figure.subplots(len(found), len(_PANELS) if image else 2, squeeze=False)
     for axes, one in zip(grid, found, strict=True):
         (_images if image else _bars)(axes, one)
     titles = _PANELS if image else (_PANELS[1], _PANELS[3])
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize="medium")
-    return figure
+
+
+def _images_alone(found: Sequence[Explanation]) -> bool:
+    return all(one.image for one in found)
 
 
 def _told(one: Explanation) -> str:

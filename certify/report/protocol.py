@@ -10,6 +10,7 @@ from typing import Any
 from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.core.summary import Summary
+from certify.named import is_named
 
 __all__ = ["averages", "commands", "protocol", "reproduction"]
 
@@ -70,8 +71,9 @@ def _trained(context: Mapping[str, Any]) -> list[str]:
     study = context.get("study")
     if not (isinstance(study, Mapping) and isinstance(train := study.get("train"), Mapping)):
         return []
-    function, _, weights = str(study.get("model")).rpartition("@")
-    folder = PurePath(weights).parent if function else PurePath(weights)
+    model = str(study.get("model"))
+    function, _, weights = model.partition("@")
+    folder = PurePath(weights).parent if is_named(function) else PurePath(model)
     folder = folder.parent if {"seeds", "folds"} & train.keys() else folder
     settings = {name: value for name, value in train.items() if name != "recipe"}
     return ["certify", "train", str(train.get("recipe")), *_flags(settings), "--out", str(folder)]

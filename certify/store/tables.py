@@ -64,7 +64,7 @@ def read_table(path: Path | str, headless: Sequence[str] = ()) -> Table:
     if twice := sorted({name for name in columns if columns.count(name) > 1}):
         raise DataError(f"{path} has two columns {twice[0]!r}; name each column once")
     if not lines:
-        raise DataError(f"{path} holds no row: there is nothing to audit")
+        raise DataError(f"{path} holds no row below the line that names its columns")
     rows = []
     for line, cells in lines:
         if len(cells) != len(columns):

@@ -492,3 +492,17 @@ def test_a_run_that_is_wrong_everywhere_has_no_weakest(smoothed):
     wrong = replace(layers, prediction=none, certified=np.full(len(layers), np.nan), sure=np.full(len(layers), np.nan))
     text = Read(page([replace(smoothed, summary=replace(smoothed.summary, sandwich=wrong))])).text
     assert "No input is predicted correctly." in text
+
+
+@pytest.mark.parametrize(
+    ("model", "out"),
+    [
+        ("runs/a@b/model", "runs/a@b/model"),
+        ("nets:build@runs/a@b/model/model.safetensors", "runs/a@b/model"),
+    ],
+)
+def test_how_a_model_was_trained_names_its_folder(smoothed, model, out):
+    study = {"model": model, "train": {"recipe": "noise", "data": "digits:train"}}
+    run = replace(smoothed, context={"study": study})
+    said = dict(commands([run]))[f"train the model of {run.name} again"]
+    assert said == f"certify train noise --data digits:train --out {out}"

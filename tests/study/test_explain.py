@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from certify.cli import main
 from certify.errors import BadInput, MissingExtra, ModelError
-from certify.plots.explanations import draw_explanations
+from certify.plots.explanations import draw_explanations, inches
 from certify.study.explain import explain, weakest
 from certify.study.read import read_run
 
@@ -138,7 +139,8 @@ def test_the_smoothed_model_is_explained_by_its_mean_under_noise(made):
 @pytest.mark.parametrize("name", ["image", "table"])
 def test_figures_have_a_line_of_panels_for_each_input(made, name):
     found = explain(read_run(getattr(made, name).run), 2, model=getattr(made, name).model)
-    figure = draw_explanations(found)
+    figure = Figure(figsize=inches(found))
+    draw_explanations(found, figure)
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(panels) == 2 * (4 if name == "image" else 2)
     assert f"input {found[0].index}" in panels[0].get_ylabel()
