@@ -497,6 +497,9 @@ def test_origins_are_those_of_the_certified_model(made, tmp_path):
     assert (found.recipe, len(found.curve), unknown) == ("standard", 3, "")
     assert origin_of(str(made.net), "0" * 64)[1].endswith("how the certified one was trained is unknown")
     assert origin_of("net.onnx", digest)[0] is None
+    trained = json.loads((made.net / "training.json").read_text())["asked"]
+    assert origin_of(str(made.net), digest, trained)[0] == found
+    assert "holds another training by now" in origin_of(str(made.net), digest, {**trained, "seed": 1})[1]
     at = shutil.copytree(made.net, tmp_path / "net@home")
     assert origin_of(str(at), digest)[0] == found
     smoothed = read_run(made.smoothed)

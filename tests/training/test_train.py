@@ -19,7 +19,7 @@ from certify.training import train as module_of_train
 from certify.training.checkpoint import CHECKPOINT
 from certify.training.recipe import RECIPES
 from certify.training.seen import overlap
-from certify.training.train import RECORD, train
+from certify.training.train import RECORD, Training, train
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +193,10 @@ def test_the_best_epoch_on_what_is_held_out_becomes_the_model(digits: Dataset, t
     kept = [kept for _, kept in record["curve"]]
     assert record["chosen_epoch"] == kept.index(max(kept)) + 1
     assert len(kept) == record["chosen_epoch"] + 3 < 40
+    _, held_out = Training(RECIPES["standard"](), folder, validation=0.3)._parts(digits)
+    right = load_model(str(folder)).predict(torch.from_numpy(held_out.x)).numpy() == held_out.y
+    assert right.mean() == pytest.approx(max(kept))
+    assert kept[-1] < max(kept)  # so that the last state would be seen to be another
     found = overlap(folder, digits)
     assert found.trained == 140
     assert found.held_out == 60

@@ -156,7 +156,7 @@ def _origin(run: Run) -> tuple[Origin | None, str]:
     spec = specs.get("model") if isinstance(specs, Mapping) else None
     if not isinstance(spec, str):
         return None, "the manifest does not say where its model lies, and nothing says how it was trained"
-    return origin_of(spec, str(run.settings["model"]["digest"]))
+    return origin_of(spec, str(run.settings["model"]["digest"]), run.context.get("training"))
 
 
 def _notes(case: Case, unknown: str) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 from certify.bounded.files import content_of, text_room
+from certify.core.values import first_difference
 from certify.errors import ModelError, one_line
-from certify.training.record import RECORD, folder_of
+from certify.training.record import RECORD, asked_of, folder_of
 
 __all__ = ["Origin", "origin_of"]
 
@@ -79,12 +80,13 @@ class Origin:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def origin_of(spec: str, digest: str) -> tuple[Origin | None, str]:
+def origin_of(spec: str, digest: str, trained: Any = None) -> tuple[Origin | None, str]:
     """The origin of the model that a SPEC names, and why it is unknown where it is.
 
     Args:
         spec: a folder, or ``package.module:function@FOLDER/model.safetensors``.
         digest: of the model that was certified: a folder may hold another one by now.
+        trained: how that model was trained, where its run says so; weights of a function have no digest of their own.
 
     Raises:
         ModelError: for a record that is damaged.
@@ -99,6 +101,8 @@ def origin_of(spec: str, digest: str) -> tuple[Origin | None, str]:
                 f"{folder} holds another model by now ({now[:12]}): how the certified one was trained is unknown",
             )
         record = _read(folder / RECORD, _Record)
+        if trained is not None and first_difference(asked_of(folder), trained):
+            return None, f"{folder} holds another training by now: how the certified model was trained is unknown"
     except (OSError, ValueError, msgspec.MsgspecError) as problem:
         raise ModelError(
             f"{folder} is no whole model folder ({one_line(problem)}); restore it or train again"
