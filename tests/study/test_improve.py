@@ -259,7 +259,7 @@ def understood(command: str) -> None:
     if verb == "train":
         make(RECIPES, given["recipe"], pairs("setting", given.get("setting", [])))
         options = pairs("network option", given.get("network_option", []))
-        make(NETWORKS, given["network"], {**options, "input_shape": (1, 28, 28), "num_classes": 10})
+        make(NETWORKS, given.get("network", "small"), {**options, "input_shape": (1, 28, 28), "num_classes": 10})
     if verb == "run":
         for option in ("option", "attack_option"):
             given[option] = pairs(option, given.get(option) or []) or None
