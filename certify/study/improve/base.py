@@ -15,7 +15,7 @@ from certify.registry import Registry
 from certify.study.improve.commands import Commands
 from certify.study.improve.losses import Loss
 from certify.study.improve.origin import Origin
-from certify.study.improve.prices import PRICES, recipes_at_hand
+from certify.study.improve.prices import PRICES
 from certify.study.improve.records import Spent, Votes
 
 __all__ = ["BALLS", "RULES", "SMOOTHED", "WORTH", "Advice", "Case", "Rule", "inputs_of", "percents"]
@@ -23,9 +23,8 @@ __all__ = ["BALLS", "RULES", "SMOOTHED", "WORTH", "Advice", "Case", "Rule", "inp
 WORTH: Final = 0.02
 """Share of certified accuracy below which no advice is given: two points."""
 
-SMOOTHED: Final = ("noise", "consistency", "smoothadv", "macer", "denoise")
+SMOOTHED: Final = ("noise", "consistency", "smoothadv", "denoise")
 """Recipes that train for smoothing, with a setting sigma."""
-
 
 BALLS: Final = ("pgd", "trades", "ibp", "crown-ibp", "sabr", "mtl-ibp")
 """Recipes that train for a ball, with a setting eps."""
@@ -161,10 +160,6 @@ class Case:
     def known(self, recipe: str) -> bool:
         """Whether the model was trained by a recipe."""
         return self.origin is not None and self.origin.recipe == recipe
-
-    def has(self, recipe: str) -> bool:
-        """Whether this version has a recipe."""
-        return recipe in recipes_at_hand()
 
     def at(self, radius: float) -> str:
         """A radius as the threat names it."""

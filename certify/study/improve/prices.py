@@ -1,17 +1,16 @@
 """What a step of each recipe costs, as a multiple of a step of ordinary training.
 
 Steps of a small network for ten classes on the processor, and of a ball of its full size, were measured at 0.8 to 1.3
-times what is said here; those of macer, denoise and lipschitz are estimates.
+times what is said here; that of denoise, which depends on the model behind it, is an estimate.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["PRICES", "Price", "recipes_at_hand"]
+__all__ = ["PRICES", "Price"]
 
 Settings = Mapping[str, Any]
 
@@ -49,9 +48,8 @@ PRICES: Final[Mapping[str, Price]] = {
     "noise": Price(100, lambda _: 1, "one pass"),
     "consistency": Price(60, _draws, "draws"),
     "smoothadv": Price(60, lambda one: _draws(one) * (float(one.get("steps", 2)) + 1), "draws * (steps + 1)"),
-    "macer": Price(30, lambda one: float(one.get("draws", 8)), "draws"),
     "denoise": Price(40, lambda _: 5, "the denoiser, and the model behind it"),
-    "lipschitz": Price(60, lambda _: 3, "the pass, and the parametrisation of its weights"),
+    "lipschitz": Price(60, lambda _: 1, "the pass, and the parametrisation of its weights"),
     "pgd": Price(30, lambda one: _steps(one) + 1, "steps + 1"),
     "trades": Price(30, lambda one: _steps(one) + 2, "steps + 2"),
     "ibp": Price(60, lambda _: 4, "the pass, and three for interval bounds"),
@@ -62,10 +60,3 @@ PRICES: Final[Mapping[str, Price]] = {
     "mtl-ibp": Price(60, lambda one: _steps(one) + 4, "steps + 1, and that of ibp"),
 }
 """By the name of the recipe; the recipes themselves need torch, and a test holds these against them."""
-
-
-def recipes_at_hand() -> frozenset[str]:
-    """The recipes that this version has, by the files that hold them."""
-    from certify.training import recipes
-
-    return frozenset(module.name.replace("_", "-") for module in pkgutil.iter_modules(recipes.__path__))

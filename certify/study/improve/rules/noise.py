@@ -66,7 +66,7 @@ def noise(case: Case) -> Iterator[Advice]:
 @RULES.register("denoise")
 def denoise(case: Case) -> Iterator[Advice]:
     """A denoiser in front of a model that may not be trained again."""
-    if not (lost := _lost(case)) or not case.frozen or not case.has("denoise"):
+    if not (lost := _lost(case)) or not case.frozen:
         return
     assert case.votes is not None
     sigma = case.votes.sampling.sigma

@@ -1,4 +1,4 @@
-"""After noise: recipes that make votes agree, attack the smoothed model while it is trained, or enlarge its radius."""
+"""After noise: recipes that make votes agree, or attack the smoothed model while it is trained."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from certify.core.rounding import brief
 from certify.study.improve.base import RULES, Advice, Case, percents
 from certify.study.improve.records import Sampling
 
-__all__ = ["consistency", "macer", "smoothadv"]
+__all__ = ["consistency", "smoothadv"]
 
-
-_LATER: Final = ("consistency", "smoothadv", "macer")
+_LATER: Final = ("consistency", "smoothadv")
 """Recipes that go beyond noise."""
 
 
@@ -70,27 +69,6 @@ def smoothadv(case: Case) -> Iterator[Advice]:
         "Salman et al. 2019, section 2",
         case.commands.trained("smoothadv", sigma=sampling.sigma, eps=case.last.radius),
         case.training("smoothadv", draws=2, steps=2),
-        f"certified accuracy at {case.at(case.last.radius)} is not above {100 * case.last.certified:.1f} %, by the "
-        "paired test of certify compare",
-        reach=lost,
-        trains=True,
-    )
-
-
-@RULES.register("macer")
-def macer(case: Case) -> Iterator[Advice]:
-    """Attacks are in the recipe already; what is left is to enlarge the radius itself."""
-    if (found := _room(case)) is None or not case.known("smoothadv") or not case.has("macer"):
-        return
-    sampling, lost = found
-    yield Advice(
-        "macer",
-        f"train for the certified radius itself, at the same sigma={brief(sampling.sigma)}",
-        _seen(case),
-        "a hinge on the radius of the smoothed model pushes inputs that are right already, and needs no attack",
-        "Zhai et al. 2020",
-        case.commands.trained("macer", sigma=sampling.sigma),
-        case.training("macer"),
         f"certified accuracy at {case.at(case.last.radius)} is not above {100 * case.last.certified:.1f} %, by the "
         "paired test of certify compare",
         reach=lost,
