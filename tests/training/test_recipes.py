@@ -276,9 +276,10 @@ def test_a_radius_in_grey_levels_is_refused(name: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("name", ["pgd", "trades", "smoothadv"])
 def test_a_radius_in_l2_may_be_larger_than_the_range_of_a_pixel(name: str, digits: Dataset) -> None:
     settings = {} if name == "smoothadv" else {"norm": "l2"}
-    RECIPES[name](eps=2.0, **settings).objective(network(), digits)
+    fitting, too_large = (RECIPES[name](eps=eps, **settings) for eps in (2.0, 8.1))
+    fitting.objective(network(fitting, digits), digits)
     with pytest.raises(BadInput, match=r"eps 8.1 is more than any two inputs in \[0, 1\] are apart"):
-        RECIPES[name](eps=8.1, **settings).objective(network(), digits)
+        too_large.objective(network(too_large, digits), digits)
 
 
 def test_images_are_moved_and_mirrored_each_on_its_own(digits: Dataset) -> None:
