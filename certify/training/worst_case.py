@@ -127,7 +127,8 @@ def narrow_weights(module: nn.Module, generator: torch.Generator) -> None:
     """Initial weights with which interval bounds neither grow nor shrink from layer to layer (Shi et al. 2021, 3.1).
 
     They are normal with standard deviation ``sqrt(2 pi) / n`` for n inputs of a neuron: a layer multiplies the width of
-    its box by ``n E|w|``, of which a ReLU keeps half. Biases become 0.
+    its box by ``n E|w|``, of which a ReLU keeps half. Biases become 0. The paper's code leaves the last layer as it is,
+    and halves weights behind a sum of two branches; here all layers are alike.
     """
     with torch.no_grad():
         for layer in module.modules():

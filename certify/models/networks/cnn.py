@@ -39,6 +39,8 @@ def cnn7(
 ) -> Layers:
     """Five convolutions and two linear layers with batch normalization (Shi et al. 2021, section 4).
 
+    In the paper's code batch normalization follows the hidden linear layer as well; here it follows convolutions alone.
+
     Args:
         input_shape: (channels, height, width) of at least 2 pixels a side.
         num_classes: number of scores.
