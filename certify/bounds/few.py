@@ -106,8 +106,9 @@ class Few:
         """The same through one that is applied to each line along the last axis: few lines, and whole ones."""
         leaving, entering = self.shape[-1], shape[-1]
         lines, slots = _distinct(self.entries // leaving)
-        place = self.entries % leaving
-        whole = _added(self.A, place if slots is None else slots * leaving + place, lines.shape[2] * leaving)
+        if slots is None:  # each entry has a line of its own
+            slots = torch.arange(lines.shape[2], device=lines.device)
+        whole = _added(self.A, slots * leaving + self.entries % leaving, lines.shape[2] * leaving)
         [part] = line.adjoint(whole.reshape(-1, leaving), ((entering,),))
         entries = lines.unsqueeze(3) * entering + torch.arange(entering, device=lines.device)
         return Few(part.reshape(*whole.shape[:2], -1), entries.flatten(2), shape)

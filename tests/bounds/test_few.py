@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,12 @@ from certify.bounds.ibp import propagate
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.output import output_bounds
 from certify.bounds.region import Region
+from certify.bounds.rules.layer_norm import Center
+from certify.bounds.rules.linear import Linear
+from certify.bounds.rules.reduce import Reduce
+from certify.bounds.rules.reshape import Reshape
+from certify.bounds.rules.select import Select
+from certify.bounds.rules.softmax import Differences
 from certify.bounds.tensors import Interval
 from certify.data.dataset import seeded_generator
 
@@ -24,7 +32,7 @@ TOKENS, WIDTH = 6, 4
 
 
 class Encoder(nn.Module):
-    """Attention of two heads and two linear layers, for tokens of four numbers."""
+    """Attention of two heads, or four of one number each, or one that weighs tokens; and two linear layers."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -37,7 +45,11 @@ class Encoder(nn.Module):
         if self.kind != "bare":
             x = self.embed(x)
         before = self.norm(x) if self.kind == "normed" else x
-        q, k, v = (part(before).unflatten(2, (2, 2)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        if self.kind == "pooling":
+            x = torch.tanh(before)
+            return self.last((torch.softmax(self.q(x), dim=1) * x).sum(1))
+        heads = (4, 1) if self.kind == "thin" else (2, 2)
+        q, k, v = (part(before).unflatten(2, heads).transpose(1, 2) for part in (self.q, self.k, self.v))
         if self.kind == "causal":
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -46,7 +58,7 @@ class Encoder(nn.Module):
         return self.last((x + self.down(torch.relu(self.up(x)))).mean(1))
 
 
-KINDS = ("bare", "embedded", "causal", "normed")
+KINDS = ("bare", "embedded", "causal", "normed", "thin", "pooling")
 
 
 def problem(kind, eps=0.02, count=2):
@@ -133,3 +145,36 @@ def test_entries_listed_twice_are_added_up_also_where_other_rows_list_none_twice
     both = one.merged() + Few(torch.ones(2, 3, 1), torch.tensor([[[5], [0], [2]]]), (6,))
     assert both.dense()[1].tolist() == [[1, 0, 0, 2, 0, 4], [1, 5, 0, 0, 0, 0], [0, 0, 22, 0, 0, 0]]
     assert torch.equal(both.A.abs().sum(2)[0], torch.tensor([7.0, 6.0, 22.0]))
+
+
+def few_rows(g, shape, batch):
+    """Rows of few entries, in one sample or several, some of them listed twice, and not all coefficients."""
+    count, rows = int(g.integers(1, 4)), int(g.integers(1, 4))
+    entries = torch.as_tensor(g.integers(math.prod(shape), size=(batch[0], rows, count)))
+    return Few(torch.as_tensor(g.normal(size=(batch[1], rows, count))), entries, shape).merged()
+
+
+@pytest.mark.parametrize("batch", [(1, 1), (1, 2), (2, 2)])
+def test_a_step_through_an_operator_is_that_of_whole_rows(batch):
+    g = seeded_generator("steps of few", batch)
+    select = Select(torch.tensor([[0, 5, -1, 3], [5, 2, 1, 11]]), (3, 4))
+    linear = Linear(torch.as_tensor(g.normal(size=(2, 4))))
+    operators = [
+        (linear, (3, 4), (3, 2)),
+        (linear, (2, 3, 4), (2, 3, 2)),
+        (Center((3, 4), 1), (3, 4), (3, 4)),
+        (Differences(0, 3), (3, 4), (3, 3, 4)),
+        (Differences(1, 4), (3, 4), (3, 4, 4)),
+        (Differences(0, 1), (1, 4), (1, 1, 4)),
+        (Reduce((3, 4), (0,)), (3, 4), (4,)),
+        (Reduce((3, 4), (1,), keep=True), (3, 4), (3, 1)),
+        (Reshape((12,)), (3, 4), (12,)),
+        (select, (3, 4), (2, 4)),
+    ]
+    for operator, shape, after in operators:
+        for _ in range(20):
+            rows = few_rows(g, after, batch)
+            [found] = rows.through(operator, (shape,))
+            whole = rows.dense()
+            [expected] = operator.adjoint(whole.flatten(0, 1), (shape,))
+            assert torch.allclose(found.dense(), expected.unflatten(0, whole.shape[:2]), rtol=1e-12, atol=1e-12)
