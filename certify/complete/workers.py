@@ -13,9 +13,10 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -40,6 +41,9 @@ PATIENCE = 30.0
 
 NUMBER = np.dtype(np.int32)
 """How the number of a part is written."""
+
+MOST = 1024
+"""So many numbers fit into any pipe: whoever writes more at once waits for a reader that never comes."""
 
 Outcomes = dict[int, tuple[Any, Exception | None]]
 """By the number of a part, what its function returned, or what it raised."""
@@ -83,6 +87,10 @@ class Workers:
         if len(parts) <= 1:
             yield from map(function, parts)
             return
+        for begin in range(0, len(parts), MOST):
+            yield from self._some(function, parts[begin : begin + MOST])
+
+    def _some(self, function: Callable[[T], R], parts: Sequence[T]) -> Iterator[R]:
         alone = partial(_alone, function)
         found = self._together(alone, parts) if self._room > 0 else {}
         for number, part in enumerate(parts):
@@ -97,11 +105,12 @@ class Workers:
     def close(self) -> None:
         """End all forks."""
         self._room = 0
-        while self._forks:
-            self._forks.pop().end()
-        while self._numbers:
-            *self._numbers, end = self._numbers  # type: ignore[assignment]
-            os.close(end)
+        with _uninterrupted():
+            while self._forks:
+                self._forks.pop().end()
+            while self._numbers:
+                *self._numbers, end = self._numbers  # type: ignore[assignment]
+                os.close(end)
 
     def _together(self, function: Callable[[T], R], parts: Sequence[T]) -> Outcomes:
         """The outcomes of all parts but those that were lost with a fork."""
@@ -118,9 +127,10 @@ class Workers:
         except BaseException:
             self.close()
             raise
-        for fork in lost:
-            self._forks.remove(fork)
-            fork.end()
+        with _uninterrupted():
+            for fork in lost:
+                self._forks.remove(fork)
+                fork.end()
         self._room -= len(lost)
         return found
 
@@ -129,7 +139,8 @@ class Workers:
             self._numbers = os.pipe()
             os.set_blocking(self._numbers[0], False)
         while len(self._forks) < count:
-            self._forks.append(_Fork(self._forks, self._numbers[0], self._known))
+            with _uninterrupted():
+                self._forks.append(_Fork(self._forks, self._numbers[0], self._known))
 
 
 class _Fork:
@@ -187,6 +198,28 @@ class _Fork:
             os.kill(self._pid, signal.SIGKILL)
         with suppress(ChildProcessError):  # somebody waited for all children of this process
             os.waitpid(self._pid, 0)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C, or a SIGTERM that somebody handles, is raised after what is inside: no fork is there unknown to anybody.
+
+    A fork that is made inside begins without these handlers, so that it never does what the interrupted process would.
+    """
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # which is where handlers run
+        known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in known.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _serve(parent: int, connection: Connection[bytes, bytes], numbers: int, known: tuple[object, ...]) -> NoReturn:

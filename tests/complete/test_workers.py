@@ -221,6 +221,30 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @LINUX
+@pytest.mark.parametrize("moment", ["fork", "waitpid"])
+def test_an_interrupt_while_forks_begin_or_end_leaves_none(moment, monkeypatch):
+    real, came = getattr(os, moment), []
+
+    def interrupted(*given: Any) -> Any:
+        made = real(*given)
+        if made and not came:  # not in the fork
+            came.append(1)
+            signal.raise_signal(signal.SIGINT)
+        return made
+
+    monkeypatch.setattr(module.os, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt), Workers(3) as workers:
+        list(workers.each(square, PARTS))
+    assert came
+
+
+def test_more_parts_than_a_pipe_holds_numbers():
+    parts = range(20_000)
+    with Workers(2) as workers:
+        assert list(workers.each(abs, parts)) == [*parts]
+
+
+@LINUX
 def test_forks_end_with_a_process_that_is_killed():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, text=True, cwd=root, check=False)
