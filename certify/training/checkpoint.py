@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,20 @@ def resume(folder: Path, state: State, asked: Mapping[str, Any]) -> bool:
     try:
         check_room(str(path), path.stat().st_size)
         about, tensors = _read(path)
-        if difference := differing(about["asked"], asked):
+        if difference := differing(dict(about["asked"]), asked):
             raise BadInput(
                 f"{folder} holds a training that was begun otherwise: {difference}; choose another folder, or repeat "
                 "the command that began it"
             )
+        curve = [Epoch(float(loss), None if kept is None else float(kept)) for loss, kept in about["curve"]]
+        best_epoch, seconds = int(about["best_epoch"]), float(about["seconds"])
+        numbers = [seconds, *(number for epoch in curve for number in epoch if number is not None)]
+        if not (0 <= best_epoch <= len(curve) and all(map(math.isfinite, numbers))):
+            raise ValueError("its curve cannot be")
+        if bool(best_epoch) != ("best" in tensors):
+            raise ValueError("its best epoch has no weights")
         _restore(state, tensors)
-        state.curve = [Epoch(float(loss), None if kept is None else float(kept)) for loss, kept in about["curve"]]
-        state.best_epoch, state.seconds = int(about["best_epoch"]), float(about["seconds"])
+        state.curve, state.best_epoch, state.seconds = curve, best_epoch, seconds
     except BadInput:
         raise
     except Exception as problem:  # whatever is wrong with a file
@@ -104,9 +111,26 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
 
 
 def _restore(state: State, parts: dict[str, dict[str, Tensor]]) -> None:
+    for part in ("module", "best"):
+        if part in parts:
+            _check_like(part, parts[part], state.module.state_dict())
     state.module.load_state_dict(parts["module"])
     remembered = {int(part.removeprefix("optimiser.")): parts[part] for part in parts if part.startswith("optimiser.")}
+    for place, parameter in enumerate(state.module.parameters()):
+        if place in remembered:
+            moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.zeros(())}
+            _check_like(f"optimiser.{place}", remembered[place], moments)
+            if not remembered[place]["step"] >= 0:
+                raise ValueError(f"optimiser.{place}/step cannot be")
     groups = state.optimiser.state_dict()["param_groups"]
     with torch.no_grad():
         state.optimiser.load_state_dict({"state": remembered, "param_groups": groups})
     state.best = parts.get("best")
+
+
+def _check_like(part: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    if wrong := given.keys() ^ wanted.keys():
+        raise ValueError(f"{part} has other tensors: {min(wrong)}")
+    for name, tensor in wanted.items():
+        if (given[name].shape, given[name].dtype) != (tensor.shape, tensor.dtype):
+            raise ValueError(f"{part}/{name} has another shape or type")

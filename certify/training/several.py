@@ -15,7 +15,7 @@ from typing import Any, Final
 from certify.data.dataset import Dataset
 from certify.data.loaders import load_data
 from certify.errors import BadInput, CertifyError, ModelError
-from certify.process import tune_process
+from certify.process import end_with_parent, tune_process
 from certify.progress.observer import Advance, Observer
 from certify.registry import make
 from certify.training.asked import Asked
@@ -159,6 +159,8 @@ def _begin(told: Any) -> None:
     global _told  # noqa: PLW0603 (what a pool gives its workers)
     _told = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it is interrupted too, and ends it
+    parent = multiprocessing.parent_process()
+    end_with_parent(None if parent is None else parent.pid)  # nobody would know that it goes on
     tune_process()
 
 

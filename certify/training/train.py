@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from certify.core.alone import alone_in
 from certify.core.whole import write_whole, writing
 from certify.data.dataset import Dataset, seeded_generator
 from certify.device import available, on_one_thread
@@ -75,7 +76,8 @@ def train(
         ``out``.
 
     Raises:
-        BadInput: for settings that cannot be right or do not fit the data; for a folder that holds another training.
+        BadInput: for settings that cannot be right or do not fit the data; for a folder that holds another training, or
+            in which another process trains.
         ModelError: if the loss becomes NaN or infinite; the last good state is kept, and the message names it.
 
     >>> import certify, tempfile
@@ -125,9 +127,14 @@ class Training:
         dataset, held_out = self._parts(data)
         self._check_fits(dataset)
         asked = self._described(data, held_out)
-        if self._done(asked):
-            told(self.recipe.epochs, "done before")
-            return
+        if not self._done(asked):
+            with alone_in(self.out):
+                if not self._done(asked):  # while another process was in there
+                    self._train(asked, dataset, held_out, told)
+                    return
+        told(self.recipe.epochs, "done before")
+
+    def _train(self, asked: Mapping[str, Any], dataset: Dataset, held_out: Dataset | None, told: Told) -> None:
         module = self._module(dataset)
         state = begin(self.recipe, module.to(available(self.device)), self.seed)
         began = {**asked, "torch": str(torch.__version__)}

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +275,81 @@ def test_a_damaged_checkpoint_is_one_clear_line(
     path.write_bytes(path.read_bytes()[:-10] if damage is None else damage)
     with pytest.raises(ModelError, match="is corrupt .*; delete it and train again"):
         train("standard", digits, tmp_path / "net", epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("best_epoch", 9),
+        ("best_epoch", -1),
+        ("curve", []),
+        ("curve", [[1.0, float("nan")]]),
+        ("module/1.bias", None),
+        ("module/1.bias", torch.zeros(3)),
+        ("best/1.bias", torch.zeros(3)),
+        ("optimiser.0/exp_avg", None),
+        ("optimiser.0/exp_avg", torch.zeros(3)),
+        ("optimiser.0/step", torch.tensor(-5.0)),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_is_one_clear_line(
+    part: str, value: Any, digits: Dataset, tmp_path: Path, killed: Any
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    asked: dict[str, Any] = {"network": "mlp", "validation": 0.2, "epochs": 2}
+    killed(1)
+    with pytest.raises(Interrupt):
+        train("standard", digits, tmp_path / "net", **asked)
+    path = tmp_path / "net" / CHECKPOINT
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["training"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    if part in about:
+        about[part] = value
+    elif value is None:
+        del tensors[part]
+    else:
+        tensors[part] = value
+    save_file(tensors, path, {"training": json.dumps(about)})
+    with pytest.raises(ModelError, match="is corrupt .*; delete it and train again"):
+        train("standard", digits, tmp_path / "net", **asked)
+
+
+def test_two_trainings_at_once_in_one_folder_are_refused(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, refused = module_of_train.save, []
+
+    def meanwhile(folder: Path, state: Any, asked: Any) -> None:
+        with pytest.raises(BadInput, match="another process is at work in") as problem:
+            train("standard", digits, folder, epochs=1, seed=1)
+        refused.append(problem)
+        original(folder, state, asked)
+
+    monkeypatch.setattr(module_of_train, "save", meanwhile)
+    folder = train("standard", digits, tmp_path / "net", epochs=1)
+    assert len(refused) == 1
+    assert json.loads((folder / RECORD).read_text())["asked"]["seed"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells workers that their parent has ended")
+def test_workers_end_with_a_training_that_is_killed(tmp_path: Path) -> None:
+    words = ["train", "standard", "--data", "digits:train", "--setting", "epochs=1000000", "--seeds", "2", "--quiet"]
+    code = f"from certify.cli import main; main({[*words, '--workers', '2', '--out', str(tmp_path / 'nets')]!r})"
+    command = [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as training:
+        begun = [tmp_path / "nets" / f"seed-{seed}" / CHECKPOINT for seed in range(2)]
+        while not all(one.exists() for one in begun):
+            assert training.poll() is None
+            time.sleep(0.05)
+        training.kill()
+    try:
+        for _ in range(600):
+            os.killpg(training.pid, 0)
+            time.sleep(0.05)
+    except ProcessLookupError:
+        return
+    os.killpg(training.pid, signal.SIGKILL)
+    raise AssertionError("workers went on")
