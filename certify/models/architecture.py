@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from certify.bounded.memory import NoRoom, check_room
 from certify.errors import ModelError, one_line
 from certify.models.blocks import Abs, Mean, Residual
 from certify.registry import nearest
@@ -56,7 +58,8 @@ def build(layers: Sequence[Mapping[str, Any]], seed: int = 0) -> nn.Sequential:
         seed: for :func:`initialise`.
 
     Raises:
-        ModelError: naming the first layer that is not in the vocabulary or has settings that torch refuses.
+        ModelError: naming the first layer that is not in the vocabulary or has settings that cannot be; or for weights
+            that take nearly all the memory that is free.
 
     >>> build([{"layer": "Linear", "in_features": 4, "out_features": 2}, {"layer": "ReLU"}])
     Sequential(
@@ -67,8 +70,9 @@ def build(layers: Sequence[Mapping[str, Any]], seed: int = 0) -> nn.Sequential:
     # On the meta device a constructor draws nothing, so that the global random state is neither read nor moved.
     module = _network(layers)
     try:
+        check_room("it", sum(one.nbytes for one in (*module.parameters(), *module.buffers())), share=0.8)
         module = module.to_empty(device="cpu")
-    except RuntimeError as problem:
+    except (RuntimeError, NoRoom) as problem:
         raise ModelError(f"the network is too large to build: {one_line(problem)}") from problem
     initialise(module, seed)
     return module.eval()
@@ -136,8 +140,12 @@ def _layer(position: int, fields: Mapping[str, Any], depth: int = 0) -> nn.Modul
             if not settings["members"]:
                 raise ModelError(f"layer {position} (Mean) has no members")
             return Mean([_network(member, depth + 1) for member in settings["members"]])
-        with torch.device("meta"):
-            return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below
+            made = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+        if any(one.numel() == 0 for one in made.parameters()):
+            raise ValueError("it has no weights")
+        return made
     except KeyError as problem:
         raise ModelError(f"layer {position} ({name}) lacks its setting {problem}") from problem
     except (TypeError, ValueError, RuntimeError) as problem:
