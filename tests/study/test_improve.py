@@ -502,3 +502,12 @@ def test_origins_are_those_of_the_certified_model(made, tmp_path):
     (broken / "training.json").write_text('{"asked": {"recipe": 3}}')
     with pytest.raises(ModelError, match="is no whole model folder"):
         origin_of(str(broken), digest)
+    whole = (made.net / "training.json").read_text()
+    for content in (
+        whole.replace('"settings": {', '"settings": {"steps": "many", '),
+        whole.replace('"settings": {', '"settings": {"draws": 0, '),
+        '{"asked": ' + '{"a": ' * 5000 + "1" + "}" * 5001,
+    ):
+        (broken / "training.json").write_text(content)
+        with pytest.raises(ModelError, match="is no whole model folder"):
+            origin_of(str(broken), digest)

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from certify.bounded.files import content_of, text_room
+from certify.bounded.texts import strictly_from_json
 from certify.core.values import first_difference
 from certify.errors import ModelError, one_line
 from certify.training.record import RECORD, asked_of, folder_of
 
 __all__ = ["Origin", "origin_of"]
 
+LARGEST: Final = 1e300
+"""A larger number was not measured, nor asked for."""
+
+MOST: Final = 10**9
+"""More steps or draws than any recipe takes."""
+
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-_Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+_Finite = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 
 
 class _Validation(msgspec.Struct):
@@ -36,7 +43,7 @@ class _Asked(msgspec.Struct):
 
 
 class _Cost(msgspec.Struct):
-    cpu_seconds: Annotated[float, msgspec.Meta(ge=0)]
+    cpu_seconds: Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 
 
 class _Record(msgspec.Struct):
@@ -77,7 +84,8 @@ class Origin:
     def number(self, setting: str) -> float | None:
         """A setting that is a number; None where the recipe has none of the name."""
         value = self.settings.get(setting)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if is_number and abs(value) <= LARGEST else None
 
 
 def origin_of(spec: str, digest: str, trained: Any = None) -> tuple[Origin | None, str]:
@@ -112,6 +120,10 @@ def origin_of(spec: str, digest: str, trained: Any = None) -> tuple[Origin | Non
         raise ModelError(
             f"{folder} is no whole model folder (no epoch {record.chosen_epoch} in its curve); train again"
         )
+    for name in ("steps", "draws"):
+        value = asked.settings.get(name, 1)
+        if type(value) is not int or not 0 < value <= MOST:
+            raise ModelError(f"{folder} is no whole model folder ({name} is {value!r:.20}); train again")
     return (
         Origin(
             asked.recipe,
@@ -129,4 +141,4 @@ def origin_of(spec: str, digest: str, trained: Any = None) -> tuple[Origin | Non
 
 
 def _read(path: Path, form: type[Any]) -> Any:
-    return msgspec.json.decode(content_of(path, text_room()), type=form)
+    return msgspec.convert(strictly_from_json(content_of(path, text_room())), form)
