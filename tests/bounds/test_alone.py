@@ -196,6 +196,15 @@ def test_onnxruntime_is_asked_about_each_node(content):
         import_onnx(content)
 
 
+def test_a_result_that_a_call_reads_twice_is_one_result():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return x + x.flip(1)
+
+    x = torch.rand(1, 1, 3)
+    assert torch.equal(import_module(Twice(), x).forward(x), 2 * x)
+
+
 def test_the_count_of_a_batch_is_no_number():
     nodes = [
         *(helper.make_node("Shape", ["x"], ["shape"]), helper.make_node("Gather", ["shape", "zero"], ["n"])),
