@@ -18,7 +18,7 @@ def same_training(runs: Sequence[Run]) -> tuple[str, list[Mapping[str, Any]]]:
     """In what models of one training differ, ``"seed"`` or ``"fold"``, and how each was trained.
 
     Raises:
-        BadInput: for the same seed or fold twice, or runs that differ otherwise: the first difference is named.
+        BadInput: for the same seed, fold or model twice, or runs that differ otherwise: the first difference is named.
     """
     trainings = [_training(run) for run in runs]
     by_kind = {training["fold"] is None: run for run, training in zip(runs, trainings, strict=True)}
@@ -30,6 +30,8 @@ def same_training(runs: Sequence[Run]) -> tuple[str, list[Mapping[str, Any]]]:
         _refuse_other(kind, (run, one), (other, two))
         if one[kind] == two[kind]:
             raise BadInput(f"{run.name} and {other.name} are both of {kind} {_shown(one[kind])}: name each once")
+        if run.settings["model"]["digest"] == other.settings["model"]["digest"]:
+            raise BadInput(f"{run.name} and {other.name} are of one model, which no two trainings end in: certify anew")
     return kind, trainings
 
 

@@ -230,6 +230,13 @@ def test_too_few_or_missing_runs_are_refused(here: Path, refused: Any) -> None:
     refused(["summary", "runs"], "is not a run folder")
 
 
+def test_one_model_is_no_two_seeds(here: Path, refused: Any) -> None:
+    shutil.rmtree("runs/s/seed-1")
+    shutil.copytree("runs/s/seed-0", "runs/s/seed-1")
+    edit("runs/s/seed-1/manifest.json", lambda said: said["context"]["training"].update(seed=1))
+    refused(["summary", "runs/s"], "seed-0 and seed-1 are of one model")
+
+
 def test_folds_of_other_numbers_and_models_that_are_missing_are_refused(here: Path, refused: Any) -> None:
     run = ["run", "--model", "models/f", "--data", "digits", *RUN, "--out", "runs/other"]
     shutil.copytree("models/f/fold-2", "away")
