@@ -96,7 +96,7 @@ def _read(table: Table, rows: Sequence[Fields], option: str = "") -> list[Bracke
     )
     if index is None or not ((eps and verdict) or (lower and upper)):
         raise DataError(
-            f"{table.path} names the columns {', '.join(table.columns)}; a table of robustness has index, eps, "
+            f"{table.path} names the columns {', '.join(table.columns):.200}; a table of robustness has index, eps, "
             "verdict, or index, largest_verified, smallest_falsified"
         )
     found: dict[int, list[tuple[Fields, Stated]]] = {}
@@ -125,7 +125,7 @@ def _chosen(table: Table, only: Mapping[str, str]) -> Sequence[Fields]:
     for column in only:
         if column not in table.columns:
             raise BadInput(
-                f"{table.path} has no column {column!r} to choose rows by; it has {', '.join(table.columns)}"
+                f"{table.path} has no column {column!r} to choose rows by; it has {', '.join(table.columns):.200}"
             )
     rows = [one for one in table.rows if all(one.texts[column] == value for column, value in only.items())]
     if not rows:
@@ -134,7 +134,7 @@ def _chosen(table: Table, only: Mapping[str, str]) -> Sequence[Fields]:
         more = f" and {len(there) - 10} more" if len(there) > 10 else ""
         chosen = ", ".join(f"{column}={value}" for column, value in only.items())
         raise BadInput(
-            f"{table.path} has no row with {chosen}; its column {column} holds {', '.join(there[:10])}{more}"
+            f"{table.path} has no row with {chosen}; its column {column} holds {', '.join(there[:10]):.200}{more}"
         )
     return rows
 

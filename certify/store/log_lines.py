@@ -67,7 +67,7 @@ class Fields:
         try:
             return kind(self.texts[column])
         except ValueError:
-            raise self.wrong(f"{column} {self.texts[column]!r} is not {what}") from None
+            raise self.wrong(f"{column} {self.texts[column]!r:.60} is not {what}") from None
 
     def wrong(self, complaint: str) -> DataError:
         """An error that names the file and the line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,8 @@ def read_table(path: Path | str, headless: Sequence[str] = ()) -> Table:
         columns = tuple(headless)
     else:
         lines = lines[1:]
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        raise DataError(f"{path} has two columns {twice[0]!r}; name each column once")
+    if twice := sorted(name for name, count in Counter(columns).items() if count > 1):
+        raise DataError(f"{path} has two columns {twice[0]!r:.60}; name each column once")
     if not lines:
         raise DataError(f"{path} holds no row below the line that names its columns")
     rows = []
@@ -70,7 +71,7 @@ def read_table(path: Path | str, headless: Sequence[str] = ()) -> Table:
         if len(cells) != len(columns):
             raise DataError(
                 f"{path} line {line} has {len(cells)} cells where there are {len(columns)} columns "
-                f"({', '.join(columns)}); it may be cut short: repair or remove the line"
+                f"({', '.join(columns):.200}); it may be cut short: repair or remove the line"
             )
         rows.append(Fields(path, line, dict(zip(columns, cells, strict=True))))
     return Table(path, digest, columns, tuple(rows))

@@ -59,6 +59,18 @@ def test_gzip_is_read_like_text(tmp_path):
     assert [one.index for one in read_brackets(tmp_path / "t")] == [1]
 
 
+def test_long_cells_and_many_columns_are_one_short_line(table):
+    for text in (
+        f"index,eps,verdict\n0,0.1,{'x' * 50_000}\n",
+        f"index,eps,verdict\n{'9' * 50_000},0.1,robust\n",
+        f"{','.join(f'c{i}' for i in range(50_000))}\n{',' * 49_999}1\n",
+        f"index,eps,verdict,{'z' * 50_000},{'z' * 50_000}\n0,0.1,robust,1,2\n",
+    ):
+        with pytest.raises(CertifyError) as problem:
+            read_brackets(table(text))
+        assert len(str(problem.value)) < 600
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
