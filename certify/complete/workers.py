@@ -218,8 +218,8 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number in came:
-        signal.raise_signal(number)
+    for one in came:
+        signal.raise_signal(one)
 
 
 def _serve(parent: int, connection: Connection[bytes, bytes], numbers: int, known: tuple[object, ...]) -> NoReturn:

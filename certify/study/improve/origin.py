@@ -84,8 +84,9 @@ class Origin:
     def number(self, setting: str) -> float | None:
         """A setting that is a number; None where the recipe has none of the name."""
         value = self.settings.get(setting)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and abs(value) <= LARGEST else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if abs(value) <= LARGEST else None
 
 
 def origin_of(spec: str, digest: str, trained: Any = None) -> tuple[Origin | None, str]:
