@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 """The vocabulary: each layer's class and the settings that describe it, under torch's own names. The last three hold
 networks, which are lists of layers again."""
 
-SIZES = ("in_channels", "out_channels", "in_features", "out_features", "num_features")
+SIZES = ("in_channels", "out_channels", "in_features", "out_features", "num_features", "kernel_size")
 """Settings without which a layer has no weights; torch takes 0 for each."""
 
 DEEPEST = 8
@@ -112,6 +112,12 @@ def initialise(module: nn.Module, seed: int) -> None:
                     child.bias.zero_()
 
 
+def _least(value: Any) -> float:
+    """A size, or the least of one for each axis; infinity for what is neither, which torch refuses."""
+    sizes = value if isinstance(value, list) else [value]
+    return min((one for one in sizes if isinstance(one, int)), default=math.inf)
+
+
 def _layer(position: int, fields: Mapping[str, Any], depth: int = 0) -> nn.Module:
     if not isinstance(fields, Mapping):
         raise ModelError(f"layer {position} is {fields!r}; a layer is a mapping with its class under 'layer'")
@@ -128,7 +134,7 @@ def _layer(position: int, fields: Mapping[str, Any], depth: int = 0) -> nn.Modul
         raise ModelError(
             f"layer {position} ({name}) has no setting {unknown[0]!r}; known: {', '.join(known) or 'none'}"
         )
-    if small := next((key for key in SIZES if isinstance(settings.get(key), int) and settings[key] < 1), None):
+    if small := next((key for key in SIZES if _least(settings.get(key)) < 1), None):
         raise ModelError(f"layer {position} ({name}) has {small} {settings[small]}; it must be a whole number above 0")
     try:
         if kind is nn.Sequential:

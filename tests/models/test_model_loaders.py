@@ -84,7 +84,7 @@ def test_initial_weights_come_from_the_seed_and_leave_the_global_generator_alone
         ([{"layer": "Conv2d", "in_channels": 1, "out_channels": 0, "kernel_size": 3}], "has out_channels 0; it must"),
         (
             [{"layer": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": -3}],
-            "cannot be built: RuntimeError",
+            "has kernel_size -3; it must be a whole number above 0",
         ),
         ([{"in_features": 3}], "layer 0 is None"),
     ],
@@ -136,6 +136,8 @@ def test_a_corrupt_model_json_is_named_in_one_line(content: str, folder: Path) -
         ({"layers": [{"layer": ["ReLU"]}]}, "not in the vocabulary"),
         ({"layers": [{"layer": "Linear", "in_features": 10**9, "out_features": 10**9}]}, "too large to build"),
         ({"layers": [{"layer": "Linear", "in_features": 2**18, "out_features": 2**18}]}, "too large to build"),
+        ({"layers": [{"layer": "Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 0}]}, "kernel_size 0"),
+        ({"layers": [{"layer": "Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": [3, 0]}]}, "kernel_size"),
         ({"input_box": [1]}, "input box is two numbers"),
         ({"num_classes": "many"}, "ValueError"),
         ({"digest": "0"}, "was altered"),
