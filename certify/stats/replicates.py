@@ -98,7 +98,7 @@ def shared_inputs_interval(certified: int, n: int, models: int, delta: float = 0
         BadInput: for counts that cannot be, or such a delta.
 
     >>> [round(end, 3) for end in shared_inputs_interval(900, 500, 3)]
-    [0.546, 0.652]
+    [0.547, 0.652]
     """
     check_delta(delta)
     if n < 1 or models < 1 or not 0 <= certified <= n * models:

@@ -135,7 +135,7 @@ def test_a_study_takes_its_scale_from_a_file(tmp_path, monkeypatch):
     np.save(tmp_path / "scale.npy", np.arange(100) % 2)
     net = nn.Linear(100, 2).eval().requires_grad_(False)
     clf = Classifier(net, num_classes=2, input_box=(0.0, 1.0))
-    monkeypatch.setattr("certify.study.evaluate.load_model", lambda *_, **__: clf)
+    monkeypatch.setattr("certify.study.subject.load_model", lambda *_, **__: clf)
     keys = {"model": "net", "data": f"npz:{tmp_path / 'data.npz'}", "certifier": "ibp", "radii": "0,0.01"}
     made = study_from(Settings.of(keys | {"scale": str(tmp_path / "scale.npy")}))
     result = made.run(tmp_path / "run")
