@@ -337,6 +337,16 @@ def test_commands_quote_what_a_manifest_says():
     assert float(shlex.split(train)[6].partition("=")[2]) == 8 / 255
 
 
+def test_a_network_of_ones_own_is_certified_by_its_function_and_its_new_weights():
+    own = Origin("noise", {"sigma": 0.25}, "mynet:build", {}, 0, (0, 0.0), ((0.5, None),), 1, 6.0)
+    study = {"model": "mynet:build@m/model.safetensors", "data": "digits", "radii": [0.1]}
+    commands = commands_of({}, {"study": study}, own, "runs/a")
+    train, run = (shlex.split(one) for one in commands.trained("consistency", sigma=0.25))
+    assert train[-1] == "runs/a-consistency-model"
+    assert run[3] == "mynet:build@runs/a-consistency-model"
+    assert shlex.split(commands.trained("lipschitz")[1])[3] == "runs/a-lipschitz-model"
+
+
 X = np.random.default_rng(0).uniform(0, 1, (16, 1, 4, 4)).astype(np.float32)
 Y = (X[:, 0, :2].mean((1, 2)) > X[:, 0, 2:].mean((1, 2))).astype(np.int64)
 THREAT = certify.ThreatModel("linf", (0.0, 0.01, 0.05), (0.0, 1.0))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from certify.core.rounding import brief
 from certify.core.written import radii_of
+from certify.named import is_named
 from certify.study.improve.origin import Origin
 
 __all__ = ["UNKNOWN", "Commands", "commands_of", "training_data"]
@@ -66,7 +67,7 @@ class Commands:
         """A model by another recipe, and the run on it; a setting ``run`` holds changes of the run."""
         changes = settings.pop("run", {})
         suffix = suffix or recipe
-        model = self.folder(suffix)
+        model = spec = self.folder(suffix)
         origin, words = self.origin, ["certify", "train", recipe, "--data", self.training]
         if origin is not None:
             settings = {
@@ -79,6 +80,8 @@ class Commands:
             }
             if recipe not in _OWN_NETWORK or origin.recipe == recipe:
                 words += ["--network", origin.network]
+                if is_named(origin.network):  # the folder then holds weights alone
+                    spec = f"{origin.network}@{model}"
                 options = origin.network_option.items()
                 words += [word for pair in options for word in ("--network-option", "=".join(pair))]
         words += [word for name, value in settings.items() for word in ("--setting", f"{name}={_text(value)}")]
@@ -87,7 +90,7 @@ class Commands:
             words += ["--validation", str(origin.held_out[1])] * bool(origin.held_out[1])
         train = shlex.join([*words, "--out", model])
         inside = dict.fromkeys(_INSIDE)
-        return train, self.again(suffix, **{**inside, **changes, "model": model})
+        return train, self.again(suffix, **{**inside, **changes, "model": spec})
 
     def folder(self, suffix: str) -> str:
         """The folder of a new model, beside that of the old one."""

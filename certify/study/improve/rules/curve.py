@@ -40,8 +40,8 @@ def short(case: Case) -> Iterator[Advice]:
     yield Advice(
         "short",
         f"train for {longer} epochs",
-        f"{origin.recipe} was trained for {epochs} epochs, usual are {usual.epochs}; in the last of them "
-        f"({before}) the loss still fell from {then:.3f} to {now:.3f}",
+        f"{origin.recipe} was trained for {epochs} epochs, usual are {usual.epochs}; in the last "
+        f"{before} of them the loss still fell from {then:.3f} to {now:.3f}",
         "the loss had not settled, and what the recipe is for comes last",
         "the training record of the model",
         case.commands.trained(origin.recipe, f"epochs{longer}", **{**_own(origin), "epochs": longer}),
