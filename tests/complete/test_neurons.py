@@ -238,7 +238,7 @@ def test_a_proof_with_lemmas_is_kept_and_replayed_and_needs_them(monkeypatch) ->
             replay(problem, replace(kept, neurons=(replace(proof, lemmas=(wrong,)),)))
 
 
-def test_threads_find_the_same_lemmas_as_one(monkeypatch) -> None:
+def test_workers_find_the_same_lemmas_as_one(monkeypatch) -> None:
     monkeypatch.setattr(pieces, "LEAST", 1)
     monkeypatch.setattr(lemmas, "PIECE_PARTS", 8)
     problem = problem_of("relu", 2, slack=0.0)
