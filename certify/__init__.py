@@ -51,9 +51,16 @@ if TYPE_CHECKING:
     from certify.core.properties.within import Within as Within
     from certify.core.run import Run as Run
     from certify.core.summary import Summary as Summary
+    from certify.core.threats.brightness import Brightness as Brightness
     from certify.core.threats.categories import Categories as Categories
+    from certify.core.threats.contrast import Contrast as Contrast
+    from certify.core.threats.fade import Fade as Fade
     from certify.core.threats.features import Features as Features
     from certify.core.threats.lp import ThreatModel as ThreatModel
+    from certify.core.threats.rotation import Rotation as Rotation
+    from certify.core.threats.scaling import Scaling as Scaling
+    from certify.core.threats.shear import Shear as Shear
+    from certify.core.threats.translation import Translation as Translation
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data

@@ -16,6 +16,7 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
+from certify.core.threats.transform import Transform
 
 __all__ = ["Reach", "Region", "ball", "region_of"]
 
@@ -154,7 +155,8 @@ def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
         lower, upper = torch.minimum(x, ends[0]), torch.maximum(x, ends[1])
     radius = radius.to(x)
     hull = threat.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
-    return Region(Interval(*(end.reshape(x.shape) for end in hull)), Reach(threat, x, radius))
+    box = Interval(*(end.reshape(x.shape) for end in hull))
+    return Region(box, None if isinstance(threat, Transform) else Reach(threat, x, radius))  # it reaches a box
 
 
 def ball(x: Tensor, radius: Tensor, norm: Norm, input_box: BoxLike, scale: Tensor | None = None) -> Region:

@@ -14,8 +14,10 @@ from certify.certifiers.certify import batch_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property
 from certify.core.threats.base import Threat, need_threat
+from certify.core.threats.transform import Transform
 from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
+from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 from certify.smoothing.noise.base import law_of
@@ -80,6 +82,8 @@ def attack(
     chosen = make(ATTACKS, attack, settings)
     clf = need_classifier(clf).with_property(need_property(property))
     batch = batch_of(clf, x, y, index)
+    if isinstance(need_threat(threat), Transform):
+        clf, batch = behind(clf, threat, batch.shape), batch.with_inputs(beside(batch.x, threat))
     if batch.labels is None and clf.property.per_input:
         batch = replace(batch, labels=(0,) * len(batch))
     for first in range(0, len(batch), 128):

@@ -13,10 +13,12 @@ from certify.core.certificate import Certificate
 from certify.core.properties.base import Property, need_property, wanted
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
+from certify.core.threats.transform import Transform
 from certify.data.batch import Batch, as_inputs, as_labels
 from certify.device import as_alone
 from certify.errors import BadInput, DataError
 from certify.models.classifier import Classifier, need_classifier
+from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 
@@ -72,6 +74,8 @@ def certify(
     clf = clf.with_property(need_property(property))
     certifier.check_scope(threat, clf.property)
     batch, certifier = batch_of(clf, x, y, index), certifier.fitted(threat)
+    if isinstance(threat, Transform):
+        clf, batch = behind(clf, threat, batch.shape), batch.with_inputs(beside(batch.x, threat))
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)

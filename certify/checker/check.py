@@ -11,6 +11,7 @@ from certify.checker.derivations.base import derived_claims, needs_network, stat
 from certify.checker.form import misformed, unchecked
 from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, subject_of
 from certify.core.certificate import Certificate
+from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -69,27 +70,40 @@ def check(
 def _with_classifier(certificates: Sequence[Certificate], clf: Classifier, x: Any) -> list[CheckedClaim]:
     from certify.checker.networks import network_claims
     from certify.models.classifier import need_classifier
+    from certify.models.transformed import behind, beside
 
     need_classifier(clf)
     if x is None:
         return [_same_model(one, clf.digest) for one in certificates]
-    inputs = _inputs(certificates, x)
+    inputs = _inputs(certificates, clf, x)
     if len(inputs) != len(certificates):
         raise BadInput(f"{len(certificates)} certificates and {len(inputs)} inputs: give one input a certificate")
-    pairs = zip(certificates, inputs, strict=True)
-    return [claim for one, of in pairs for claim in network_claims(one, clf, of)]
+    claims = []
+    for one, of in zip(certificates, inputs, strict=True):
+        claims += network_claims(one, behind(clf, one.threat, tuple(of.shape)), beside(of[None], one.threat)[0])
+    return claims
 
 
-def _inputs(certificates: Sequence[Certificate], x: Any) -> Tensor:
+def _inputs(certificates: Sequence[Certificate], clf: Classifier, x: Any) -> Tensor:
     """The inputs as a batch. A single input may lack the batch axis; its digest shows whether it does."""
     from certify.data.batch import as_inputs
-    from certify.data.dataset import input_digest
 
     values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     alone = len(certificates) == 1
-    if alone and (len(values) != 1 or input_digest(values) == certificates[0].input_digest):
-        values = values[None]
-    return as_inputs(values)
+    return as_inputs(values[None] if alone and (len(values) != 1 or _is(certificates[0], clf, values)) else values)
+
+
+def _is(certificate: Certificate, clf: Classifier, x: Any) -> bool:
+    """Whether an array (...) is the input of a certificate; behind a transform, the digest is that of its features."""
+    from certify.data.dataset import input_digest
+    from certify.models.transformed import behind
+
+    if not isinstance(certificate.threat, Transform):
+        return input_digest(x) == certificate.input_digest
+    try:
+        return behind(clf, certificate.threat, x.shape).digest == certificate.model_digest
+    except BadInput:
+        return False
 
 
 def _same_model(certificate: Certificate, digest: str) -> CheckedClaim:

@@ -66,6 +66,10 @@ class Batch:
         targets = None if self.targets is None else self.targets[chosen]
         return Batch(self.x[chosen], labels, self.index[chosen], self.digests[chosen], targets)
 
+    def with_inputs(self, x: Tensor) -> Batch:
+        """The same places and labels with other inputs."""
+        return Batch(x, self.labels, self.index, tuple(input_digest(one) for one in x.numpy()), self.targets)
+
 
 def as_inputs(x: Any) -> Tensor:
     """A batch as a float32 tensor on the CPU, from a tensor or array (B, ...).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -182,10 +182,23 @@ class Dataset:
         y = np.array([property.wanted(label) for label in self.y.tolist()], dtype=np.int64)
         if self.targets is None and np.array_equal(y, self.y):
             return self  # data may lack the last classes of a model
-        made = Dataset(self.name, self.x, y, answers, self.input_box, self.index, self.targets)
-        object.__setattr__(made, "drawn_from", self.drawn_from)
-        object.__setattr__(made, "drawn_seed", self.drawn_seed)
-        object.__setattr__(made, "fold", self.fold)
+        return self._with(y=y, num_classes=answers)
+
+    def beside(self, parameters: int) -> Dataset:
+        """The features (n, m) of the same inputs, with so many parameters of 0 behind them, and no input box.
+
+        Raises:
+            DataError: for inputs that are none.
+        """
+        zeros = np.zeros((len(self), parameters), dtype=self.x.dtype)
+        return self._with(x=np.concatenate([self.x.reshape(len(self), -1), zeros], axis=1), input_box=None)
+
+    def _with(self, **changed: Any) -> Dataset:
+        """The same draw of inputs with other values."""
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.init} | changed
+        made = Dataset(**given)
+        for name in ("drawn_from", "drawn_seed", "fold"):
+            object.__setattr__(made, name, getattr(self, name))
         return made
 
     def subset(self, limit: int | None, seed: int) -> Dataset:

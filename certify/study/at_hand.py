@@ -11,6 +11,7 @@ from certify.core.input_box import InputBox
 from certify.core.properties.base import property_from
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, threat_from
+from certify.core.threats.transform import Transform
 from certify.errors import CertifyError, DataError, one_line
 from certify.named import is_named
 
@@ -104,6 +105,12 @@ def at_hand(
         if dataset is not None:
             dataset = dataset.wanted(property, classifier.num_classes)
         classifier = classifier.with_property(property)
+    if isinstance(threat, Transform) and dataset is not None:
+        if classifier is not None:
+            from certify.models.transformed import behind
+
+            classifier = behind(classifier, threat, dataset.x.shape[1:])
+        dataset = dataset.beside(len(threat.parameters))
     rows = {} if dataset is None else {position: row for row, position in enumerate(dataset.positions)}
     return AtHand(classifier, dataset, input_box, rows, no_model, no_data)
 
@@ -156,4 +163,7 @@ def _load_model(
     from certify.models.loaders import load_model
 
     classes = None if dataset is None else dataset.num_classes
-    return load_model(spec, num_classes=classes, input_box=threat.input_box, device=str(like(device)), **inside)
+    box = threat.input_box
+    if isinstance(threat, Transform) and dataset is not None:
+        box = dataset.input_box
+    return load_model(spec, num_classes=classes, input_box=box, device=str(like(device)), **inside)

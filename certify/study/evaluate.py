@@ -18,6 +18,7 @@ from certify.core.properties.base import PROPERTIES, Property, need_property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.scale import read_scale
 from certify.core.threats.base import THREATS, UNITS, Threat, need_threat
+from certify.core.threats.transform import Transform
 from certify.core.values import whole
 from certify.data.dataset import Dataset
 from certify.data.given import arrays_of
@@ -26,6 +27,7 @@ from certify.device import as_alone
 from certify.engines.base import Engine, engine_from
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
+from certify.models.transformed import behind
 from certify.progress.observer import Observer
 from certify.registry import make, nearest, settings_of
 from certify.smoothing.noise.base import name_and_sigma
@@ -58,6 +60,8 @@ def build(
     What units are called is no such thing.
     """
     classifier, dataset = classifier.with_property(property), dataset.wanted(property, classifier.num_classes)
+    if isinstance(threat, Transform):
+        classifier, dataset = behind(classifier, threat, dataset.x.shape[1:]), dataset.beside(len(threat.parameters))
     if attack_option and (attack is None or attack == "none"):
         raise BadInput("attack options are given, but no attack: name one, for example pgd")
     chosen = None if attack is None or attack == "none" else make(ATTACKS, attack, attack_option)

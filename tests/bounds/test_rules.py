@@ -103,13 +103,14 @@ def sketched(operator, boxes, shares):
 def test_planes_enclose_the_function(kind):
     [node] = nodes(kind)[1][:1]
     operator, generator = node.operator, seeded_generator("planes", kind)
-    ends = torch.as_tensor(generator.normal(size=(2, len(node.inputs), 1, 400))) * 3
+    shape = (1, 1, 20, 20) if kind == "resample" else (1, 400)  # it reads images
+    ends = torch.as_tensor(generator.normal(size=(2, len(node.inputs), *shape))) * 3
     boxes = [Interval(lower, upper) for lower, upper in zip(ends.amin(0), ends.amax(0), strict=True)]
-    free = [torch.as_tensor(generator.uniform(size=(operator.shares, 1, 400))).round(decimals=1) for _ in range(6)]
+    free = [torch.as_tensor(generator.uniform(size=(operator.shares, *shape))).round(decimals=1) for _ in range(6)]
     choices = [None, operator.start(*boxes), *free] if operator.shares else [None]
     for shares in choices:
         planes = operator.relax(*boxes, shares=shares)
-        for share in torch.as_tensor(generator.uniform(-0.2, 1.2, size=(60, len(boxes), 1, 400))).clamp(0, 1):
+        for share in torch.as_tensor(generator.uniform(-0.2, 1.2, size=(60, len(boxes), *shape))).clamp(0, 1):
             x = [box.lower + (box.upper - box.lower) * s for box, s in zip(boxes, share, strict=True)]
             x = [one.clamp(box.lower, box.upper) for one, box in zip(x, boxes, strict=True)]
             y = operator.forward(*x)

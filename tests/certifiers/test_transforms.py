@@ -1,0 +1,203 @@
+"""Transforms: what they do, that what is proven about them holds at every strength, and that bad ones are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import certify
+from certify.core.threats.base import THREATS, threat_from
+from certify.core.threats.transform import Transform
+from certify.data.dataset import seeded_generator
+from certify.errors import BadInput
+from certify.models.transformed import behind
+
+SHAPE = (2, 6, 5)
+STRENGTHS = {
+    "rotation": 40.0,
+    "translation": 1.3,
+    "scaling": 0.4,
+    "shear": 0.5,
+    "brightness": 0.4,
+    "contrast": 0.8,
+    "fade": 0.7,
+}
+MEMBERS = [name for name, member in THREATS.items() if issubclass(member, Transform)]
+
+
+def made(name, *radii, **settings):
+    return THREATS[name](radii or (STRENGTHS[name],), **settings)
+
+
+def network(seed, scale=3.0):
+    """A small convolutional network with weights of a seed."""
+    generator = seeded_generator("transforms", seed)
+    layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for one in layers.parameters():
+            one.copy_(torch.as_tensor(generator.normal(size=one.shape) * scale / max(1, one[0].numel()) ** 0.5))
+    return certify.Classifier(layers.eval(), num_classes=3)
+
+
+def images(seed, count=3):
+    return torch.as_tensor(seeded_generator("images", seed).uniform(size=(count, *SHAPE)), dtype=torch.float32)
+
+
+def read(image, column, row, padding):
+    """One bilinear value, place by place: the definition, in float64."""
+    height, width = image.shape
+    total = 0.0
+    if padding == "border":
+        column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
+    for i in range(height):
+        for j in range(width):
+            total += max(0.0, 1 - abs(row - i)) * max(0.0, 1 - abs(column - j)) * image[i, j]
+    return total
+
+
+def expected(name, x, strengths, padding="zeros"):
+    """What the transform makes of an image (C, H, W), written down again."""
+    if name == "brightness":
+        return np.clip(x + strengths[0], 0, 1)
+    if name == "contrast":
+        return np.clip(0.5 + (1 + strengths[0]) * (x - 0.5), 0, 1)
+    if name == "fade":
+        return (1 - strengths[0]) * x + strengths[0]
+    _, height, width = x.shape
+    made = np.zeros_like(x)
+    for i in range(height):
+        for j in range(width):
+            u, v = j - (width - 1) / 2, i - (height - 1) / 2
+            if name == "rotation":
+                angle = np.deg2rad(strengths[0])
+                u, v = np.cos(angle) * u - np.sin(angle) * v, np.sin(angle) * u + np.cos(angle) * v
+            elif name == "translation":
+                u, v = u + strengths[0], v + strengths[1]
+            elif name == "scaling":
+                u, v = (1 + strengths[0]) * u, (1 + strengths[0]) * v
+            else:
+                u = u + strengths[0] * v
+            for channel in range(len(x)):
+                made[channel, i, j] = read(x[channel], u + (width - 1) / 2, v + (height - 1) / 2, padding)
+    return made
+
+
+def settings_of(name):
+    return [{"padding": "zeros"}, {"padding": "border"}] if "padding" in made(name).settings else [{}]
+
+
+def sampled(threat, count, seed=0):
+    """Strengths (count, parameters) within the largest radius, corners and ends among them."""
+    generator, width = seeded_generator("strengths", seed), len(threat.parameters)
+    drawn = generator.uniform(-1, 1, size=(count, width))
+    drawn[: count // 4] = np.sign(drawn[: count // 4])
+    low, high = np.array([[one.lowest, one.highest] for one in threat.parameters]).T
+    return np.clip(drawn * threat.largest, low, high).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_transform_is_what_its_definition_says(name):
+    for settings in settings_of(name):
+        threat = made(name, **settings)
+        seen = []
+        model = certify.Classifier(lambda x, seen=seen: seen.append(x) or x.flatten(1)[:, :2], num_classes=2)
+        clf = behind(model, threat, SHAPE)
+        x, strengths = images(1, 8), sampled(threat, 8)
+        strengths[0] = 0.0
+        clf.scores(torch.cat([x.flatten(1), torch.as_tensor(strengths)], dim=1))
+        for image, row, found in zip(x.numpy(), strengths, seen[-1].numpy(), strict=True):
+            wanted = expected(name, image.astype(np.float64), row.astype(np.float64), **settings)
+            assert np.abs(found - wanted).max() < 2e-5
+        assert np.abs(seen[-1][0].numpy() - x[0].numpy()).max() < 2e-6  # strength 0 is the input itself
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_what_is_proven_holds_at_every_strength_and_examples_are_examples(name):
+    proven = falsified = 0
+    for seed in (2, 3):
+        clf, x = network(seed), images(seed)
+        largest = made(name).largest
+        threat = made(name, largest / 8, largest / 2, largest)
+        labels = clf.predict(x).tolist()
+        certificates = certify.certify(
+            clf, x, labels, threat=threat, certifier=certify.Complete(timeout=20.0, decide=True)
+        )
+        there = behind(clf, threat, SHAPE)
+        for one, image, label in zip(certificates, x, labels, strict=True):
+            if one.radius:
+                strengths = torch.as_tensor(sampled(replace(threat, radii=(one.radius,)), 400, seed))
+                z = torch.cat([image.flatten().expand(400, -1), strengths], dim=1)
+                assert (there.predict(z) == label).all()
+                proven += 1
+            if (example := one.evidence.example) is not None:
+                at = np.concatenate([image.flatten().numpy(), np.zeros(len(threat.parameters), dtype=np.float32)])
+                assert threat.contains(at, example.values, one.evidence.falsified)
+                assert int(there.predict(torch.as_tensor(example.values)[None])) != label
+                falsified += 1
+        assert certify.check(certificates, clf, x)
+    assert proven >= 2
+    assert falsified >= 1
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown"])
+def test_bounds_alone_prove_less_than_cutting_strengths(method):
+    clf, x = network(0), images(0)
+    threat = made("rotation", 0.5, 2.0, 20.0)
+    labels = clf.predict(x).tolist()
+    alone = certify.certify(clf, x, labels, threat=threat, certifier=certify.Bounds(method))
+    cut = certify.certify(clf, x, labels, threat=threat, certifier=certify.Complete(timeout=20.0, decide=True))
+    for radius in threat.radii:
+        proven = [{one.index for one in found if (one.radius or 0.0) >= radius} for found in (alone, cut)]
+        assert proven[0] <= proven[1]
+    assert certify.check(alone, clf, x)
+
+
+def test_a_forged_strength_is_refuted():
+    clf, x = network(0), images(0, 1)
+    threat = made("rotation", 0.5, 100.0)
+    [one] = certify.certify(clf, x, clf.predict(x).tolist(), threat=threat, certifier=certify.Bounds("crown"))
+    assert certify.check(one, clf, x[0])
+    assert not certify.check(replace(one, radius=100.0), clf, x)
+    other = replace(one, threat=made("rotation", 0.5, 100.0, padding="border"))
+    assert not certify.check(other, clf, x)  # proven with zeros outside
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_record_keeps_what_was_chosen(name):
+    for settings in settings_of(name):
+        threat = made(name, **settings)
+        assert threat_from(threat.to_dict()) == threat
+        x = np.zeros(60 + len(threat.parameters), dtype=np.float32)
+        moved = x.copy()
+        moved[60] = threat.largest
+        assert threat.distance(x, moved) == pytest.approx(threat.largest)
+        assert not threat.contains(x, moved, np.nextafter(np.float64(moved[60]), 0))
+        moved[0] = 0.1
+        assert threat.distance(x, moved) == np.inf
+        moved[0], moved[60] = 0.0, np.nan
+        assert threat.distance(x, moved) == np.inf
+    assert made("fade").distance(np.zeros(61), np.append(np.zeros(60), -0.1)) == np.inf  # beyond its limits
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: made("rotation", 200.0), "beyond the rotation's limit, 180"),
+        (lambda: made("fade", 1.5), "beyond the fade's limit, 1"),
+        (lambda: made("rotation", padding="mirror"), "padding"),
+        (lambda: made("rotation", input_box=(0, 1)), "keeps to the input box of the classifier"),
+        (lambda: made("contrast", middle=float("nan")), "middle"),
+        (lambda: certify.certify(network(0), torch.zeros(1, 4), threat=made("rotation"), certifier="crown"), "images"),
+        (
+            lambda: certify.certify(
+                network(0), images(0), threat=made("rotation"), certifier=certify.Smoothing(sigma=0.25)
+            ),
+            "knows the norms of its noise laws only",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, said):
+    with pytest.raises(BadInput, match=said):
+        make()
