@@ -19,6 +19,7 @@ from certify.models.folder import load_folder, save_folder
 from certify.models.networks.base import NETWORKS
 
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "cnn-a": {"width": 2},
     "cnn4": {"width": 2},
     "cnn7": {"width": 2, "units": 8},
     "lipnet": {"width": 2, "units": 8},
