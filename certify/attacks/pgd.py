@@ -95,6 +95,12 @@ class PGD(Attack):
                 break
         return best
 
+    def climbed(self, search: Search, start: Tensor) -> Tensor:
+        """The point with the largest margin on the way up from points (B, ...), one for each row."""
+        best, margins = start.clone(), torch.full((len(start),), -torch.inf, device=start.device)
+        self._ascend(search, torch.arange(len(start), device=start.device), start.clone(), 0, best, margins)
+        return best
+
     def _ascend(
         self, search: Search, rows: Tensor, z: Tensor, restart: int, best: Tensor, best_margin: Tensor
     ) -> Tensor:

@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
         ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
     ),
     "Linear": (nn.Linear, ("in_features", "out_features", "bias")),
+    "BatchNorm1d": (nn.BatchNorm1d, ("num_features", "eps", "momentum")),
     "BatchNorm2d": (nn.BatchNorm2d, ("num_features", "eps", "momentum")),
     "AvgPool2d": (
         nn.AvgPool2d,
@@ -101,7 +102,7 @@ def initialise(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for child in module.modules():
-            if isinstance(child, nn.BatchNorm2d):
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
                 child.reset_running_stats()
                 child.weight.fill_(1.0)
                 child.bias.zero_()

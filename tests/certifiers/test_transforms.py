@@ -201,3 +201,24 @@ def test_a_record_keeps_what_was_chosen(name):
 def test_what_makes_no_sense_is_refused(make, said):
     with pytest.raises(BadInput, match=said):
         make()
+
+
+def test_the_grid_finds_what_climbing_alone_misses_and_only_examples():
+    clf, x = network(2), images(2, 8)
+    labels = clf.predict(x).tolist()
+    threat = made("rotation", 20.0, 90.0)
+    broken = {}
+    for attack in ("grid", "pgd"):
+        findings = certify.attack(clf, x, labels, threat=threat, attack=attack)
+        there = behind(clf, threat, SHAPE)
+        for one in findings:
+            if one.succeeded:
+                assert int(there.predict(torch.as_tensor(one.x_adv)[None])) != labels[one.index]
+        broken[attack] = {one.index for one in findings if one.succeeded}
+    assert broken["grid"] >= broken["pgd"]
+    assert broken["grid"]
+
+
+def test_the_grid_is_for_transforms_alone():
+    with pytest.raises(BadInput, match="looks at strengths of transforms, got linf"):
+        certify.attack(network(0), images(0), [0, 0, 0], threat=certify.ThreatModel("linf", (0.1,)), attack="grid")

