@@ -24,6 +24,7 @@ from certify.models.loaders import load_model
 EXAMPLES = {
     "Conv2d": nn.Conv2d(4, 6, (3, 2), stride=2, padding=1, groups=2, bias=False),
     "Linear": nn.Linear(3, 2, bias=False),
+    "BatchNorm1d": nn.BatchNorm1d(3, eps=1e-3),
     "BatchNorm2d": nn.BatchNorm2d(3, eps=1e-3),
     "AvgPool2d": nn.AvgPool2d(2, padding=1, count_include_pad=False),
     "MaxPool2d": nn.MaxPool2d((2, 3), ceil_mode=True),
