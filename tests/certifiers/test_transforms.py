@@ -23,6 +23,10 @@ STRENGTHS = {
     "brightness": 0.4,
     "contrast": 0.8,
     "fade": 0.7,
+    "gamma": 2.0,
+    "blur": 1.0,
+    "noise-floor": 0.5,
+    "time-shift": 4.0,
 }
 MEMBERS = [name for name, member in THREATS.items() if issubclass(member, Transform)]
 
@@ -31,18 +35,24 @@ def made(name, *radii, **settings):
     return THREATS[name](radii or (STRENGTHS[name],), **settings)
 
 
-def network(seed, scale=3.0):
+def network(seed, scale=3.0, shape=SHAPE):
     """A small convolutional network with weights of a seed."""
     generator = seeded_generator("transforms", seed)
-    layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    first = [nn.Conv2d(2, 3, 3)] if len(shape) == 3 else [nn.Conv1d(2, 3, 5)]
+    size = first[0](torch.zeros(1, *shape)).numel()
+    layers = nn.Sequential(*first, nn.ReLU(), nn.Flatten(), nn.Linear(size, 8), nn.ReLU(), nn.Linear(8, 3))
     with torch.no_grad():
         for one in layers.parameters():
             one.copy_(torch.as_tensor(generator.normal(size=one.shape) * scale / max(1, one[0].numel()) ** 0.5))
     return certify.Classifier(layers.eval(), num_classes=3)
 
 
-def images(seed, count=3):
-    return torch.as_tensor(seeded_generator("images", seed).uniform(size=(count, *SHAPE)), dtype=torch.float32)
+def shape_of(name):
+    return (2, 30) if name == "time-shift" else SHAPE
+
+
+def images(seed, count=3, shape=SHAPE):
+    return torch.as_tensor(seeded_generator("images", seed).uniform(size=(count, *shape)), dtype=torch.float32)
 
 
 def read(image, column, row, padding):
@@ -65,6 +75,19 @@ def expected(name, x, strengths, padding="zeros"):
         return np.clip(0.5 + (1 + strengths[0]) * (x - 0.5), 0, 1)
     if name == "fade":
         return (1 - strengths[0]) * x + strengths[0]
+    if name == "gamma":
+        return x * np.maximum(x, 2.0**-10) ** strengths[0]
+    if name == "noise-floor":
+        noise = np.random.Generator(np.random.Philox(0)).standard_normal(x.shape, dtype=np.float32)
+        return np.clip(x + strengths[0] * noise, 0, 1)
+    if name == "blur":
+        _, height, width = x.shape
+        along = [np.exp(-(np.subtract.outer(np.arange(n), np.arange(n)) ** 2) / 2) for n in (height, width)]
+        rows, columns = (one / one.sum(axis=1, keepdims=True) for one in along)
+        blurred = np.einsum("ih,chw,jw->cij", rows, x, columns)
+        return (1 - strengths[0]) * x + strengths[0] * blurred
+    if name == "time-shift":
+        return np.array([[read(row[None], t + strengths[0], 0.0, padding) for t in range(len(row))] for row in x])
     _, height, width = x.shape
     made = np.zeros_like(x)
     for i in range(height):
@@ -103,8 +126,8 @@ def test_a_transform_is_what_its_definition_says(name):
         threat = made(name, **settings)
         seen = []
         model = certify.Classifier(lambda x, seen=seen: seen.append(x) or x.flatten(1)[:, :2], num_classes=2)
-        clf = behind(model, threat, SHAPE)
-        x, strengths = images(1, 8), sampled(threat, 8)
+        clf = behind(model, threat, shape_of(name))
+        x, strengths = images(1, 8, shape_of(name)), sampled(threat, 8)
         strengths[0] = 0.0
         clf.scores(torch.cat([x.flatten(1), torch.as_tensor(strengths)], dim=1))
         for image, row, found in zip(x.numpy(), strengths, seen[-1].numpy(), strict=True):
@@ -117,14 +140,14 @@ def test_a_transform_is_what_its_definition_says(name):
 def test_what_is_proven_holds_at_every_strength_and_examples_are_examples(name):
     proven = falsified = 0
     for seed in (2, 3):
-        clf, x = network(seed), images(seed)
+        clf, x = network(seed, shape=shape_of(name)), images(seed, shape=shape_of(name))
         largest = made(name).largest
         threat = made(name, largest / 8, largest / 2, largest)
         labels = clf.predict(x).tolist()
         certificates = certify.certify(
             clf, x, labels, threat=threat, certifier=certify.Complete(timeout=20.0, decide=True)
         )
-        there = behind(clf, threat, SHAPE)
+        there = behind(clf, threat, shape_of(name))
         for one, image, label in zip(certificates, x, labels, strict=True):
             if one.radius:
                 strengths = torch.as_tensor(sampled(replace(threat, radii=(one.radius,)), 400, seed))
