@@ -11,6 +11,7 @@ from certify.core.input_box import InputBox
 from certify.core.properties.base import property_from
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, threat_from
+from certify.core.threats.own import Own
 from certify.core.threats.transform import Transform
 from certify.errors import CertifyError, DataError, one_line
 from certify.named import is_named
@@ -106,7 +107,9 @@ def at_hand(
             dataset = dataset.wanted(property, classifier.num_classes)
         classifier = classifier.with_property(property)
     if isinstance(threat, Transform) and dataset is not None:
-        if classifier is not None:
+        if isinstance(threat, Own):
+            classifier, no_model = None, f"the manifest names {threat.function}, which only you may let run, in Python"
+        elif classifier is not None:
             from certify.models.transformed import behind
 
             classifier = behind(classifier, threat, dataset.x.shape[1:])

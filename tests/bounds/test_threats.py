@@ -35,6 +35,9 @@ from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 
+CHOSEN = {"product": {"parts": "rotation=10,fade=0.5"}, "own": {"function": "os:getpid"}}
+"""What transforms need that have no usual settings."""
+
 EXAMPLES = {
     "lp": [ThreatModel(norm, (0.0, 0.1), (0.0, 1.0)) for norm in NORMS],
     "features": [
@@ -42,7 +45,11 @@ EXAMPLES = {
         Features((1, 2), groups="0:2,2+4", input_box=(-1.0, 2.0)),
     ],
     "categories": [Categories((0, 1, 2), groups="0:2,2:5"), Categories((1,), groups=[[0, 1, 2], [3, 4]])],
-} | {name: [member((0.0, 0.1))] for name, member in THREATS.items() if issubclass(member, Transform)}
+} | {
+    name: [member((0.0, 0.1), **CHOSEN.get(name, {}))]
+    for name, member in THREATS.items()
+    if issubclass(member, Transform)
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Transforms: what they do, that what is proven about them holds at every strength, and that bad ones are refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -27,12 +28,21 @@ STRENGTHS = {
     "blur": 1.0,
     "noise-floor": 0.5,
     "time-shift": 4.0,
+    "product": 1.0,
+    "own": 1.0,
 }
 MEMBERS = [name for name, member in THREATS.items() if issubclass(member, Transform)]
+CHOSEN = {"product": {"parts": "rotation=20,brightness=0.2,fade=0.3"}}
+"""What transforms need that have no usual settings."""
+
+
+def tinted(x, share, more):
+    return x + share * (1 - x) * x + 0.2 * more * x
 
 
 def made(name, *radii, **settings):
-    return THREATS[name](radii or (STRENGTHS[name],), **settings)
+    chosen = {"function": tinted, "strengths": 2} if name == "own" else CHOSEN.get(name, {})
+    return THREATS[name](radii or (STRENGTHS[name],), **chosen | settings)
 
 
 def network(seed, scale=3.0, shape=SHAPE):
@@ -75,6 +85,11 @@ def expected(name, x, strengths, padding="zeros"):
         return np.clip(0.5 + (1 + strengths[0]) * (x - 0.5), 0, 1)
     if name == "fade":
         return (1 - strengths[0]) * x + strengths[0]
+    if name == "own":
+        return x + strengths[0] * (1 - x) * x + 0.2 * strengths[1] * x
+    if name == "product":
+        turned = expected("rotation", x, [20 * strengths[0]])
+        return expected("fade", expected("brightness", turned, [0.2 * strengths[1]]), [0.3 * strengths[2]])
     if name == "gamma":
         return x * np.maximum(x, 2.0**-10) ** strengths[0]
     if name == "noise-floor":
@@ -191,7 +206,7 @@ def test_a_forged_strength_is_refuted():
 def test_a_record_keeps_what_was_chosen(name):
     for settings in settings_of(name):
         threat = made(name, **settings)
-        assert threat_from(threat.to_dict()) == threat
+        assert threat_from(json.loads(json.dumps(threat.to_dict()))) == threat
         x = np.zeros(60 + len(threat.parameters), dtype=np.float32)
         moved = x.copy()
         moved[60] = threat.largest
@@ -211,6 +226,10 @@ def test_a_record_keeps_what_was_chosen(name):
         (lambda: made("fade", 1.5), "beyond the fade's limit, 1"),
         (lambda: made("rotation", padding="mirror"), "padding"),
         (lambda: made("rotation", input_box=(0, 1)), "keeps to the input box of the classifier"),
+        (lambda: made("product", parts="rotation"), "names with strengths"),
+        (lambda: made("product", parts="features=1"), "no transform"),
+        (lambda: THREATS["own"]((0.1,), "nowhere_at_all:f"), "no module"),
+        (lambda: THREATS["own"]((0.1,), 3), "the function itself"),
         (lambda: made("contrast", middle=float("nan")), "middle"),
         (lambda: certify.certify(network(0), torch.zeros(1, 4), threat=made("rotation"), certifier="crown"), "images"),
         (
@@ -245,3 +264,24 @@ def test_the_grid_finds_what_climbing_alone_misses_and_only_examples():
 def test_the_grid_is_for_transforms_alone():
     with pytest.raises(BadInput, match="looks at strengths of transforms, got linf"):
         certify.attack(network(0), images(0), [0, 0, 0], threat=certify.ThreatModel("linf", (0.1,)), attack="grid")
+
+
+def test_a_record_never_runs_the_function_that_it_names(tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("import pathlib; pathlib.Path('ran').touch()\ndef f(x, s):\n    return x + s")
+    monkeypatch.chdir(tmp_path)
+    fields = made("own").to_dict() | {"function": "trap:f", "strengths": 1}
+    for threat in (threat_from(fields), replace(threat_from(fields), radii=(0.0,)), threat_from(fields).at((0.1,))):
+        with pytest.raises(BadInput, match="only you may let run"):
+            behind(network(0), threat, SHAPE).scores(torch.zeros(1, 61))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_with_a_function_of_ones_own_is_checked_as_far_as_records_go(tmp_path):
+    clf, x = network(2), images(2, 2)
+    data = (x, clf.predict(x))
+    threat = made("own", 0.05)
+    result = certify.evaluate(clf, data, threat=threat, certifier="crown", attack="grid", out=tmp_path / "run")
+    assert result.summary.n == 2
+    found = certify.check_run(tmp_path / "run")
+    assert not found.refuted
+    assert not found.complete

@@ -27,7 +27,7 @@ Parts = tuple[tuple[str, float], ...]
 @THREATS.register("product")
 @dataclass(frozen=True, slots=True)
 class Product(Transform):
-    """An adversary who applies several transforms in a row, each by a strength of its own: their settings are the usual.
+    """An adversary who applies several transforms in a row, each by a strength of its own and with its usual settings.
 
     A radius r gives each part up to r times the strength that is named for it.
 
