@@ -68,8 +68,8 @@ class Blur(Transform):
 
     def _weights(self, side: int) -> NDArray[np.floating]:
         apart = np.subtract.outer(np.arange(side), np.arange(side)) / self.width
-        weights = np.exp(-(apart**2) / 2)
-        return weights / weights.sum(axis=1, keepdims=True)
+        weights: NDArray[np.float64] = np.exp(-(apart**2) / 2)
+        return weights / weights.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
     def apply(self, x: Tensor, strengths: tuple[Tensor, ...], frame: Frame) -> Tensor:
         """The mixture."""

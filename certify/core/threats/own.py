@@ -98,8 +98,8 @@ class Own(Transform):
         """
         if self.call is None:
             raise BadInput(
-                f"a record names the function {self.function}, which only you may let run: give the certificate a threat "
-                "that you made with it, in Python"
+                f"a record names the function {self.function}, which only you may let run: give the certificate a "
+                "threat that you made with it, in Python"
             )
         return self.call(x, *strengths)
 
