@@ -20,7 +20,7 @@ from typing import IO, Final
 from certify.bounded.memory import room
 from certify.errors import one_line
 
-__all__ = ["GZIP", "content_of", "opened", "taken", "text_room"]
+__all__ = ["GZIP", "check_text", "content_of", "opened", "taken", "text_room"]
 
 GZIP: Final = b"\x1f\x8b"
 """The first bytes of every gzipped file, whatever its name is."""
@@ -42,6 +42,16 @@ _KINDS: Final = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_
 def text_room() -> int:
     """Bytes of text that may be parsed: a thirtieth of a quarter of the free memory, but at least 64 MiB."""
     return max(_TEXT, room() // _PARSED)
+
+
+def check_text(text: str) -> None:
+    """Refuse a text that is too long to be parsed; see :func:`text_room`.
+
+    Raises:
+        ValueError: for such a text.
+    """
+    if len(text) > _TEXT and len(text) > (most := text_room()):
+        raise ValueError(f"{len(text):,} characters take more memory to parse than there is to spare: {most:,} may do")
 
 
 @contextmanager

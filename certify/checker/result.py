@@ -101,6 +101,7 @@ class CheckResult:
         head: model, data, threat model and methods, as name and text.
         statement: what the confirmed claims prove, and what they do not.
         unchecked: fields of the manifest and of each kind of record that nobody can derive, by name.
+        absent: what else the run found and is not here, so that nothing is said about it, in a sentence; mostly empty.
 
     >>> radius = CheckedClaim("input 3, ibp", "radius", Standing.CONFIRMED)
     >>> label = CheckedClaim("input 3", "label", Standing.OPEN)
@@ -112,6 +113,7 @@ class CheckResult:
     head: Mapping[str, str] = field(default_factory=dict)
     statement: str = ""
     unchecked: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    absent: str = ""
 
     @property
     def refuted(self) -> tuple[CheckedClaim, ...]:
@@ -162,6 +164,7 @@ class CheckResult:
             "not_checked": told(self.open),
             "statement": self.statement,
             "unchecked_fields": {kind: list(names) for kind, names in self.unchecked.items()},
+            "absent": self.absent,
         }
 
     def to_frame(self) -> Any:

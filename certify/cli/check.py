@@ -21,7 +21,9 @@ __all__ = ["check"]
 
 @app.command()
 def check(
-    run: Annotated[Path, typer.Argument(help="run folder")],
+    run: Annotated[
+        Path, typer.Argument(help="run folder, or FILE.jsonl or FILE.parquet of export with its manifest beside it")
+    ],
     replay: Annotated[
         int, typer.Option(metavar="K", help="noise blocks to draw again, and inputs to draw fresh samples about")
     ] = 0,
@@ -43,7 +45,10 @@ def check(
     format: Annotated[str, typer.Option(help="table or json")] = "table",
     quiet: Quiet = False,
 ) -> int:
-    """Derive every claim of a run again; exit 1: one is refuted, 3: one could not be checked, 4: contradiction."""
+    """Derive every claim of a run again; exit 1: one is refuted, 3: one could not be checked, 4: contradiction.
+
+    A file of certificates holds nothing that attacks found: then they are not checked, and the result says so.
+    """
     one_of("check format", format, ("json", "table"))
     if (bundle is None) != (key is None):
         raise BadInput("a bundle is believed for the key that signed it: give both --bundle and --key, or neither")

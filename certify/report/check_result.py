@@ -69,4 +69,4 @@ def _closing(result: CheckResult) -> list[str]:
         verdict = f"All {total:,} claims are confirmed."
     fields = "; ".join(f"{kind} {', '.join(names)}" for kind, names in result.unchecked.items())
     trusted = f"Taken on trust, because nobody can derive it: {fields}." if fields else ""
-    return wrapped([verdict, result.statement, trusted])
+    return wrapped([verdict, result.absent, result.statement, trusted])

@@ -1,4 +1,4 @@
-"""Records out of a store: one a line, for git, for spreadsheets, for data frames, for strangers."""
+"""Records out of a store: one a line, for git, for spreadsheets, for data frames, for strangers who check them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from itertools import chain, islice
 from typing import Any, BinaryIO, Final, TextIO, get_args, get_type_hints
 
+from certify.bounded.files import check_text
+from certify.bounded.parquet import table_parts
+from certify.bounded.texts import strictly_from_json
 from certify.core.certificate import RECORD, Certificate
 from certify.core.legible import cell
 from certify.core.reported import Reported
@@ -29,10 +33,13 @@ class Export:
     Args:
         write: writes records to an open file.
         binary: whether that file takes bytes; text otherwise.
+        read: from the content of such a file, which somebody else may have made, to the JSON text of each certificate;
+            a ValueError says what is wrong. None where the evidence is left out: nobody can check such a file.
     """
 
     write: Callable[[Exported, Any], None]
     binary: bool = False
+    read: Callable[[bytes], Iterator[str]] | None = None
 
     def __call__(self, records: Exported, out: Any) -> None:
         """Write records to an open file of the right kind."""
@@ -45,8 +52,13 @@ BATCH: Final = 10_000
 """Records in a row group."""
 
 
+def lines_of(content: bytes) -> Iterator[str]:
+    """The lines of a file in UTF-8, with their ends."""
+    return (line.decode("utf-8") for line in BytesIO(content))
+
+
 @EXPORTS.register("jsonl")
-@Export
+@partial(Export, read=lines_of)
 def jsonl(records: Exported, out: TextIO) -> None:
     """One JSON object a line with every field of the record, evidence included."""
     for record in records:
@@ -74,8 +86,22 @@ def csv_rows(records: Exported, out: TextIO) -> None:
         writer.writerow([cell(value) if isinstance(value, str) else value for value in row.values()])
 
 
+def texts_of_table(content: bytes) -> Iterator[str]:
+    """The JSON text of each certificate in a Parquet file."""
+    for part in table_parts(content, _columns(RECORD), "reading Parquet"):
+        for values in zip(*part.values(), strict=True):
+            row = dict(zip(part, values, strict=True))
+            for name in _nested(RECORD):
+                if row[name] is not None:
+                    check_text(row[name])
+                    row[name] = strictly_from_json(row[name])
+            if row["property"] is None:
+                del row["property"]  # as it was in the record
+            yield json.dumps(row, allow_nan=False)
+
+
 @EXPORTS.register("parquet")
-@partial(Export, binary=True)
+@partial(Export, binary=True, read=texts_of_table)
 def parquet_table(records: Exported, out: BinaryIO) -> None:
     """Typed columns with every field of the record; threat, property and evidence as JSON text. Floats are exact.
 
@@ -87,8 +113,7 @@ def parquet_table(records: Exported, out: BinaryIO) -> None:
     batches = _batches(records)
     first = next(batches, [])
     record = get_type_hints(Reported) | {"radius_hex": str} if first and isinstance(first[0], Reported) else RECORD
-    types = {int: pyarrow.int64(), float: pyarrow.float64()}
-    schema = pyarrow.schema([(name, types.get(_kind(hint), pyarrow.string())) for name, hint in record.items()])
+    schema = pyarrow.schema(list(_columns(record).items()))
     with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
         for batch in chain([first], batches):
             rows = [_flat(record.to_dict()) for record in batch]
@@ -99,6 +124,12 @@ def parquet_table(records: Exported, out: BinaryIO) -> None:
 def _batches(records: Exported) -> Iterator[list[Certificate | Reported]]:
     remaining = iter(records)
     return iter(lambda: list(islice(remaining, BATCH)), [])
+
+
+def _columns(record: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each column of a table of such records, as Arrow calls it."""
+    types = {int: "int64", float: "double"}
+    return {name: types.get(_kind(hint), "string") for name, hint in record.items()}
 
 
 def _kind(hint: Any) -> Any:

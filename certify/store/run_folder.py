@@ -21,7 +21,7 @@ from certify.core.whole import write_whole
 from certify.errors import BadInput, StoreError
 from certify.store.records import Records
 
-__all__ = ["EVIDENCE", "MANIFEST", "STORE", "Manifest", "RunFolder", "abridged", "flat"]
+__all__ = ["EVIDENCE", "MANIFEST", "STORE", "Manifest", "RunFolder", "abridged", "flat", "read_manifest"]
 
 MANIFEST, STORE = "manifest.json", "run.sqlite"
 
@@ -124,8 +124,7 @@ class RunFolder:
         path = Path(path)
         if not _exists(path / MANIFEST) or not _exists(path / STORE):
             raise StoreError(f"{path} is not a run folder (no {MANIFEST} and {STORE} in it); make one: certify run")
-        manifest = _read_manifest(path / MANIFEST)
-        _check_settings(path / MANIFEST, manifest.settings)
+        manifest = read_manifest(path / MANIFEST)
         return cls(path, manifest, Records(path / STORE, manifest.digest, read_only=True))
 
     def refuse_empty(self) -> NoReturn:
@@ -165,6 +164,17 @@ def _exists(file: Path) -> bool:
         return file.exists()
     except OSError as problem:
         raise StoreError(f"cannot look into {file.parent} ({problem.strerror}); choose another --out") from problem
+
+
+def read_manifest(file: Path) -> Manifest:
+    """The manifest of a run that others made, with all that readers need.
+
+    Raises:
+        StoreError: if it is damaged, or lacks something.
+    """
+    manifest = _read_manifest(file)
+    _check_settings(file, manifest.settings)
+    return manifest
 
 
 def _read_manifest(file: Path) -> Manifest:

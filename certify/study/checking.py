@@ -1,4 +1,4 @@
-"""``check_run``: every claim of a run folder derived again, by the kernel in ``checker``."""
+"""``check_run``: every claim of a run derived again, by the kernel in ``checker``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
+from certify.store.exported import is_exported
 from certify.study.at_hand import AtHand, arithmetic_of, at_hand
 from certify.study.held import held_records, record_claims
 
@@ -38,7 +39,7 @@ def check_run(
     progress: bool | Observer = False,
     engine: Engine | None = None,
 ) -> CheckResult:
-    """Derive every claim of a run folder again.
+    """Derive every claim of a run folder again, or of a file of its certificates that ``certify export`` wrote.
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
     digest of the data from positions, labels and input digests. From model and data, which are loaded by the SPECs in
@@ -46,7 +47,8 @@ def check_run(
     which are executed. What cannot be loaded leaves its claims open, with the reason.
 
     Args:
-        path: the run folder.
+        path: the run folder; or the file, with the manifest beside it. What attacks found is not in such a file, which
+            ``absent`` of the result says.
         replay: how many blocks of noise to draw again, and about how many inputs to draw 1,000 fresh samples.
         seed: which blocks, and what fresh noise; derived from the records if None, so that a check can be repeated.
         model, data: SPECs to use in place of the manifest's; naming a Python function lets it run.
@@ -57,13 +59,15 @@ def check_run(
         engine: where proofs, examples and noise are computed, see :mod:`certify.engines`; in this process if None.
 
     Raises:
-        StoreError: for no run folder, a damaged one, or one without any record.
-        BadInput: for a negative ``replay``.
+        StoreError: for no run folder or file of certificates, a damaged one, or one without any record.
+        BadInput: for a negative ``replay``, a file with a bundle, or one that takes too much memory.
         CertifyError: for a SPEC that was given and cannot be loaded.
         NotVerified: for a bundle that this key did not sign.
     """
     if replay < 0:
         raise BadInput(f"replay must be a number of noise blocks, 0 or more, got {replay}")
+    if bundle is not None and is_exported(path):
+        raise BadInput(f"a bundle is compared with a run folder, and {path} is a file; leave --bundle and --key out")
     progress = watching(progress)
     held = held_records(path)
     # Nobody has the model and the data behind a published log.
@@ -77,7 +81,7 @@ def check_run(
         claims.append(sample.claim)
         executed = _Executed(held.certificates, held.findings, held.settings, held.context, there)
         claims += _at_hand(executed, replay, seed, progress, engine)
-    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
+    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked, held.absent)
 
 
 def _signed(bundle: Path, key: Path, run: Path) -> list[CheckedClaim]:

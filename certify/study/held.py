@@ -1,4 +1,4 @@
-"""The records of a run folder held against each other, their manifest and their evidence: no model, data or torch."""
+"""The records of a run held against each other, their manifest and their evidence: no model, data or torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from certify.core.reported import Reported
 from certify.core.threats.base import threat_from
 from certify.errors import StoreError, one_line
 from certify.progress.observer import Observer, watching
-from certify.store.run_folder import RunFolder
+from certify.store.exported import is_exported, read_exported
+from certify.store.run_folder import Manifest, RunFolder
 from certify.study.read import head_of
 
 __all__ = ["Held", "check_records", "held_records", "record_claims"]
@@ -30,14 +31,15 @@ TOGETHER: Final = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """All that a run folder holds, as far as it can be read.
+    """All that a run folder holds, or a file of its certificates, as far as it can be read.
 
     Args:
-        path: the folder.
+        path: the folder or the file.
         settings, context: of its manifest.
         certificates, findings, reported: the records.
         claims: which rows are what they say, and whether the file is whole.
         head: model, data and threat model, as name and text.
+        absent: what else the run found, which is not here, in a sentence; empty for a folder.
     """
 
     path: Path
@@ -48,44 +50,77 @@ class Held:
     reported: Sequence[Reported]
     claims: Sequence[CheckedClaim]
     head: Mapping[str, str]
+    absent: str = ""
 
     @property
     def unchecked(self) -> Mapping[str, tuple[str, ...]]:
         """What nobody can derive of these records."""
-        return unchecked([*self.certificates, *self.findings, *self.reported])
+        listed = unchecked([*self.certificates, *self.findings, *self.reported])
+        if self.absent:
+            listed["manifest"] += ("settings.attack", "settings.reported")
+        return listed
 
 
 def held_records(path: Path | str) -> Held:
-    """Read a run folder to check it.
+    """Read a run folder, or a file of certificates that ``certify export`` wrote, to check it.
 
     Raises:
-        StoreError: for no run folder, a damaged one, or one without any record.
+        StoreError: for neither of them, a damaged one, or one without any record.
+        BadInput: for a file that takes too much memory, or of a format that leaves out the evidence.
     """
+    if is_exported(path):
+        manifest, rows = read_exported(Path(path))
+        with _manifest_of(path):
+            absent = _absent(manifest)
+        # What attacks found is elsewhere, so that no input of theirs is missing here.
+        return _held(path, manifest, {**manifest.settings, "attack": None}, [rows, [], []], [], absent)
     with RunFolder.open(path) as folder:
         manifest = folder.manifest
-        settings, context, digest = manifest.settings, manifest.context, manifest.digest
-        damage = folder.records.damage()
+        claims = [judged("records", "database", folder.records.damage())]
         tables = [list(folder.records.rows(name)) for name in ("certificates", "findings", "reported")]
         if not tables[0]:
             folder.refuse_empty()
+    return _held(path, manifest, manifest.settings, tables, claims)
+
+
+def _held(
+    path: Path | str,
+    manifest: Manifest,
+    settings: Mapping[str, Any],
+    tables: Sequence[Sequence[Mapping[str, Any]]],
+    claims: list[CheckedClaim],
+    absent: str = "",
+) -> Held:
+    """The rows of a run as records, each with its claim."""
     kinds = (Certificate, Finding, Reported)
-    stored = [read_rows(rows, kind, digest) for rows, kind in zip(tables, kinds, strict=True)]
-    claims = [judged("records", "database", damage), *(claim for one in stored for claim in one.claims)]
+    stored = [read_rows(rows, kind, manifest.digest) for rows, kind in zip(tables, kinds, strict=True)]
+    claims = [*claims, *(claim for one in stored for claim in one.claims)]
     with _manifest_of(path):
         head = {**head_of(manifest), "threat": str(threat_from(settings["threat"]))}
     certificates, findings, reported = (one.records for one in stored)
-    return Held(Path(path), settings, context, certificates, findings, reported, claims, head)
+    return Held(Path(path), settings, manifest.context, certificates, findings, reported, claims, head, absent)
+
+
+def _absent(manifest: Manifest) -> str:
+    """What a file of certificates leaves out of what its run found, in a sentence."""
+    attack = manifest.settings["attack"]
+    names = [] if attack is None else [attack["attack"]]
+    names += [str(log["name"]) for log in manifest.settings.get("reported", [])]
+    if not names:
+        return ""
+    said = f"Attacks ({', '.join(names)}) are not in this file, so nothing that they found is checked"
+    return f"{said}: that takes the run folder."
 
 
 def check_records(path: Path | str, progress: bool | Observer = False) -> CheckResult:
-    """Derive again what follows from a run folder alone: the arithmetic half of ``check_run``, without model or data.
+    """Derive again what follows from the records alone: the arithmetic half of ``check_run``, without model or data.
 
     Raises:
         StoreError: as :func:`held_records`.
     """
     held = held_records(path)
     claims = record_claims(held, None, watching(progress))
-    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked)
+    return CheckResult(tuple(claims), held.head, statement(held.certificates), held.unchecked, held.absent)
 
 
 def record_claims(held: Held, positions: Sequence[int] | None, progress: Observer) -> list[CheckedClaim]:

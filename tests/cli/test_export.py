@@ -57,6 +57,31 @@ def test_a_file_holds_what_standard_output_would(two_runs, capfdbinary, format, 
     assert Path("records").read_bytes() == printed
 
 
+@pytest.mark.parametrize("format", EXPORTS)
+def test_the_manifest_stands_beside_records_that_can_be_checked(two_runs, format):
+    assert main(["export", "run", "--format", format]) == 0
+    assert not [*Path().glob("*manifest.json")]  # standard output has no place beside it
+    assert main(["export", "run", "--format", format, "--out", f"first.records.{format}"]) == 0
+    beside = {one.name: one.read_bytes() for one in Path().glob("*manifest.json")}
+    whole = (two_runs / "manifest.json").read_bytes()
+    assert beside == ({} if format == "csv" else {"first.records.manifest.json": whole})
+    assert main(["check", f"first.records.{format}"]) == (2 if format == "csv" else 3)  # 3: the model is not at hand
+
+
+def test_a_manifest_that_other_records_need_is_not_replaced(two_runs, capsys):
+    assert main(["export", "run", "--out", "records.jsonl"]) == 0
+    assert main(["export", "other", "--format", "parquet", "--out", "records.parquet"]) == 2
+    assert capsys.readouterr().err == (
+        "certify: records.manifest.json is that of another run, and records.jsonl needs it; "
+        "choose another file than records.parquet\n"
+    )
+    assert not Path("records.parquet").exists()
+    assert main(["export", "run", "--format", "parquet", "--out", "records.parquet"]) == 0  # of the same run
+    Path("records.parquet").unlink()
+    assert main(["export", "other", "--out", "records.jsonl"]) == 0  # both are replaced
+    assert Path("records.manifest.json").read_bytes() == Path("other/manifest.json").read_bytes()
+
+
 @pytest.mark.parametrize("options", [[], ["--out", "records"]])
 def test_an_unfinished_run_is_written_and_said_to_be_one(two_runs, capsys, options):
     sql("DELETE FROM findings WHERE position > 1")
@@ -87,12 +112,13 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(two_runs, capsys, mon
         raise OSError(28, "No space left on device")
 
     Path("records").write_text("of last week")
+    Path("records.manifest.json").write_text("of last week")
     monkeypatch.setattr(Certificate, "to_dict", full)
     assert main(["export", "run", "--out", "records"]) == 2
     assert capsys.readouterr().err == (
         "certify: cannot write records (No space left on device); choose another --out\n"
     )
-    assert Path("records").read_text() == "of last week"
+    assert Path("records").read_text() == Path("records.manifest.json").read_text() == "of last week"
     assert not list(Path().glob("*.tmp"))
 
 
@@ -103,10 +129,14 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(two_runs, capsys, mon
         (["--attack-logs"], "run holds no imported attack log"),
         (["--out", "no/records"], "there is no folder no"),
         (["--out", "run"], "is no plain file"),
+        (["--out", "taken.jsonl"], "the manifest beside --out, taken.manifest.json is no plain file; choose another"),
+        (["--out", "linked.jsonl"], "the manifest beside --out, linked.manifest.json is no plain file"),
         (["--key", "key.pem"], "name its file: --bundle FILE"),
     ],
 )
 def test_what_cannot_be_is_one_line(two_runs, capsys, arguments, words):
+    Path("taken.manifest.json").mkdir()
+    Path("linked.manifest.json").symlink_to("run/manifest.json")
     assert main(["export", "run", *arguments]) == 2
     printed = capsys.readouterr()
     assert words in printed.err
@@ -119,3 +149,4 @@ def test_help_speaks_of_bundles_and_exit_codes(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "in one signed bundle" in text
     assert "incomplete run (exit code 3)" in text
+    assert "FILE.manifest.json, the manifest of the run" in text
