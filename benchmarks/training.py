@@ -4,8 +4,9 @@
     python benchmarks/training.py --work runs/training mnist5k-l2-noise      # one; the page holds what there is
 
 Each study is one command by itself, `certify run results/training/NAME.toml --out runs/training/NAME`, which trains its
-seeds first; whatever is done is not done again. Beside the page stand, for each seed, the records as Parquet, written
-from a run that `certify check` found nothing wrong with, and for each study its LaTeX table.
+seeds first; whatever is done is not done again. Beside the page stand, for each seed, the certificates as Parquet and
+the manifest of their run, which `certify check` found nothing wrong with, neither in the run folder nor in the files;
+and for each study its LaTeX table.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def main() -> None:
         certify("run", study, "--out", out)
         for run in sorted(out.glob("seed-*")):
             certify("check", run)
-            certify("export", run, "--format", "parquet", "--out", HERE / f"{study.stem}-{run.name}.parquet")
+            file = HERE / f"{study.stem}-{run.name}.parquet"
+            certify("export", run, "--format", "parquet", "--out", file)
+            certify("check", file)  # by the model and the data that the manifest beside it names
         (HERE / f"{study.stem}.tex").write_text(certify("summary", out, "--format", "latex"))
     write_page(lines_of(asked.work, lambda out: certify("summary", out, "--format", "json")))
 

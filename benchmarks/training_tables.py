@@ -23,11 +23,12 @@ HERE: Final = Path(__file__).parent.parent / "results" / "training"
 
 ABOUT: Final = """Each line is one command,
 `certify run results/training/NAME.toml --out runs/training/NAME`, which trains the seeds, certifies and attacks them;
-`python benchmarks/training.py` runs all and writes this page. Beside it stand the records of each seed (Parquet) with
-the manifest of their run, from run folders in which `certify check` derived every claim again, and a LaTeX table for
-each line. `certify check results/training/NAME-seed-0.parquet` derives what a reader can without the networks: radii of
-smoothing from their counts. Certified shares are rounded down, attacked and clean ones up. Only what ran to its end is
-listed."""
+`python benchmarks/training.py` runs all and writes this page. Beside it stand the certificates of each seed (Parquet)
+with the manifest of their run, from run folders in which `certify check` derived every claim again, and a LaTeX table
+for each line. `certify check results/training/NAME-seed-0.parquet` derives every claim about the certificates again:
+what follows from the counts of smoothing by itself, all else where `--model` names the trained model of that digest.
+What attacks found is in the run folders alone. Certified shares are rounded down, attacked and clean ones up. Only what
+ran to its end is listed."""
 
 LEVEL: Final = 0.05
 """Below it, chance does not explain a difference."""
@@ -127,7 +128,9 @@ def write_page(lines: Sequence[Line]) -> None:
     page += ["## What the literature orders", "", *_orderings(lines), ""]
     page += ["## How far from published figures", "", *_distances(lines), ""]
     page += ["## Digests", "", "| file | SHA-256 |", "|---|---|"]
-    page += [f"| {one.name} | `{digest(one)}` |" for one in sorted(HERE.glob("*.parquet"))]
+    page += [
+        f"| {one.name} | `{digest(one)}` |" for one in sorted([*HERE.glob("*.parquet"), *HERE.glob("*.manifest.json")])
+    ]
     (HERE / "README.md").write_text("\n".join(page) + "\n")
 
 

@@ -16,7 +16,7 @@ import pytest
 from adversary.forgeries import altered, get, leaves, make_runs, name_of, put
 from pyarrow import parquet
 
-from certify.checker.result import CheckResult
+from certify.checker.result import CheckResult, Standing
 from certify.cli import main
 from certify.errors import BadInput, CertifyError, MissingExtra, StoreError
 from certify.report.check_result import check_text
@@ -350,3 +350,15 @@ def test_more_records_than_there_is_memory_for_are_refused(made, monkeypatch):
         monkeypatch.setattr(exported, "room", lambda _: exported.AS_OBJECTS * 4000)
         with pytest.raises((BadInput, StoreError), match="memory for: 2 fit into it|more than 4,000 bytes"):
             check_run(file)
+
+
+@pytest.mark.parametrize("study", ["mnist5k-l2-noise", "mnist5k-l2-consistency", "mnist5k-linf-ibp"])
+def test_the_records_of_this_repository_are_what_their_manifests_ask_for(study):
+    """By arithmetic alone: the trained models are not here."""
+    files = sorted((Path(__file__).parents[2] / "results" / "training").glob(f"{study}-seed-*.parquet"))
+    assert len(files) == 3
+    for file in files:
+        found = check_records(file)
+        assert found.counts["record"][Standing.CONFIRMED] == found.counts["settings"][Standing.CONFIRMED] == 200
+        assert found.counts["data digest"][Standing.CONFIRMED] == 1
+        assert not found.refuted
