@@ -160,10 +160,11 @@ Size = Annotated[float, Reader(_size)]
 
 
 def check_size(setting: str, value: float, dataset: Dataset, norm: str = "linf") -> None:
-    """Refuse a size in other units than the data.
+    """Refuse a size in other units than the data; where these have no input box, nobody can tell.
 
     Raises:
-        BadInput: if no two inputs are so far apart in the norm, which is ``"linf"`` or ``"l2"``.
+        BadInput: if no two inputs are so far apart in the norm, which is ``"linf"`` or ``"l2"``. Noise is held against
+            ``"linf"``: its standard deviation against the range of a feature, of which published ones are at most all.
     """
     if (box := check_box(dataset.input_box)) is None:
         return

@@ -273,6 +273,17 @@ def test_a_radius_in_grey_levels_is_refused(name: str, digits: Dataset) -> None:
         trained(RECIPES[name](eps=8.0), digits)
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if "sigma" in settings_of(RECIPES, name)])
+def test_noise_in_grey_levels_is_refused(name: str, digits: Dataset) -> None:
+    given = {"base": "base"} if name == "denoise" else {}
+    usual, absurd = (RECIPES[name](sigma=sigma, **given) for sigma in (1.0, 64.0))
+    module = network(usual, digits)
+    usual.objective(module, digits)
+    with pytest.raises(BadInput, match=r"sigma 64 is more than the whole range of the inputs.*written sigma=64/255"):
+        absurd.objective(module, digits)
+    absurd.objective(module, replace(digits, input_box=None))  # nobody knows in which units those are
+
+
 @pytest.mark.parametrize("name", ["pgd", "trades", "smoothadv"])
 def test_a_radius_in_l2_may_be_larger_than_the_range_of_a_pixel(name: str, digits: Dataset) -> None:
     settings = {} if name == "smoothadv" else {"norm": "l2"}

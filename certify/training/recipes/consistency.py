@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from certify.data.dataset import Dataset
 from certify.errors import BadInput
-from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step
+from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step, check_size
 
 __all__ = ["Consistency"]
 
@@ -52,6 +52,7 @@ class Consistency(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """The sum; an input held out is right if its class is, under one draw of noise."""
+        check_size("sigma", self.sigma, dataset)
 
         def scores(step: Step) -> Tensor:
             return module(step.x + self.sigma * step.normal())

@@ -16,7 +16,7 @@ from certify.models.architecture import build, describe
 from certify.models.classifier import Classifier
 from certify.models.loaders import load_model
 from certify.models.networks.denoiser import denoiser
-from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step
+from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step, check_size
 
 __all__ = ["DenoisedSmoothing"]
 
@@ -90,6 +90,7 @@ class DenoisedSmoothing(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """Both losses; an input held out is right if its class is, under one draw of noise."""
+        check_size("sigma", self.sigma, dataset)
         assert isinstance(module, nn.Sequential)
         first, base = module[0], module[1:]
 

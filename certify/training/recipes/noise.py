@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from certify.data.dataset import Dataset
-from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step
+from certify.training.recipe import RECIPES, Objective, Recipe, Size, Step, check_size
 
 __all__ = ["NoiseAugmentation"]
 
@@ -43,6 +43,7 @@ class NoiseAugmentation(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """Cross-entropy under noise; an input held out is right if its class is, under one draw of noise."""
+        check_size("sigma", self.sigma, dataset)
 
         def scores(step: Step) -> Tensor:
             return module(step.x + self.sigma * step.normal())

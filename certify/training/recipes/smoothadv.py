@@ -61,6 +61,7 @@ class SmoothAdversarial(Recipe):
 
     def objective(self, module: nn.Module, dataset: Dataset) -> Objective:
         """The loss around the examples; an input held out is right if its class is, under one draw of noise."""
+        check_size("sigma", self.sigma, dataset)
         check_size("eps", self.eps, dataset, "l2")
         ascent = Ascent("l2", self.eps, self.steps)
 
