@@ -158,6 +158,8 @@ class Classifier:
         self.property: Property = TOP_CLASS
         self.weights = None if self.module is None else weights_digest(self.module)
         self.digest = digest or (module_digest(self.module) if self.module is not None else function_digest(model))
+        self.spec: str | None = None
+        """The SPEC by which it was loaded; None where it was made from a module or a function."""
         self.maker: Callable[[], Classifier] | None = None
         """Makes the same model again, where a name says how; see :func:`~certify.models.loaders.load_model`."""
         self.arithmetic = FLOAT32

@@ -83,6 +83,7 @@ def load_model(
     certify.errors.BadInput: no file 'resnet.onnx'
     """
     made = _load(spec, num_classes, input_box, mean, std, device).executed(precision, compile)
+    made.spec = spec
     made.maker = partial(
         load_model,
         spec,

@@ -34,7 +34,7 @@ from certify.smoothing.noise.base import name_and_sigma
 from certify.study.result import Result
 from certify.study.settings import Settings, duration, label_of
 from certify.study.study import Study
-from certify.study.subject import subject_of
+from certify.study.subject import met_by, subject_of
 
 __all__ = ["build", "check_asked", "evaluate", "studies_from", "study_from"]
 
@@ -156,7 +156,8 @@ def evaluate(
     """Certify and attack a labelled data set, and join both: the whole way in one call.
 
     Args:
-        clf: the classifier.
+        clf: the classifier. Where ``certify.load_model`` read it from the folder of a training, or from several as an
+            ensemble, inputs that it was trained on are named in a warning.
         data: (x, y); a DataLoader or Dataset of torch; a DataFrame with a column ``label``, or (DataFrame, column); see
             :func:`~certify.data.given.arrays_of`. Or a :class:`~certify.data.dataset.Dataset`.
         threat: norm and declared radii.
@@ -185,7 +186,8 @@ def evaluate(
         A result whose ``summary`` is the table.
 
     Raises:
-        CertifyError: for anything that cannot be right, in one line, before any work.
+        CertifyError: for anything that cannot be right, in one line, before any work: a loaded model that was chosen
+            by more than one in a hundred of the inputs, for example.
 
     >>> import torch
     >>> from certify.models.classifier import Classifier
@@ -202,6 +204,7 @@ def evaluate(
         x, y = arrays_of(data, regression=clf.num_classes == 1)
         y = np.asarray(y, dtype=np.float64) if clf.num_classes == 1 else y
         dataset = Dataset("given inputs", x, y, clf.num_classes, clf.input_box)
+    met, cautions = ({}, ()) if clf.spec is None else met_by(clf.spec, dataset)
     names = [certifier] if isinstance(certifier, str | Certifier) else list(certifier)
     study = build(
         clf,
@@ -213,7 +216,8 @@ def evaluate(
         seed=seed,
         options=options,
         property=need_property(property),
-        context={} if label is None else {"label": label_of("label", label)},
+        context=met if label is None else {"label": label_of("label", label), **met},
+        cautions=cautions,
     )
     where = {"workers": workers, "ray_address": ray_address, "input_timeout": input_timeout}
     chosen = engine if isinstance(engine, Engine) else engine_from(engine, **where)

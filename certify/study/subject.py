@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from certify.core.legible import many
@@ -17,7 +16,7 @@ from certify.training.folds import fold_of
 from certify.training.record import asked_of, folder_of
 from certify.training.seen import Overlap, overlap
 
-__all__ = ["MOST_HELD_OUT", "Subject", "subject_of"]
+__all__ = ["MOST_HELD_OUT", "Subject", "met_by", "subject_of"]
 
 MOST_HELD_OUT: Final = 0.01
 """Share of what is certified that a model may have been chosen by: the training and test parts of published sets have
@@ -59,11 +58,8 @@ def subject_of(settings: Settings, data: Dataset) -> Subject:
         part = "" if dataset.fold is None else f"fold {dataset.fold[0]} of "
         raise BadInput(f"limit {settings.limit} is more than the {len(dataset)} inputs of {part}{settings.data}")
     dataset = dataset.subset(settings.limit, seed=0 if settings.seed is None else settings.seed)
-    met = _met(settings.model, folder, dataset)
-    context: dict[str, Any] = {} if training is None else {"training": training}
-    if any(met):
-        context["met"] = met._asdict()
-    cautions = tuple(_cautions(settings.model, met, dataset))
+    met, cautions = met_by(settings.model, dataset)
+    context = met if training is None else {"training": training, **met}
     classifier = load_model(
         settings.model,
         num_classes=dataset.num_classes,
@@ -77,13 +73,20 @@ def subject_of(settings: Settings, data: Dataset) -> Subject:
     return Subject(classifier, dataset, context, cautions)
 
 
-def _met(spec: str, folder: Path | None, dataset: Dataset) -> Overlap:
-    """How many inputs the model has met; of an ensemble, the member that met most."""
-    folders = [] if folder is None else [folder]
-    if spec.startswith(ENSEMBLE):
-        folders = folders_of(spec.removeprefix(ENSEMBLE))
+def met_by(spec: str, dataset: Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a manifest says of the inputs that the model of a SPEC has met, and what has to be said before a study.
+
+    Of an ensemble, it is about the member that met most. Both are empty where the model met none, or nobody knows.
+
+    Raises:
+        BadInput: for a model that was chosen by more than a few of the inputs.
+        ModelError: where the file that lists what it has met is corrupt.
+    """
+    folder = folder_of(spec)
+    folders = folders_of(spec.removeprefix(ENSEMBLE)) if spec.startswith(ENSEMBLE) else [folder] if folder else []
     found = [overlap(one, dataset) for one in folders] or [Overlap(0, 0)]
-    return Overlap(max(one.trained for one in found), max(one.held_out for one in found))
+    met = Overlap(max(one.trained for one in found), max(one.held_out for one in found))
+    return {"met": met._asdict()} if any(met) else {}, tuple(_cautions(spec, met, dataset))
 
 
 def _own_fold(training: Mapping[str, Any] | None, data: Dataset) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,28 @@ def test_inputs_that_a_model_was_trained_on_are_named(model: str, folder: Path) 
     [said] = subject.cautions
     assert "was trained on 100 of the 100 inputs to certify" in said
     assert subject.context["met"] == {"trained": 100, "held_out": 0}
+
+
+LINF = certify.ThreatModel("linf", (0.01,))
+
+
+@pytest.mark.parametrize("model", ["ensemble:{}", "{}/seed-1"])
+def test_a_model_that_was_loaded_remembers_what_it_was_chosen_by(model: str, folder: Path) -> None:
+    classifier = certify.load_model(model.format(folder))
+    few = certify.load_data("digits:train").subset(100, seed=0)
+    for data in (few, (few.x, few.y)):
+        with pytest.raises(BadInput, match=r"was chosen by 30 of the 100 inputs to certify, which its training held"):
+            certify.evaluate(classifier, data, threat=LINF, certifier="ibp")
+
+
+def test_a_model_that_was_loaded_remembers_what_it_was_trained_on(folder: Path, tmp_path: Path) -> None:
+    classifier = certify.load_model(str(folder / "seed-0"))
+    few = certify.load_data("digits:train").subset(100, seed=0).subset(10, seed=0)
+    with pytest.warns(UserWarning, match="was trained on 10 of the 10 inputs to certify"):
+        certify.evaluate(classifier, few, threat=LINF, certifier="ibp", out=tmp_path / "run")
+    context = json.loads((tmp_path / "run" / "manifest.json").read_text())["context"]
+    assert context["met"] == {"trained": 10, "held_out": 0}
+    assert classifier.module is not None
+    for silent in (certify.Classifier(classifier.module, 10), classifier):  # nobody knows; nothing was met
+        data = few if silent is not classifier else certify.load_data("digits").subset(10, seed=0)
+        certify.evaluate(silent, data, threat=LINF, certifier="ibp")
