@@ -21,7 +21,7 @@ __all__ = ["report"]
 def report(
     runs: Annotated[list[Path], typer.Argument(help="run folders, shown side by side, or one that holds several")],
     html: Annotated[Path | None, typer.Option(help="write a page: one file that needs nothing else")] = None,
-    latex: Annotated[Path | None, typer.Option(help="folder for a table, a figure and references")] = None,
+    latex: Annotated[Path | None, typer.Option(help="folder for tables, a figure and references")] = None,
     card: Annotated[Path | None, typer.Option(help="write a model card; of runs of one model only")] = None,
     markdown: Annotated[Path | None, typer.Option(help="write a comment for a pull request")] = None,
     mlflow: Annotated[str | None, typer.Option(help="log to MLflow: a folder or a tracking URI")] = None,
@@ -39,6 +39,9 @@ def report(
     chosen = radii_or_declared(radii)
     found = [with_groups(run, group or []) for run in read_runs(folders, chosen)]
     options = [("--data", data), ("--radii", radii), *(("--group", column) for column in group or [])]
+    seeds, notes = over_seeds(runs, chosen) if html is not None or latex is not None else ([], [])
+    for note in notes:
+        typer.echo(note, err=True)
     asked = [word for option, value in options if value is not None for word in (option, value)]
     # Everything is made before anything is written: an error leaves no half of it behind.
     made: list[tuple[str, Path, str]] = []
@@ -48,7 +51,7 @@ def report(
 
         first = found[0].summary
         given = None if data is None else load_data(data, first.threat.input_box, first.property.per_input)
-        made.append(("--html", html, page(found, given, asked, over_seeds(runs, chosen)[0])))
+        made.append(("--html", html, page(found, given, asked, seeds)))
     if card is not None:
         from certify.report.card import model_card
 
@@ -64,7 +67,7 @@ def report(
     if latex is not None:
         from certify.report.latex import write_latex
 
-        files += write_latex(found, latex)
+        files += write_latex(found, latex, seeds)
     for file in files:
         typer.echo(f"wrote {file} ({-(-file.stat().st_size // 1000):,} kB)")
     if mlflow is not None:

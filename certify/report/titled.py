@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from certify.core.legible import legible_line
 from certify.registry import Registry
@@ -15,6 +15,9 @@ from certify.report.latex.text import escape as tex
 __all__ = ["Titled", "register_titled"]
 
 T = TypeVar("T")
+
+WIDE: Final = 90
+"""Characters of a line, two between columns, that LaTeX sets in the usual size on the width of a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Titled:
     def latex(self) -> str:
         """LaTeX that needs the package booktabs."""
         head, *lines = (" & ".join(map(tex, line)) + r" \\" for line in self.lines)
+        wide = sum(2 + max(map(len, column)) for column in zip(*self.lines, strict=True)) > WIDE
         caption = " ".join(tex(text) for text in (f"{self.title.removesuffix('.')}.", self.note) if text)
         return "\n".join(
             [
@@ -63,6 +67,7 @@ class Titled:
                 r"\centering",
                 rf"\caption{{{caption}}}",
                 rf"\label{{tab:{self.label}}}",
+                *[r"\footnotesize\setlength{\tabcolsep}{3pt}"] * wide,
                 rf"\begin{{tabular}}{{@{{}}{''.join('l' if word else 'r' for word in self.words)}@{{}}}}",
                 *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule"),
                 r"\end{tabular}",

@@ -129,6 +129,24 @@ def test_a_page_shows_the_table_over_seeds(here: Path) -> None:
     assert "Mean over 2 seeds" in Path("page.html").read_text()
 
 
+def test_a_paper_has_the_table_over_seeds(here: Path, capsys: pytest.CaptureFixture[str], refused: Any) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["summary", "runs/s", "--format", "latex"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["report", "runs/s", "--latex", "paper"]) == 0
+    written = Path("paper/seeds.tex").read_text()
+    assert written.removeprefix("% needs \\usepackage{booktabs}\n\n") in printed
+    assert r"\label{tab:seeds}" in written
+    assert "\\input{table}\n\\input{seeds}\n" in Path("paper/main.tex").read_text()
+    assert "wrote paper/seeds.tex" in capsys.readouterr().out
+    assert main(["report", "runs/s/seed-0", "--latex", "alone"]) == 0
+    assert "seeds" not in Path("alone/main.tex").read_text()
+    assert not Path("alone/seeds.tex").exists()
+    shutil.rmtree("runs/s/seed-1")
+    refused(["report", "runs/s", "--latex", "one"], "an interval over seeds or folds needs at least two")
+    assert not Path("one").exists()
+
+
 def test_each_fold_is_certified_on_its_own_part(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = certify.load_data("digits")
     for fold in range(3):

@@ -15,6 +15,7 @@ from certify.report.latex.text import escape
 from certify.report.protocol import commands
 from certify.report.references import bibtex, cited_for
 from certify.report.side_by_side import by_runs
+from certify.summary.replicates import Replicates
 
 __all__ = ["write_latex"]
 
@@ -29,7 +30,7 @@ _MAIN: Final = r"""\documentclass[11pt]{article}
 \begin{document}
 \section*{Certified robustness}
 \input{table}
-\begin{figure}[!htb]
+SEEDS\begin{figure}[!htb]
 \centering
 \IfFileExists{pgfplots.sty}{\input{figure}}{\includegraphics[width=\linewidth]{figure}}
 \caption{Certified accuracy over the radius, drawn nowhere above the exact curve. Where an attack ran: the share of
@@ -51,14 +52,17 @@ COMMANDS
 """
 
 
-def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
+def write_latex(runs: Sequence[Run], folder: Path | str, seeds: Sequence[Replicates] = ()) -> list[Path]:
     """Write table.tex, figure.pdf, figure.tex (pgfplots), references.bib and a main.tex that brings them together.
+
+    Where there are tables over seeds, they stand in seeds.tex.
 
     ``pdflatex main && bibtex main && pdflatex main && pdflatex main`` compiles them; no TeX is needed to write them.
 
     Args:
         runs: shown side by side, in this order.
         folder: is made if it is not there; files of these names in it are replaced.
+        seeds: the tables of runs whose models differ in their seed or fold.
 
     Returns:
         The files written.
@@ -69,7 +73,7 @@ def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
     """
     if not runs:
         raise BadInput("nothing to write: name at least one run")
-    out, texts = Path(folder), _files(runs)
+    out, texts = Path(folder), _files(runs, seeds)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in texts.items():
@@ -79,10 +83,11 @@ def write_latex(runs: Sequence[Run], folder: Path | str) -> list[Path]:
     return [out / name for name in texts]
 
 
-def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
+def _files(runs: Sequence[Run], seeds: Sequence[Replicates]) -> Mapping[str, bytes]:
     figure = drawing(runs)
     keys = cited_for(["statistics:acr", *(part for run in runs for part in run.summary.parts)])
     parts = {"KEYS": ",".join(keys), "COMMANDS": _commands(runs), "PROTOCOL": _protocol(runs)}
+    parts["SEEDS"] = "\\input{seeds}\n" if seeds else ""
     main = re.sub("|".join(parts), lambda found: parts[found[0]], _MAIN)
     texts = {
         "main.tex": main,
@@ -90,6 +95,8 @@ def _files(runs: Sequence[Run]) -> Mapping[str, bytes]:
         "figure.tex": pgfplots(figure),
         "references.bib": bibtex(keys),
     }
+    if seeds:
+        texts["seeds.tex"] = "\n\n".join(["% needs \\usepackage{booktabs}", *(one.render("latex") for one in seeds)])
     return {name: text.rstrip("\n").encode() + b"\n" for name, text in texts.items()} | {"figure.pdf": pdf(figure)}
 
 
