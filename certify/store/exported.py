@@ -85,8 +85,10 @@ def read_exported(file: Path) -> tuple[Manifest, list[dict[str, Any]]]:
     try:
         for text in read(content):
             if (most := most - len(text)) < 0:
-                raise NoRoom(f"{file} holds more records than this machine has memory for: {len(rows):,} fit into it")
+                raise NoRoom(f"it holds more records than this machine has memory for, which is {len(rows):,}")
             rows.append(_row(text, manifest.digest))
+    except NoRoom as problem:
+        raise NoRoom(f"{file} cannot be read here: {problem}") from problem
     except ValueError as problem:
         said = f"{file} is no file of certificates, or damaged at record {len(rows) + 1:,}"
         raise StoreError(f"{said} ({str(problem)[:200]}); get it again") from problem

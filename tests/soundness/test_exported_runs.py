@@ -345,11 +345,22 @@ def test_a_table_of_which_bytes_were_changed_is_refused_or_read(copied):
 
 
 def test_more_records_than_there_is_memory_for_are_refused(made, monkeypatch):
-    for format in READABLE:
-        file = made / f"declared.{format}"
-        monkeypatch.setattr(exported, "room", lambda _: exported.AS_OBJECTS * 4000)
-        with pytest.raises((BadInput, StoreError), match="memory for: 2 fit into it|more than 4,000 bytes"):
-            check_run(file)
+    monkeypatch.setattr(exported, "room", lambda _: exported.AS_OBJECTS * 4000)
+    with pytest.raises(StoreError, match=r"cannot read .*declared.jsonl \(it holds more than 4,000 bytes"):
+        check_run(made / "declared.jsonl")
+    monkeypatch.setattr(exported, "content_of", lambda file, _: file.read_bytes())
+    for format in READABLE:  # texts may be longer than what they are packed in
+        with pytest.raises(BadInput, match=r"cannot be read here: it holds more records than .* which is \d"):
+            check_run(made / f"declared.{format}")
+
+
+def test_a_table_that_unpacks_to_more_than_there_is_memory_for_is_named(copied, capsys, monkeypatch):
+    file = copied("declared.parquet")
+    column(file, "reason", first("0" * 2**24))
+    monkeypatch.setattr("certify.bounded.memory.free_memory", lambda: 2**25)
+    assert main(["check", str(file)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{file} cannot be read here: a table, unpacked, takes" in line
 
 
 @pytest.mark.parametrize("study", ["mnist5k-l2-noise", "mnist5k-l2-consistency", "mnist5k-linf-ibp"])
