@@ -50,7 +50,7 @@ CASES: Final = (
 )
 
 ABOUT: Final = f"""`python benchmarks/cifar.py`: complete verification, at most {TIMEOUT:g} s an image and radius on one
-core, beside PGD (40 steps, 2 restarts), on the 200 images of Dathathri et al. 2020. Every line has its records beside the
+core, beside PGD (40 steps, 2 restarts), on the 200 images of Dathathri et al. 2020. Each line has records beside the
 page, from a run in which every claim was derived again. Published figures: Clip-and-Verify 2025, table 4, and the
 repository of the network; those of CNN-A are of the same images, with minutes on a GPU. Open: neither proven nor broken
 within the time. The records of the page have the digests below; the manifests beside them name everything else."""
