@@ -13,6 +13,7 @@ from certify.certifiers.bounds import Bounds
 from certify.cli import main
 from certify.core.properties.base import PROPERTIES
 from certify.core.threats.base import THREATS
+from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.registry import make
 
@@ -20,6 +21,13 @@ THREAT = {
     **{norm: certify.ThreatModel(norm, (0.1,)) for norm in ("l1", "l2", "linf")},
     "features": certify.Features((1,), input_box=(0.0, 1.0)),
     "categories": certify.Categories((1,), groups="0:2"),
+    "own": THREATS["own"]((0.1,), "os:getpid"),
+    "product": THREATS["product"]((0.1,), parts="rotation=10"),
+}
+THREAT |= {
+    name: member((0.1,))
+    for name, member in THREATS.items()
+    if issubclass(member, Transform) and name not in ("own", "product")
 }
 PROPERTY = {
     "top-class": certify.TopClass(),

@@ -94,11 +94,11 @@ class Transform(Threat):
 
     def amount(self, radius: float, shown: Any = brief) -> str:
         """A strength in its unit."""
-        return f"{self.kind} {self.number(radius, shown)}"
+        return f"{self.number(radius, shown)} {self.units}"
 
     def change(self, radius: float | None = None) -> str:
         """A transform by so much."""
-        return f"{self.noun} " + ("up to its radius" if radius is None else f"of at most {brief(radius)} {self.units}")
+        return f"{self.noun} " + ("up to its radius" if radius is None else f"of at most {self.amount(radius)}")
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.core.run import Run
+from certify.core.threats.base import Threat
+from certify.core.threats.transform import Transform
 from certify.data.dataset import Dataset, input_digest
 from certify.data.loaders import LOADERS, load_data
 from certify.errors import CertifyError
@@ -29,10 +31,17 @@ class Originals:
     x: Mapping[int, NDArray[np.float32]]
     note: str = ""
 
-    def at(self, index: int, digest: str) -> NDArray[np.float32] | None:
-        """The input at a position, or None unless it is the very one that a record names by its digest."""
+    def at(self, index: int, digest: str, threat: Threat) -> NDArray[np.float32] | None:
+        """The input at a position, or None unless it is the very one that a record names by its digest.
+
+        Behind a transform, records are about its features with the parameters behind them.
+        """
         found = self.x.get(index)
-        return found if found is not None and input_digest(found) == digest else None
+        if found is None:
+            return None
+        zeros = len(threat.parameters) if isinstance(threat, Transform) else 0
+        named = np.append(found, np.zeros(zeros, dtype=found.dtype)) if zeros else found
+        return found if input_digest(named) == digest else None
 
 
 def originals_of(run: Run, given: Dataset | None = None) -> Originals:

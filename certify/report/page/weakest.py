@@ -16,6 +16,7 @@ from certify.core.rounding import round_down, round_up
 from certify.core.run import Run
 from certify.core.sandwich import Layer
 from certify.core.threats.base import Threat
+from certify.core.threats.transform import Transform
 from certify.report.page.originals import Originals
 from certify.report.page.pictures import Picture, as_image, difference, picture
 from certify.store.run_folder import RunFolder
@@ -103,8 +104,9 @@ def _distance(finding: Finding) -> float:
 
 
 def _weak(run: Run, layer: Layer, originals: Originals, finding: Finding | None, digest: str) -> Weak:
-    before = originals.at(layer.index, digest)
-    after = None if finding is None else finding.x_adv
+    before = originals.at(layer.index, digest, run.summary.threat)
+    transformed = isinstance(run.summary.threat, Transform)  # its example is the input itself with other parameters
+    after = None if finding is None or transformed else finding.x_adv
     found = None if finding is None else finding.adversarial_prediction
     word, threat = run.summary.property.word, run.summary.threat
     box = threat.input_box
