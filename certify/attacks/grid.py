@@ -38,7 +38,7 @@ class Grid(Attack):
     points: int = 200
     steps: int = 10
     name = "grid"
-    limits = "looks at strengths of transforms"
+    limits = "looks at strengths of transforms only"
 
     def __post_init__(self) -> None:
         if whole("points", self.points) < 3 or whole("steps", self.steps) < 1:

@@ -262,7 +262,7 @@ def test_the_grid_finds_what_climbing_alone_misses_and_only_examples():
 
 
 def test_the_grid_is_for_transforms_alone():
-    with pytest.raises(BadInput, match="looks at strengths of transforms, got linf"):
+    with pytest.raises(BadInput, match="looks at strengths of transforms only, got linf"):
         certify.attack(network(0), images(0), [0, 0, 0], threat=certify.ThreatModel("linf", (0.1,)), attack="grid")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,7 +52,7 @@ class Own(Transform):
     limit: float = 1.0
     input_box: None = None
     units: str = "of its strength"
-    call: Callable[..., Tensor] | None = field(default=None, compare=False, repr=False, kw_only=True)
+    call: Any = field(default=None, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         given = self.function
@@ -101,7 +101,8 @@ class Own(Transform):
                 f"a record names the function {self.function}, which only you may let run: give the certificate a "
                 "threat that you made with it, in Python"
             )
-        return self.call(x, *strengths)
+        changed: Tensor = self.call(x, *strengths)
+        return changed
 
 
 class _Recorded(str):
