@@ -51,15 +51,21 @@ if TYPE_CHECKING:
     from certify.core.properties.within import Within as Within
     from certify.core.run import Run as Run
     from certify.core.summary import Summary as Summary
+    from certify.core.threats.blur import Blur as Blur
     from certify.core.threats.brightness import Brightness as Brightness
     from certify.core.threats.categories import Categories as Categories
     from certify.core.threats.contrast import Contrast as Contrast
     from certify.core.threats.fade import Fade as Fade
     from certify.core.threats.features import Features as Features
+    from certify.core.threats.gamma import Gamma as Gamma
     from certify.core.threats.lp import ThreatModel as ThreatModel
+    from certify.core.threats.noise_floor import NoiseFloor as NoiseFloor
+    from certify.core.threats.own import Own as Own
+    from certify.core.threats.product import Product as Product
     from certify.core.threats.rotation import Rotation as Rotation
     from certify.core.threats.scaling import Scaling as Scaling
     from certify.core.threats.shear import Shear as Shear
+    from certify.core.threats.time_shift import TimeShift as TimeShift
     from certify.core.threats.translation import Translation as Translation
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
