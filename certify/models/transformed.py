@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from torch.nn import functional as F
 
 from certify.core.input_box import InputBox
 from certify.core.threats.base import Threat
+from certify.core.threats.own import Own
 from certify.core.threats.transform import Transform
 from certify.models.classifier import Classifier
+from certify.models.digest import function_digest
+from certify.models.regressor import Regressor
 
 __all__ = ["Transformed", "behind", "beside"]
 
@@ -91,16 +95,16 @@ def behind(classifier: Classifier, threat: Threat, shape: tuple[int, ...]) -> Cl
     plain = replace(threat, radii=(0.0,))  # type: ignore[type-var]
     model = Transformed(base.function if base.module is None else base.module, plain, shape, base.input_box)
     box = None if base.input_box is None else base.input_box.to_json()
-    said = json.dumps([base.digest, plain.to_dict(), shape, box], sort_keys=True)
-    made = Classifier(
+    code = function_digest(threat.call) if isinstance(threat, Own) and threat.call is not None else ""
+    said = json.dumps([base.digest, plain.to_dict(), code, shape, box], sort_keys=True)
+    made = (Regressor if base.num_classes == 1 else partial(Classifier, num_classes=base.num_classes))(
         model.forward if base.module is None else model,
-        base.num_classes,
-        None,
+        input_box=None,
         device=base.device,
         name=base.name,
         digest=hashlib.sha256(said.encode()).hexdigest(),
-    )
-    return made.executed(base.arithmetic.precision, base.arithmetic.compile).with_property(classifier.property)
+    ).executed(base.arithmetic.precision, base.arithmetic.compile)
+    return made if classifier.property == made.property else made.with_property(classifier.property)
 
 
 def beside(x: Tensor, threat: Threat) -> Tensor:

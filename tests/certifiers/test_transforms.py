@@ -285,3 +285,36 @@ def test_a_run_with_a_function_of_ones_own_is_checked_as_far_as_records_go(tmp_p
     found = certify.check_run(tmp_path / "run")
     assert not found.refuted
     assert not found.complete
+
+
+def test_two_functions_of_one_name_are_two_models():
+    def added(x, s):
+        return x + s
+
+    def taken(x, s):
+        return x - 2 * s
+
+    taken.__qualname__ = added.__qualname__
+    first, second = (THREATS["own"]((0.1,), one) for one in (added, taken))
+    assert first == second
+    assert behind(network(0), first, SHAPE).digest != behind(network(0), second, SHAPE).digest
+
+
+def test_a_regression_keeps_its_value_under_a_transform():
+    generator = seeded_generator("regression", 0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(60, 1)).eval()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.as_tensor(generator.normal(size=(1, 60)) / 60))
+    reg, x = certify.Regressor(net), images(0)
+    with torch.no_grad():
+        y = net(x)[:, 0].numpy()
+    threat = made("brightness", 0.05, 0.1)
+    found = certify.certify(
+        reg, x, y, threat=threat, property=certify.Within(0.05), certifier=certify.Complete(timeout=9.0)
+    )
+    there = behind(reg, threat, SHAPE)
+    for one, image, value in zip(found, x, y, strict=True):
+        strengths = torch.linspace(-one.radius, one.radius, 99)[:, None]
+        answers = there.scores(torch.cat([image.flatten().expand(99, -1), strengths], dim=1))[:, 0]
+        assert one.radius > 0
+        assert (answers - float(value)).abs().max() <= 0.05 + 1e-6

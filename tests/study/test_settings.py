@@ -163,9 +163,10 @@ def test_the_settings_of_every_member_are_read_as_their_annotations_say():
             for setting, parameter in settings_of(family, name).items():
                 assert not isinstance(parameter.annotation, str), (name, setting)
                 if parameter.annotation in (int, float, bool, int | None, float | None):
+                    given = {one: Written("abc") for one in settings_of(family, name)}
+                    given |= {"radii": (0.0,)} if "radii" in given else {}
                     with pytest.raises(BadInput, match=rf"^{setting} of {family.kind} '{name}' must be .*, got 'abc'$"):
-                        given = {one: Written("abc") for one in settings_of(family, name)}
-                        make(family, name, given | ({"radii": (0.0,)} if "radii" in given else {}))
+                        make(family, name, given)
                     break
 
 
