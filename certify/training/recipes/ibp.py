@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -48,9 +47,8 @@ class IntervalBounds(BoundedRecipe):
         def loss(step: Step) -> Tensor:
             grown = self.grown(step.done)
             kappa = 1 - (1 - self.kappa) * grown
-            with torch.set_grad_enabled(kappa > 0):  # otherwise the scores are computed for the statistics alone
-                batch = worst.batch(step)
-                clean = cross_entropy(batch.scores, step.y)
+            batch = worst.batch(step)  # with slopes where kappa is 0, too: those of the statistics matter
+            clean = cross_entropy(batch.scores, step.y)
             layers = batch.layers(worst.ball(step.x, self.eps * grown))
             proven = cross_entropy(-batch.margins(layers), step.y)
             return kappa * clean + (1 - kappa) * proven + self.charge(layers, step.done)
