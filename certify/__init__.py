@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from certify.core.threats.lp import ThreatModel as ThreatModel
     from certify.core.threats.noise_floor import NoiseFloor as NoiseFloor
     from certify.core.threats.own import Own as Own
+    from certify.core.threats.patch import Patch as Patch
     from certify.core.threats.product import Product as Product
     from certify.core.threats.rotation import Rotation as Rotation
     from certify.core.threats.scaling import Scaling as Scaling

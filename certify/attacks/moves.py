@@ -100,7 +100,7 @@ class _ThreatMoves(Moves):
 
 class _NearThreat:
     def __init__(self, threat: Threat, x: Tensor, radius: float | Tensor) -> None:
-        self.threat, self.x, self.flat = threat, x, x.double().flatten(1)
+        self.threat, self.x, self.flat = threat.reaching(tuple(x.shape[1:])), x, x.double().flatten(1)
         radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
         if (box := threat.input_box) is None:
             low, high = torch.full_like(self.flat, -math.inf), torch.full_like(self.flat, math.inf)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from certify.bounded.memory import check_room
 from certify.bounded.texts import inflated
+from certify.core.values import whole
 from certify.errors import BadInput
 
 __all__ = ["LEVELS", "LISTED", "Hint", "packed", "unpacked"]
@@ -36,11 +37,13 @@ class Hint:
         name: the result whose entries the rows are, or "" for the rows that the caller asked for.
         entries: (r,) the entries; rows are these and then their negatives. Empty for the rows asked for.
         shares: by nonlinear node, (shares, rows, ...) uint8, in the layout of the backward pass there.
+        region: the number of the region that they bound, where a threat reaches a union of several; None for one.
     """
 
     name: str
     entries: Tensor
     shares: Mapping[str, Tensor]
+    region: int | None = None
 
 
 def packed(hints: Sequence[Hint]) -> str:
@@ -53,6 +56,7 @@ def packed(hints: Sequence[Hint]) -> str:
     """
     contents = [
         {"name": h.name, "entries": h.entries.tolist(), "shares": {k: list(v.shape) for k, v in h.shares.items()}}
+        | ({} if h.region is None else {"region": h.region})
         for h in hints
     ]
     head = json.dumps(contents, separators=(",", ":")).encode()
@@ -78,7 +82,8 @@ def unpacked(text: str) -> tuple[Hint, ...]:
                 count = int(np.prod(shape))
                 shares[name] = torch.from_numpy(numbers[:count].reshape(shape).copy())
                 numbers = numbers[count:]
-            hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares))
+            region = None if "region" not in one else whole("region", one["region"])
+            hints.append(Hint(str(one["name"]), torch.tensor(one["entries"], dtype=torch.long), shares, region))
     except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as problem:
         raise BadInput(f"{SLOPES} cannot be read: they were cut or changed") from problem
     return tuple(hints)

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from certify.bounded.memory import check_room
 from certify.bounds.ball import Ball, Rows
 from certify.bounds.linear import Coefficients, over_box, scaled, whole
 from certify.bounds.rounding import above, down, gamma, smallest, up
 from certify.bounds.tensors import Interval, flat
 from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
-from certify.core.threats.base import Threat
+from certify.core.threats.base import Reaching, Threat
 from certify.core.threats.lp import ThreatModel
 from certify.core.threats.transform import Transform
 
-__all__ = ["Reach", "Region", "ball", "region_of"]
+__all__ = ["Reach", "Region", "Union", "ball", "region_of"]
+
+NUMBERS = 2**22
+"""Numbers in the boxes of a union that are made at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
     """The points that a threat reaches from ``center`` (B, ...) within ``radius`` (B,), as the threat computes them."""
 
-    threat: Threat
+    threat: Reaching
     center: Tensor
     radius: Tensor
 
@@ -148,15 +153,64 @@ def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
         scale = threat.scale_of(x.shape[1:])
         features = None if scale is None else torch.from_numpy(scale).to(x.device)
         return ball(x, radius.to(x), threat.norm, threat.input_box, features)
-    if threat.input_box is None:
-        lower, upper = torch.full_like(x, -math.inf), torch.full_like(x, math.inf)
-    else:
-        ends = threat.input_box.around(x)
-        lower, upper = torch.minimum(x, ends[0]), torch.maximum(x, ends[1])
-    radius = radius.to(x)
-    hull = threat.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
+    lower, upper = _ends(threat, x)
+    radius, reaching = radius.to(x), threat.reaching(tuple(x.shape[1:]))
+    hull = reaching.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
     box = Interval(*(end.reshape(x.shape) for end in hull))
-    return Region(box, None if isinstance(threat, Transform) else Reach(threat, x, radius))  # it reaches a box
+    return Region(box, None if isinstance(threat, Transform) else Reach(reaching, x, radius))  # it reaches a box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Union:
+    """The regions whose union is what a threat reaches within a radius of one input ``x`` (1, ...).
+
+    >>> from certify.core.threats.patch import Patch
+    >>> union = Union(Patch((2,), input_box=(0.0, 1.0)), torch.zeros(1, 1, 3, 3), 2.0)
+    >>> len(union), union.some(range(1, 2)).box.upper[0, 0]
+    (4, tensor([[0., 1., 1.],
+            [0., 1., 1.],
+            [0., 0., 0.]]))
+    """
+
+    threat: Threat
+    x: Tensor
+    radius: float
+
+    def __len__(self) -> int:
+        return self.threat.reaching(tuple(self.x.shape[1:])).regions(self.radius)
+
+    def some(self, which: range) -> Region:
+        """Some of the regions, by their numbers."""
+        if len(self) == 1:
+            return region_of(self.threat, self.x, self.x.new_tensor([self.radius], dtype=torch.float64))
+        lower, upper = (flat(end, 1) for end in _ends(self.threat, self.x))
+        shape = self.x.shape[1:]
+        boxes = self.threat.reaching(tuple(shape)).boxes(flat(self.x, 1), self.radius, lower, upper, which)
+        return Region(Interval(*(end.reshape(-1, *shape) for end in boxes)))
+
+    def parts(self) -> Iterator[range]:
+        """The numbers of all regions, as many at a time as may be held together."""
+        count, at_once = len(self), max(1, NUMBERS // self.x.numel())
+        for begin in range(0, count, at_once):
+            yield range(begin, min(count, begin + at_once))
+
+    def whole(self) -> Region:
+        """All regions.
+
+        Raises:
+            NoRoom: if they take more memory than there is to spare.
+        """
+        if (count := len(self)) > 1:
+            check_room(f"{count:,} regions", 4 * count * self.x.numel() * self.x.element_size())
+        return self.some(range(count))
+
+
+def _ends(threat: Threat, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of the input box around inputs (B, ...), which it holds."""
+    if threat.input_box is None:
+        return torch.full_like(x, -math.inf), torch.full_like(x, math.inf)
+    lower, upper = threat.input_box.around(x)
+    return torch.minimum(x, lower), torch.maximum(x, upper)
 
 
 def ball(x: Tensor, radius: Tensor, norm: Norm, input_box: BoxLike, scale: Tensor | None = None) -> Region:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from certify.attacks.moves import moves_of
 from certify.bounds.graph import Graph
-from certify.bounds.region import Region, region_of
+from certify.bounds.region import Region, Union
 from certify.complete.problem import Goals, VerificationProblem, Witness
 from certify.core.evidence import Claim
 from certify.core.properties.base import Property
@@ -99,11 +99,17 @@ class Question:
 def goals_within(
     graph: Graph, x: Tensor, kept: int, threat: Threat, radius: float, property: Property = TOP_CLASS
 ) -> tuple[Region, Goals]:
-    """The inputs a threat reaches within ``radius`` of one input, rounded outward, and the property as clauses."""
-    exact = torch.float64
+    """The inputs a threat reaches within ``radius`` of one input, rounded outward, and the property as clauses.
+
+    Where they are a union, each of its regions has the same goals.
+
+    Raises:
+        NoRoom: for more regions than fit into memory.
+    """
     C, d = (torch.tensor(part)[None].to(x.device) for part in property.clauses(kept, math.prod(graph.output.shape)))
-    region = region_of(threat, x[None].to(exact), torch.tensor([radius], dtype=exact))
-    return region, Goals(C, None, d)
+    region = Union(threat, x[None].double(), radius).whole()
+    count = len(region.box.lower)
+    return region, Goals(C.expand(count, *C.shape[1:]), None, d.expand(count, *d.shape[1:]))
 
 
 def changes_class(classifier: Classifier, x: Tensor, example: Tensor, kept: int, threat: Threat, radius: float) -> bool:

@@ -55,7 +55,7 @@ class PolicyThreat:
         one_of("norm", self.norm, (*NORMS, *(name for name in THREATS if name != "lp")))
         object.__setattr__(self, "input_box", check_box(self.input_box))
         if self.input_box is None and self.norm not in NORMS and THREATS[self.norm].fills_box:
-            raise BadInput(f"{self.norm} take any value of their input box: state the input_box in [threat]")
+            raise BadInput(f"{self.norm}: changes reach the ends of the input box, so state the input_box in [threat]")
         if self.units is not None and not isinstance(self.units, str):
             raise BadInput(f"units must be text, got {self.units!r}")
         if self.scale is not None and (not isinstance(self.scale, str) or len(self.scale) < _DIGITS_STATED):

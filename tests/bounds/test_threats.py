@@ -31,6 +31,7 @@ from certify.core.threats.base import THREATS, Threat, threat_from
 from certify.core.threats.categories import Categories
 from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
+from certify.core.threats.patch import Patch
 from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -45,6 +46,7 @@ EXAMPLES = {
         Features((1, 2), groups="0:2,2+4", input_box=(-1.0, 2.0)),
     ],
     "categories": [Categories((0, 1, 2), groups="0:2,2:5"), Categories((1,), groups=[[0, 1, 2], [3, 4]])],
+    "patch": [Patch((0, 1, 2), input_box=(0.0, 1.0))],
 } | {
     name: [member((0.0, 0.1), **CHOSEN.get(name, {}))]
     for name, member in THREATS.items()
@@ -98,10 +100,11 @@ COUNTED = [threat for threat in EVERY if threat.counted]
 DIRECT = [threat for threat in EVERY if not isinstance(threat, Transform)]  # the others: certifiers/test_transforms.py
 
 
-def inputs(threat, count=3, features=5):
+def inputs(threat, count=3):
     """Inputs that the threat is about."""
     generator = np.random.default_rng(0)
-    x = generator.random((count, features)).astype(np.float32)
+    shape = (2, 2, 3) if isinstance(threat, Patch) else (5,)
+    x = generator.random((count, *shape)).astype(np.float32)
     if isinstance(threat, Categories):
         for row, group in itertools.product(range(count), threat.groups):
             x[row, list(group)] = np.eye(len(group), dtype=np.float32)[generator.integers(len(group))]
@@ -109,7 +112,10 @@ def inputs(threat, count=3, features=5):
 
 
 def reached(threat, x, radius):
-    """The extreme points that a counted threat reaches from one input (features,), each listed by hand."""
+    """The extreme points that a counted threat reaches from one flat input (features,), each listed by hand."""
+    if isinstance(threat, Patch):
+        yield from patched(x, radius)
+        return
     groups = threat.groups or tuple((feature,) for feature in range(len(x)))
     low, high = threat.input_box or (0.0, 1.0)
     for changed in itertools.combinations(groups, radius):
@@ -121,6 +127,17 @@ def reached(threat, x, radius):
             point = x.clone()
             for group, value in zip(changed, values, strict=True):
                 point[list(group)] = value.to(point)
+            yield point
+
+
+def patched(x, side):
+    """All corners of the box at each place of a patch in a flat image of 2 channels with 2 lines of 3 pixels."""
+    for top, left in itertools.product(range(3 - side), range(4 - side)):
+        square = itertools.product(range(2), range(top, top + side), range(left, left + side))
+        entries = [6 * channel + 3 * row + column for channel, row, column in square]
+        for values in itertools.product((0.0, 1.0), repeat=len(entries)):
+            point = x.clone()
+            point[entries] = x.new_tensor(values)
             yield point
 
 
@@ -170,20 +187,21 @@ def test_moves_stay_in_the_threat(threat):
 
 @pytest.mark.parametrize("threat", EVERY, ids=str)
 def test_a_step_does_not_lose_what_it_climbs(threat):
-    x, gradient = inputs(threat), torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    x = inputs(threat)
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     step = moves_of(threat).climb(x, x, gradient, 0.1, threat.largest)
-    assert bool(((gradient * (step - x)).sum(dim=1) >= 0).all())
+    assert bool(((gradient * (step - x)).flatten(1).sum(dim=1) >= 0).all())
 
 
 @pytest.mark.parametrize("threat", COUNTED, ids=str)
 @pytest.mark.parametrize("radius", [0, 1, 2])
 def test_the_minimum_of_a_linear_form_is_that_of_all_points(threat, radius):
     x = inputs(threat).double()
-    A = torch.randn(len(x), 4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    A = torch.randn(len(x), 4, x[0].numel(), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     region = region_of(threat, x, torch.full((len(x),), float(radius)))
     least, error = region.least(A, 0)
     for row in range(len(x)):
-        points = torch.stack(list(reached(threat, x[row], radius)))
+        points = torch.stack(list(reached(threat, x[row].flatten(), radius)))
         exact = (A[row] @ points.T).amin(dim=1)
         assert torch.allclose(least[row], exact, atol=1e-12)
         assert bool((least[row] - error[row] <= exact).all())
@@ -210,29 +228,34 @@ def test_what_is_not_counted_is_searched_between_declared_radii_and_checked(thre
 def test_parts_of_the_box_are_bounded_and_missed_truly(threat):
     x, generator = inputs(threat, count=1).double(), torch.Generator().manual_seed(3)
     region = region_of(threat, x, torch.tensor([1.0]))
-    A = torch.randn(1, 3, 5, generator=generator, dtype=torch.float64)
-    points = torch.stack([x[0], *reached(threat, x[0], 1)])
+    flat = x[0].flatten()
+    A = torch.randn(1, 3, len(flat), generator=generator, dtype=torch.float64)
+    points = torch.stack([flat, *reached(threat, flat, 1)])
     empty = 0
     for cut in range(200):
-        ends = torch.rand(2, 1, 5, generator=generator, dtype=torch.float64).round(decimals=0 if cut % 2 else 2)
+        ends = torch.rand(2, *x.shape, generator=generator, dtype=torch.float64)
+        ends = ends.round(decimals=0 if cut % 2 else 2)
+        kept = torch.rand(x.shape, generator=generator) < cut / 200  # most features are cut at first, few at last
+        ends[0], ends[1] = ends[0].masked_fill(kept, 0.0), ends[1].masked_fill(kept, 1.0)
         lower = region.box.lower + ends.amin(dim=0) * (region.box.upper - region.box.lower)
         upper = region.box.lower + ends.amax(dim=0) * (region.box.upper - region.box.lower)
         part = type(region.box)(lower, upper)
-        inside = points[((lower <= points) & (points <= upper)).all(dim=1)]
+        inside = points[((lower.flatten() <= points) & (points <= upper.flatten())).all(dim=1)]
         if bool(region.constraint.part(part)[1]):
             empty += 1
             assert len(inside) == 0
         else:
             least, error = Region(part, region.constraint).least(A, 0)
             assert len(inside) == 0 or bool((least[0] - error[0] <= (A[0] @ inside.T).amin(dim=1)).all())
-    assert empty > 0
+    assert 0 < empty < 200
 
 
 @pytest.mark.parametrize("threat", EVERY, ids=str)
 @pytest.mark.parametrize(("samples", "sets"), [(1, 3), (3, 1)])
 def test_one_sample_stands_for_all(threat, samples, sets):
-    region = region_of(threat, inputs(threat, sets).double(), torch.full((sets,), threat.largest))
-    A = torch.randn(samples, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    x = inputs(threat, sets).double()
+    A = torch.randn(samples, 4, x[0].numel(), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    region = region_of(threat, x, torch.full((sets,), threat.largest))
     everyone = torch.arange(3)
     apart = region.rows(everyone % sets).least(A[everyone % samples], 4)
     for together, each in zip(region.least(A, 4), apart, strict=True):
@@ -242,11 +265,13 @@ def test_one_sample_stands_for_all(threat, samples, sets):
 def question(threat, radius, slack):
     """Whether a small network keeps its class within a radius: at thousands of points, it does so with this slack."""
     generator, x = torch.Generator().manual_seed(5), inputs(threat, 1)
-    network = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
+    layers = nn.Linear(x[0].numel(), 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)
+    network = nn.Sequential(nn.Flatten(), *layers).eval()
     network.requires_grad_(False)
     for parameter in network.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 2 / parameter[0].numel() ** 0.5)
-    everywhere, far = x.expand(20_000, -1), torch.tensor([1.0, 4.0]).repeat(10_000)[:, None]
+    everywhere = x.expand(20_000, *x.shape[1:])
+    far = torch.tensor([1.0, 4.0]).repeat(10_000).reshape(-1, *[1] * (x.dim() - 1))
     drawn = far * torch.randn(everywhere.shape, generator=generator)
     scores = network(moves_of(threat).project(everywhere, x + drawn, radius))
     network[-1].bias[0] += slack - (scores[:, 0] - scores[:, 1:].amax(dim=1)).amin()
@@ -258,17 +283,18 @@ def question(threat, radius, slack):
 def test_splitting_proves_what_no_point_contradicts_and_finds_what_does(threat, way):
     radius = threat.largest if threat.counted else 5 * threat.largest
     true, false = (question(threat, radius, slack).within(radius) for slack in (0.1, -0.1))
-    nothing, clauses, limit = torch.zeros(1, 2, dtype=torch.bool), torch.arange(2), Deadline(100.0)
+    regions, clauses, limit = range(len(true.goals.d)), torch.arange(2), Deadline(100.0)
+    nothing = torch.zeros(len(regions), 2, dtype=torch.bool)
 
     def searched(problem):
-        by_inputs = way == "inputs"
-        return outcome(
-            split_inputs(problem, ~nothing, limit) if by_inputs else split_neurons(problem, 0, clauses, limit)
-        )
+        if way == "inputs":
+            return outcome(split_inputs(problem, ~nothing, limit))
+        found = [outcome(split_neurons(problem, region, clauses, limit)) for region in regions]
+        return next((one for one in found if isinstance(one, Witness)), tuple(found))
 
     found = searched(true)
-    assert found.tree.size > found.tree.roots
-    proof = CompleteProof("ibp", nothing, **{way: found if way == "inputs" else (found,)})
+    assert any(one.tree.size > one.tree.roots for one in ([found] if way == "inputs" else found))
+    proof = CompleteProof("ibp", nothing, **{way: found})
     assert bool(replayed(true, proof).all())
     assert not bool(replayed(false, proof).all())
     assert isinstance(searched(false), Witness)  # executed and measured by the question
@@ -290,6 +316,10 @@ def test_splitting_proves_what_no_point_contradicts_and_finds_what_does(threat, 
         (lambda: Categories((1,), groups="0:3", input_box=(0.0, 0.5)), "does not hold both"),
         (lambda: Categories((1,), groups="0:2").check_inputs(np.array([[0.5, 0.5]])), "is no category"),
         (lambda: THREATS["feature"], "did you mean 'features'"),
+        (lambda: Patch((0.5,)), "no whole number"),
+        (lambda: Patch((1,), input_box=(0, 1)).check_shape((28, 28)), r"images \(channels, height, width\)"),
+        (lambda: Patch((1,)).check_shape((1, 4, 4)), "there is none: declare one"),
+        (lambda: Patch((2, 5), input_box=(0, 1)).check_shape((3, 8, 4)), "side 5 is larger than the image of 8 x 4"),
     ],
 )
 def test_what_cannot_be_meant_is_one_clear_line(make, said):

@@ -21,6 +21,7 @@ THREAT = {
     **{norm: certify.ThreatModel(norm, (0.1,)) for norm in ("l1", "l2", "linf")},
     "features": certify.Features((1,), input_box=(0.0, 1.0)),
     "categories": certify.Categories((1,), groups="0:2"),
+    "patch": certify.Patch((1,), input_box=(0.0, 1.0)),
     "own": THREATS["own"]((0.1,), "os:getpid"),
     "product": THREATS["product"]((0.1,), parts="rotation=10"),
 }

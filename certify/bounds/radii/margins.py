@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.memory import samples_within
 from certify.bounds.methods import METHODS, bounds_of_rows
-from certify.bounds.region import Region, region_of
+from certify.bounds.radii.union import over_union
+from certify.bounds.region import Region, Union, region_of
 from certify.bounds.tensors import Interval, flat
 from certify.core.evidence import Claim
 from certify.core.norms import DUAL, ORDER
@@ -71,13 +72,33 @@ class MarginBounds:
         Raises:
             NoRoom, OutOfTime: where memory or time do not suffice.
         """
-        region, C = self.region(chosen, radius), self.C[chosen]
-        found = bounds_of_rows(
-            method, self.graph, region, C, claim=claim, max_memory=self.max_memory, deadline=self.deadline
-        )
+        several = self.threat.reaching(tuple(self.x.shape[1:])).regions
+        if max(map(several, radius.tolist()), default=1) > 1:
+            return RowBounds.join(
+                [self._one(method, i, claim, r) for i, r in zip(chosen.split(1), radius, strict=True)]
+            )
+        found = self.bounded(method, self.region(chosen, radius), self.C[chosen], claim)
         slack = found.slack.amax(dim=1, keepdim=True)
         lower = self.margins(found.lower, chosen)
         return found if lower is found.lower else RowBounds(lower, slack.expand(lower.shape), found.hints)
+
+    def _one(self, method: str, which: Tensor, claim: Claim | None, radius: Tensor) -> RowBounds:
+        """The same for one input (1,), over as many regions as there are; with its hints, even if there are none."""
+        union = self.union(which, float(radius))
+        if len(union) > 1:
+            return over_union(self, method, which, union, claim)
+        found = self.rows(method, which, radius.reshape(1), claim)
+        return replace(found, hints=found.hints or ((),))
+
+    def union(self, which: Tensor, radius: float) -> Union:
+        """The regions that make up what the threat reaches from one input (1,)."""
+        return Union(self.threat, self.x[which], radius)
+
+    def bounded(self, method: str, region: Region, C: Tensor, claim: Claim | None) -> RowBounds:
+        """Lower bounds of rows C (n, rows, classes) over regions."""
+        return bounds_of_rows(
+            method, self.graph, region, C, claim=claim, max_memory=self.max_memory, deadline=self.deadline
+        )
 
     def margins(self, lower: Tensor, chosen: Tensor | slice) -> Tensor:
         """The margins (n, margins) of the inputs ``chosen`` from lower bounds (n, rows) of their rows."""

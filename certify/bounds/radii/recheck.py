@@ -12,6 +12,7 @@ from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
 from certify.bounds.radii.margins import MarginBounds, claimable
+from certify.bounds.radii.union import by_region, over_union
 from certify.core.evidence import BoundEvidence
 from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
@@ -74,11 +75,15 @@ def rechecked_margins(
         if not evidence.slopes:
             lower = margins.rows(evidence.bound_method, first, reach, evidence.claim).lower
         else:
-            hints = unpacked(evidence.slopes)
+            hints, union = unpacked(evidence.slopes), margins.union(first, radius)
             try:
-                region = margins.region(first, reach)
-                found = prove(exact, region, margins.C, hints, claim=evidence.claim, deadline=deadline).lower
-                lower = margins.margins(found, first)
+                if len(union) > 1:
+                    given = evidence.bound_method, first, union, evidence.claim
+                    lower = over_union(margins, *given, by_region(hints)).lower
+                else:
+                    region = margins.region(first, reach)
+                    found = prove(exact, region, margins.C, hints, claim=evidence.claim, deadline=deadline).lower
+                    lower = margins.margins(found, first)
             except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as problem:
                 raise BadInput("the slopes of this evidence belong to another network") from problem
     return tuple(lower[0].tolist())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["THREATS", "UNITS", "Threat", "need_threat", "threat_from"]
+__all__ = ["THREATS", "UNITS", "Reaching", "Threat", "need_threat", "threat_from"]
 
 UNITS: Final = "input units"
 """What radii are in where nobody says more."""
@@ -35,7 +35,62 @@ _NAMES: Final = ("scale", "threat")
 """Settings of findings that name a threat."""
 
 
-class Threat(ABC):
+class Reaching:
+    """What an adversary reaches, as proofs and attacks ask for it. A threat answers itself, unless the shape matters.
+
+    Torch itself is not imported here: what is needed of it are methods of tensors.
+    """
+
+    __slots__ = ()
+
+    # For proofs. Inputs are flat, x (b, n), with radii (b,) and the ends (b, n) of a box: the input box, or a part of
+    # it that a search cut out.
+
+    def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends (b, n) of boxes that hold every input within the radius of x, inside the given ones."""
+        raise NotImplementedError
+
+    def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The exact minimum (b, r) of rows A (b, r, n) over the inputs within the radius of x and inside the boxes.
+
+        The result must be a sum of ``A_i * v_i``, with each ``v_i`` inside the box of feature i. The caller's rounding
+        bound assumes this. Where :meth:`misses` is true, the result may be anything.
+        """
+        raise NotImplementedError
+
+    def regions(self, radius: float) -> int:
+        """How many boxes make up what a radius reaches, where each is simpler to bound than all together; else 1.
+
+        Where there are several, bounds and complete verification prove each.
+        """
+        return 1
+
+    def boxes(self, x: Tensor, radius: float, lower: Tensor, upper: Tensor, which: range) -> tuple[Tensor, Tensor]:
+        """The ends (s, n) of some of these boxes for one x (1, n), by their numbers; all together are the union."""
+        raise NotImplementedError
+
+    def misses(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Which boxes (b,) hold no input within the radius of x, for certain."""
+        raise NotImplementedError
+
+    # For attacks, of the same shapes; all may be loose, because examples are measured and executed again.
+
+    def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Inputs within the radius of x and inside the box, near to points z (b, n)."""
+        raise NotImplementedError
+
+    def climb(
+        self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: Tensor, lower: Tensor, upper: Tensor
+    ) -> Tensor:
+        """Inputs one step from z (b, n) along which a loss with this gradient (b, n) grows; a share of the way."""
+        raise NotImplementedError
+
+    def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
+        """A random input within the radius of x (1, n)."""
+        raise NotImplementedError
+
+
+class Threat(Reaching, ABC):
     """An adversary who replaces an input by another one, at most a radius away, inside the input box.
 
     A member is a frozen dataclass in a file of its own, registered in :data:`THREATS` under its ``kind``. It says what
@@ -184,6 +239,14 @@ class Threat(ABC):
         """
         self.check_shape(x.shape[1:])
 
+    def reaching(self, shape: tuple[int, ...]) -> Reaching:
+        """What the threat reaches from inputs of a shape (without a batch axis): itself, where only their size counts.
+
+        Raises:
+            BadInput: for a shape that the threat says nothing about.
+        """
+        return self
+
     def farthest(self, features: int) -> float:
         """The radius beyond which no further input of so many features is reached; infinite where there is none.
 
@@ -252,41 +315,6 @@ class Threat(ABC):
         box = "no input box" if self.input_box is None else f"inputs in {self.input_box}"
         radii = ", ".join(brief(radius) for radius in self.radii)
         return f"{self.noun}, declared radii {radii} ({self.units}), {box}"
-
-    # For proofs. Inputs are flat, x (b, n), with radii (b,) and the ends (b, n) of a box: the input box, or a part of
-    # it that a search cut out. Torch itself is not imported here: what is needed of it are methods of tensors.
-
-    def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The ends (b, n) of boxes that hold every input within the radius of x, inside the given ones."""
-        raise NotImplementedError
-
-    def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """The exact minimum (b, r) of rows A (b, r, n) over the inputs within the radius of x and inside the boxes.
-
-        The result must be a sum of ``A_i * v_i``, with each ``v_i`` inside the box of feature i. The caller's rounding
-        bound assumes this. Where :meth:`misses` is true, the result may be anything.
-        """
-        raise NotImplementedError
-
-    def misses(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """Which boxes (b,) hold no input within the radius of x, for certain."""
-        raise NotImplementedError
-
-    # For attacks, of the same shapes; all may be loose, because examples are measured and executed again.
-
-    def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """Inputs within the radius of x and inside the box, near to points z (b, n)."""
-        raise NotImplementedError
-
-    def climb(
-        self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: Tensor, lower: Tensor, upper: Tensor
-    ) -> Tensor:
-        """Inputs one step from z (b, n) along which a loss with this gradient (b, n) grows; a share of the way."""
-        raise NotImplementedError
-
-    def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
-        """A random input within the radius of x (1, n)."""
-        raise NotImplementedError
 
 
 THREATS: Registry[type[Threat]] = Registry("threat", package="certify.core.threats", named="kind")
