@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from certify.certifiers.certify import certify as certify
     from certify.certifiers.complete import Complete as Complete
     from certify.certifiers.complete import verify as verify
+    from certify.certifiers.derandomized import Derandomized as Derandomized
     from certify.certifiers.lipschitz import Lipschitz as Lipschitz
+    from certify.certifiers.masking import Masking as Masking
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
     from certify.certifiers.smoothing import Smoothing as Smoothing
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from certify.core.certificate import CompleteEvidence as CompleteEvidence
     from certify.core.certificate import LipschitzEvidence as LipschitzEvidence
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
+    from certify.core.evidence import MasksEvidence as MasksEvidence
+    from certify.core.evidence import VotesEvidence as VotesEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
     from certify.core.properties.never import Never as Never

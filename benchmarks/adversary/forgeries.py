@@ -27,6 +27,7 @@ from certify.store.run_folder import Manifest
 INPUTS: Final = 10
 PGD: Final = {"attack": "pgd", "attack_option": {"steps": 4, "restarts": 1}}
 SMOOTHING: Final = {"certifier": "smoothing", "norm": "l2", "radii": "0,0.1,0.6", "sigma": 0.25, "n": 1500, "n0": 20}
+PATCH: Final = {"threat": "patch", "radii": "0,1"}
 LINF: Final = {"norm": "linf", "radii": "0,0.02,0.3"}
 RUNS: Final[dict[str, dict[str, Any]]] = {
     "declared": {**SMOOTHING, **PGD},
@@ -39,8 +40,10 @@ RUNS: Final[dict[str, dict[str, Any]]] = {
     "auto": {**LINF, "certifier": "auto", "claim": "float32"},
     "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
     "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
+    "bands": {**PATCH, **PGD, "certifier": "derandomized", "option": {"size": 1}},
+    "masks": {**PATCH, **PGD, "certifier": "masking"},
 }
-"""A run of every method, on one small network."""
+"""A run of every method, on one small network; those about patches see the four features as an image."""
 
 Fields = dict[str, Any]
 Field = tuple[str | int, ...]
@@ -65,6 +68,7 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
     y = (x.mean(1) > 0.5).astype(np.int64)
     y[3] = 1 - y[3]
     np.savez(folder / "data.npz", x=x, y=y)
+    np.savez(folder / "images.npz", x=x.reshape(-1, 1, 2, 2), y=y)
     weight = torch.tensor([[-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
     for name, scale in (("model", 1.0), ("other", 1.01)):
         net = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
@@ -73,9 +77,14 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
         net[2].weight.copy_(torch.eye(2))
         net[2].bias.zero_()
         save_folder(folder / name, net, num_classes=2, input_box=(0.0, 1.0), input_shape=(4,), recipe={})
+        seer = nn.Sequential(nn.Flatten(), *net)
+        shown = {"num_classes": 2, "input_box": (0.0, 1.0), "input_shape": (1, 2, 2), "recipe": {}}
+        save_folder(folder / f"{name}-of-images", seer, **shown)
     specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
     for name in names:
-        study_from(Settings.of({**specs, **RUNS[name]})).run(folder / name)
+        images = {"model": f"{specs['model']}-of-images", "data": f"npz:{folder / 'images.npz'}"}
+        asked = {**specs, **(images if RUNS[name].get("threat") == "patch" else {}), **RUNS[name]}
+        study_from(Settings.of(asked)).run(folder / name)
     return folder
 
 

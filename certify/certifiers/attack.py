@@ -10,12 +10,14 @@ from certify.attacks.base import ATTACKS
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.attacks.target import Plain, Target
+from certify.certifiers.base import Certifier
 from certify.certifiers.certify import batch_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property
 from certify.core.threats.base import Threat, need_threat
 from certify.core.threats.transform import Transform
 from certify.device import as_alone
+from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
@@ -40,6 +42,7 @@ def attack(
     draws: int = 32,
     n: int = 1000,
     alpha: float = 0.001,
+    certifier: Certifier | None = None,
     index: Sequence[int] | None = None,
     progress: bool | Observer = False,
     **settings: Any,
@@ -61,12 +64,14 @@ def attack(
             with its scale.
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and
             the probability of accepting a wrong example; see :class:`~certify.attacks.smoothed.Smoothed`.
+        certifier: attack the model that this one's certificates are about, such as the two rounds of
+            ``certify.Masking(side=3)``; ``draws``, ``n`` and ``alpha`` play no part then.
         index: positions of the inputs in their data set; 0..B-1 if not given.
         progress: True shows a progress bar.
         settings: the attack's own, for example ``steps`` and ``restarts``.
 
     Raises:
-        BadInput: for an unknown attack or setting.
+        BadInput: for an unknown attack or setting, or noise together with a certifier.
         DataError: for inputs outside the box, labels out of range or none.
         ModelError: where a gradient attack meets a function.
 
@@ -89,6 +94,11 @@ def attack(
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
     law = None if noise is None else law_of(noise, sigma)
+    if law is not None and certifier is not None:
+        raise BadInput("noise and a certifier both say which model is attacked: leave one of them out")
+    threat = need_threat(threat)
     target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
+    if certifier is not None:
+        target = certifier.fitted(threat).target(clf)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
-        return run_attack(target, batch, need_threat(threat), chosen, seed, lambda made: advance(len(made), ""))
+        return run_attack(target, batch, threat, chosen, seed, lambda made: advance(len(made), ""))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from certify.checker.copies import defended_claim
 from certify.checker.fresh_noise import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CONTRADICTION, CheckedClaim, judged, left_open, subject_of
@@ -85,6 +86,8 @@ def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> 
     subject, named = subject_of(finding), finding.prediction
     if "noise" in finding.settings:
         return [class_on_noise(finding, classifier, x, seed)]
+    if "defence" in finding.settings:
+        return [defended_claim(subject, named, finding.settings["defence"], classifier, x)[0]]
     own = f"class {named} is not the label, so that the input is its own example, and the record has none"
     wrong = "" if named in (finding.label, None) else own
     return [class_claim(subject, named, classifier, x, finding.label), judged(subject, "example", wrong)]
@@ -144,6 +147,8 @@ def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifi
     example, subject, named = torch.from_numpy(x_adv).float(), subject_of(finding), finding.adversarial_prediction
     if "noise" in finding.settings:
         return examined(finding, classifier, x, example, seed)
+    if "defence" in finding.settings:
+        return _defended(finding, classifier, x, example)
     returned, wrong = int(classifier.answers(example[None], torch.tensor([finding.label]))[0]), ""
     if returned == INVALID:
         wrong = "the model returns NaN or infinity there, which is no class"
@@ -155,13 +160,24 @@ def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifi
     return Execution(claims, lambda one: returned not in (one, INVALID))
 
 
+def _defended(finding: Finding, classifier: Classifier, x: Tensor, example: Tensor) -> Execution:
+    """Ask the defended model that was attacked."""
+    settings, subject = finding.settings["defence"], subject_of(finding)
+    own, _ = defended_claim(subject, finding.prediction, settings, classifier, x)
+    there, returned = defended_claim(subject, finding.adversarial_prediction, settings, classifier, example)
+    wrong = there.said or (f"the model returns the label, class {returned}, there" * (returned == finding.label))
+    return Execution([own, judged(subject, "example", wrong)], lambda one: returned not in (one, INVALID))
+
+
 def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, executed: Execution) -> str:
     """Why an executed example refutes a certificate, in words; empty where it does not."""
     radius, kept, threat = certificate.radius, certificate.prediction, certificate.threat
     evidence, settings = certificate.evidence, finding.settings
     smoothed = (None if evidence is None else evidence.smoothed) or (None, None)
-    certified = (certificate.input_digest, certificate.model_digest, *smoothed)
-    attacked = (finding.input_digest, finding.model_digest, settings.get("noise"), settings.get("sigma"))
+    defence = None if evidence is None else evidence.defence
+    certified = (certificate.input_digest, certificate.model_digest, *smoothed, defence)
+    made = settings.get("noise"), settings.get("sigma"), settings.get("defence")
+    attacked = (finding.input_digest, finding.model_digest, *made)
     if certificate.property.named_by(settings) is False:
         return ""
     if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):

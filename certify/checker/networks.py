@@ -7,7 +7,7 @@ from torch import Tensor
 
 from certify.bounded.memory import NoRoom
 from certify.certifiers.deterministic import graph_of
-from certify.checker.derivations.base import Derivation, derivation_of
+from certify.checker.derivations.base import Derivation, derivation_of, needs_network
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate
@@ -57,7 +57,7 @@ def network_claims(certificate: Certificate, classifier: Classifier, x: Tensor) 
         return [*identity, judged(subject, "radius", wrong)]
     derivation = derivation_of(certificate)
     identity.append(judged(subject, "input box", box_fault(certificate.threat.input_box, classifier.input_box, x)))
-    if certificate.guarantee.kind != "deterministic" or certificate.verdict.failed:
+    if not needs_network(certificate):
         if derivation is None or certificate.verdict.failed:
             return identity
         return identity + derivation.of_model(certificate, classifier, x)

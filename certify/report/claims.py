@@ -134,7 +134,7 @@ def limits(summary: Summary) -> list[str]:
         lines.append(f"The guarantee is {summary.head.get('guarantee', summary.guarantee)}.")
     if "noise" in summary.head:
         lines.append(f"Taken on trust: {summary.head['noise']}.")
-    elif not smoothed and "float32" not in summary.head.get("guarantee", ""):
+    elif "exact real arithmetic" in (proof := summary.head.get("guarantee", "")) and "float32" not in proof:
         lines.append(
             "A deployed model rounds. A proof in exact real arithmetic says nothing about float32 executions whose "
             "scores are closer together than their rounding errors."

@@ -25,9 +25,11 @@ FAILED_VERDICTS: Final = tuple(place for place, verdict in enumerate(Verdict) if
 
 
 def same_model(certificate: Certificate, finding: Finding) -> bool:
-    """Whether the attack was on what was certified: the model smoothed with the same noise, or the model itself."""
-    smoothed = None if certificate.evidence is None else certificate.evidence.smoothed
-    return (smoothed or (None, None)) == (finding.settings.get("noise"), finding.settings.get("sigma"))
+    """Whether the attack was on what was certified: the model itself, or with the same noise or defence."""
+    evidence, settings = certificate.evidence, finding.settings
+    smoothed, defence = (None, None) if evidence is None else (evidence.smoothed, evidence.defence)
+    certified = *(smoothed or (None, None)), defence
+    return certified == (settings.get("noise"), settings.get("sigma"), settings.get("defence"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

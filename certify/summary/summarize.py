@@ -221,6 +221,9 @@ def _common_threat(
     if len(smoothed) > 1:
         named = "; ".join(sorted(smoothed.values()))
         raise BadInput(f"the certificates are about different smoothed models: {named}")
+    made = {one.about or "the model itself" for one in evidence}
+    if len(made) > 1:
+        raise BadInput(f"the certificates are about different models: {'; and '.join(sorted(made))}")
     for attack in attacks:
         if attack.norm != threat.norm:
             raise BadInput(f"the attack is in {attack.norm}, the certificates in {threat.norm}; they cannot be joined")

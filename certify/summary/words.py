@@ -30,6 +30,9 @@ def percent(probability: float, sign: str = "%") -> str:
 
 def _subject(kinds: Sequence[Certificate]) -> str:
     """What proofs are about: float32 executions are claimed for the table only where every proof covers them."""
+    made = {c.evidence.about for c in kinds if c.evidence is not None and c.evidence.about}
+    if made:
+        return f"{' and '.join(sorted(made))}, not about the model alone"
     executions = [c.evidence.executions for c in kinds if c.evidence is not None and c.guarantee.alpha is None]
     covered = bool(executions) and all(executions)
     return "the model in exact real arithmetic" + " and in every float32 execution" * covered
@@ -146,6 +149,8 @@ def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = 
 def _attack(finding: Finding) -> str:
     hidden = ("property", "target", "threat")  # digests of what the table names above
     told = {name: value for name, value in finding.settings.items() if value is not None and name not in hidden}
+    if isinstance(made := told.pop("defence", None), Mapping):
+        told |= {name: value for name, value in made.items() if value is not None and name != "kind"}
     settings = ", ".join(f"{name}={value}" for name, value in told.items())
     return f"{finding.attack} ({settings})"
 

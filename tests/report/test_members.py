@@ -37,6 +37,7 @@ THREAT_EXAMPLES = {
         certify.Categories((0, 1, 2), groups="0:3,3:6"),
         ("1 categorical input", "2 categorical inputs", "0.5000 categorical inputs"),
     ),
+    "patch": (certify.Patch((0, 1, 2)), ("a patch of side 1", "a patch of side 2", "a patch of side 0.5000")),
 }
 MEMBERS = [name for name, member in THREATS.items() if not issubclass(member, Transform) or name == "brightness"]
 """Transforms share their words."""
@@ -62,9 +63,11 @@ def made(folder, threat, property):
     if not out.exists():
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1 if property == "within" else 4)).eval()
+            layers = nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1 if property == "within" else 4)
+            net = nn.Sequential(nn.Flatten(), *layers).eval()
         clf = certify.Regressor(net) if property == "within" else certify.Classifier(net, 4)
         hot = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(0, 3, (8, 2))].reshape(8, 6)
+        hot = hot.reshape(8, 1, 2, 3) if threat == "patch" else hot
         with torch.no_grad():
             y = clf.scores(torch.tensor(hot))[:, 0].numpy() if property == "within" else clf.predict(torch.tensor(hot))
         asked = {"threat": THREAT_EXAMPLES[threat][0], "property": PROPERTY_EXAMPLES[property][0]}

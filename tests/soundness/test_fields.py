@@ -33,6 +33,7 @@ from certify.core.certificate import (
     PublishedEvidence,
     SmoothingEvidence,
 )
+from certify.core.evidence import MasksEvidence, VotesEvidence
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.report.check_result import check_text
@@ -40,12 +41,15 @@ from certify.study.checking import check_run
 from certify.study.held import check_records
 from certify.study.published import import_logs
 
+RUNS = ("declared", "bounds", "lipschitz", "complete", "bands", "masks")
 RECORDS = {
     "certificate": Certificate,
     "smoothing": SmoothingEvidence,
     "bounds": BoundEvidence,
     "lipschitz": LipschitzEvidence,
     "complete": CompleteEvidence,
+    "votes": VotesEvidence,
+    "masks": MasksEvidence,
     "published": PublishedEvidence,
     "finding": Finding,
     "reported": Reported,
@@ -55,7 +59,7 @@ RECORDS = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """Runs that leave every kind of record behind."""
-    folder = make_runs(tmp_path_factory.mktemp("fields"), ("declared", "bounds", "lipschitz", "complete"))
+    folder = make_runs(tmp_path_factory.mktemp("fields"), RUNS)
     head = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
     rows = [f"{i}\t1\t1\t{radius}\t1\t0:00:01\n" for i, radius in enumerate(("0.9", "0.5", "0.25"))]
     (folder / "log").write_text(head + "".join(rows))
@@ -65,7 +69,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("run", ["declared", "bounds", "lipschitz", "complete", "published"])
+@pytest.mark.parametrize("run", [*RUNS, "published"])
 def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
     """Each record gets another field changed, until every field was; whoever was not changed is not blamed."""
     waiting = {
@@ -93,7 +97,7 @@ def test_a_field_of_a_record_that_was_changed_is_refuted_or_listed(made, tmp_pat
             assert subject in blamed or excused(found, kind, name), (subject, kind, name, at)
 
 
-@pytest.mark.parametrize("run", ["declared", "bounds", "lipschitz", "complete", "published"])
+@pytest.mark.parametrize("run", [*RUNS, "published"])
 def test_evidence_without_a_derivation_or_one_that_derives_nothing_stays_open(made, scoped, run):
     derivations, kinds = scoped(DERIVATIONS), list(DERIVATIONS)
     for left in ({}, {kind: Derivation() for kind in kinds}):

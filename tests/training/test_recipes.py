@@ -32,6 +32,7 @@ from certify.registry import Written, make, settings_of
 from certify.training.ascent import Ascent
 from certify.training.loop import begin, epochs
 from certify.training.recipe import RECIPES, Recipe, Step
+from certify.training.recipes.bands import Bands
 from certify.training.recipes.consistency import Consistency
 from certify.training.recipes.crown_ibp import LinearThenIntervalBounds
 from certify.training.recipes.denoise import DenoisedSmoothing
@@ -48,6 +49,7 @@ from certify.training.train import train
 from certify.training.worst_case import WorstCase
 
 EXAMPLES: dict[str, Recipe] = {
+    "bands": Bands(epochs=2),
     "consistency": Consistency(epochs=2),
     "crown-ibp": LinearThenIntervalBounds(epochs=2, growth=0.5),
     "denoise": DenoisedSmoothing(epochs=2, base="base", width=4, depth=2),
@@ -150,6 +152,20 @@ def test_noise_training_makes_a_model_that_stands_the_noise(half: Dataset) -> No
     assert noise > accuracy(Standard(epochs=8)) + 0.03
     assert accuracy(Consistency(sigma=0.25, epochs=8)) > 0.8
     assert accuracy(SmoothAdversarial(sigma=0.25, epochs=8)) > 0.8
+
+
+def test_training_on_bands_makes_a_model_whose_vote_is_right_and_stands_patches(half: Dataset) -> None:
+    test = load_data("digits").subset(60, seed=0)
+    threat, certifier = certify.Patch((0, 1), test.input_box), certify.Derandomized(size=2)
+
+    def share(recipe: Recipe, side: int) -> float:
+        classifier = Classifier(trained(recipe, half), 10)
+        made = certify.certify(classifier, test.x, test.y, threat=threat, certifier=certifier)
+        return sum(one.holds_at(side) and one.prediction == one.label for one in made) / len(made)
+
+    bands, standard = Bands(size=2, epochs=20), Standard(epochs=8)
+    assert share(bands, 0) > max(0.75, share(standard, 0) + 0.2)
+    assert share(bands, 1) > share(standard, 1)
 
 
 def proven(module: nn.Module, eps: float) -> float:

@@ -171,7 +171,8 @@ def derivation_of(certificate: Certificate) -> Derivation | None:
 
 def needs_network(certificate: Certificate) -> bool:
     """Whether a certificate can only be derived from the network, because it is a proof or says what it returns."""
-    return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed
+    defended = certificate.evidence is not None and certificate.evidence.defence is not None
+    return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed and not defended
 
 
 def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -> list[CheckedClaim]:

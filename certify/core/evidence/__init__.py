@@ -9,8 +9,10 @@ from certify.core.evidence.base import CLAIMS, EVIDENCE, Claim, Evidence, kinds_
 from certify.core.evidence.bounds import BoundEvidence
 from certify.core.evidence.complete import CompleteEvidence
 from certify.core.evidence.lipschitz import LipschitzEvidence, PartNorm
+from certify.core.evidence.masks import MasksEvidence
 from certify.core.evidence.published import PublishedEvidence
 from certify.core.evidence.smoothing import Look, SmoothingEvidence
+from certify.core.evidence.votes import VotesEvidence
 
 __all__ = [
     "CLAIMS",
@@ -21,9 +23,11 @@ __all__ = [
     "Evidence",
     "LipschitzEvidence",
     "Look",
+    "MasksEvidence",
     "PartNorm",
     "PublishedEvidence",
     "SmoothingEvidence",
+    "VotesEvidence",
     "evidence_from",
     "kinds_of",
 ]

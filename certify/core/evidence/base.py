@@ -72,7 +72,7 @@ class Evidence:
     @property
     def subject(self) -> tuple[object, ...]:
         """What a claim is about, as far as a table's words depend on it: claims of one kind share it."""
-        return (self.kind,)
+        return self.kind, self.about
 
     @property
     def executions(self) -> bool:
@@ -83,6 +83,19 @@ class Evidence:
     def smoothed(self) -> tuple[str, float] | None:
         """Noise law and scale of the smoothed model that the claim is about; None for the network itself."""
         return None
+
+    @property
+    def defence(self) -> Mapping[str, Any] | None:
+        """Settings of the defence through which the model answers, of :mod:`certify.models.defences`; None for none.
+
+        Findings of attacks on the defended model keep the same under ``defence``.
+        """
+        return None
+
+    @property
+    def about(self) -> str:
+        """What a proof about a defended model is about, in words; empty for the network itself."""
+        return ""
 
     @property
     def sampling(self) -> tuple[object, ...] | None:

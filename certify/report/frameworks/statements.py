@@ -55,6 +55,11 @@ def robustness(run: Run) -> Iterator[Statement]:
             "no certificate.",
             gap=True,
         )
+    elif "exact real arithmetic" not in one.statement:
+        yield Statement(
+            "the proofs are about the defended model. Deployed without its defence, the model has no certificate.",
+            gap=True,
+        )
     elif "every float32 execution" not in one.statement:
         yield Statement("the proofs are about exact real arithmetic, not about each execution in floats.", gap=True)
     if "certifier:published" in one.parts:
