@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -65,7 +65,9 @@ class Reaching:
         """
         return 1
 
-    def boxes(self, x: Tensor, radius: float, lower: Tensor, upper: Tensor, which: range) -> tuple[Tensor, Tensor]:
+    def boxes(
+        self, x: Tensor, radius: float, lower: Tensor, upper: Tensor, which: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """The ends (s, n) of some of these boxes for one x (1, n), by their numbers; all together are the union."""
         raise NotImplementedError
 

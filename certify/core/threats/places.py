@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,13 @@ class Places(Reaching):
         side = self.side(radius)
         return (self.height - side + 1) * (self.width - side + 1) if side else 1
 
-    def boxes(self, x: Tensor, radius: float, lower: Tensor, upper: Tensor, which: range) -> tuple[Tensor, Tensor]:
+    def gains(self, values: Tensor, radius: float) -> Tensor:
+        """What the features (b, n) of each place add up to, (b, places)."""
+        return self._sums(values, self.side(radius))
+
+    def boxes(
+        self, x: Tensor, radius: float, lower: Tensor, upper: Tensor, which: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """The box of all values at one place each, x elsewhere."""
         covered = self._covered(x, self.side(radius), x.detach().double().new_tensor(which).long())
         return lower.where(covered, x), upper.where(covered, x)
