@@ -99,6 +99,7 @@ def attack(
     threat = need_threat(threat)
     target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
     if certifier is not None:
+        certifier.check_scope(threat, clf.property)
         target = certifier.fitted(threat).target(clf)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
         return run_attack(target, batch, threat, chosen, seed, lambda made: advance(len(made), ""))

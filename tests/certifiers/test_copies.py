@@ -183,6 +183,14 @@ def test_attacks_execute_the_model_made_of_copies(certifier, bias):
         assert certifier.defence.returned(clf, example) == found.adversarial_prediction != found.label
 
 
+def test_what_is_attacked_is_one_model_that_its_certifier_knows():
+    clf, x, masking = network(0, (1, 3, 3)), images((1, 3, 3), 1), certify.Masking(side=1)
+    with pytest.raises(BadInput, match="leave one of them out"):
+        certify.attack(clf, x, [0], threat=certify.Patch((1,)), certifier=masking, noise="gaussian", sigma=0.5)
+    with pytest.raises(BadInput, match="top class only, got top-k"):
+        certify.attack(clf, x, [0], threat=certify.Patch((1,)), certifier=masking, property=certify.TopK(2))
+
+
 def test_nan_has_no_vote_and_is_no_class():
     clf = certify.Classifier(lambda x: torch.log(x.flatten(1)[:, :2] - 0.6), num_classes=2, input_box=BOX)
     x, threat = torch.zeros(1, 1, 3, 3), certify.Patch((0, 1))
