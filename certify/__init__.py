@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from certify.certifiers.complete import Complete as Complete
     from certify.certifiers.complete import verify as verify
     from certify.certifiers.derandomized import Derandomized as Derandomized
+    from certify.certifiers.enumeration import Enumeration as Enumeration
     from certify.certifiers.lipschitz import Lipschitz as Lipschitz
     from certify.certifiers.masking import Masking as Masking
     from certify.certifiers.smooth import predict as predict
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
     from certify.core.evidence import MasksEvidence as MasksEvidence
     from certify.core.evidence import VotesEvidence as VotesEvidence
+    from certify.core.evidence.ablation import AblationEvidence as AblationEvidence
+    from certify.core.evidence.enumeration import EnumerationEvidence as EnumerationEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
     from certify.core.properties.never import Never as Never
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from certify.models.loaders import load_model as load_model
     from certify.models.regressor import Regressor as Regressor
     from certify.process import tune_process as tune_process
+    from certify.smoothing.noise.ablation import Ablation as Ablation
     from certify.smoothing.noise.gaussian import Gaussian as Gaussian
     from certify.smoothing.noise.gaussian_grid import GaussianGrid as GaussianGrid
     from certify.smoothing.noise.laplace import Laplace as Laplace

@@ -35,6 +35,14 @@ RUNS: Final[dict[str, dict[str, Any]]] = {
     "votes": {**SMOOTHING, "schedule": "fixed", "selection": "votes"},
     "grid": {**SMOOTHING, "schedule": "fixed", "noise": "gaussian-grid"},
     "sample": {**SMOOTHING, "schedule": "fixed", "limit": 6},
+    "ablation": {
+        **{"certifier": "smoothing", "noise": "ablation", "retention": 1, "null": "0.5,0.5,0.5,0.5"},
+        **{"threat": "features", "radii": "0,1", "option": {"groups": "0,1,2"}, "n": 1500, **PGD},
+    },
+    "enumeration": {
+        **{"certifier": "enumeration", "retention": 1, "null": "0.5", "threat": "features", "radii": "0,1"},
+        **{"option": {"groups": "0,1,2"}, **PGD},
+    },
     "short": {"norm": "linf", "radii": "0.3", "certifier": "crown"},
     "bounds": {**LINF, **PGD, "certifier": "ibp,crown,alpha-crown"},
     "auto": {**LINF, "certifier": "auto", "claim": "float32"},

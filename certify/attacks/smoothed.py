@@ -28,19 +28,17 @@ _SEARCH_SAMPLES: Final = 4096
 class NoiseLaw(Protocol):
     """As much of a noise law as an attack needs; every smoothing noise is one."""
 
-    @property
-    def name(self) -> str:
-        """The registered name."""
+    def settings(self) -> dict[str, Any]:
+        """The registered name as ``noise``, and what besides makes the law, as plain values for JSON."""
 
-    @property
-    def sigma(self) -> float:
-        """The scale of the noise, in input units."""
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """Inputs changed as drawn; both broadcast, and gradients flow to ``x``."""
 
     def sample_anywhere(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Independent noise of ``shape`` about any real point, on the generator's device."""
 
     def project(self, noisy: Tensor) -> None:
-        """Bring input plus noise to what the base model is shown, in place."""
+        """Turn changed inputs into what the base model is shown, in place."""
 
 
 def label_loses(votes: Sequence[int], label: int, alpha: float) -> bool:
@@ -101,14 +99,8 @@ class Smoothed(Target):
         return self.draws
 
     def settings(self) -> dict[str, Any]:
-        """Noise, scale, and what an acceptance rests on."""
-        return {
-            "noise": self.noise.name,
-            "sigma": self.noise.sigma,
-            "draws": self.draws,
-            "n": self.n,
-            "alpha": self.alpha,
-        }
+        """The noise law, and what an acceptance rests on."""
+        return {**self.noise.settings(), "draws": self.draws, "n": self.n, "alpha": self.alpha}
 
     def scores(self, x: Tensor, keys: Sequence[str]) -> Tensor:
         """Log of the mean softmax under noise, (B, K).
@@ -126,7 +118,7 @@ class Smoothed(Target):
         )
         scores = []
         for points in x.to(self.device).split(max(1, _SEARCH_SAMPLES // self.draws)):
-            noisy = (points.unsqueeze(1) + noise).flatten(0, 1)
+            noisy = self.noise.apply(points.unsqueeze(1), noise).flatten(0, 1)
             log_softmax = self.classifier.scores(noisy).log_softmax(dim=1).unflatten(0, (len(points), self.draws))
             scores.append(log_softmax.logsumexp(dim=1) - math.log(self.draws))
         return torch.cat(scores)
@@ -134,7 +126,7 @@ class Smoothed(Target):
     def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
         # The law's projection is left out: rounding has no gradient, and a search may be inexact.
         noise = self.noise.sample_anywhere((self.draws, *x.shape), keyed_generator(key, self.device)).to(self.device)
-        log_softmax = self.classifier.scores(x.to(self.device) + noise).log_softmax(dim=1)
+        log_softmax = self.classifier.scores(self.noise.apply(x.to(self.device), noise)).log_softmax(dim=1)
         return log_softmax.logsumexp(dim=0) - math.log(self.draws)
 
     def votes(self, x: Tensor, key: str) -> list[int]:
@@ -143,7 +135,7 @@ class Smoothed(Target):
         counts = torch.zeros(self.num_classes + 1, dtype=torch.int64)
         for first in range(0, self.n, _BLOCK):
             drawn = self.noise.sample_anywhere((min(_BLOCK, self.n - first), *x.shape), generator)
-            noisy = centre + drawn.to(self.device)
+            noisy = self.noise.apply(centre, drawn.to(self.device))
             self.noise.project(noisy)
             labels = self.classifier.predict(noisy)
             counts += torch.bincount(labels + 1, minlength=len(counts)).cpu()

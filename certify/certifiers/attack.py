@@ -22,7 +22,7 @@ from certify.models.classifier import Classifier, need_classifier
 from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
-from certify.smoothing.noise.base import law_of
+from certify.smoothing.noise.base import Law, law_of
 
 __all__ = ["attack"]
 
@@ -39,6 +39,8 @@ def attack(
     seed: int = 0,
     noise: str | NoiseLaw | None = None,
     sigma: float | None = None,
+    retention: int | None = None,
+    null: Any = None,
     draws: int = 32,
     n: int = 1000,
     alpha: float = 0.001,
@@ -60,8 +62,8 @@ def attack(
         property: what an example breaks, such as ``certify.TopK(3)``; None for the top class.
         attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` needs no gradients.
         seed: master seed.
-        noise, sigma: attack the classifier smoothed with this noise instead of the classifier itself: a law, or a name
-            with its scale.
+        noise, sigma, retention, null: attack the classifier smoothed with this noise instead of the classifier itself:
+            a law, or a name with its settings.
         draws, n, alpha: for smoothed classifiers, noise samples behind each score, samples of each examination, and
             the probability of accepting a wrong example; see :class:`~certify.attacks.smoothed.Smoothed`.
         certifier: attack the model that this one's certificates are about, such as the two rounds of
@@ -93,13 +95,14 @@ def attack(
         batch = replace(batch, labels=(0,) * len(batch))
     for first in range(0, len(batch), 128):
         clf.check(batch.x[first : first + 128])
-    law = None if noise is None else law_of(noise, sigma)
+    threat = need_threat(threat)
+    law = None if noise is None else law_of(noise, sigma=sigma, retention=retention, null=null)
+    law = law.about(threat) if isinstance(law, Law) else law
     if law is not None and certifier is not None:
         raise BadInput("noise and a certifier both say which model is attacked: leave one of them out")
-    threat = need_threat(threat)
     target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
     if certifier is not None:
         certifier.check_scope(threat, clf.property)
-        target = certifier.fitted(threat).target(clf)
+        target = certifier.fitted(threat).target(clf, threat)
     with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
         return run_attack(target, batch, threat, chosen, seed, lambda made: advance(len(made), ""))

@@ -71,7 +71,7 @@ class Certifier(Scope, ABC):
         """The norm that is used where none is named."""
         return "linf"
 
-    def target(self, classifier: Classifier) -> Target:
+    def target(self, classifier: Classifier, threat: Threat) -> Target:
         """The model that the certificates are about, as something to attack: the network, or one made from it."""
         return Plain(classifier)
 

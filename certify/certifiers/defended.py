@@ -72,7 +72,7 @@ class OfDefence(Certifier):
     def handles(cls, property: type[Property]) -> bool:
         return property is TopClass
 
-    def target(self, classifier: Classifier) -> Target:
+    def target(self, classifier: Classifier, threat: Threat) -> Target:
         """The defended model."""
         return Defended(classifier, self.defence)
 

@@ -17,7 +17,8 @@ from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
 from certify.smoothing.certify import Predictions, predict_votes
-from certify.smoothing.noise.base import Noise, name_and_sigma
+from certify.smoothing.noise.ablation import Null
+from certify.smoothing.noise.base import Law
 from certify.smoothing.sampler import Sampler
 from certify.smoothing.theorem import Theorem
 
@@ -37,12 +38,14 @@ def smooth(
     alpha: float = 0.001,
     seed: int = 0,
     schedule: str = "declared",
-    noise: str | Noise = "gaussian",
+    noise: str | Law = "gaussian",
     selection: str | None = None,
     bound: str = "one-sided",
     looks: Sequence[int] | None = None,
     look_alphas: Sequence[float] | None = None,
     batch_size: int | None = None,
+    retention: int | None = None,
+    null: Null | None = None,
     index: Sequence[int] | None = None,
     progress: bool | Observer = False,
 ) -> list[Certificate]:
@@ -54,8 +57,9 @@ def smooth(
         y: labels (B,), or None. Given labels, the declared schedule certifies the label's class and needs no selection;
             without them the top class of ``n0`` separate samples is certified.
         threat: norm and declared radii; the norm must be one for which the noise has a radius theorem.
-        sigma, n, n0, alpha, seed, schedule, noise, selection, bound, looks, look_alphas, batch_size: see
-            :class:`Smoothing`. ``noise`` is a name, with ``sigma``, or a law such as ``certify.Gaussian(0.25)``.
+        sigma, n, n0, alpha, seed, schedule, noise, selection, bound, looks, look_alphas, batch_size, retention, null:
+            see :class:`Smoothing`. ``noise`` is a name, with the settings of its law, or a law such as
+            ``certify.Gaussian(0.25)``.
             ``schedule="fixed"`` spends n samples on every input, as in the paper.
 
     Returns:
@@ -73,20 +77,21 @@ def smooth(
     >>> certificate.holds_at(0.25), certificate.forward_passes < 1000
     (True, True)
     """
-    noise, sigma = name_and_sigma(noise, sigma)
     certifier = Smoothing(
         sigma=sigma,
         n=n,
         n0=n0,
         alpha=alpha,
         seed=seed,
-        noise=noise,
+        noise=noise,  # type: ignore[arg-type]  # a law, of which the certifier keeps name and settings
         schedule=schedule,
         selection=selection,
         bound=bound,
         looks=looks,
         look_alphas=look_alphas,
         batch_size=batch_size,
+        retention=retention,
+        null=null,
     )
     return certify(clf, x, y, threat=threat, property=property, certifier=certifier, index=index, progress=progress)
 
@@ -100,8 +105,11 @@ def predict(
     n: int = 1000,
     alpha: float = 0.001,
     seed: int | None = None,
-    noise: str | Noise = "gaussian",
+    noise: str | Law = "gaussian",
     batch_size: int | None = None,
+    retention: int | None = None,
+    null: Null | None = None,
+    threat: Threat | None = None,
 ) -> Predictions:
     """The smoothed classifier's class at each input, or None where the samples do not decide (Cohen et al. 2019).
 
@@ -110,8 +118,10 @@ def predict(
     seed is therefore fresh for each call, from the system's own randomness; give one only to draw the same noise again.
 
     Args:
-        clf, x, sigma, n, alpha, noise, batch_size: as in :func:`smooth`.
+        clf, x, sigma, n, alpha, noise, batch_size, retention, null: as in :func:`smooth`.
         seed: of the noise; a fresh one that nobody can guess if None.
+        threat: with ablation as noise, the threat whose groups are kept or hidden together; each feature by itself if
+            None.
 
     Returns:
         A list with the class of each input, and the seed as its attribute ``seed``.
@@ -122,10 +132,20 @@ def predict(
     """
     need_classifier(clf)
     seed = secrets.randbits(63) if seed is None else seed
-    noise, sigma = name_and_sigma(noise, sigma)
-    smoothing = Smoothing(sigma, n, alpha=alpha, seed=seed, noise=noise, schedule="fixed", batch_size=batch_size)
+    smoothing = Smoothing(
+        n=n,
+        alpha=alpha,
+        seed=seed,
+        noise=noise,  # type: ignore[arg-type]
+        sigma=sigma,
+        retention=retention,
+        null=null,
+        schedule="fixed",
+        batch_size=batch_size,
+    )
     law = smoothing.law()
     batch = Batch.of(x, None, clf.num_classes)
+    law = law.about(threat, batch.shape)
     clf.check(batch.x)
     law.check_inputs(batch.x, clf.input_box)
     smoothing.check_batches(clf, batch.x)

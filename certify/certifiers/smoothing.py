@@ -15,11 +15,13 @@ from typing_extensions import override
 from certify.attacks.smoothed import Smoothed
 from certify.attacks.target import Target
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape, failed, settle
-from certify.core.certificate import Certificate, SmoothingEvidence
+from certify.core.certificate import Certificate
+from certify.core.evidence import AblationEvidence, Sampled, SmoothingEvidence
 from certify.core.guarantee import Guarantee
-from certify.core.norms import Norm
+from certify.core.norms import NORMS, Norm, check_norm
 from certify.core.properties.base import Property
 from certify.core.rounding import round_down
+from certify.core.scope import scopes
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 from certify.core.values import one_of, whole
@@ -29,7 +31,8 @@ from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.models.rows import check_size
 from certify.smoothing.certify import RIVAL_SHARE, ChosenBy, SmoothedRadius, certify_votes, shares_for
-from certify.smoothing.noise.base import NOISES, Noise, name_and_sigma
+from certify.smoothing.noise.ablation import Ablation, Null
+from certify.smoothing.noise.base import NOISES, Law, Noise, named_law
 from certify.smoothing.sampler import Sampler, default_batch_size, in_batches_that_fit
 from certify.smoothing.schedule import Schedule, Shares, check_count, largest_radius
 from certify.smoothing.streams import BLOCK
@@ -50,13 +53,15 @@ INPUTS_TOGETHER = 16
 class Smoothing(Certifier):
     """Certify the smoothed classifier g(x) = argmax_c P[f(x + noise) = c] around each input.
 
+    With ablation as noise, f is shown what is left of x where random features are hidden.
+
     Args:
-        sigma: noise scale in input units.
+        sigma: noise scale in input units; every additive noise needs it.
         n: most samples that estimate the probability of the class.
         n0: separate samples that select the class, where ``selection`` is ``"draws"``.
         alpha: probability, over the samples, that one certificate is false.
         seed: master seed of the noise.
-        noise: registered noise law, or such a law of the same sigma.
+        noise: registered noise law, or such a law itself.
         schedule: ``"declared"``: look at the votes now and then, stop when the declared radii are proven or hopeless.
             ``"fixed"``: n samples for every input, as in Cohen et al. (2019).
         selection: what names the class to certify: ``"draws"``; ``"label"``, which needs labels and no selection;
@@ -67,12 +72,14 @@ class Smoothing(Certifier):
         looks, look_alphas: a schedule of one's own for ``"declared"``: sample numbers, ending at n, and alphas that sum
             to ``alpha``. None: looks in geometric progression.
         batch_size: samples per forward pass; it does not change the noise. None: a rule by input size.
+        retention, null: for ``noise="ablation"``, how many positions are kept, and what stands in place of hidden
+            features, 0 if None; see :class:`~certify.smoothing.noise.ablation.Ablation`.
 
     Raises:
         BadInput: for settings that cannot be right, each in one line.
     """
 
-    sigma: float
+    sigma: float | None = None
     n: int = 100_000
     n0: int = 100
     alpha: float = 0.001
@@ -84,21 +91,21 @@ class Smoothing(Certifier):
     looks: Sequence[int] | None = None
     look_alphas: Sequence[float] | None = None
     batch_size: int | None = None
+    retention: int | None = None
+    null: Null | str | None = None
     method = "smoothing"
     limits = "counts votes for answers that follow from the scores alone, and knows the norms of its noise laws only"
 
     def __post_init__(self) -> None:
-        name, scale = name_and_sigma(self.noise, self.sigma)
-        object.__setattr__(self, "noise", name)
-        object.__setattr__(self, "sigma", scale)
-        plan, law = self.plan(), self.law()
+        own = named_law(self.noise, sigma=self.sigma, retention=self.retention, null=self.null).settings()
+        plan = self.plan()
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
         if self.selection is not None:
             one_of("selection", self.selection, SELECTIONS)
         one_of("bound", self.bound, BOUNDS)
         plain = {
-            "sigma": law.sigma,
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()},
             "n": plan.n,
             "n0": check_count("n0", self.n0),
             "alpha": plan.alpha,
@@ -116,9 +123,9 @@ class Smoothing(Certifier):
         if self.bound == "runner-up" and self.selection == "votes":
             raise BadInput("bound='runner-up' needs a class named before the votes: use selection='draws' or 'label'")
 
-    def law(self) -> Noise:
-        """The noise law with its scale."""
-        return NOISES[self.noise](self.sigma)
+    def law(self) -> Law:
+        """The noise law with its settings."""
+        return named_law(self.noise, sigma=self.sigma, retention=self.retention, null=self.null)
 
     def plan(self) -> Schedule:
         """When the votes are looked at."""
@@ -132,16 +139,19 @@ class Smoothing(Certifier):
     @property
     def default_norm(self) -> Norm:
         """The first norm for which the noise has a theorem."""
-        return self.law().norms[0]
+        law = self.law()
+        if law.norms[0] not in NORMS:
+            raise BadInput(f"{law.name} noise is about {' and '.join(law.norms)}: name the threat, {law.norms[0]}")
+        return check_norm(law.norms[0])
 
-    def target(self, classifier: Classifier) -> Target:
+    def target(self, classifier: Classifier, threat: Threat) -> Target:
         """The smoothed classifier."""
-        return Smoothed(classifier, self.law())
+        return Smoothed(classifier, self.law().about(threat))
 
     @classmethod
     def knows(cls, norm: str) -> bool:
         """What some noise law has a theorem about."""
-        return any(norm in law(1.0).norms for law in NOISES.values())
+        return any(norm in law.norms for law in scopes(NOISES).values())
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
@@ -151,6 +161,9 @@ class Smoothing(Certifier):
     def settings(self) -> dict[str, Any]:
         """The settings that results depend on: no batch size, and n0 only where separate draws select the class."""
         settings = {"method": self.method, **asdict(self), "selection": self.chosen_by(())}
+        for name in ("sigma", "retention", "null"):
+            if settings[name] is None:
+                del settings[name]
         del settings["batch_size"]
         if settings["selection"] != "draws":
             del settings["n0"]
@@ -177,6 +190,7 @@ class Smoothing(Certifier):
         """
         law = self.law()
         norm = law.check_norm(threat.norm)
+        law = law.about(threat, shape)
         if isinstance(threat, ThreatModel) and threat.scale is not None:
             raise BadInput(
                 "smoothing proves balls in which all features count alike, the threat model has a per-feature scale: "
@@ -187,10 +201,11 @@ class Smoothing(Certifier):
     def describe(self, threat: Threat, shape: Shape) -> str:
         """The settings, and the largest radius they can certify."""
         cap = self.largest_radius(threat, shape)
+        scale = self.law().about(threat, shape).scale
         samples = f"n={self.n:,}" if self.schedule == "fixed" else f"at most n={self.n:,}"
         return (
-            f"smoothing with {self.noise} noise, sigma={self.sigma:g}, {samples}, alpha={self.alpha:g} per input, "
-            f"largest certifiable radius {round_down(cap or 0.0)}; the claim is about the SMOOTHED model"
+            f"smoothing with {self.noise} noise, {scale}, {samples}, alpha={self.alpha:g} per input, "
+            f"largest certifiable radius {threat.number(cap or 0.0, round_down)}; the claim is about the SMOOTHED model"
         )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
@@ -296,22 +311,26 @@ class Smoothing(Certifier):
 
     def _evidence(
         self, result: SmoothedRadius, theorem: Theorem, looks: Looks, chosen_by: ChosenBy, generator: str
-    ) -> SmoothingEvidence:
-        return SmoothingEvidence(
-            noise=self.noise,
-            sigma=self.sigma,
-            dimensions=theorem.dimensions,
-            chosen_by=chosen_by,
-            selection=result.selection,
-            looks=result.looks,
-            later=tuple((n, alpha) for n, alpha in zip(looks.n, looks.alpha, strict=True) if n > result.looks[-1].n),
-            q_upper=result.q_upper,
-            rival_upper=result.rival_upper,
-            rival_share=self.rival_share,
-            draws_alpha=self.plan().draws_alpha(theorem),
-            slack=theorem.slack,
-            assumption=theorem.noise.assumption,
-            seed=self.seed,
-            block_size=BLOCK,
-            generator=generator,
-        )
+    ) -> Sampled:
+        law = theorem.noise
+        fields: dict[str, Any] = {
+            "noise": self.noise,
+            "dimensions": theorem.dimensions,
+            "chosen_by": chosen_by,
+            "selection": result.selection,
+            "looks": result.looks,
+            "later": tuple((n, alpha) for n, alpha in zip(looks.n, looks.alpha, strict=True) if n > result.looks[-1].n),
+            "q_upper": result.q_upper,
+            "rival_upper": result.rival_upper,
+            "rival_share": self.rival_share,
+            "draws_alpha": self.plan().draws_alpha(theorem),
+            "slack": theorem.slack,
+            "assumption": theorem.noise.assumption,
+            "seed": self.seed,
+            "block_size": BLOCK,
+            "generator": generator,
+        }
+        if isinstance(law, Ablation):
+            return AblationEvidence(retention=law.retention, null=law.null, **fields)
+        assert isinstance(law, Noise)
+        return SmoothingEvidence(sigma=law.sigma, **fields)

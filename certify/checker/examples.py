@@ -14,6 +14,7 @@ from certify.checker.copies import defended_claim
 from certify.checker.fresh_noise import Execution, class_on_noise, examined
 from certify.checker.identity import class_claim, confirmed, identity_claims
 from certify.checker.result import CONTRADICTION, CheckedClaim, judged, left_open, subject_of
+from certify.checker.subsets import enumerates, examined_on_all
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
 from certify.core.rounding import brief, brief_up
@@ -63,7 +64,7 @@ def example_claims(
     if finding.error:
         return identity
     if finding.x_adv is None:
-        return [*identity, *(_without(finding, classifier, x, seed) if confirmed(identity) else [])]
+        return [*identity, *(_without(finding, classifier, threat, x, seed) if confirmed(identity) else [])]
     if not confirmed(identity):
         return [*identity, left_open(subject, "example", "it is about another input or another model")]
     try:
@@ -72,7 +73,7 @@ def example_claims(
         return [*identity, judged(subject, "threat model", str(problem))]
     if wrong := _misplaced(finding, x, threat):
         return [*identity, judged(subject, "example", wrong)]
-    executed = _execute(finding, finding.x_adv, classifier, x, seed)
+    executed = _execute(finding, finding.x_adv, classifier, threat, x, seed)
     against = [
         judged(subject_of(one), CONTRADICTION, said)
         for one in certificates
@@ -81,11 +82,13 @@ def example_claims(
     return [*identity, *_stated(finding, x, threat, classifier), *executed.claims, *against]
 
 
-def _without(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> list[CheckedClaim]:
+def _without(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor, seed: int) -> list[CheckedClaim]:
     """What a finding without an example says of the input itself."""
     subject, named = subject_of(finding), finding.prediction
+    if enumerates(finding):
+        return examined_on_all(finding, classifier, threat, x, None).claims
     if "noise" in finding.settings:
-        return [class_on_noise(finding, classifier, x, seed)]
+        return [class_on_noise(finding, classifier, threat, x, seed)]
     if "defence" in finding.settings:
         return [defended_claim(subject, named, finding.settings["defence"], classifier, x)[0]]
     own = f"class {named} is not the label, so that the input is its own example, and the record has none"
@@ -99,7 +102,8 @@ def executed_claims(finding: Finding, classifier: Classifier, x: Tensor, threat:
         return []
     if wrong := _misplaced(finding, x, threat):
         return [judged(subject_of(finding), "example", wrong)]
-    return [*_stated(finding, x, threat, classifier), *_execute(finding, finding.x_adv, classifier, x, 0).claims]
+    executed = _execute(finding, finding.x_adv, classifier, threat, x, 0)
+    return [*_stated(finding, x, threat, classifier), *executed.claims]
 
 
 def _misplaced(finding: Finding, x: Tensor, threat: Threat) -> str:
@@ -142,11 +146,15 @@ def _stated(finding: Finding, x: Tensor, threat: Threat, classifier: Classifier)
     ]
 
 
-def _execute(finding: Finding, x_adv: NDArray[np.floating], classifier: Classifier, x: Tensor, seed: int) -> Execution:
+def _execute(
+    finding: Finding, x_adv: NDArray[np.floating], classifier: Classifier, threat: Threat, x: Tensor, seed: int
+) -> Execution:
     """Ask the model that was attacked about the input and its example."""
     example, subject, named = torch.from_numpy(x_adv).float(), subject_of(finding), finding.adversarial_prediction
+    if enumerates(finding):
+        return examined_on_all(finding, classifier, threat, x, example)
     if "noise" in finding.settings:
-        return examined(finding, classifier, x, example, seed)
+        return examined(finding, classifier, threat, x, example, seed)
     if "defence" in finding.settings:
         return _defended(finding, classifier, x, example)
     returned, wrong = int(classifier.answers(example[None], torch.tensor([finding.label]))[0]), ""
@@ -173,14 +181,13 @@ def _contradiction(certificate: Certificate, finding: Finding, x: Tensor, execut
     """Why an executed example refutes a certificate, in words; empty where it does not."""
     radius, kept, threat = certificate.radius, certificate.prediction, certificate.threat
     evidence, settings = certificate.evidence, finding.settings
-    smoothed = (None if evidence is None else evidence.smoothed) or (None, None)
-    defence = None if evidence is None else evidence.defence
-    certified = (certificate.input_digest, certificate.model_digest, *smoothed, defence)
-    made = settings.get("noise"), settings.get("sigma"), settings.get("defence")
-    attacked = (finding.input_digest, finding.model_digest, *made)
+    smoothed, defence = (None, None) if evidence is None else (evidence.smoothed, evidence.defence)
+    same_input = certificate.input_digest == finding.input_digest
+    same = same_input and certificate.model_digest == finding.model_digest and finding.of_model(smoothed)
+    same = same and settings.get("defence") == defence
     if certificate.property.named_by(settings) is False:
         return ""
-    if radius is None or kept is None or certified != attacked or _misplaced(finding, x, threat):
+    if radius is None or kept is None or not same or _misplaced(finding, x, threat):
         return ""
     assert finding.x_adv is not None
     distance = threat.distance(x.numpy(), finding.x_adv)

@@ -11,9 +11,10 @@ from torch import Tensor
 from certify.attacks.smoothed import Smoothed, label_loses
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.finding import Finding
+from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
-from certify.smoothing.noise.base import NOISES
+from certify.smoothing.noise.base import recorded_law
 from certify.stats.binomial import binomial_at_least
 
 __all__ = ["LEVEL", "Execution", "class_on_noise", "examined"]
@@ -42,10 +43,10 @@ class Execution:
     loses: Callable[[int], bool]
 
 
-def class_on_noise(finding: Finding, classifier: Classifier, x: Tensor, seed: int) -> CheckedClaim:
+def class_on_noise(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor, seed: int) -> CheckedClaim:
     """Draw fresh noise at an input (...), and hold the votes against the class that a finding names there."""
     try:
-        votes = _target(finding, classifier).votes(x, f"{_key(finding, seed)}:input")
+        votes = _target(finding, classifier, threat, x).votes(x, f"{_key(finding, seed)}:input")
     except BadInput as problem:
         return judged(subject_of(finding), "prediction", str(problem))
     if finding.prediction is None:  # no class is returned where no sample votes for any
@@ -59,17 +60,19 @@ def _key(finding: Finding, seed: int) -> str:
     return f"check:{seed}:{finding.input_digest}:{finding.attack}"
 
 
-def examined(finding: Finding, classifier: Classifier, x: Tensor, example: Tensor, seed: int) -> Execution:
+def examined(
+    finding: Finding, classifier: Classifier, threat: Threat, x: Tensor, example: Tensor, seed: int
+) -> Execution:
     """Draw fresh noise at an input and at its example (...), and hold the votes against what a finding says of both."""
     subject, label, named = subject_of(finding), finding.label, finding.adversarial_prediction
     try:
-        target = _target(finding, classifier)
+        target = _target(finding, classifier, threat, x)
     except BadInput as problem:
         return _refuted(subject, str(problem))
     if named is None or named == label or not {label, named} <= set(range(classifier.num_classes)):
         return _refuted(subject, f"label {label} and class {named} are not two of {classifier.num_classes} classes")
     key, alpha = _key(finding, seed), target.alpha
-    claims = [class_on_noise(finding, classifier, x, seed)]
+    claims = [class_on_noise(finding, classifier, threat, x, seed)]
     for part in (target, replace(target, n=ESCALATION * target.n)):
         votes = part.votes(example, f"{key}:{part.n}")
         if label_loses(votes, label, alpha):
@@ -83,15 +86,15 @@ def _refuted(subject: str, said: str) -> Execution:
     return Execution([judged(subject, "example", said)], lambda one: False)
 
 
-def _target(finding: Finding, classifier: Classifier) -> Smoothed:
-    """The smoothed classifier that a finding names.
+def _target(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor) -> Smoothed:
+    """The smoothed classifier that a finding names, with the positions of the run's threat where it hides any.
 
     Raises:
         BadInput: where its settings name none.
     """
     settings = finding.settings
     try:
-        noise = NOISES[settings["noise"]](settings["sigma"])
+        noise = recorded_law(settings).about(threat, tuple(x.shape))
         return Smoothed(classifier, noise, n=min(MAX_SAMPLES, settings["n"]), alpha=settings["alpha"])
     except (KeyError, TypeError) as problem:
         raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem

@@ -1,27 +1,28 @@
 """What each noise law proves, restated from its theorem in ball arithmetic, apart from the code that certifies.
 
-Every function returns a ball that contains the exact value. Nothing is imported from the certifier but the tail of the
-binomial distribution.
+Every function returns a ball that contains the exact value; what is counted is decided in fractions. Nothing is
+imported from the certifier but the tail of the binomial distribution.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from flint import arb
 
-from certify.core.norms import Norm
 from certify.core.threats.base import Threat
 
-__all__ = ["LAWS", "Law"]
+__all__ = ["LAWS", "Law", "most_changed"]
 
 
-def _nothing(*_: float) -> arb:
+def _nothing(*_: Any) -> arb:
     return arb(0)
 
 
@@ -30,25 +31,26 @@ class Law:
     """A noise law's theorem.
 
     Args:
-        norms: the norms in which the radius is a theorem.
-        radius: (sigma, q, rival) to the radius: q bounds the probability of missing the class, rival that of every
-            other class, and q + rival < 1.
+        norms: the norms in which the radius is a theorem, or the threats whose radii it counts.
+        radius: (measure, q, rival) to the radius: q bounds the probability of missing the class, rival that of every
+            other class, and q + rival < 1. What a radius is measured by is sigma; for ablation, how many positions
+            there are and how many are kept.
         slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
-        off: (sigma) to the total variation distance of one drawn coordinate from the law.
+        off: (measure) to the total variation distance of one drawn coordinate from the law.
         assumption: what is taken on trust about the draws. A wording that was ever recorded stays here beside the new.
     """
 
-    norms: tuple[Norm, ...]
-    radius: Callable[[float, arb, arb], arb]
+    norms: tuple[str, ...]
+    radius: Callable[[Any, arb, arb], arb]
     assumption: tuple[str, ...]
     slack: Callable[[int], arb] = _nothing
-    off: Callable[[float], arb] = _nothing
+    off: Callable[[Any], arb] = _nothing
 
     def silence(self, threat: Threat) -> str:
         """Why the theorem says nothing about the balls of a threat model, in words; empty where it does."""
         if threat.norm not in self.norms:
             return f"its noise has no theorem in {threat.norm}"
-        if threat.named:
+        if threat.named and not threat.counted:
             return "its theorem is about balls in which all features count alike, and the threat model has a scale"
         return ""
 
@@ -74,6 +76,39 @@ def _uniform(sigma: float, q: arb, rival: arb) -> arb:
     return float(np.float32(sigma * math.sqrt(3.0))) * (1 - q - rival)
 
 
+def most_changed(measure: tuple[int, int], lead: Fraction) -> int:
+    """The most changed positions k for which a lead is more than 2 (1 - C(d - k, s) / C(d, s)), in whole numbers.
+
+    Args:
+        measure: d and s: positions, and how many are kept.
+        lead: by how much the probability of the class exceeds that of every other one.
+
+    A subset that avoids the changed positions shows the model what it saw before; all others may take a vote from the
+    class and give it to a rival (Levine and Feizi 2020, Theorem 1).
+
+    >>> most_changed((9, 2), Fraction(8, 10)), most_changed((9, 9), Fraction(1)), most_changed((9, 2), Fraction(4, 9))
+    (1, 0, 0)
+    """
+    d, s = measure
+
+    def fails(k: int) -> bool:
+        # C(d - k, s) / C(d, s) is symmetric in k and s: a product of as many quotients as the smaller one says.
+        less, more = sorted((k, s))
+        avoiding, every = (math.prod(range(top - less + 1, top + 1)) for top in (max(d - more, 0), d))
+        return k > d - s or not lead * every > 2 * (every - avoiding)
+
+    most = 1
+    while most < d and not fails(most):  # k far beyond the answer would take long products
+        most *= 2
+    return bisect.bisect_left(range(1, min(most, d) + 1), True, key=fails)
+
+
+def _ablation(measure: tuple[int, int], q: arb, rival: arb) -> arb:
+    """The most positions that may change; the bounds are floats, and so are exact fractions."""
+    missed, won = (Fraction(float(one)) for one in (q, rival))
+    return arb(most_changed(measure, 1 - missed - won))
+
+
 def _to_grid(dimensions: int) -> arb:
     """The l2 distance from an input whose features lie within 2^-23 of some k/255 to that grid point."""
     return arb(dimensions).sqrt() / 2**23
@@ -93,6 +128,11 @@ def _grid_off(sigma: float) -> arb:
 
 
 LAWS: Final[Mapping[str, Law]] = {
+    "ablation": Law(
+        ("features", "categories"),
+        _ablation,
+        ("the generator's bits are as good as independent and uniform",),
+    ),
     "gaussian": Law(
         ("l2",),
         _gaussian,

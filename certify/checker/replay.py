@@ -15,11 +15,12 @@ from torch import Tensor
 
 from certify.checker.identity import class_name, ties
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
-from certify.core.certificate import Certificate, Look, SmoothingEvidence
+from certify.core.certificate import Certificate, Look
+from certify.core.evidence import Sampled
 from certify.core.rounding import brief, brief_up
 from certify.errors import BadInput, CertifyError, one_line
 from certify.models.classifier import INVALID, Classifier
-from certify.smoothing.noise.base import NOISES, Noise
+from certify.smoothing.noise.base import Law, recorded_law
 from certify.smoothing.streams import BLOCK, Stream
 from certify.stats.binomial import binomial_at_least, binomial_at_most
 
@@ -74,13 +75,13 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
     Only smoothing certificates that claim a radius take part. Where the first look is drawn again in full anyway, the
     blocks are chosen among those after it; a certificate without any such block is replayed all the same.
     """
-    able = [one for one in certificates if one.radius is not None and isinstance(one.evidence, SmoothingEvidence)]
+    able = [one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled)]
     draw = random.Random(seed)
     draw.shuffle(able)
     able = able[: max(0, replay)]
     found = []
     for place, certificate in enumerate(able):
-        assert isinstance(certificate.evidence, SmoothingEvidence)
+        assert isinstance(certificate.evidence, Sampled)
         remaining = _remaining(certificate.evidence)
         wanted = min(len(remaining), len(range(place, replay, len(able))))
         blocks = tuple(sorted(draw.sample(remaining, wanted)))
@@ -88,7 +89,7 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
     return found
 
 
-def _remaining(evidence: SmoothingEvidence) -> range:
+def _remaining(evidence: Sampled) -> range:
     """Numbers of the estimation blocks that no exact replay covers; the last block may be incomplete."""
     first = evidence.looks[0].n if evidence.looks[0].n <= EXACT_SAMPLES else 0
     return range(-(-first // BLOCK), -(-evidence.looks[-1].n // BLOCK))
@@ -132,10 +133,10 @@ def replay_claims(
         BadInput: for a certificate that is not one of smoothing.
     """
     evidence, subject = certificate.evidence, subject_of(certificate)
-    if not isinstance(evidence, SmoothingEvidence):
+    if not isinstance(evidence, Sampled):
         raise BadInput(f"only smoothing certificates are replayed, this one is by {certificate.method}")
     try:
-        noise = NOISES[evidence.noise](evidence.sigma)
+        noise = recorded_law(evidence.smoothed).about(certificate.threat, tuple(x.shape))
         noise.check_inputs(x[None], classifier.input_box)
     except CertifyError as problem:
         return [judged(subject, "noise", str(problem))]
@@ -153,7 +154,7 @@ class _Replay:
 
     subject: str
     kept: int | None
-    evidence: SmoothingEvidence
+    evidence: Sampled
     level: float
 
     def recorded(self, source: VoteSource, blocks: Sequence[int]) -> list[CheckedClaim]:
@@ -254,7 +255,7 @@ class VoteSource:
     classifier: Classifier
     x: Tensor
     digest: str
-    noise: Noise
+    noise: Law
 
     @property
     def generator(self) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from certify.core.evidence import SmoothingEvidence
+from certify.core.evidence import Sampled
 from certify.errors import BadInput
 from certify.stats.sequential import LAST_SHARE, Looks, geometric_looks
 
@@ -18,7 +18,7 @@ LookTable = tuple[tuple[int, float], ...]
 """(n, alpha) of every look, ascending."""
 
 
-def schedule_of(evidence: SmoothingEvidence) -> LookTable:
+def schedule_of(evidence: Sampled) -> LookTable:
     """All looks of a certificate, including those that were no longer needed."""
     return (*((look.n, look.alpha) for look in evidence.looks), *evidence.later)
 

@@ -94,7 +94,16 @@ def run(
     alpha: Annotated[
         float | None, typer.Option(help="probability that one certificate is false, 0.001 if not given (smoothing)")
     ] = None,
-    noise: Annotated[str | None, typer.Option(help="gaussian, gaussian-grid, laplace or uniform (smoothing)")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="gaussian, gaussian-grid, laplace or uniform; ablation hides features (smoothing)"),
+    ] = None,
+    retention: Annotated[
+        int | None, typer.Option(help="how many features, or groups of them, ablation keeps (smoothing)")
+    ] = None,
+    null: Annotated[
+        str | None, typer.Option(help="what hidden features become: one number, 0 if not given, or one a feature")
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="declared (default): stop when the radii are decided; fixed: always n samples")
     ] = None,

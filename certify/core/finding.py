@@ -89,6 +89,12 @@ class Finding:
         """Whether a verified adversarial example was found."""
         return self.distance is not None
 
+    def of_model(self, smoothed: Mapping[str, Any] | None) -> bool:
+        """Whether the attack was on the model smoothed by a noise law of these settings; None: on the model itself."""
+        if smoothed is None:
+            return "noise" not in self.settings
+        return all(self.settings.get(name) == value for name, value in smoothed.items())
+
     @property
     def guarantee(self) -> Guarantee:
         """Always empirical: an attack that fails promises nothing."""

@@ -178,6 +178,11 @@ class Summary:
         return reported >= (self.n if self.expected is None else self.expected)
 
     @builtins.property
+    def smoothed(self) -> bool:
+        """Whether the claims are about a vote of the model, and not about the model itself."""
+        return self.guarantee.alpha is not None or "SMOOTHED" in self.head.get("guarantee", "")
+
+    @builtins.property
     def errors(self) -> int:
         """Inputs about which no certifier could compute anything; the same run command tries them again."""
         return int(np.count_nonzero(self.sandwich.verdict == VERDICTS.index(Verdict.ERROR)))

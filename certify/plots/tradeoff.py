@@ -89,5 +89,5 @@ def _name(axes: Any, point: tuple[float, float], names: list[str]) -> None:
 
 def _method(run: Run) -> str:
     """Certifiers, and whether they are about the model or about a smoothed one."""
-    about = "the model itself" if run.summary.guarantee.alpha is None else "a smoothed model"
+    about = "a smoothed model" if run.summary.smoothed else "the model itself"
     return f"{' and '.join(run.summary.methods)}: about {about}"

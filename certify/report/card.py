@@ -69,7 +69,7 @@ def _metrics(run: Run) -> Iterator[dict[str, Any]]:
     }
     settings = {"run": run.name, "method": ", ".join(summary.methods), "units": threat.units}
     settings["property"] = str(summary.property)
-    model = "the model" if alpha is None else "the smoothed model"
+    model = "the smoothed model" if summary.smoothed else "the model"
     promise = "proven" if alpha is None else f"each false with probability at most {brief_up(alpha)}"
     attacks = [part.removeprefix("attack:") for part in summary.parts if part.startswith("attack:")]
     found = " and ".join(name for name in attacks if name != "smoothed") or "attacks"

@@ -72,8 +72,8 @@ def _sentence(summary: Summary, row: Row) -> str:
     begin += "" if summary.complete else "so far, in an unfinished run: "
     if summary.guarantee.alpha is None:
         claim = (
-            f"the model is proven to be {right}, and to stay right under {change}, on {percent_down(row.certified)} % "
-            f"of {summary.n:,} inputs"
+            f"the {'smoothed ' * summary.smoothed}model is proven to be {right}, and to stay right under {change}, on "
+            f"{percent_down(row.certified)} % of {summary.n:,} inputs"
         )
     else:
         published = "if the published log is as it says, " if "published" in summary.methods else ""
@@ -118,7 +118,7 @@ def _property(summary: Summary) -> str:
 
 def limits(summary: Summary) -> list[str]:
     """What is not promised, each in a sentence."""
-    smoothed = summary.guarantee.alpha is not None
+    smoothed, proven = summary.smoothed, summary.guarantee.alpha is None
     lines = [
         "Nothing is said about larger changes, about other ones (rotations, blur, patches, another norm), or about "
         "inputs unlike these.",
@@ -129,8 +129,9 @@ def limits(summary: Summary) -> list[str]:
             "The claim is about the smoothed model, the majority vote under noise. The base model alone has no "
             "certificate; what is deployed has to vote under the same noise."
         )
+    if not proven:
         lines.append("A certificate is a statement with a probability of error over the noise drawn, not a proof.")
-    if not smoothed or "published" in summary.methods:
+    if proven or "published" in summary.methods:
         lines.append(f"The guarantee is {summary.head.get('guarantee', summary.guarantee)}.")
     if "noise" in summary.head:
         lines.append(f"Taken on trust: {summary.head['noise']}.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from certify.core.certificate import Look
 from certify.models.classifier import Classifier
 from certify.process import out_of_memory
-from certify.smoothing.noise.base import Noise
+from certify.smoothing.noise.base import Law
 from certify.smoothing.streams import Stream
 
 __all__ = ["Ballot", "Sampler", "Votes", "default_batch_size", "in_batches_that_fit"]
@@ -116,7 +116,7 @@ class Sampler:
         classifier: Classifier,
         x: Tensor,
         digests: Sequence[str],
-        noise: Noise,
+        noise: Law,
         *,
         seed: int,
         batch_size: int | None = None,

@@ -150,10 +150,10 @@ class Schedule:
         if cap is not None and cap >= threat.largest:
             return ""
         needed = self._samples_for(theorem, threat, shares)
-        most = "nothing" if cap is None else f"at most radius {round_down(cap)}"
-        way_out = f"use n >= {needed}" if needed else "no n up to a billion suffices, raise sigma"
+        most = "nothing" if cap is None else f"at most radius {threat.number(cap, round_down)}"
+        way_out = f"use n >= {needed}" if needed else f"no n up to a billion suffices, {theorem.noise.remedy}"
         return (
-            f"n={self.n} samples at alpha={self.alpha:g} and sigma={theorem.noise.sigma:g} can certify {most}, but "
+            f"n={self.n} samples at alpha={self.alpha:g} and {theorem.noise.scale} can certify {most}, but "
             f"radius {brief(threat.largest)} is declared: {way_out}, or declare smaller radii"
         )
 

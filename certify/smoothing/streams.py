@@ -15,7 +15,7 @@ from torch import Tensor
 
 from certify.data.generators import reseed
 from certify.device import random_generator
-from certify.smoothing.noise.base import Noise
+from certify.smoothing.noise.base import Law
 
 __all__ = ["BLOCK", "Stream"]
 
@@ -44,7 +44,7 @@ class Stream:
     """
 
     def __init__(
-        self, noise: Noise, shape: tuple[int, ...], *, seed: int, stage: str, device: torch.device | str = "cpu"
+        self, noise: Law, shape: tuple[int, ...], *, seed: int, stage: str, device: torch.device | str = "cpu"
     ) -> None:
         self._noise, self._seed, self._stage = noise, seed, stage
         self._generator, self._device = random_generator(device), device
@@ -86,6 +86,6 @@ class Stream:
         while done < len(out):
             number, row = divmod(start + done, BLOCK)
             count = min(BLOCK - row, len(out) - done)
-            torch.add(self.block(digest, number)[row : row + count], x, out=out[done : done + count])
+            self._noise.apply(x, self.block(digest, number)[row : row + count], out=out[done : done + count])
             done += count
         self._noise.project(out)

@@ -6,8 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-from certify.core.norms import Norm
-from certify.smoothing.noise.base import Noise
+from certify.smoothing.noise.base import Law
 
 __all__ = ["Theorem"]
 
@@ -15,6 +14,8 @@ __all__ = ["Theorem"]
 @dataclass(frozen=True, slots=True)
 class Theorem:
     """The radius theorem of a noise law, for inputs of one size.
+
+    A law that counts positions has to know those of the inputs, see :meth:`Law.about`.
 
     >>> from certify.smoothing.noise.gaussian import Gaussian
     >>> theorem = Theorem(Gaussian(0.5), "l2", dimensions=16)
@@ -24,13 +25,13 @@ class Theorem:
     0.10027...
     """
 
-    noise: Noise
-    norm: Norm
+    noise: Law
+    norm: str
     dimensions: int
 
     @property
     def slack(self) -> float:
-        """What is subtracted from every radius; see :meth:`Noise.slack`."""
+        """What is subtracted from every radius; see :meth:`Law.slack`."""
         return self.noise.slack(self.dimensions, self.norm)
 
     def radius(self, q_upper: float, rival_upper: float) -> float | None:

@@ -30,7 +30,7 @@ from certify.models.classifier import Classifier, need_classifier
 from certify.models.transformed import behind
 from certify.progress.observer import Observer
 from certify.registry import make, nearest, settings_of
-from certify.smoothing.noise.base import name_and_sigma
+from certify.smoothing.noise.base import named_law
 from certify.study.result import Result
 from certify.study.settings import Settings, duration, label_of
 from certify.study.study import Study
@@ -81,7 +81,7 @@ def build(
     built = _certifiers(certifiers, options, seed, threat)
     for certifier in built:
         certifier.check_scope(threat, property)
-    targets = [certifier.target(classifier) for certifier in built]
+    targets = [certifier.target(classifier, threat) for certifier in built]
     if any(target.settings() != targets[0].settings() for target in targets):
         raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")
     return Study(
@@ -110,8 +110,8 @@ def _certifiers(
         BadInput: for an option that none of them has, or one that is missing; for something that names no certifier.
     """
     if not isinstance(options.get("noise"), str | None):
-        noise, sigma = name_and_sigma(options["noise"], options.get("sigma"))
-        options = {**options, "noise": noise, "sigma": sigma}
+        given = {name: options.get(name) for name in ("sigma", "retention", "null")}
+        options = {**options, **named_law(options["noise"], **given).settings()}
     named = [name for name in names if not isinstance(name, Certifier)]
     has = {name: settings_of(CERTIFIERS, name).keys() for name in named}
     unknown = {option: value for option, value in options.items() if not any(option in known for known in has.values())}

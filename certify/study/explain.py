@@ -27,7 +27,7 @@ from certify.data.dataset import Dataset, input_digest
 from certify.device import on_one_thread
 from certify.errors import BadInput, ModelError, needs
 from certify.models.classifier import Classifier
-from certify.smoothing.noise.base import NOISES
+from certify.smoothing.noise.base import recorded_law
 from certify.store.run_folder import RunFolder
 from certify.study.at_hand import at_hand
 from certify.study.improve.explanation import Explanation
@@ -155,8 +155,7 @@ def _target(classifier: Classifier, certificate: Certificate) -> Target:
     smoothed = None if certificate.evidence is None else certificate.evidence.smoothed
     if smoothed is None:
         return Plain(classifier)
-    noise, sigma = smoothed
-    return Smoothed(classifier, NOISES[noise](sigma), draws=DRAWS)
+    return Smoothed(classifier, recorded_law(smoothed).about(certificate.threat), draws=DRAWS)
 
 
 def _margin(target: Target, x: Tensor, label: int, key: str) -> tuple[int, Callable[[Tensor], Tensor]]:

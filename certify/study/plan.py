@@ -58,8 +58,9 @@ class Price:
             f"{_time(self.within(1))} with one worker"
             + (f", {_time(self.within(workers))} with {workers}" if workers > 1 else ""),
         ]
-        if self.largest_radius is not None:
-            found.append(f"  largest radius that can be certified: {round_down(self.largest_radius)}")
+        if (cap := self.largest_radius) is not None:
+            shown = str(int(cap)) if cap.is_integer() else round_down(cap)
+            found.append(f"  largest radius that can be certified: {shown}")
         return found + ([f"  for a tenth: {self.tenth}"] if self.tenth else [])
 
 
@@ -162,7 +163,7 @@ def _tenth(certifier: Certifier, threat: Threat, shape: Sequence[int]) -> str:
         return told
     dropped = [brief(radius) for radius in threat.radii if radius > largest]
     lost = f"no longer {', '.join(dropped)}" if dropped else "all declared radii remain"
-    return f"{told}: radii up to {round_down(largest)}, {lost}"
+    return f"{told}: radii up to {threat.number(largest, round_down)}, {lost}"
 
 
 def _time(seconds: float) -> str:

@@ -326,6 +326,7 @@ def _options(key: str, value: Any) -> dict[str, Any]:
 
 FLAGS: Final = (
     *("sigma", "n", "n0", "alpha", "noise", "schedule", "selection", "bound", "looks", "look_alphas", "batch_size"),
+    *("retention", "null"),
     *("claim", "decide", "timeout", "gap", "max_memory"),
 )
 """Settings of certifiers that have a flag of their own; which of them a certifier has, it says itself."""

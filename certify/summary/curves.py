@@ -115,8 +115,8 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
 
     An example of a smoothed model is accepted wrongly with probability at most the attack's alpha, over the noise of
     all examinations of one input. Copies of an input share that noise, and each attack on it and each label spends
-    alpha once more; see :func:`~certify.stats.simultaneous.false_inputs`. Examples of the plain model are executed, so
-    none of them is in doubt.
+    alpha once more; see :func:`~certify.stats.simultaneous.false_inputs`. Examples of the plain model are executed, and
+    those of a vote over few subsets counted on all of them, so none of these is in doubt.
 
     Args:
         findings: all of the inputs of a table.
@@ -129,7 +129,7 @@ def misjudged(findings: FindingColumns, certified: Certificate, delta: float) ->
     """
     if not findings.kinds or not all(same_model(certified, kind) for kind in findings.kinds):
         return None
-    if certified.guarantee.alpha is None:
+    if certified.guarantee.alpha is None and not any("alpha" in kind.settings for kind in findings.kinds):
         return 0
     if not all(isinstance(kind.settings.get("alpha"), float) for kind in findings.kinds):
         return None

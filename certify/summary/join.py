@@ -26,10 +26,9 @@ FAILED_VERDICTS: Final = tuple(place for place, verdict in enumerate(Verdict) if
 
 def same_model(certificate: Certificate, finding: Finding) -> bool:
     """Whether the attack was on what was certified: the model itself, or with the same noise or defence."""
-    evidence, settings = certificate.evidence, finding.settings
+    evidence = certificate.evidence
     smoothed, defence = (None, None) if evidence is None else (evidence.smoothed, evidence.defence)
-    certified = *(smoothed or (None, None)), defence
-    return certified == (settings.get("noise"), settings.get("sigma"), settings.get("defence"))
+    return finding.of_model(smoothed) and finding.settings.get("defence") == defence
 
 
 @dataclass(frozen=True, slots=True, eq=False)

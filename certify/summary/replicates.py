@@ -253,7 +253,7 @@ def _about(run: Run) -> str:
     trained = training.get("data")
     trained_on = trained.get("name") if isinstance(trained, Mapping) else trained
     methods = [
-        f"{one['method']} with sigma={one['sigma']}" if "sigma" in one else one["method"]
+        " with ".join([one["method"], *(f"{name}={one[name]}" for name in ("sigma", "retention") if name in one)])
         for one in settings["certifiers"]
     ]
     certified = f"certified by {' and '.join(methods)} on {settings['data']['name']}"

@@ -35,7 +35,8 @@ def _subject(kinds: Sequence[Certificate]) -> str:
         return f"{' and '.join(sorted(made))}, not about the model alone"
     executions = [c.evidence.executions for c in kinds if c.evidence is not None and c.guarantee.alpha is None]
     covered = bool(executions) and all(executions)
-    return "the model in exact real arithmetic" + " and in every float32 execution" * covered
+    about = next((c.evidence.proven_of for c in kinds if c.evidence is not None), Evidence().proven_of)
+    return about + " and in every float32 execution" * covered
 
 
 def statement(
@@ -151,8 +152,15 @@ def _attack(finding: Finding) -> str:
     told = {name: value for name, value in finding.settings.items() if value is not None and name not in hidden}
     if isinstance(made := told.pop("defence", None), Mapping):
         told |= {name: value for name, value in made.items() if value is not None and name != "kind"}
-    settings = ", ".join(f"{name}={value}" for name, value in told.items())
+    settings = ", ".join(f"{name}={_brief(value)}" for name, value in told.items())
     return f"{finding.attack} ({settings})"
+
+
+def _brief(value: object) -> str:
+    """A setting; of many numbers, the first."""
+    if not isinstance(value, list | tuple) or len(value) <= 3:
+        return str(value)
+    return f"{', '.join(map(str, value[:3]))}, .. ({len(value)} values)"
 
 
 def _afterwards(evidence: Evidence | None) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,12 @@ class Normal:
     """The Gaussian law, written out here: attacks take any noise object and import none."""
 
     sigma: float
-    name = "gaussian"
+
+    def settings(self) -> dict[str, Any]:
+        return {"noise": "gaussian", "sigma": self.sigma}
+
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        return x + drawn
 
     def sample_anywhere(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         return torch.randn(tuple(shape), generator=generator) * self.sigma

@@ -17,13 +17,17 @@ import pytest
 import torch
 from scipy import stats
 
+from certify.core.scope import scopes
 from certify.errors import BadInput
-from certify.smoothing.noise.base import NOISES
+from certify.smoothing.noise.base import NOISES, Noise
 from certify.smoothing.noise.gaussian import Gaussian
 from certify.smoothing.noise.laplace import Laplace
 from certify.smoothing.noise.uniform import Uniform
 
 GRID_STEPS = (np.arange(-255, 255) + 0.5) / 255
+
+ADDITIVE = [name for name, law in scopes(NOISES).items() if issubclass(law, Noise)]
+"""Laws that add noise of one scale; what hides positions has a test of its own, test_ablation.py."""
 
 EXAMPLES = {
     "gaussian": (0.25, stats.norm(0, 0.25).cdf),
@@ -50,7 +54,7 @@ def fits(name: str, draws: np.ndarray, cdf: Callable) -> float:
     return stats.chisquare(counts, probabilities * draws.size).pvalue
 
 
-@pytest.mark.parametrize("name", list(NOISES))
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_draws_follow_the_law(name):
     sigma, cdf = EXAMPLES[name]
     noise = NOISES[name](sigma)
@@ -70,7 +74,7 @@ def test_draws_follow_the_law(name):
     assert float(anywhere.std()) == pytest.approx(sigma, rel=0.05)
 
 
-@pytest.mark.parametrize("name", list(NOISES))
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_what_a_law_says_about_itself(name):
     noise = NOISES[name](EXAMPLES[name][0])
     assert noise.name == name
@@ -91,7 +95,7 @@ def test_what_a_law_says_about_itself(name):
             noise.radius(0.1, 0.1, wrong)
 
 
-@pytest.mark.parametrize("name", list(NOISES))
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_radii_grow_with_certainty_and_vanish_without_it(name):
     noise = NOISES[name](EXAMPLES[name][0])
     for norm in noise.norms:
@@ -112,7 +116,7 @@ def test_radii_grow_with_certainty_and_vanish_without_it(name):
 
 @pytest.mark.parametrize("sigma", [0.0, -0.25, math.nan, math.inf, 1e-40, 1e40])
 def test_impossible_scales_are_refused(sigma):
-    for name in NOISES:
+    for name in ADDITIVE:
         with pytest.raises(BadInput, match="sigma must be"):
             NOISES[name](sigma)
 
@@ -153,7 +157,7 @@ def worst_lead(here: np.ndarray, there: np.ndarray, q: float, rival: float | Non
 
 
 @pytest.mark.parametrize(("q", "rival"), RIVALS)
-@pytest.mark.parametrize("name", list(NOISES))
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_the_radius_is_the_worst_case_on_the_line(name, q, rival):
     sigma, cdf = EXAMPLES[name]
     noise = NOISES[name](sigma)
@@ -168,7 +172,7 @@ def test_the_radius_is_the_worst_case_on_the_line(name, q, rival):
     assert leads[2] < 0 or (name == "laplace" and rival is not None)
 
 
-@pytest.mark.parametrize("name", list(NOISES))
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_no_shift_within_the_radius_does_worse_in_the_plane(name):
     # Cells only coarsen what a base model can see, so the bound must hold for them without any tolerance.
     sigma, cdf = EXAMPLES[name]

@@ -33,7 +33,7 @@ from certify.core.certificate import (
     PublishedEvidence,
     SmoothingEvidence,
 )
-from certify.core.evidence import MasksEvidence, VotesEvidence
+from certify.core.evidence import AblationEvidence, EnumerationEvidence, MasksEvidence, VotesEvidence
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.report.check_result import check_text
@@ -41,10 +41,12 @@ from certify.study.checking import check_run
 from certify.study.held import check_records
 from certify.study.published import import_logs
 
-RUNS = ("declared", "bounds", "lipschitz", "complete", "bands", "masks")
+RUNS = ("declared", "ablation", "enumeration", "bounds", "lipschitz", "complete", "bands", "masks")
 RECORDS = {
     "certificate": Certificate,
     "smoothing": SmoothingEvidence,
+    "ablation": AblationEvidence,
+    "enumeration": EnumerationEvidence,
     "bounds": BoundEvidence,
     "lipschitz": LipschitzEvidence,
     "complete": CompleteEvidence,
@@ -112,7 +114,7 @@ def test_evidence_without_a_derivation_or_one_that_derives_nothing_stays_open(ma
         assert left or not check_records(made / run).complete
 
 
-@pytest.mark.parametrize("run", ["declared", "complete", "published"])
+@pytest.mark.parametrize("run", ["declared", "ablation", "enumeration", "complete", "published"])
 def test_a_field_of_the_manifest_that_was_changed_is_refuted_or_listed(made, tmp_path, run):
     manifest = json.loads((made / run / "manifest.json").read_text())
     listed, missed = unchecked_of("manifest"), []

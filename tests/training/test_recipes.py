@@ -29,9 +29,11 @@ from certify.models.networks.lipschitz import lipnet
 from certify.models.networks.resnet import resnet
 from certify.models.networks.small import small
 from certify.registry import Written, make, settings_of
+from certify.smoothing.noise.ablation import Ablation
 from certify.training.ascent import Ascent
 from certify.training.loop import begin, epochs
 from certify.training.recipe import RECIPES, Recipe, Step
+from certify.training.recipes.ablation import AblationAugmentation
 from certify.training.recipes.bands import Bands
 from certify.training.recipes.consistency import Consistency
 from certify.training.recipes.crown_ibp import LinearThenIntervalBounds
@@ -49,6 +51,7 @@ from certify.training.train import train
 from certify.training.worst_case import WorstCase
 
 EXAMPLES: dict[str, Recipe] = {
+    "ablation": AblationAugmentation(epochs=2, retention=20),
     "bands": Bands(epochs=2),
     "consistency": Consistency(epochs=2),
     "crown-ibp": LinearThenIntervalBounds(epochs=2, growth=0.5),
@@ -252,9 +255,37 @@ def test_bounds_of_a_batch_use_the_statistics_of_that_batch(digits: Dataset) -> 
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
+def test_ablation_training_makes_a_model_that_sees_through_what_is_hidden(half: Dataset) -> None:
+    test, law = load_data("digits"), Ablation(16, -1.0)
+    x = torch.from_numpy(test.x)
+    left = law.apply(x, law.sample(x.shape, torch.Generator().manual_seed(0)))
+
+    def accuracy(recipe: Recipe) -> float:
+        return float((Classifier(trained(recipe, half), 10).predict(left).numpy() == test.y).mean())
+
+    assert accuracy(AblationAugmentation(retention=16, epochs=25)) > accuracy(Standard(epochs=8)) + 0.2
+
+
+def test_ablation_training_takes_tables_groups_and_a_null_value_for_each_feature(half: Dataset) -> None:
+    flat = replace(half, x=half.x.reshape(len(half.x), -1)).subset(100, seed=0)
+    groups, null = ",".join(f"{2 * i}:{2 * i + 2}" for i in range(30)), ",".join(["-1"] * 64)
+    settings = {"groups": Written(groups), "null": Written(null), "retention": Written("7"), "epochs": Written("1")}
+    recipe = make(RECIPES, "ablation", settings)
+    assert (recipe.groups[1], len(recipe.groups), recipe.null) == ((2, 3), 30, (-1.0,) * 64)
+    module = build(NETWORKS["mlp"]((64,), 10), seed=0)
+    trained(recipe, flat, module)
+    with pytest.raises(BadInput, match="retention=31 is more than the 30 positions"):
+        trained(replace(recipe, retention=31), flat, module)
+    with pytest.raises(BadInput, match="null has 2 values, an input has 64 features"):
+        trained(replace(recipe, null=(0.0, 1.0)), flat, module)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
+        ("ablation", {"retention": 0}, "retention must be at least 1"),
+        ("ablation", {"null": float("inf")}, "null must be finite"),
+        ("ablation", {"groups": "0:3,2"}, "groups overlap"),
         ("noise", {"sigma": 0.0}, "sigma must be a finite number above 0"),
         ("noise", {"sigma": float("nan")}, "sigma must be a finite number above 0"),
         ("noise", {"epochs": 0}, "epochs must be a whole number above 0"),

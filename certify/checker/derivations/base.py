@@ -170,9 +170,10 @@ def derivation_of(certificate: Certificate) -> Derivation | None:
 
 
 def needs_network(certificate: Certificate) -> bool:
-    """Whether a certificate can only be derived from the network, because it is a proof or says what it returns."""
-    defended = certificate.evidence is not None and certificate.evidence.defence is not None
-    return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed and not defended
+    """Whether a certificate can only be derived from the network, because it is a proof or says what that returns."""
+    evidence = certificate.evidence
+    of_votes = evidence is not None and (evidence.smoothed is not None or evidence.defence is not None)
+    return certificate.guarantee.kind == "deterministic" and not certificate.verdict.failed and not of_votes
 
 
 def derived_claims(certificates: Iterable[Certificate], *, whole: bool = True) -> list[CheckedClaim]:

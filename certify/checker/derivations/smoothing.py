@@ -22,7 +22,8 @@ from certify.checker.derivations.base import DERIVATIONS, Derivation, Difference
 from certify.checker.laws import LAWS, Law
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.checker.schedules import LookTable, schedule_fault, schedule_of
-from certify.core.certificate import Certificate, Look, SmoothingEvidence
+from certify.core.certificate import Certificate, Look
+from certify.core.evidence import Sampled
 from certify.core.rounding import round_down
 from certify.core.verdict import Verdict
 from certify.lazy import later
@@ -65,7 +66,7 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
         One outcome each for ``alpha``, ``counts``, ``prediction``, ``confidence bound``, ``noise``, ``radius`` and
         ``verdict``. What needs the theorem of a law that is not known here is open.
     """
-    evidence, subject = evidence_of(certificate, SmoothingEvidence), subject_of(certificate)
+    evidence, subject = evidence_of(certificate, Sampled), subject_of(certificate)
     q, rival, bound = _bound(evidence, _label(certificate, evidence))
     claims = [
         judged(subject, "alpha", _alpha(certificate, evidence)),
@@ -77,13 +78,13 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
         said = f"no theorem of {evidence.noise!r} noise is known here"
         return claims + [left_open(subject, one, said) for one in _OF_THE_LAW]
     with working_precision(BITS):
-        radius = _derived(law, evidence, q, rival)
+        radius = _derived(law, certificate, evidence, q, rival)
         return claims + [
             judged(subject, one, check(certificate, evidence, law, radius)) for one, check in _OF_THE_LAW.items()
         ]
 
 
-def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
+def _alpha(certificate: Certificate, evidence: Sampled) -> str:
     """Whether the claimed alpha pays for all looks of the schedule, taken or not, and for the draws; summed exactly."""
     parts = [evidence.draws_alpha, *(look.alpha for look in evidence.looks), *(alpha for _, alpha in evidence.later)]
     if not all(0 <= part < 1 for part in (*parts, evidence.rival_share)):
@@ -96,7 +97,7 @@ def _alpha(certificate: Certificate, evidence: SmoothingEvidence) -> str:
     return ""
 
 
-def _counts(certificate: Certificate, evidence: SmoothingEvidence) -> str:
+def _counts(certificate: Certificate, evidence: Sampled) -> str:
     """Votes only accumulate from look to look, all samples are accounted for, and the class was named as stated."""
     for before, after in pairwise(evidence.looks):
         if after.invalid < before.invalid or any(after.counts.get(c, 0) < k for c, k in before.counts.items()):
@@ -113,7 +114,7 @@ def _counts(certificate: Certificate, evidence: SmoothingEvidence) -> str:
     return ""
 
 
-def _label(certificate: Certificate, evidence: SmoothingEvidence) -> int | None:
+def _label(certificate: Certificate, evidence: Sampled) -> int | None:
     """The class whose votes are counted: fixed before the votes, or paid for with half of alpha."""
     if evidence.chosen_by == "label":
         return certificate.label
@@ -125,7 +126,7 @@ def _top(look: Look) -> int | None:
     return max(look.counts, key=lambda label: (look.counts[label], -label), default=None)
 
 
-def _bound(evidence: SmoothingEvidence, label: int | None) -> tuple[float, float, str]:
+def _bound(evidence: Sampled, label: int | None) -> tuple[float, float, str]:
     """What the best look shows about missing the class and about its rivals; and what is wrong with what is stated."""
     best = min(evidence.looks, key=lambda look: _guess(_misses(look, label), look.n, look.alpha))
     misses, share, halved = _misses(best, label), evidence.rival_share, evidence.chosen_by == "votes"
@@ -176,31 +177,37 @@ def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float)
         return bool(tail <= level) and bool(tail >= level * (1 - TAIL_RTOL))
 
 
-def _derived(law: Law, evidence: SmoothingEvidence, q: float, rival: float) -> arb | None:
+def _derived(law: Law, certificate: Certificate, evidence: Sampled, q: float, rival: float) -> arb | None:
     """The radius that the theorem gives, less the slack; None where the class is not shown to win."""
     if not arb(q) + arb(rival) < 1:
         return None
-    radius = law.radius(evidence.sigma, arb(q), arb(rival)) - arb(evidence.slack)
-    return radius if radius >= -RADIUS_ATOL * evidence.sigma else None
+    radius = law.radius(evidence.measure(certificate.threat), arb(q), arb(rival)) - arb(evidence.slack)
+    return radius if radius >= -_margin(certificate, evidence) else None
 
 
-def _prediction(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+def _margin(certificate: Certificate, evidence: Sampled) -> float:
+    """Amount by which a radius may lie below the derived one: nothing where radii are whole numbers."""
+    measure = evidence.measure(certificate.threat)
+    return 0.0 if isinstance(measure, tuple) else RADIUS_ATOL * measure
+
+
+def _prediction(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | None) -> str:
     """The class named is the one counted; a label that is not proven gives way to the class with most votes."""
     allowed = [_label(certificate, evidence)]
-    if evidence.chosen_by == "label" and (radius is None or radius <= RADIUS_ATOL * evidence.sigma):
+    if evidence.chosen_by == "label" and (radius is None or radius <= _margin(certificate, evidence)):
         allowed = [_top(evidence.looks[-1])] if radius is None else [*allowed, _top(evidence.looks[-1])]
     if certificate.prediction in allowed:
         return ""
     return f"class {certificate.prediction} is named, the evidence names {allowed[0]}"
 
 
-def _noise(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+def _noise(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | None) -> str:
     """The law has a theorem about these balls; what sets the draws apart from it is paid for, or taken on trust."""
     if silence := law.silence(certificate.threat):
         return f"{evidence.noise}: {silence}"
     if evidence.assumption not in law.assumption:
         return f"the record takes on trust {evidence.assumption!r}, the law {law.assumption[-1]!r}"
-    off = evidence.n_most * evidence.dimensions * law.off(evidence.sigma)
+    off = evidence.n_most * evidence.dimensions * law.off(evidence.measure(certificate.threat))
     for name, paid, due in (
         ("slack", evidence.slack, law.slack(evidence.dimensions)),
         ("share of alpha for the draws", evidence.draws_alpha, off),
@@ -210,7 +217,7 @@ def _noise(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radi
     return ""
 
 
-def _radius(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+def _radius(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | None) -> str:
     """Not above what the theorem gives, and not below it by more than rounding."""
     stated = certificate.radius
     if stated is None:
@@ -219,14 +226,14 @@ def _radius(certificate: Certificate, evidence: SmoothingEvidence, law: Law, rad
         return f"{stated:.9g} is claimed, the counts show none"
     if not stated <= radius:
         return f"{stated!r} is above {_shown(radius)}, which is all that the counts show"
-    if not stated >= radius - RADIUS_ATOL * evidence.sigma:
+    if not stated >= radius - _margin(certificate, evidence):
         return f"{stated!r} is below {_shown(radius)}, which the counts show"
     return ""
 
 
-def _verdict(certificate: Certificate, evidence: SmoothingEvidence, law: Law, radius: arb | None) -> str:
+def _verdict(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | None) -> str:
     """Certified from the smallest declared radius on, unknown below it, abstained where no radius is shown at all."""
-    allowed = set(_verdicts(radius, certificate.threat.radii[0], RADIUS_ATOL * evidence.sigma))
+    allowed = set(_verdicts(radius, certificate.threat.radii[0], _margin(certificate, evidence)))
     if certificate.verdict in allowed:
         return ""
     shown = "no radius" if radius is None else f"radius {_shown(radius)}"
@@ -247,7 +254,7 @@ def _shown(radius: arb) -> str:
     return round_down(max(0.0, math.nextafter(float(radius.lower()), -math.inf)), 9)
 
 
-_OF_THE_LAW: Final[dict[str, Callable[[Certificate, SmoothingEvidence, Law, arb | None], str]]] = {
+_OF_THE_LAW: Final[dict[str, Callable[[Certificate, Sampled, Law, arb | None], str]]] = {
     "prediction": _prediction,
     "noise": _noise,
     "radius": _radius,
@@ -261,7 +268,7 @@ class SmoothingDerivation(Derivation):
     unchecked = ("generator",)
     drawn = True
     with_model = ("features", "classes")
-    translated = ("n", "alpha", "selection", "looks")
+    translated = ("n", "alpha", "selection", "looks", "null")
     statement = (
         "What is confirmed of smoothing: the recorded counts give these radii ({threats}), for the SMOOTHED model and "
         "not the base model, each false with probability at most {alpha} over the noise. That the counts were drawn "
@@ -274,7 +281,7 @@ class SmoothingDerivation(Derivation):
 
     def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
         """The noise was drawn over all features of the input, and the votes are for classes that the model has."""
-        evidence, subject = evidence_of(certificate, SmoothingEvidence), subject_of(certificate)
+        evidence, subject = evidence_of(certificate, Sampled), subject_of(certificate)
         looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
         strange = sorted({label for look in looks for label in look.counts} - set(range(classifier.num_classes)))
         features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
@@ -287,7 +294,9 @@ class SmoothingDerivation(Derivation):
     def settings(self, certificate: Certificate, asked: RunSettings) -> Iterator[Difference]:
         """Noise, samples, looks and how the class was chosen."""
         yield from super().settings(certificate, asked)
-        evidence, certifier = evidence_of(certificate, SmoothingEvidence), asked.certifier
+        evidence, certifier = evidence_of(certificate, Sampled), asked.certifier
+        for name, value in evidence.smoothed.items():
+            yield name, value, certifier.get(name)
         yield "n", evidence.n_most, certifier["n"]
         yield "selection", evidence.chosen_by, certifier["selection"]
         yield "n0", None if evidence.selection is None else evidence.selection.n, certifier.get("n0")
@@ -303,7 +312,7 @@ class SmoothingDerivation(Derivation):
 
     def same_for_all(self, certificate: Certificate) -> Mapping[str, object]:
         """The looks, and over what and in which blocks the noise was drawn."""
-        evidence = evidence_of(certificate, SmoothingEvidence)
+        evidence = evidence_of(certificate, Sampled)
         return {
             "looks": schedule_of(evidence),
             "dimensions": evidence.dimensions,
@@ -322,4 +331,5 @@ def _fault(
     return schedule_fault(schedule, settings, paid)
 
 
-DERIVATIONS.register("smoothing")(SmoothingDerivation())
+for _kind in ("smoothing", "ablation"):
+    DERIVATIONS.register(_kind)(SmoothingDerivation())

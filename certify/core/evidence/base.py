@@ -80,8 +80,16 @@ class Evidence:
         return False
 
     @property
-    def smoothed(self) -> tuple[str, float] | None:
-        """Noise law and scale of the smoothed model that the claim is about; None for the network itself."""
+    def proven_of(self) -> str:
+        """What a proof is about, in words."""
+        return "the model in exact real arithmetic"
+
+    @property
+    def smoothed(self) -> Mapping[str, Any] | None:
+        """The noise law of the smoothed model that the claim is about: its name as ``noise``, and what else makes it.
+
+        None for the network itself.
+        """
         return None
 
     @property

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Budget", "Groups", "groups_of", "recorded_groups"]
+__all__ = ["MOST_FEATURES", "Budget", "Groups", "groups_of", "recorded_groups"]
 
 Groups = tuple[tuple[int, ...], ...]
 """The positions: for each, the features that belong to it, counted in the flattened input from 0."""
 
 
-MOST: Final = 2**24
+MOST_FEATURES: Final = 2**24
 """No input has more features, so that a group written as a range takes no more memory than one of them."""
 
 
@@ -65,8 +65,10 @@ def groups_of(name: str, value: Any) -> Groups:
     if not found or not all(found):
         raise BadInput(f"{name} must be groups of one feature or more, got {value!r:.60}")
     counts = Counter(feature for group in found for feature in group)
-    if not 0 <= min(counts) <= max(counts) < MOST:
-        raise BadInput(f"{name} number what they group from 0 to {MOST - 1}, got {min(counts)} to {max(counts)}")
+    if not 0 <= min(counts) <= max(counts) < MOST_FEATURES:
+        raise BadInput(
+            f"{name} number what they group from 0 to {MOST_FEATURES - 1}, got {min(counts)} to {max(counts)}"
+        )
     [(twice, often)] = counts.most_common(1)
     if often > 1:
         raise BadInput(f"{name} overlap: number {twice} is in two of them, or twice in one")
@@ -76,7 +78,7 @@ def groups_of(name: str, value: Any) -> Groups:
 def _group(name: str, part: Any) -> Iterable[int]:
     if isinstance(part, str):
         begin, colon, end = part.partition(":")
-        if not part.isascii() or (colon and int(end) > MOST):
+        if not part.isascii() or (colon and int(end) > MOST_FEATURES):
             raise ValueError(part)
         return range(int(begin), int(end)) if colon else [int(one) for one in part.split("+")]
     return [whole(name, one) for one in ([part] if isinstance(part, int | np.integer) else part)]
@@ -149,7 +151,7 @@ class Budget(Threat):
         features = math.prod(shape)
         if self.groups is not None and (last := max(map(max, self.groups))) >= features:
             raise BadInput(f"groups name feature {last}, an input of shape {tuple(shape)} has {features}, from 0")
-        if self.largest > (positions := self._count(features)):
+        if self.largest > (positions := self.positions(features)):
             raise BadInput(f"radius {self.largest:g} is more than the {positions} positions that can change")
 
     def distance(self, x: NDArray[np.floating], x_adv: NDArray[np.floating]) -> float:
@@ -167,7 +169,8 @@ class Budget(Threat):
         """Whether the values (n,) of the positions that changed are among those that they may take."""
         return True
 
-    def _count(self, features: int) -> int:
+    def positions(self, features: int) -> int:
+        """How many positions an input of so many features has."""
         return features if self.groups is None else len(self.groups)
 
     def _owners(self, features: int) -> NDArray[np.int_]:
@@ -189,7 +192,7 @@ class Budget(Threat):
     def _sums(self, values: Tensor) -> Tensor:
         """Values (..., n) of features added up over each position, (..., positions)."""
         owned, place = self._places(values)
-        sums = values.new_zeros(*values.shape[:-1], self._count(values.shape[-1]))
+        sums = values.new_zeros(*values.shape[:-1], self.positions(values.shape[-1]))
         return sums.index_add(-1, place, values[..., owned])
 
     def _spread(self, chosen: Tensor, features: int) -> Tensor:
@@ -222,9 +225,8 @@ class Budget(Threat):
 
     def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The box of each feature that may change, x itself elsewhere and for a radius below 1."""
-        free = (
-            self._spread((radius >= 1).reshape(-1, 1).expand(-1, self._count(x.shape[1])).to(x.dtype), x.shape[1]) > 0
-        )
+        some = (radius >= 1).reshape(-1, 1).expand(-1, self.positions(x.shape[1])).to(x.dtype)
+        free = self._spread(some, x.shape[1]) > 0
         return x.where(~free, lower.expand_as(x)), x.where(~free, upper.expand_as(x))
 
     def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -242,7 +244,7 @@ class Budget(Threat):
     def misses(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """Where more positions have to change than may, or one that cannot, or one to no value of its own."""
         inside = (lower <= x) & (x <= upper)
-        movable = self._spread(x.new_ones(len(x), self._count(x.shape[1])), x.shape[1]) > 0
+        movable = self._spread(x.new_ones(len(x), self.positions(x.shape[1])), x.shape[1]) > 0
         stays, left = self._stays(x, radius, lower, upper)
         possible = self._least(x.new_zeros(len(x), 1, x.shape[1]), lower, upper).squeeze(1).isfinite()
         return (left < 0) | ~(inside | movable).all(dim=1) | ~(stays | possible).all(dim=1)
@@ -252,7 +254,7 @@ class Budget(Threat):
         outside = ~((lower <= x) & (x <= upper))
         stays = self._sums(outside.to(x.dtype)) == 0
         # A radius beyond all positions is all of them: a float that no whole number holds must not wrap around.
-        most = radius.clamp(min=0, max=self._count(x.shape[1])).floor().long()
+        most = radius.clamp(min=0, max=self.positions(x.shape[1])).floor().long()
         return stays, most - (~stays).sum(dim=1)
 
     def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -273,7 +275,7 @@ class Budget(Threat):
 
     def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
         """Any positions, and any of their values."""
-        drawn = x.new_empty(1, x.shape[1] + self._count(x.shape[1])).uniform_(generator=generator)
+        drawn = x.new_empty(1, x.shape[1] + self.positions(x.shape[1])).uniform_(generator=generator)
         share, scores = drawn[:, : x.shape[1]], drawn[:, x.shape[1] :]
         values = self._values(lower + share * (upper - lower), lower, upper)
         return self._taken(x, values, self._first(scores + 1, radius))

@@ -29,7 +29,7 @@ Fact = Callable[[Run], Iterator[Statement]]
 def accuracy(run: Run) -> Iterator[Statement]:
     """Accuracy on inputs as they are."""
     one = run.summary
-    whose = "the model" if one.guarantee.alpha is None else "the smoothed model"
+    whose = "the smoothed model" if one.smoothed else "the model"
     data = run.settings["data"]["name"]
     yield Statement(
         f"{whose} predicts {percent_down(one.clean)} % of {one.n:,} inputs of {data} correctly as they are."

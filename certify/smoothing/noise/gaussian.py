@@ -61,7 +61,7 @@ class Gaussian(Noise):
             out = torch.empty(tuple(shape), dtype=torch.float32, device=generator.device)
         return out.normal_(0.0, self.sigma, generator=generator)
 
-    def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:
+    def radius(self, q_upper: float, rival_upper: float, norm: str) -> float:
         """The l2 radius of Theorem 1, rounded down; 0 where the top class is not proven to win."""
         self.check_norm(norm)
         drawn = min(self.sigma, float(np.float32(self.sigma)))  # the draws are scaled in float32

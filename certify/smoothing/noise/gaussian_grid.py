@@ -145,7 +145,7 @@ class GaussianGrid(Noise):
         flat[undecided] = values[torch.searchsorted(edges, draws, right=True)]
         return out
 
-    def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:
+    def radius(self, q_upper: float, rival_upper: float, norm: str) -> float:
         """The l2 radius of Cohen's theorem about the grid point, rounded down; the draws have exactly this sigma."""
         self.check_norm(norm)
         return gaussian_radius(self.sigma, q_upper, rival_upper)
@@ -193,7 +193,7 @@ class GaussianGrid(Noise):
         """
         return math.nextafter(dimensions * thresholds(self.sigma).error, math.inf)
 
-    def slack(self, dimensions: int, norm: Norm) -> float:
+    def slack(self, dimensions: int, norm: str) -> float:
         """Most l2 distance from an accepted input to its grid point, rounded up: sqrt(d) times 2**-23.
 
         A ball of radius R about the grid point contains one of radius R - slack about the input as given. The last

@@ -82,7 +82,7 @@ class Laplace(Noise):
         size = out.abs().clamp_(min=2.0**-24).log_().mul_(-self.b)
         return torch.copysign(size, out, out=out)
 
-    def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:
+    def radius(self, q_upper: float, rival_upper: float, norm: str) -> float:
         """The l1 radius of :func:`laplace_radius` for the scale drawn; 0 where the top class is not proven to win."""
         self.check_norm(norm)
         return laplace_radius(self.b, q_upper, rival_upper)

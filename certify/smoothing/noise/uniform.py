@@ -64,7 +64,7 @@ class Uniform(Noise):
             out = torch.empty(tuple(shape), dtype=torch.float32, device=generator.device)
         return out.uniform_(-1.0, 1.0, generator=generator).mul_(self.half_width)
 
-    def radius(self, q_upper: float, rival_upper: float, norm: Norm) -> float:
+    def radius(self, q_upper: float, rival_upper: float, norm: str) -> float:
         """The l1 radius of :func:`uniform_radius`, for the lambda drawn; 0 where the top class is not proven to win."""
         self.check_norm(norm)
         return uniform_radius(self.half_width, q_upper, rival_upper)

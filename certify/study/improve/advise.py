@@ -170,7 +170,7 @@ def _notes(case: Case, unknown: str) -> list[str]:
     )
     which, noisy = ("the", "") if case.votes is None else ("the smoothed", f" {_under_noise(case)}")
     notes.append(f"Clean accuracy of {which} model: {100 * summary.clean:.1f} %{said}.{noisy}")
-    if not case.trainable:
+    if not (case.trainable or (case.votes is not None and case.votes.sampling.noise == "ablation")):
         how = f"{case.votes.sampling.noise} noise" if case.votes is not None else summary.threat.noun
         notes.append(f"No recipe trains for {how}: advice is about certifying alone.")
     if case.frozen:

@@ -142,7 +142,7 @@ class Case:
     @cached_property
     def for_noise(self) -> bool | None:
         """Whether the model was trained on the noise it is certified with; None where its origin is unknown."""
-        if self.votes is None or self.origin is None:
+        if self.votes is None or self.origin is None or not self.votes.sampling.additive:
             return None
         sigma = self.origin.number("sigma")
         return (

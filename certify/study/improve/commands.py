@@ -112,7 +112,7 @@ def commands_of(settings: Mapping[str, Any], context: Mapping[str, Any], origin:
         left_out = ("out", "label", "shard")
         return Commands({name: value for name, value in study.items() if name not in left_out}, origin, out)
     certifiers, attack = settings["certifiers"], settings["attack"]
-    known = ("sigma", "n", "alpha", "noise", "schedule", "timeout")
+    known = ("sigma", "retention", "null", "n", "alpha", "noise", "schedule", "timeout")
     given: dict[str, Any] = {
         "model": UNKNOWN["model"],
         "data": UNKNOWN["data"],

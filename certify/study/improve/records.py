@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from flint import arb
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from certify.checker.laws import LAWS
 from certify.core.certificate import Certificate
-from certify.core.evidence import SmoothingEvidence
+from certify.core.evidence import Sampled
 from certify.core.verdict import Verdict
 from certify.stats.binomial import clopper_pearson_upper
 
@@ -29,13 +29,14 @@ class Sampling:
     """How votes were drawn.
 
     Args:
-        noise, sigma: the law and its scale.
+        noise: the law.
+        measure: its scale sigma; of ablation, positions and how many of them are kept.
         looks: (n, alpha) of every look that the schedule had.
         alpha: of each certificate.
     """
 
     noise: str
-    sigma: float
+    measure: Any
     looks: tuple[tuple[int, float], ...]
     alpha: float
 
@@ -43,6 +44,16 @@ class Sampling:
     def n(self) -> int:
         """The most samples of an input."""
         return self.looks[-1][0]
+
+    @property
+    def additive(self) -> bool:
+        """Whether the law has a scale sigma."""
+        return not isinstance(self.measure, tuple)
+
+    @property
+    def sigma(self) -> float:
+        """The scale of additive noise."""
+        return float(self.measure)
 
     @property
     def gaussian(self) -> bool:
@@ -54,7 +65,7 @@ class Sampling:
         q = clopper_pearson_upper(misses, n, alpha)
         if self.noise not in LAWS or q >= 0.5:
             return 0.0
-        return max(0.0, float(LAWS[self.noise].radius(self.sigma, arb(q), arb(q)).lower()))
+        return max(0.0, float(LAWS[self.noise].radius(self.measure, arb(q), arb(q)).lower()))
 
     @property
     def cap(self) -> float:
@@ -133,13 +144,13 @@ def spent_and_votes(certificates: Iterable[Certificate]) -> tuple[Spent, Votes |
             reasons[one.reason] += 1
         elif one.verdict is not Verdict.CERTIFIED and _LATE in f"{one.reason} {getattr(evidence, 'reason', '')}":
             late.add(one.index)
-        if isinstance(evidence, SmoothingEvidence) and one.label is not None:
+        if isinstance(evidence, Sampled) and one.label is not None:
             last, begin = evidence.looks[-1], evidence.looks[0]
             others = [count for label, count in last.counts.items() if label != one.label]
             own = last.counts.get(one.label, 0)
             rows.append((one.index, begin.counts.get(one.label, 0) / begin.n, last.n, own, max(others, default=0)))
             looks = (*((look.n, look.alpha) for look in evidence.looks), *evidence.later)
-            sampling = Sampling(evidence.noise, evidence.sigma, looks, one.alpha or 0.0)
+            sampling = Sampling(evidence.noise, evidence.measure(one.threat), looks, one.alpha or 0.0)
     spent = Spent(passes, len(late), reasons)
     if sampling is None:
         return spent, None

@@ -46,7 +46,7 @@ def _priced(case: Case) -> str:
 def cap(case: Case) -> Iterator[Advice]:
     """Radii that no input can have, whatever the model."""
     lost = case.mean("beyond")
-    if case.votes is None or not case.worth(lost):
+    if case.votes is None or not case.votes.sampling.additive or not case.worth(lost):
         return
     sampling = case.votes.sampling
     beyond = [one.radius for one in case.losses if one.radius > sampling.cap]
