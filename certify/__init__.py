@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from certify.core.evidence.enumeration import EnumerationEvidence as EnumerationEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
+    from certify.core.prediction_sets import PredictionSets as PredictionSets
     from certify.core.properties.never import Never as Never
     from certify.core.properties.rows import LinearRows as LinearRows
     from certify.core.properties.superclass import Superclass as Superclass
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from certify.models.loaders import load_model as load_model
     from certify.models.regressor import Regressor as Regressor
     from certify.process import tune_process as tune_process
+    from certify.sets.conformal import conformal as conformal
     from certify.smoothing.noise.ablation import Ablation as Ablation
     from certify.smoothing.noise.gaussian import Gaussian as Gaussian
     from certify.smoothing.noise.gaussian_grid import GaussianGrid as GaussianGrid

@@ -22,7 +22,10 @@ __all__ = ["check"]
 @app.command()
 def check(
     run: Annotated[
-        Path, typer.Argument(help="run folder, or FILE.jsonl or FILE.parquet of export with its manifest beside it")
+        Path,
+        typer.Argument(
+            help="run folder; FILE.jsonl or FILE.parquet of export with its manifest beside it; FILE.json of conformal"
+        ),
     ],
     replay: Annotated[
         int, typer.Option(metavar="K", help="noise blocks to draw again, and inputs to draw fresh samples about")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from certify.data.dataset import Dataset
     from certify.models.classifier import Classifier
 
-__all__ = ["AtHand", "arithmetic_of", "at_hand", "data_of"]
+__all__ = ["AtHand", "arithmetic_of", "at_hand", "data_of", "loaded"]
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def at_hand(
 
         return fold_of(whole, *fold)
 
-    dataset, no_data = _loaded("data", data, recorded["data"], read)
+    dataset, no_data = loaded("data", data, recorded["data"], read)
     input_box = dataset.input_box if input_box is None and dataset is not None else input_box
 
     def load(spec: str) -> Classifier:
@@ -101,7 +101,7 @@ def at_hand(
         inside |= arithmetic_of(settings["model"])
         return _load_model(spec, dataset, threat, settings.get("device"), inside)
 
-    classifier, no_model = _loaded("model", model, recorded["model"], load)
+    classifier, no_model = loaded("model", model, recorded["model"], load)
     if classifier is not None and property != TOP_CLASS:
         if dataset is not None:
             dataset = dataset.wanted(property, classifier.num_classes)
@@ -123,7 +123,7 @@ def arithmetic_of(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: model[name] for name in ("precision", "compile") if name in model}
 
 
-def _loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:
+def loaded(what: str, given: str | None, recorded: str, load: Callable[[str], T]) -> tuple[T | None, str]:
     """What a SPEC names, and why it is missing if it is."""
     if given is not None:
         return load(given), ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from certify.checker.derivations.base import derivation_of, needs_network, statement
+from certify.checker.prediction_sets import is_set_record
 from certify.checker.result import CheckedClaim, CheckResult, Standing, judged, left_open, refuted, subject_of
 from certify.checker.sample import data_claims, sample_of
 from certify.core.certificate import Certificate
@@ -18,6 +19,7 @@ from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.store.exported import is_exported
 from certify.study.at_hand import AtHand, arithmetic_of, at_hand
+from certify.study.checking_sets import check_sets
 from certify.study.held import held_records, record_claims
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def check_run(
     engine: Engine | None = None,
 ) -> CheckResult:
     """Derive every claim of a run folder again, or of a file of its certificates that ``certify export`` wrote.
+
+    Or of a record of prediction sets that ``certify conformal`` wrote: ``RUN/conformal.json``.
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
     digest of the data from positions, labels and input digests. From model and data, which are loaded by the SPECs in
@@ -69,6 +73,12 @@ def check_run(
     if bundle is not None and is_exported(path):
         raise BadInput(f"a bundle is compared with a run folder, and {path} is a file; leave --bundle and --key out")
     progress = watching(progress)
+    if is_set_record(path):
+        if replay or bundle is not None:
+            raise BadInput(
+                f"{path} is a record of prediction sets, of which all is made again: leave replay and bundle out"
+            )
+        return check_sets(path, model=model, data=data, progress=progress)
     held = held_records(path)
     # Nobody has the model and the data behind a published log.
     wanted = not all(one.evidence is not None and one.evidence.published for one in held.certificates)

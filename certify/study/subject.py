@@ -16,7 +16,7 @@ from certify.training.folds import fold_of
 from certify.training.record import asked_of, folder_of
 from certify.training.seen import Overlap, overlap
 
-__all__ = ["MOST_HELD_OUT", "Subject", "met_by", "subject_of"]
+__all__ = ["MOST_HELD_OUT", "Subject", "met_by", "overlap_of", "subject_of"]
 
 MOST_HELD_OUT: Final = 0.01
 """Share of what is certified that a model may have been chosen by: the training and test parts of published sets have
@@ -82,11 +82,20 @@ def met_by(spec: str, dataset: Dataset) -> tuple[dict[str, Any], tuple[str, ...]
         BadInput: for a model that was chosen by more than a few of the inputs.
         ModelError: where the file that lists what it has met is corrupt.
     """
+    met = overlap_of(spec, dataset)
+    return {"met": met._asdict()} if any(met) else {}, tuple(_cautions(spec, met, dataset))
+
+
+def overlap_of(spec: str, dataset: Dataset) -> Overlap:
+    """How many inputs the model of a SPEC has met; of an ensemble, the member that met most.
+
+    Raises:
+        ModelError: where the file that lists what it has met is corrupt.
+    """
     folder = folder_of(spec)
     folders = folders_of(spec.removeprefix(ENSEMBLE)) if spec.startswith(ENSEMBLE) else [folder] if folder else []
     found = [overlap(one, dataset) for one in folders] or [Overlap(0, 0)]
-    met = Overlap(max(one.trained for one in found), max(one.held_out for one in found))
-    return {"met": met._asdict()} if any(met) else {}, tuple(_cautions(spec, met, dataset))
+    return Overlap(max(one.trained for one in found), max(one.held_out for one in found))
 
 
 def _own_fold(training: Mapping[str, Any] | None, data: Dataset) -> Dataset:

@@ -123,6 +123,9 @@ class Threat(Reaching, ABC):
     fills_box: ClassVar[bool] = False
     """Changes reach the ends of the input box, whatever the radius: without the box a radius says nothing."""
 
+    symmetric: ClassVar[bool] = False
+    """Whether of two inputs that the threat is about, inside the box, each reaches the other within the same radius."""
+
     norm: str
     """The name under which records keep what radii are measured in: a norm, or the threat's own name."""
 

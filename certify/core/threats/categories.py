@@ -50,6 +50,7 @@ class Categories(Budget):
     """
 
     kind: ClassVar[str] = "categories"
+    symmetric: ClassVar[bool] = True
 
     radii: tuple[float, ...]
     groups: Groups

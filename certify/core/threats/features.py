@@ -42,6 +42,7 @@ class Features(Budget):
 
     kind: ClassVar[str] = "features"
     fills_box: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     radii: tuple[float, ...]
     groups: Groups | None = None

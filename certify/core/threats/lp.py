@@ -58,6 +58,7 @@ class ThreatModel(Threat):
     """
 
     kind: ClassVar[str] = "lp"
+    symmetric: ClassVar[bool] = True
 
     norm: Norm
     radii: tuple[float, ...]
