@@ -60,7 +60,7 @@ class Enumeration(Certifier):
     retention: int
     null: Null | str = 0.0
     method = "enumeration"
-    limits = "counts votes on subsets of positions, for answers that follow from the scores alone"
+    limits = "counts votes for answers that follow from the scores alone, and knows changed positions only"
 
     def __post_init__(self) -> None:
         law = self.law()

@@ -39,6 +39,9 @@ PROPERTY = {
     "within": certify.Within(1.0),
 }
 
+NEEDED = {"smoothing": {"sigma": 0.5}, "enumeration": {"retention": 1}}
+"""Settings without a default."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnlyFeatures(Bounds):
@@ -73,7 +76,7 @@ def test_every_threat_and_property_has_a_line_that_refusals_agree_with(capsys, s
     refused = 0
     for family in (CERTIFIERS, ATTACKS):
         for name in family:
-            member = make(family, name, {"sigma": 0.5} if name == "smoothing" else {})
+            member = make(family, name, NEEDED.get(name, {}))
             for norm, threat in THREAT.items():
                 for kind, property in PROPERTY.items():
                     if known[norm][name] == known[kind][name] == "yes":

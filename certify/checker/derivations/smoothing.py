@@ -295,8 +295,8 @@ class SmoothingDerivation(Derivation):
         """Noise, samples, looks and how the class was chosen."""
         yield from super().settings(certificate, asked)
         evidence, certifier = evidence_of(certificate, Sampled), asked.certifier
-        for name, value in evidence.smoothed.items():
-            yield name, value, certifier.get(name)
+        if "null" in evidence.smoothed:
+            yield "null", evidence.smoothed["null"], certifier.get("null")
         yield "n", evidence.n_most, certifier["n"]
         yield "selection", evidence.chosen_by, certifier["selection"]
         yield "n0", None if evidence.selection is None else evidence.selection.n, certifier.get("n0")
