@@ -346,7 +346,7 @@ def test_a_failed_computation_is_an_error_not_an_undecided_input(clf):
         ({"certifiers": ["smothing"]}, "did you mean 'smoothing'"),
         ({"certifiers": ["smoothing", "ibp"]}, "make two runs|no setting 'sigma'"),
         ({"certifiers": ["ibp"]}, "'ibp' has no setting 'sigma'"),
-        ({"options": {}}, "needs .*sigma"),
+        ({"options": {}}, "sigma must be a number, the scale of gaussian noise"),
         ({"attack": "pdg"}, "did you mean 'pgd'"),
         ({"attack_option": {"step": 3}}, "did you mean 'steps'"),
         ({"certifiers": []}, "needs a certifier"),

@@ -137,7 +137,10 @@ def test_a_radius_that_is_enlarged_is_refuted(classifier):
         ({"threat": "features", "option": {"groops": "0:3"}}, "groops"),
         ({"threat": "categories"}, "needs groups"),
         ({"threat": "features", "option": {"timeout": 3}, "timeout": 2.0}, "give it once"),
-        ({"threat": "features", "certifier": "smoothing", "sigma": 0.5}, "got features: use .*complete, crown"),
+        (
+            {"threat": "features", "certifier": "smoothing", "sigma": 0.5},
+            "no radius theorem in features; .*certified by ablation",
+        ),
         ({"threat": "features", "attack": "autoattack"}, "balls of the three norms only"),
         ({"threat": "feature"}, "did you mean 'features'"),
     ],
