@@ -120,8 +120,8 @@ def _cells(run: Path) -> Sequence[str]:
     summary = certify.read_run(run).summary
     rows = summary.rows
     certified = [str(round_down(100 * row.certified, 1)) for row in rows]
-    attacked = [str(round_up(100 * row.attacked, 1)) for row in rows if row.attacked is not None]
-    open_share = 100 * (rows[-1].attacked or 0.0) - 100 * rows[-1].certified
+    attacked = [str(round_up(100 * row.empirical, 1)) for row in rows if row.empirical is not None]
+    open_share = 100 * (rows[-1].empirical or 0.0) - 100 * rows[-1].certified
     return [str(round_up(100 * summary.clean, 1)), *certified, *attacked, f"{open_share:.1f}"]
 
 

@@ -111,7 +111,7 @@ def test_the_class_of_a_smoothed_model_is_sampled_where_nothing_was_found():
     assert "fresh votes" in found(replace(none, prediction=2))["prediction"]
     assert "says no class" in found(replace(none, prediction=None))["prediction"]
     assert "which is none" in found(replace(none, prediction=7))["prediction"]
-    assert "sigma" in found(replace(none, settings={"noise": "gaussian"}))["prediction"]
+    assert "sigma" in found(replace(none, settings={"noise": "gaussian"}))["example"]
     silent = Classifier(lambda x: torch.full((len(x), 3), torch.nan), num_classes=3)
     assert not found(replace(none, prediction=None, model_digest=silent.digest), clf=silent)
 

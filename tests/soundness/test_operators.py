@@ -385,7 +385,7 @@ def nonlinear(kind: str) -> list[Operator]:
 
 def counts(kind: str) -> list[int]:
     """Of how many inputs."""
-    return {"multiply": [2], "maximum": [2, 3, 6], "log_sum_exp": [2, 5]}.get(kind, [1])
+    return {"multiply": [2], "maximum": [2, 3, 6], "log_sum_exp": [2, 5], "resample": [3]}.get(kind, [1])
 
 
 def points(ends: list[Interval], g, inner: int = 10) -> Iterator[list[Tensor]]:
@@ -413,15 +413,16 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
     for operator in nonlinear(kind):
         for count in counts(kind):
             g = seeded_generator("nonlinear", kind, str(operator), count, str(dtype))
-            places = Case(operator, ((40,),) * count, (40,))
+            shape = (2, 4, 5) if kind == "resample" else (40,)  # it reads images
+            places = Case(operator, (shape,) * count, shape)
             ends = [
                 Interval(torch.cat([a.lower, b.lower]), torch.cat([a.upper, b.upper]))
                 for a, b in zip(boxes(places, 10, dtype, g), boxes(places, 30, dtype, g, 1.2), strict=True)
             ]
             single, exact = operator.to(dtype), operator.to(torch.float64)
             image, straight = single.interval(*ends, outward=True), ~single.bent(*ends) & (kind != "within")
-            shape = (single.shares, *ends[0].shape)
-            free = [torch.as_tensor(g.choice([0.0, 0.1, g.uniform(), 1.0], size=shape)).to(dtype) for _ in range(3)]
+            free_shape = (single.shares, *ends[0].shape)
+            free = [torch.as_tensor(g.choice([0.0, 0.1, g.uniform(), 1.0], size=free_shape)).to(dtype) for _ in range(3)]
             stated = [
                 single.relax(*ends, shares=s) for s in ([None, single.start(*ends), *free] if single.shares else [None])
             ]

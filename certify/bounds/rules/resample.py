@@ -82,9 +82,10 @@ class Resample(Nonlinear):
         raise NotCovered("how executions of an interpolation round")
 
     def bent(self, *boxes: Interval) -> Tensor:
-        """Where the place is not fixed."""
-        _, u, v = boxes
-        return ((u.lower < u.upper) | (v.lower < v.upper)).expand(boxes[0].shape)
+        """Where the place is not fixed, or the image: planes have no slope in it."""
+        image, u, v = boxes
+        moves = (image.lower < image.upper).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
+        return (u.lower < u.upper) | (v.lower < v.upper) | moves
 
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
         """The slopes of a chord across the box, and the offsets at which planes touch."""

@@ -47,6 +47,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "standard": Price(30, lambda _: 1, "one pass"),
     "noise": Price(100, lambda _: 1, "one pass"),
     "ablation": Price(100, lambda _: 1, "one pass"),
+    "bands": Price(60, lambda _: 1, "one pass"),
     "consistency": Price(60, _draws, "draws"),
     "smoothadv": Price(60, lambda one: _draws(one) * (float(one.get("steps", 2)) + 1), "draws * (steps + 1)"),
     "denoise": Price(40, lambda _: 5, "the denoiser, and the model behind it"),
