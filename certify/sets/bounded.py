@@ -80,6 +80,10 @@ class BoundedScores:
             found += self.score.highest(-self._bounds(part, -rows, radius)).tolist()  # max f_k - f_y = -min f_y - f_k
         return found
 
+    def shortfall(self, radius: float) -> str:
+        """Nothing is known beforehand."""
+        return ""
+
     def calibrate(self, x: Tensor, labels: Sequence[int], digests: Sequence[str]) -> list[float]:
         """Upper ends at the inputs themselves; see :class:`~certify.sets.scorer.Scorer`."""
         return self.highest(x, labels, 0.0)

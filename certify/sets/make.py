@@ -91,7 +91,7 @@ def with_sets(asked: Sets, progress: Observer) -> PredictionSets:
             "scores": f"{asked.score} ({SCORES[asked.score].citation}), bounded by {scorer.method}",
         },
         statement=_statement(asked, scorer, given),
-        notes=(*_few(level, len(scores), rank), *made.notes, *asked.notes),
+        notes=(*_few(level, len(scores), rank), *_far(asked, scorer), *made.notes, *asked.notes),
     )
 
 
@@ -200,11 +200,17 @@ def _few(level: Fraction, n: int, rank: int) -> list[str]:
     ]
 
 
+def _far(asked: Sets, scorer: Scorer) -> list[str]:
+    said = [scorer.shortfall(radius) for radius in asked.threat.radii]
+    return [f"TOO FEW: {one}, so that every set there holds all classes." for one in said if one]
+
+
 def _statement(asked: Sets, scorer: Scorer, given: float) -> tuple[str, ...]:
     n, coverage = len(asked.calibration), f"{float(100 * as_written(asked.coverage)):g}"
     unknown = f", but not {scorer.unknown}" if scorer.unknown else ""
     noise = " and over the noise" if scorer.unknown else ""
-    paid = f"{float(100 * scorer.paid):g} points of the coverage pay for the noise. " if scorer.paid else ""
+    paid = f"The noise may fail for {float(100 * scorer.paid):g} % of inputs, which the threshold pays for. "
+    paid = paid if scorer.paid else ""
     return (
         f"With probability at least {coverage} %, the set of a new input at a radius holds its label, whatever an "
         f"adversary makes of the input within the radius. The adversary may {asked.threat.may}, and may know the "

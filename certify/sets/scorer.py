@@ -38,6 +38,9 @@ class Scorer(Protocol):
     def unknown(self) -> str:
         """What whoever changes the input may not know, to go on after "may not know"; empty for nothing."""
 
+    def shortfall(self, radius: float) -> str:
+        """Why every set at a radius holds all classes, and what to do; empty where none has to."""
+
     def calibrate(self, x: Tensor, labels: Sequence[int], digests: Sequence[str]) -> list[float]:
         """Upper ends of the scores of labels (B,) at inputs (B, ...); infinite where nothing is known."""
 

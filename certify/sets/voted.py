@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from certify.core.rounding import brief
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.sets.scores import Score, leads
@@ -138,6 +139,15 @@ class VotedScores:
     def lower(self, radius: float) -> int:
         """How many draws have to vote for a class: which order statistic is the lower end; 0 if none is."""
         return _lower_place(self.samples, self._most, self.theorem.most_missed(radius))
+
+    def shortfall(self, radius: float) -> str:
+        """Where even draws that all vote against a class do not rule it out, and how many would."""
+        if self.lower(radius):
+            return ""
+        m = self.theorem.most_missed(radius)
+        enough = math.ceil(math.log(self.each) / math.log1p(-m)) if m > 0 else 0
+        more = f"{enough:,} draws can do" if 0 < enough < 10**7 else "no number of draws can do"
+        return f"{self.samples:,} draws cannot rule out any class at radius {brief(radius)}; {more}"
 
     def calibrate(self, x: Tensor, labels: Sequence[int], digests: Sequence[str]) -> list[float]:
         """Upper ends; see :class:`~certify.sets.scorer.Scorer`."""

@@ -10,6 +10,7 @@ import torch
 
 import certify
 from certify.core.prediction_sets import SET_FORMATS, SET_PLOTS
+from certify.core.threats.base import THREATS
 from certify.errors import CertifyError
 from tests.conftest import linear
 
@@ -126,3 +127,18 @@ def test_models_without_classes_or_bounds_are_refused():
         certify.conformal(function, drawn(5, 1), (drawn(9)[0], np.zeros(9, int)), threat=LINF)
     with pytest.raises(CertifyError, match="num_classes must be at least 2"):
         certify.Classifier(torch.nn.Linear(2, 1).eval(), num_classes=1)
+
+
+def test_threats_that_call_themselves_symmetric_are():
+    """What sets rest on: whoever made x' out of X within a radius could make X out of x'."""
+    generator = np.random.default_rng(0)
+    threats = [certify.ThreatModel(norm, (1.0,), scale=(1.0, 2.0, 0.5, 1.0)) for norm in ("linf", "l2", "l1")]
+    threats += [certify.Features((1,), input_box=(0.0, 1.0)), certify.Features((1,), "0:2,2:4", input_box=(0.0, 1.0))]
+    threats += [certify.Categories((1,), "0:2,2:4")]
+    assert {type(one) for one in threats} == {one for one in THREATS.values() if one.symmetric}
+    for threat in threats:
+        for _ in range(50):
+            x, other = (np.round(generator.uniform(0, 1, 4), 1).astype(np.float32) for _ in range(2))
+            if isinstance(threat, certify.Categories):
+                x, other = (np.eye(2, dtype=np.float32)[generator.integers(0, 2, 2)].ravel() for _ in range(2))
+            assert threat.distance(x, other) == threat.distance(other, x)

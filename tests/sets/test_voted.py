@@ -82,6 +82,11 @@ def test_other_laws_take_their_own_theorem(noise):
 def test_far_radii_leave_every_class():
     votes = scorer(150, Fraction(1, 200))
     assert votes.lower(10.0) == 0
+    assert "no number of draws" in votes.shortfall(10.0)
+    assert votes.shortfall(0.1) == ""
+    enough = int(votes.shortfall(1.0).split("; ")[1].split()[0])
+    assert scorer(enough, Fraction(1, 200)).lower(1.0) == 1
+    assert scorer(enough - 1, Fraction(1, 200)).lower(1.0) == 0
     assert votes.lowest(torch.zeros(2, 2), 10.0, ["a", "b"]).tolist() == [[-np.inf] * 2] * 2
 
 
@@ -119,7 +124,7 @@ def test_sets_say_what_was_paid_and_who_may_not_know_what(clf):
     assert (found.rank, found.paid, found.proven) == (91, "1/100", None)
     text = " ".join(str(found).split())
     assert "but not the noise about the changed input" in text
-    assert "1 points of the coverage pay for the noise" in text
+    assert "The noise may fail for 1 % of inputs, which the threshold pays for" in text
     assert "150 draws of gaussian noise, sigma=0.25" in text
     assert found.rows[0].size <= found.rows[1].size
     other = certify.conformal(clf, drawn(30, 1), drawn(99, 2), threat=L2, certifier=SMOOTHING, seed=5, attack=False)

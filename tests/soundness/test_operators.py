@@ -421,8 +421,8 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
             ]
             single, exact = operator.to(dtype), operator.to(torch.float64)
             image, straight = single.interval(*ends, outward=True), ~single.bent(*ends) & (kind != "within")
-            free_shape = (single.shares, *ends[0].shape)
-            free = [torch.as_tensor(g.choice([0.0, 0.1, g.uniform(), 1.0], size=free_shape)).to(dtype) for _ in range(3)]
+            wide = (single.shares, *ends[0].shape)
+            free = [torch.as_tensor(g.choice([0.0, 0.1, g.uniform(), 1.0], size=wide)).to(dtype) for _ in range(3)]
             stated = [
                 single.relax(*ends, shares=s) for s in ([None, single.start(*ends), *free] if single.shares else [None])
             ]
