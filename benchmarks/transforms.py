@@ -3,7 +3,7 @@
     certify run results/training/mnist5k-l2-noise.toml --out runs/training/mnist5k-l2-noise       # trains the network
     python benchmarks/transforms.py runs/training/mnist5k-l2-noise/model/seed-0 --limit 50        # minutes, one core
 
-Writes results/transforms.md. One core; CPU seconds of the certifier for one image and all its declared strengths.
+Writes results/threats/transforms.md. One core; CPU seconds of the certifier for one image and all its declared strengths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.rounding import round_down, round_up
 from certify.core.threats.transform import Transform
 
-OUT: Final = Path(__file__).parent.parent / "results" / "transforms.md"
+OUT: Final = Path(__file__).parent.parent / "results" / "threats" / "transforms.md"
 
 THREATS: Final[Sequence[Transform]] = (
     certify.Rotation((5, 10, 30)),
