@@ -3,7 +3,7 @@
     certify run results/training/mnist5k-l2-noise.toml --out runs/training/mnist5k-l2-noise       # trains the network
     python benchmarks/transforms.py runs/training/mnist5k-l2-noise/model/seed-0 --limit 50        # minutes, one core
 
-Writes results/threats/transforms.md. One core; CPU seconds of the certifier for one image and all its declared strengths.
+Writes results/threats/transforms.md. Seconds are those of the processor for one image and all its declared strengths.
 """
 
 from __future__ import annotations

@@ -130,6 +130,7 @@ class Resample(Nonlinear):
                 least = self.forward(image.lower, column, row)
                 greatest = least if one else self.forward(image.upper, column, row)
                 lower, upper = torch.minimum(lower, least - plane), torch.maximum(upper, greatest - plane)
+        lower, upper = torch.minimum(lower, upper), torch.maximum(lower, upper)  # of two roundings of one value
         size, reach = self._size(image), a.abs() * u.magnitude() + b.abs() * v.magnitude()
         reach = reach.nan_to_num(torch.inf)
         far = wide | high
