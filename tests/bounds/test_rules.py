@@ -131,6 +131,12 @@ def test_planes_enclose_the_function(kind):
     planes, straight = operator.relax(*boxes), ~operator.bent(*boxes)
     for below, above in zip(planes.lower_slopes, planes.upper_slopes, strict=True):
         assert torch.equal(below[straight], above[straight])
+    if operator.tensors:  # of one sample's shape, here of another
+        return
+    further = operator.relax(*(Interval(box.lower.unsqueeze(1), box.upper.unsqueeze(1)) for box in boxes))
+    for (slopes, offset), (more, other) in zip(operator.relax(*boxes).sides, further.sides, strict=True):
+        pairs = [*zip(slopes, more, strict=True), *([] if offset is None else [(offset, other)])]
+        assert all(torch.equal(one, two[:, 0]) for one, two in pairs)  # searches give each row an axis of its own
 
 
 def test_an_interval_refuses_what_is_none():

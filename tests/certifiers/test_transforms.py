@@ -318,3 +318,26 @@ def test_a_regression_keeps_its_value_under_a_transform():
         answers = there.scores(torch.cat([image.flatten().expand(99, -1), strengths], dim=1))[:, 0]
         assert one.radius > 0
         assert (answers - float(value)).abs().max() <= 0.05 + 1e-6
+
+
+@pytest.mark.parametrize("name", ["rotation", "translation", "scaling", "shear"])
+def test_bounds_that_choose_planes_for_each_row_hold_on_every_channel(name):
+    generator = seeded_generator("flat", name)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(60, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        for one in net.parameters():
+            one.copy_(torch.as_tensor(generator.normal(size=one.shape)))
+    clf, x = certify.Classifier(net, num_classes=3), images(5)
+    labels, largest = clf.predict(x).tolist(), made(name).largest
+    threat = made(name, largest / 40, largest / 10, largest / 4)
+    there, proven = behind(clf, threat, SHAPE), 0
+    alpha = certify.Bounds("alpha-crown", decide=True)
+    for one, image, label in zip(
+        certify.certify(clf, x, labels, threat=threat, certifier=alpha), x, labels, strict=True
+    ):
+        if one.radius:
+            strengths = torch.as_tensor(sampled(replace(threat, radii=(one.radius,)), 400))
+            z = torch.cat([image.flatten().expand(400, -1), strengths], dim=1)
+            assert (there.predict(z) == label).all()
+            proven += 1
+    assert proven

@@ -59,13 +59,12 @@ class Resample(Nonlinear):
         return above * (1 - below) + under * below
 
     def _pixels(self, image: Tensor, column: Tensor, row: Tensor) -> Tensor:
-        """The pixels (B, C, H, W) at whole places, the padding outside."""
+        """The pixels (..., C, H, W) at whole places, the padding outside; there may be several batch axes."""
         height, width = image.shape[-2:]
         at_column, at_row = column.clamp(0, width - 1), row.clamp(0, height - 1)
-        flat = (at_row * width + at_column).nan_to_num(0.0).long().flatten(2)
-        count = max(len(image), len(flat))
-        values = image.flatten(2).expand(count, -1, -1).gather(2, flat.expand(count, -1, -1))
-        values = values.reshape(count, *column.shape[1:])
+        flat = (at_row * width + at_column).nan_to_num(0.0).long().flatten(-2)
+        batch = torch.broadcast_shapes(image.shape[:-2], flat.shape[:-1])
+        values = image.flatten(-2).expand(*batch, -1).gather(-1, flat.expand(*batch, -1)).unflatten(-1, (height, width))
         if self.padding == "zeros":
             values = torch.where((at_column == column) & (at_row == row), values, 0.0)
         return values
@@ -84,7 +83,7 @@ class Resample(Nonlinear):
     def bent(self, *boxes: Interval) -> Tensor:
         """Where the place is not fixed, or the image: planes have no slope in it."""
         image, u, v = boxes
-        moves = (image.lower < image.upper).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
+        moves = (image.lower < image.upper).any(dim=-1, keepdim=True).any(dim=-2, keepdim=True)
         return (u.lower < u.upper) | (v.lower < v.upper) | moves
 
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
@@ -110,8 +109,8 @@ class Resample(Nonlinear):
 
     @staticmethod
     def _size(image: Interval) -> Tensor:
-        """The largest absolute value of a pixel, (B, C, 1, 1)."""
-        return image.magnitude().amax(dim=(2, 3), keepdim=True)
+        """The largest absolute value of a pixel, (..., C, 1, 1)."""
+        return image.magnitude().amax(dim=(-2, -1), keepdim=True)
 
     def _extremes(
         self, image: Interval, u: Interval, v: Interval, slopes: tuple[Tensor, Tensor]
