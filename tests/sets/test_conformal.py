@@ -12,6 +12,7 @@ import certify
 from certify.core.prediction_sets import SET_FORMATS, SET_PLOTS
 from certify.core.threats.base import THREATS
 from certify.errors import CertifyError
+from certify.sets.bounded import BoundedScores
 from tests.conftest import linear
 
 LINF = certify.ThreatModel("linf", (0.0, 0.05, 0.2))
@@ -45,6 +46,14 @@ def test_sets_grow_with_the_radius_and_keep_what_is_proven(found):
         assert found.proven <= row.covered
     assert found.rows[2].plain_attacked < found.rows[2].attacked
     assert found.contradictions == ()
+
+
+def test_bounds_on_the_wrong_side_are_a_contradiction(clf, monkeypatch):
+    right = BoundedScores._lowest
+    monkeypatch.setattr(BoundedScores, "_lowest", lambda self, x, classes, radius: right(self, x, classes, radius) + 5)
+    found = certify.conformal(clf, drawn(60, 1), drawn(99, 2), threat=LINF)
+    assert len(found.contradictions) > 10
+    assert "CONTRADICTION: the sets of inputs" in str(found)
 
 
 def test_the_same_call_gives_the_same_record(clf, found):
