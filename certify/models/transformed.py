@@ -96,7 +96,7 @@ def behind(classifier: Classifier, threat: Threat, shape: tuple[int, ...]) -> Cl
     model = Transformed(base.function if base.module is None else base.module, plain, shape, base.input_box)
     box = None if base.input_box is None else base.input_box.to_json()
     code = function_digest(threat.call) if isinstance(threat, Own) and threat.call is not None else ""
-    said = json.dumps([base.digest, plain.to_dict(), code, shape, box], sort_keys=True)
+    said = json.dumps([base.digest, threat.kind, dict(threat.settings), code, shape, box], sort_keys=True)
     made = (Regressor if base.num_classes == 1 else partial(Classifier, num_classes=base.num_classes))(
         model.forward if base.module is None else model,
         input_box=None,

@@ -230,6 +230,9 @@ def test_a_record_keeps_what_was_chosen(name):
         (lambda: made("product", parts="features=1"), "no transform"),
         (lambda: THREATS["own"]((0.1,), "nowhere_at_all:f"), "no module"),
         (lambda: THREATS["own"]((0.1,), 3), "the function itself"),
+        (lambda: made("product", parts="rotation=1," * 99 + "fade=1"), "at most 16 parts"),
+        (lambda: threat_from(made("own").to_dict() | {"strengths": 10**9}), "1 to 64 strengths"),
+        (lambda: made("noise-floor", draw=-1), "a seed from 0"),
         (lambda: made("contrast", middle=float("nan")), "middle"),
         (lambda: certify.certify(network(0), torch.zeros(1, 4), threat=made("rotation"), certifier="crown"), "images"),
         (
@@ -298,6 +301,12 @@ def test_two_functions_of_one_name_are_two_models():
     first, second = (THREATS["own"]((0.1,), one) for one in (added, taken))
     assert first == second
     assert behind(network(0), first, SHAPE).digest != behind(network(0), second, SHAPE).digest
+
+
+def test_what_strengths_are_called_makes_no_other_model():
+    threats = made("rotation"), made("rotation", units="turns"), made("rotation", padding="border")
+    digests = [behind(network(0), threat, SHAPE).digest for threat in threats]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_regression_keeps_its_value_under_a_transform():

@@ -60,7 +60,7 @@ class AblationEvidence(Sampled):
     """What the radius of a model smoothed by ablation was derived from (Levine and Feizi 2020).
 
     The positions are those of the threat: its groups, or all ``dimensions`` features. The other fields are those of
-    :class:`~certify.core.evidence.votes.Sampled`.
+    :class:`~certify.core.evidence.sampled.Sampled`.
 
     Args:
         retention: how many positions are kept.

@@ -31,7 +31,7 @@ class SmoothingEvidence(Sampled):
     Args:
         sigma: scale of the noise, in input units.
 
-    All other fields are those of :class:`~certify.core.evidence.votes.Sampled`.
+    All other fields are those of :class:`~certify.core.evidence.sampled.Sampled`.
 
     Raises:
         BadInput: without looks, or for looks that do not ascend, a sigma not above 0, a bound that is no probability.

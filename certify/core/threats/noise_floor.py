@@ -13,6 +13,7 @@ from certify.core.input_box import InputBox
 from certify.core.threats.base import THREATS, UNITS
 from certify.core.threats.transform import Frame, Parameter, Transform
 from certify.core.values import whole
+from certify.errors import BadInput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,8 @@ class NoiseFloor(Transform):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "draw", whole("draw", self.draw))
+        if not 0 <= self.draw < 2**64:
+            raise BadInput(f"draw must be a seed from 0 to 2^64 - 1, got {self.draw}")
         Transform.__post_init__(self)
 
     @property

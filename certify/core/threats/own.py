@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from certify.core.threats.base import THREATS
 from certify.core.threats.transform import Frame, Parameter, Transform
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Own"]
+
+MOST: Final = 64
+"""Strengths of one function: a record that names more must not fill the memory of whoever reads it."""
 
 
 @THREATS.register("own")
@@ -65,8 +68,9 @@ class Own(Transform):
         elif not isinstance(given, str) or not given:
             raise BadInput(f"function must be package.module:function, or the function itself, got {given!r:.60}")
         object.__setattr__(self, "limit", number("limit", self.limit))
-        if whole("strengths", self.strengths) < 1 or not 0 < self.limit < math.inf:
-            raise BadInput(f"own needs a strength and a positive limit, got {self.strengths} and {self.limit}")
+        if not 1 <= whole("strengths", self.strengths) <= MOST or not 0 < self.limit < math.inf:
+            given = f"got {self.strengths} and {self.limit}"
+            raise BadInput(f"own needs 1 to {MOST} strengths and a positive limit, {given}")
         Transform.__post_init__(self)
 
     @property

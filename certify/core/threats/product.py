@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Product"]
+
+MOST: Final = 16
+"""Parts: every one is traced into the network."""
 
 Parts = tuple[tuple[str, float], ...]
 """Names of transforms, in the order in which they happen, each with the strength that a radius of 1 gives it."""
@@ -137,6 +140,8 @@ def _parts(given: Any) -> Parts:
             raise BadInput(f"{name} is no transform that can be a part of a product")
         if not 0 < strength < math.inf:
             raise BadInput(f"the strength of {name} must be a positive number, got {strength}")
+    if len(parts) > MOST:
+        raise BadInput(f"a product has at most {MOST} parts, got {len(parts)}")
     if not parts:
         raise BadInput("a product needs parts: transforms with strengths, such as rotation=10,brightness=0.1")
     return parts
