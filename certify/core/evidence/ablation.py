@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE
-from certify.core.evidence.sampled import Look, Sampled
-from certify.core.schema import PositiveInt, Probability, Real
+from certify.core.evidence.sampled import Sampled
+from certify.core.schema import PositiveInt
 from certify.core.threats.budget import MOST_FEATURES, Budget
 from certify.errors import BadInput
 
@@ -71,23 +71,8 @@ class AblationEvidence(Sampled):
             probability.
     """
 
-    noise: str
     retention: PositiveInt
     null: Null
-    dimensions: PositiveInt
-    chosen_by: Literal["draws", "label", "votes"]
-    selection: Look | None
-    looks: tuple[Look, ...]
-    later: tuple[tuple[PositiveInt, Probability], ...]
-    q_upper: Probability
-    rival_upper: Probability
-    rival_share: Probability
-    draws_alpha: Probability
-    slack: Real
-    assumption: str
-    seed: int
-    block_size: PositiveInt
-    generator: str
     kind: Literal["ablation"] = "ablation"
 
     def __post_init__(self) -> None:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from typing_extensions import override
 
 from certify.core.evidence.base import Evidence
-from certify.core.schema import Count, PositiveInt, Probability
+from certify.core.schema import Count, PositiveInt, Probability, Real
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ class Look:
         object.__setattr__(self, "counts", votes)
 
 
+@dataclass(frozen=True, slots=True)
 class Sampled(Evidence):
     """Evidence of a radius that follows from counts of random votes, by the theorem of a noise law.
 
-    A member is a dataclass with the fields that are annotated here, those of its law, and ``kind``.
+    A member is a dataclass that adds the fields of its law, and ``kind``.
 
     Args:
         noise: registered name of the noise law.
@@ -75,11 +76,9 @@ class Sampled(Evidence):
         generator: which generator drew the blocks, with the library version: the stream depends on both.
     """
 
-    __slots__ = ()
-
     noise: str
     dimensions: PositiveInt
-    chosen_by: str
+    chosen_by: Literal["draws", "label", "votes"]
     selection: Look | None
     looks: tuple[Look, ...]
     later: tuple[tuple[PositiveInt, Probability], ...]
@@ -87,7 +86,7 @@ class Sampled(Evidence):
     rival_upper: Probability
     rival_share: Probability
     draws_alpha: Probability
-    slack: float
+    slack: Real
     assumption: str
     seed: int
     block_size: PositiveInt

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE
-from certify.core.evidence.sampled import Look, Sampled
-from certify.core.schema import Positive, PositiveInt, Probability, Real
+from certify.core.evidence.sampled import Sampled
+from certify.core.schema import Positive
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
@@ -37,22 +37,7 @@ class SmoothingEvidence(Sampled):
         BadInput: without looks, or for looks that do not ascend, a sigma not above 0, a bound that is no probability.
     """
 
-    noise: str
     sigma: Positive
-    dimensions: PositiveInt
-    chosen_by: Literal["draws", "label", "votes"]
-    selection: Look | None
-    looks: tuple[Look, ...]
-    later: tuple[tuple[PositiveInt, Probability], ...]
-    q_upper: Probability
-    rival_upper: Probability
-    rival_share: Probability
-    draws_alpha: Probability
-    slack: Real
-    assumption: str
-    seed: int
-    block_size: PositiveInt
-    generator: str
     kind: Literal["smoothing"] = "smoothing"
 
     def __post_init__(self) -> None:
