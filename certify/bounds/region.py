@@ -18,7 +18,6 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.norms import Norm
 from certify.core.threats.base import Reaching, Threat
 from certify.core.threats.lp import ThreatModel
-from certify.core.threats.transform import Transform
 
 __all__ = ["Reach", "Region", "Union", "ball", "region_of"]
 
@@ -157,7 +156,7 @@ def region_of(threat: Threat, x: Tensor, radius: Tensor) -> Region:
     radius, reaching = radius.to(x), threat.reaching(tuple(x.shape[1:]))
     hull = reaching.hull(flat(x, 1), radius, flat(lower, 1), flat(upper, 1))
     box = Interval(*(end.reshape(x.shape) for end in hull))
-    return Region(box, None if isinstance(threat, Transform) else Reach(reaching, x, radius))  # it reaches a box
+    return Region(box, None if threat.boxed else Reach(reaching, x, radius))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

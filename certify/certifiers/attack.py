@@ -11,15 +11,13 @@ from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.attacks.target import Plain, Target
 from certify.certifiers.base import Certifier
-from certify.certifiers.certify import batch_of
+from certify.certifiers.certify import batch_of, posed
 from certify.core.finding import Finding
 from certify.core.properties.base import Property, need_property
 from certify.core.threats.base import Threat, need_threat
-from certify.core.threats.transform import Transform
 from certify.device import as_alone
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
-from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 from certify.smoothing.noise.base import Law, law_of
@@ -89,8 +87,7 @@ def attack(
     chosen = make(ATTACKS, attack, settings)
     clf = need_classifier(clf).with_property(need_property(property))
     batch = batch_of(clf, x, y, index)
-    if isinstance(need_threat(threat), Transform):
-        clf, batch = behind(clf, threat, batch.shape), batch.with_inputs(beside(batch.x, threat))
+    clf, batch = posed(clf, batch, need_threat(threat))
     if batch.labels is None and clf.property.per_input:
         batch = replace(batch, labels=(0,) * len(batch))
     for first in range(0, len(batch), 128):

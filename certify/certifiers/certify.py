@@ -22,7 +22,7 @@ from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
 
-__all__ = ["batch_of", "certified", "certify"]
+__all__ = ["batch_of", "certified", "certify", "posed"]
 
 
 @as_alone()
@@ -74,8 +74,7 @@ def certify(
     clf = clf.with_property(need_property(property))
     certifier.check_scope(threat, clf.property)
     batch, certifier = batch_of(clf, x, y, index), certifier.fitted(threat)
-    if isinstance(threat, Transform):
-        clf, batch = behind(clf, threat, batch.shape), batch.with_inputs(beside(batch.x, threat))
+    clf, batch = posed(clf, batch, threat)
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)
@@ -100,6 +99,13 @@ def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None
         return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
     labels = as_labels(y, len(x), clf.base.num_classes) if y is not None and clf.property != TOP_CLASS else y
     return Batch.of(x, labels if labels is y else wanted(clf.property, labels), clf.num_classes, index)
+
+
+def posed(clf: Classifier, batch: Batch, threat: Threat) -> tuple[Classifier, Batch]:
+    """The classifier and the inputs that a threat is about: behind a transform, both have its parameters as well."""
+    if not isinstance(threat, Transform):
+        return clf, batch
+    return behind(clf, threat, batch.shape), batch.with_inputs(beside(batch.x, threat))
 
 
 def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:

@@ -19,21 +19,28 @@ if TYPE_CHECKING:
     from certify.core.certificate import Certificate
     from certify.core.threats.base import Threat
 
-__all__ = ["AblationEvidence", "Null", "check_null", "null_in_words", "plain_null"]
+__all__ = ["AblationEvidence", "Null", "check_null", "null_in_words", "plain_null", "positions_kept"]
 
 Null = float | tuple[float, ...]
 """What stands in place of hidden features: one number, or one for each feature of the flat input."""
 
 
 def check_null(null: Null, dimensions: int) -> None:
-    """Refuse null values that are no numbers, or not as many as there are features.
+    """Refuse null values that are no numbers, or not as many as there are features, and more features than inputs have.
 
     Raises:
         BadInput: for them.
     """
+    if dimensions > MOST_FEATURES:
+        raise BadInput(f"no input has {dimensions} features")
     values = null if isinstance(null, tuple) else (null,)
     if not all(map(math.isfinite, values)) or (isinstance(null, tuple) and len(null) != dimensions):
         raise BadInput(f"null values are finite, one or one for each of {dimensions} features, got {null!r:.60}")
+
+
+def positions_kept(threat: Threat, dimensions: int, retention: int) -> tuple[int, int]:
+    """The positions of inputs of so many features, and how many of them are kept."""
+    return threat.positions(dimensions) if isinstance(threat, Budget) else dimensions, retention
 
 
 def null_in_words(null: Null) -> str:
@@ -76,8 +83,6 @@ class AblationEvidence(Sampled):
     kind: Literal["ablation"] = "ablation"
 
     def __post_init__(self) -> None:
-        if self.dimensions > MOST_FEATURES:
-            raise BadInput(f"no input has {self.dimensions} features")
         check_null(self.null, self.dimensions)
         self._check()
 
@@ -100,5 +105,4 @@ class AblationEvidence(Sampled):
 
     @override
     def measure(self, threat: Threat) -> tuple[int, int]:
-        """Positions, and how many of them are kept."""
-        return threat.positions(self.dimensions) if isinstance(threat, Budget) else self.dimensions, self.retention
+        return positions_kept(threat, self.dimensions, self.retention)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from typing_extensions import override
 
-from certify.core.evidence.ablation import Null, check_null, null_in_words, plain_null
+from certify.core.evidence.ablation import Null, check_null, null_in_words, plain_null, positions_kept
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.evidence.sampled import Look
 from certify.core.schema import PositiveInt
 from certify.core.threats.base import Threat
-from certify.core.threats.budget import MOST_FEATURES, Budget
-from certify.errors import BadInput
 
 if TYPE_CHECKING:
     from certify.core.certificate import Certificate
@@ -67,13 +65,11 @@ class EnumerationEvidence(Evidence):
     methods = ("enumeration",)
 
     def __post_init__(self) -> None:
-        if self.dimensions > MOST_FEATURES:
-            raise BadInput(f"no input has {self.dimensions} features")
         check_null(self.null, self.dimensions)
 
     def measure(self, threat: Threat) -> tuple[int, int]:
         """Positions, and how many of them are kept."""
-        return threat.positions(self.dimensions) if isinstance(threat, Budget) else self.dimensions, self.retention
+        return positions_kept(threat, self.dimensions, self.retention)
 
     def fault(self, certificate: Certificate) -> str:
         """Every subset has one vote, and the class has more than any other."""

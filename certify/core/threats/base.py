@@ -120,6 +120,9 @@ class Threat(Reaching, ABC):
     counted: ClassVar[bool] = False
     """Radii are whole numbers. Only the declared ones are decided; nothing is searched between them."""
 
+    boxed: ClassVar[bool] = False
+    """What is reached is all of its hull, which then stands for it in proofs."""
+
     fills_box: ClassVar[bool] = False
     """Changes reach the ends of the input box, whatever the radius: without the box a radius says nothing."""
 

@@ -62,6 +62,7 @@ class Transform(Threat):
     """
 
     __slots__ = ()
+    boxed: ClassVar[bool] = True
     parameters: ClassVar[tuple[Parameter, ...]]
     radii: tuple[float, ...]
 
