@@ -50,8 +50,8 @@ def evidences() -> list[tuple[float | None, SmoothingEvidence]]:
         radius = noise.radius(q_upper, q_upper, "l2") if q_upper < 0.5 else None
         look = Look(N, {3: N - misses, 5: misses}, ALPHA)
         evidence = SmoothingEvidence(
-            *("gaussian", SIGMA, 784, "label", None, (look,), (), q_upper, q_upper, 0.0, 0.0, 0.0),
-            *(noise.assumption, 1, 128, "torch-2.13.0-cpu"),
+            *("gaussian", 784, "label", None, (look,), (), q_upper, q_upper, 0.0, 0.0, 0.0),
+            *(noise.assumption, 1, 128, "torch-2.13.0-cpu", SIGMA),
         )
         made.append((radius, evidence))
     return made

@@ -20,8 +20,8 @@ from certify.study.read import summarize_run
 from certify.summary.summarize import summarize
 
 SMOOTHED = SmoothingEvidence(
-    *("gaussian", 0.25, 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
-    *("float32", 7, 128, "torch"),
+    *("gaussian", 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
+    *("float32", 7, 128, "torch", 0.25),
 )
 PROVEN = BoundEvidence("crown", (0.0, 1.0), (0.1,), "float64", 0.0, 3)
 

@@ -21,8 +21,8 @@ from certify.summary.summarize import summarize
 
 THREAT = ThreatModel("l2", (0.0, 0.5))
 SMOOTHED = SmoothingEvidence(
-    *("gaussian", 0.25, 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
-    *("float32", 7, 128, "torch"),
+    *("gaussian", 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
+    *("float32", 7, 128, "torch", 0.25),
 )
 LINE = PublishedEvidence("log", "sha", 2, "0.6", 0.6, "gaussian", 0.25, 1000, False)
 PROVEN = BoundEvidence("crown", (0.0, 1.0), (0.1,), "float64", 0.0, 3)

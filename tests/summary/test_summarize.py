@@ -19,8 +19,8 @@ from certify.summary.summarize import summarize
 RADII = (0.0, 0.25, 0.5)
 THREAT = ThreatModel("l2", RADII, (0.0, 1.0))
 SMOOTHED = SmoothingEvidence(
-    *("gaussian", 0.25, 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
-    *("float32", 7, 128, "torch"),
+    *("gaussian", 2, "label", None, (Look(1000, {0: 1000}, 0.001),), (), 0.0069, 0.0069, 0.0, 0.0, 0.0),
+    *("float32", 7, 128, "torch", 0.25),
 )
 PROVEN = BoundEvidence("crown", (0.0, 1.0), (0.1,), "float64", 0.0, 3)
 
