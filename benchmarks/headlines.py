@@ -32,6 +32,9 @@ STATEMENTS: Final = {
 }
 """By whether the claim is probabilistic."""
 
+SAMPLES: Final = dict.fromkeys(("card.md", "comment.md"), "python benchmarks/demo_pages.py demo")
+"""Pages that are samples of what a command writes, and so cannot say how they were made."""
+
 
 def main() -> None:
     """Write results/README.md."""
@@ -94,7 +97,7 @@ def _mean(shares: Sequence[float]) -> str:
 
 def _pages() -> Iterator[str]:
     """Every page with its title and the first command on it."""
-    for page in sorted([*RESULTS.glob("*.md"), *RESULTS.glob("*/README.md")]):
+    for page in sorted([*RESULTS.glob("*.md"), *RESULTS.glob("*/README.md"), *RESULTS.glob("threats/*.md")]):
         text = page.read_text()
         title = re.search(r"^#+ (.+)$", text, re.MULTILINE)
         command = re.search(
@@ -102,7 +105,8 @@ def _pages() -> Iterator[str]:
         )
         if page.parent == RESULTS and page.name == "README.md":
             continue
-        said = "" if command is None else f"`{command[0].split('  ')[0].strip()}`"
+        made = SAMPLES.get(page.name) if command is None else command[0].split("  ")[0].strip()
+        said = "" if made is None else f"`{made}`"
         place = page.relative_to(RESULTS)
         yield f"| [{place}]({place}) | {'' if title is None else title[1]} | {said} |"
 
