@@ -350,3 +350,16 @@ def test_bounds_that_choose_planes_for_each_row_hold_on_every_channel(name):
             assert (there.predict(z) == label).all()
             proven += 1
     assert proven
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_powers_far_beyond_the_limits_of_gamma_refuse_no_network(seed):
+    # A network and its graph are compared on strengths of all magnitudes, where powers overflow in some order of sums.
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
+    for weights in network.parameters():
+        weights.data.mul_(6)
+    x = torch.rand(1, 1, 1, 3)
+    clf = certify.Classifier(network, num_classes=3)
+    [one] = certify.certify(clf, x, clf.predict(x).tolist(), threat=certify.Gamma((0.01,)), certifier="ibp")
+    assert one.radius is not None

@@ -40,5 +40,7 @@ class Gamma(Transform):
         return "take every feature to the same power"
 
     def apply(self, x: Tensor, strengths: tuple[Tensor, ...], frame: Frame) -> Tensor:
-        """The power."""
-        return x * (strengths[0] * x.clamp(min=DARKEST).log()).exp()
+        """The power, of a strength within its limits: trials far beyond them would overflow."""
+        (exponent,) = self.parameters
+        strength = strengths[0].clamp(exponent.lowest, exponent.highest)
+        return x * (strength * x.clamp(min=DARKEST).log()).exp()
