@@ -39,6 +39,9 @@ from certify.models.classifier import Classifier
 CHOSEN = {"product": {"parts": "rotation=10,fade=0.5"}, "own": {"function": "os:getpid"}}
 """What transforms need that have no usual settings."""
 
+APART = {"insertions": "certifiers/test_erasing.py"}
+"""Threats without boxes, minima and gradients, and where their tests are."""
+
 EXAMPLES = {
     "lp": [ThreatModel(norm, (0.0, 0.1), (0.0, 1.0)) for norm in NORMS],
     "features": [
@@ -95,7 +98,7 @@ class Dimmed(Threat):
         return self.project(x, x - radius * x.new_empty(x.shape).uniform_(generator=generator), radius, lower, upper)
 
 
-EVERY = [*(threat for name in THREATS for threat in EXAMPLES[name]), Dimmed((0.0, 0.1), (0.0, 1.0))]
+EVERY = [*(one for name in THREATS if name not in APART for one in EXAMPLES[name]), Dimmed((0.0, 0.1), (0.0, 1.0))]
 COUNTED = [threat for threat in EVERY if threat.counted]
 DIRECT = [threat for threat in EVERY if not isinstance(threat, Transform)]  # the others: certifiers/test_transforms.py
 
@@ -139,6 +142,10 @@ def patched(x, side):
             point = x.clone()
             point[entries] = x.new_tensor(values)
             yield point
+
+
+def test_threats_apart_have_tests_of_their_own():
+    assert {name for name, one in THREATS.items() if one.apart} == APART.keys()
 
 
 def test_two_threats_say_in_what_they_differ():
