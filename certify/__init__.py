@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from certify.core.threats.rotation import Rotation as Rotation
     from certify.core.threats.scaling import Scaling as Scaling
     from certify.core.threats.shear import Shear as Shear
+    from certify.core.threats.substitutions import Substitutions as Substitutions
     from certify.core.threats.time_shift import TimeShift as TimeShift
     from certify.core.threats.translation import Translation as Translation
     from certify.core.verdict import Verdict as Verdict

@@ -30,8 +30,8 @@ class Beam(Attack):
     """Edit a text again and again, and go on from those edits that bring another class the nearest.
 
     It asks for scores alone, so any function will do. At each step, edits of as many texts as the beam is wide are
-    tried: all of them, or some that are drawn; the best of all go on. Of equal ones the newest go on, so that it walks where a
-    model returns nothing but classes. The first step also has random texts of the threat.
+    tried: all of them, or some that are drawn; the best of all go on. Of equal ones the newest go on, so that it walks
+    where a model returns nothing but classes. The first step also has random texts of the threat.
 
     Args:
         steps: edits in a row.
@@ -57,11 +57,11 @@ class Beam(Attack):
     @classmethod
     def knows(cls, norm: str) -> bool:
         """Texts."""
-        return norm in ("insertions",)
+        return norm in ("insertions", "substitutions")
 
     def check(self, target: Target, threat: Threat) -> None:
-        """Refuse to go without a vocabulary; gradients are not needed."""
-        if threat.input_box is None:
+        """Refuse to invent tokens without a vocabulary; gradients are not needed."""
+        if threat.apart and threat.input_box is None:
             raise BadInput("beam takes tokens from the input box, and there is none: declare one, such as (0, 999)")
 
     def perturb(self, search: Search) -> Tensor:

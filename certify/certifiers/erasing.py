@@ -93,8 +93,8 @@ class EraseAndCheck(OfDefence):
         """What is erased, how many texts there are, and what the claim is about."""
         defence = self.defence
         return (
-            f"erase-and-check: a text is flagged (class {defence.flagged}) if the filter flags it or what is left of it "
-            f"without up to {defence.tokens} tokens {MODES[defence.mode]}, {defence.count(shape):,} texts at "
+            f"erase-and-check: a text is flagged (class {defence.flagged}) if the filter flags it, or what is left of "
+            f"it without up to {defence.tokens} tokens {MODES[defence.mode]}, {defence.count(shape):,} texts at "
             "most for one answer; the claim is about this WRAPPER, and about the flagged class alone"
         )
 

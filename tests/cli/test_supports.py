@@ -23,6 +23,7 @@ THREAT = {
     "categories": certify.Categories((1,), groups="0:2"),
     "patch": certify.Patch((1,), input_box=(0.0, 1.0)),
     "insertions": certify.Insertions((1,)),
+    "substitutions": certify.Substitutions((1,), {1: [1, 2]}),
     "own": THREATS["own"]((0.1,), "os:getpid"),
     "product": THREATS["product"]((0.1,), parts="rotation=10"),
 }

@@ -43,6 +43,10 @@ THREAT_EXAMPLES["insertions"] = (
     certify.Insertions((0, 1, 2)),
     ("1 inserted token", "2 inserted tokens", "0.5000 inserted tokens"),
 )
+THREAT_EXAMPLES["substitutions"] = (
+    certify.Substitutions((0, 1, 2), {0: [0, 1], 1: [0, 1]}),
+    ("1 replaced token", "2 replaced tokens", "0.5000 replaced tokens"),
+)
 MEMBERS = [name for name, member in THREATS.items() if not issubclass(member, Transform) or name == "brightness"]
 """Transforms share their words."""
 

@@ -20,7 +20,7 @@ from certify.bounds.importers.aliases import memory, written
 from certify.bounds.importers.alone import NUMBERS, Number, check_alone, float32
 from certify.bounds.importers.batch_axis import BATCHED, at_some_level, entries, independent, levelled
 from certify.bounds.importers.builder import Builder
-from certify.bounds.importers.comparison import Wide, branch_without_value, probes
+from certify.bounds.importers.comparison import Wide, branch_without_value, fewest_rows, probes
 from certify.bounds.importers.constants import (
     CHOICES,
     MOVERS,
@@ -615,7 +615,8 @@ def _compare(graph: Graph, module: nn.Module, example_batch: Tensor, max_memory:
     """
     own, exact = copy.deepcopy(module), copy.deepcopy(module).double()
 
-    every = probes(graph.shape, example_batch.device, widest=graph.widest).to(graph.dtype)
+    rows = fewest_rows(graph.nodes)
+    every = probes(graph.shape, example_batch.device, widest=graph.widest, rows=rows).to(graph.dtype)
 
     def answers(rows: slice) -> list[Tensor]:
         x = every[rows]
