@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from certify.attacks.moves import moves_of
+from certify.bounds.choices import over_choices
 from certify.bounds.graph import Graph
 from certify.bounds.region import Region, Union
 from certify.complete.problem import Goals, VerificationProblem, Witness
@@ -46,8 +47,11 @@ class Question:
 
     def within(self, radius: float) -> VerificationProblem:
         """The verification problem for one radius."""
-        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.property)
-        return VerificationProblem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
+        graph, x, threat, texts = self.graph, self.x, self.threat, _as_they_are
+        if (made := over_choices(graph, x[None], threat)) is not None:
+            graph, x, threat, texts = made.graph, made.x[0], made.threat, made.texts
+        region, goals = goals_within(graph, x, self.kept, threat, radius, self.classifier.property)
+        return VerificationProblem(graph, region, goals, self.claim, lambda points: self.examine(texts(points), radius))
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
         """The first of some points (n, ...), moved into the ball and the input box, where the class is another one.
@@ -94,6 +98,10 @@ class Question:
         some = points[outside].nan_to_num()
         moved = moves_of(threat).project(self.x.expand_as(some), some, radius)
         return points.index_copy(0, torch.tensor(outside), moved)
+
+
+def _as_they_are(points: Tensor) -> Tensor:
+    return points
 
 
 def goals_within(
