@@ -21,8 +21,9 @@ __all__ = ["Lookup"]
 class Lookup(Nonlinear):
     """Entry i of row x of a table, for whole numbers x at places (..., i): numbers are moved, and nothing is rounded.
 
-    On a box that is no single row, all rows are possible. Words that are replaced by others are bounded over their sets
-    instead, see :mod:`certify.bounds.choices`.
+    It reads whole numbers only. Of others it takes the nearest row, as boxes around whole numbers may be a little wider
+    than these. On a box with more than one row, all rows are possible; words that are replaced by others are bounded
+    over their sets instead, see :mod:`certify.bounds.choices`.
 
     Args:
         table: the rows (tokens, features).
@@ -39,20 +40,20 @@ class Lookup(Nonlinear):
     def forward(self, *inputs: Tensor) -> Tensor:
         """The rows; NaN for numbers that no row has."""
         [x] = inputs
-        rows, features = self.table.shape
-        known = (x >= 0) & (x < rows)
-        place = torch.where(known, x, 0.0).long().reshape(-1, features)
+        (rows, features), nearest = self.table.shape, x.round()
+        known = (nearest >= 0) & (nearest < rows)
+        place = torch.where(known, nearest, 0.0).long().reshape(-1, features)
         found = self.table.gather(0, place).reshape(x.shape)
         return torch.where(known, found, torch.nan)
 
     def undefined(self, *boxes: Interval) -> Tensor:
         """Where numbers may be reached that no row has."""
-        return (boxes[0].lower < 0) | (boxes[0].upper >= len(self.table))
+        return (boxes[0].lower.round() < 0) | (boxes[0].upper.round() >= len(self.table))
 
     def interval(self, *boxes: Interval, outward: bool) -> Interval:
         """The row, or all rows."""
         [box] = boxes
-        single = box.lower == box.upper
+        single = ~self.bent(box)
         found = self.forward(box.lower)
         low, high = (end.expand(found.shape) for end in (self.table.amin(dim=0), self.table.amax(dim=0)))
         return Interval.known(torch.where(single, found, low), torch.where(single, found, high))
@@ -62,7 +63,7 @@ class Lookup(Nonlinear):
 
     def bent(self, *boxes: Interval) -> Tensor:
         """Where more than one row is possible."""
-        return boxes[0].lower < boxes[0].upper
+        return boxes[0].lower.round() < boxes[0].upper.round()
 
     def relax(self, *boxes: Interval, shares: Tensor | None = None) -> Relaxation:
         """The ends of the interval."""
@@ -73,8 +74,8 @@ class Lookup(Nonlinear):
     @staticmethod
     def example() -> Example:
         """Single rows, and boxes of several."""
-        lower = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0]])
-        return Example(seeded(_Embedded), lower, lower + torch.tensor([0.0, 1.0, 2.0]).expand(2, 3))
+        lower = torch.tensor([[0.0, 1.0, 2.0]])
+        return Example(seeded(_Embedded), lower, lower + torch.tensor([0.0, 1.0, 2.0]))
 
 
 class _Embedded(nn.Module):
