@@ -2,8 +2,8 @@
 
 A token id means nothing as a number. So the network is read from behind its tables: it takes for each place which of a
 few words stands there, a 1 and zeros (one-hot), and what it looked up about the words is a constant that is multiplied
-by that. On such inputs the two compute the same, number for number, and :class:`certify.Categories` has the exact minima
-of rows over the finite sets. So every bound and every proof serves as it is.
+by that. On such inputs the two compute the same, number for number, and :class:`certify.Categories` has the exact
+minima of rows over the finite sets. So every bound and every proof serves as it is.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Choices:
 
 
 def posed_over_choices(graph: Graph, x: Tensor, threat: Threat) -> tuple[Graph, Tensor, Threat]:
-    """A question about one input (1, ...) as it is, or about choices where it is about replaced words that are looked up.
+    """A question about one input (1, ...) as it is, or about choices where it is about words that are looked up.
 
     Raises:
         ModelError: for a network that computes with token ids.
@@ -95,7 +95,9 @@ def over_choices(graph: Graph, x: Tensor, threat: Threat) -> Choices | None:
     for name in _read_further(graph, places_of):
         nodes += _chosen(name, values[name], places_of[name], (places, words), graph)
     nodes += [node for node in graph.nodes if node.name not in places_of]
-    first = torch.arange(words, device=x.device) == (tokens == x[0].unsqueeze(1)).to(torch.uint8).argmax(dim=1, keepdim=True)
+    first = torch.arange(words, device=x.device) == (tokens == x[0].unsqueeze(1)).to(torch.uint8).argmax(
+        dim=1, keepdim=True
+    )
     groups = tuple(tuple(range(place * words, (place + 1) * words)) for place in range(places))
     return Choices(
         replace(graph, input=_fresh(graph), shape=(places, words), nodes=tuple(nodes), narrow=None),
@@ -160,7 +162,9 @@ def _looked_up(graph: Graph, places_of: dict[str, Tensor], texts: Tensor) -> dic
     for node in graph.nodes:
         if node.name in places_of:
             found = node.operator.to(torch.float64).forward(*(values[name] for name in node.inputs))
-            exact = isinstance(node.operator, Lookup) or bool(((found == found.round()) & (found.abs() <= LARGEST_TOKEN)).all())
+            exact = isinstance(node.operator, Lookup) or bool(
+                ((found == found.round()) & (found.abs() <= LARGEST_TOKEN)).all()
+            )
             if not exact:
                 raise ModelError(TWISTED)
             values[node.name] = found

@@ -47,11 +47,17 @@ class Question:
 
     def within(self, radius: float) -> VerificationProblem:
         """The verification problem for one radius."""
-        graph, x, threat, texts = self.graph, self.x, self.threat, _as_they_are
-        if (made := over_choices(graph, x[None], threat)) is not None:
-            graph, x, threat, texts = made.graph, made.x[0], made.threat, made.texts
+        made = over_choices(self.graph, self.x[None], self.threat)
+        if made is None:
+            graph, x, threat = self.graph, self.x, self.threat
+        else:
+            graph, x, threat = made.graph, made.x[0], made.threat
         region, goals = goals_within(graph, x, self.kept, threat, radius, self.classifier.property)
-        return VerificationProblem(graph, region, goals, self.claim, lambda points: self.examine(texts(points), radius))
+
+        def examine(points: Tensor) -> Witness | None:
+            return self.examine(points if made is None else made.texts(points), radius)
+
+        return VerificationProblem(graph, region, goals, self.claim, examine)
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
         """The first of some points (n, ...), moved into the ball and the input box, where the class is another one.
@@ -98,10 +104,6 @@ class Question:
         some = points[outside].nan_to_num()
         moved = moves_of(threat).project(self.x.expand_as(some), some, radius)
         return points.index_copy(0, torch.tensor(outside), moved)
-
-
-def _as_they_are(points: Tensor) -> Tensor:
-    return points
 
 
 def goals_within(

@@ -25,8 +25,8 @@ def load_texts(path: Path, lines: Iterable[list[str]], header: list[str], asked:
     """Texts as rows of token ids: words between white space, by the number of their line in a vocabulary.
 
     The first line of the vocabulary stands for padding, the second for every word that is not in it. Rows are as long
-    as the longest text, or as is asked for. Nothing is cut off, lowered or normalized: what a text is made of is seen in
-    the file. The input box is the vocabulary.
+    as the longest text, or as is asked for. Nothing is cut off, lowered or normalized: what a text is made of is seen
+    in the file. The input box is the vocabulary.
 
     Args:
         path: of the table, for messages and the name of the data.
@@ -44,8 +44,8 @@ def load_texts(path: Path, lines: Iterable[list[str]], header: list[str], asked:
     file, written = (before, last) if before and last.isascii() and last.isdigit() else (rest, "")
     if not file:
         raise BadInput(
-            f"csv:{path}:{asked} names no vocabulary: write csv:FILE:TEXT,LABEL:VOCABULARY, a file with one word a line; "
-            "with a tokenizer of yours, data are package.module:function, a function that returns rows of ids and labels"
+            f"csv:{path}:{asked} names no vocabulary: write csv:FILE:TEXT,LABEL:VOCABULARY, a file with one word a "
+            "line; with a tokenizer of yours, data are package.module:function, which returns rows of ids and labels"
         )
     vocabulary = words_of(file)
     if len(vocabulary) < 3:
@@ -71,8 +71,10 @@ def load_texts(path: Path, lines: Iterable[list[str]], header: list[str], asked:
     longest = max(map(len, tokens))
     length = int(written[:9]) if written else longest
     if longest > length:
-        row = next(number for number, one in enumerate(tokens) if len(one) > length)
-        raise DataError(f"{path}: text {row} has {len(tokens[row])} words, more than a row of {length}: ask for longer rows")
+        far = next(number for number, one in enumerate(tokens) if len(one) > length)
+        raise DataError(
+            f"{path}: text {far} has {len(tokens[far])} words, more than a row of {length}: ask for longer rows"
+        )
     if len(tokens) * length > MOST_TOKENS:
         raise DataError(f"{path}: {len(tokens):,} rows of {length:,} tokens are more than {MOST_TOKENS:,} together")
     x = np.zeros((len(tokens), length), np.float32)

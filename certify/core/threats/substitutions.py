@@ -32,8 +32,8 @@ __all__ = ["Sets", "Substitutions", "sets_of", "words_of"]
 Sets = tuple[tuple[int, tuple[int, ...]], ...]
 """Each token that may be replaced, in ascending order, with what may stand in its place, itself among them."""
 
-MOST_WORDS: Final = 2**20
-"""Words in all sets together: records carry them."""
+MOST_WORDS: Final = 2**22
+"""Words in all sets together, if each were as large as the largest: records carry them."""
 
 
 def sets_of(name: str, value: Any, vocabulary: Mapping[str, int] | None = None) -> Sets:
@@ -47,8 +47,11 @@ def sets_of(name: str, value: Any, vocabulary: Mapping[str, int] | None = None) 
     """
     if not isinstance(value, Mapping) or not all(isinstance(one, list | tuple) for one in value.values()):
         raise BadInput(f'{name} map each token id to those in its set, such as {{"3": [3, 5]}}, got {value!r:.60}')
-    if sum(map(len, value.values())) > MOST_WORDS:
-        raise BadInput(f"{name} have more than {MOST_WORDS:,} words in all sets together: keep smaller ones")
+    if len(value) * max(map(len, value.values()), default=0) > MOST_WORDS:
+        raise BadInput(
+            f"{name} have {len(value):,} sets of up to {max(map(len, value.values())):,} words, more than "
+            f"{MOST_WORDS:,} together: keep smaller ones"
+        )
     found: dict[int, tuple[int, ...]] = {}
     for word, several in value.items():
         token, *tokens = (_token(name, one, vocabulary) for one in (word, *several))
@@ -80,12 +83,12 @@ class Substitutions(Budget):
     """An adversary who replaces a few words of a text, each by one of the finite set that its own word allows.
 
     Inputs are rows of token ids, whole numbers as float32. A radius of k says that at most k tokens are replaced. A
-    token without a set never is, and so padding needs no more than to have none. Sets need not be symmetric: what counts
-    is the token of the input. Everything that is claimed is claimed of these sets, which records carry.
+    token without a set never is, and so padding needs no more than to have none. Sets need not be symmetric: what
+    counts is the token of the input. Everything that is claimed is claimed of these sets, which records carry.
 
     Args:
         radii: whole numbers of tokens, ascending: (0, 1, 2).
-        synonyms: the sets, ``{3: [3, 5], 5: [3, 5]}``, each with the token itself; or the name of a JSON file with them.
+        synonyms: the sets, ``{3: [3, 5], 5: [3, 5]}``, each with the token itself; or the name of a JSON file of them.
         vocabulary: a file with one word a line, whose number from 0 is its id, where the sets are written in words.
         places: those that may change, such as ``"1:40"``; None for all. All others never do: a system prompt.
         source: where the sets come from, in words; see :meth:`near`.
@@ -93,7 +96,7 @@ class Substitutions(Budget):
         units: what a radius counts, in words.
 
     Raises:
-        BadInput: for radii that are no whole numbers, sets that lack the word itself, and tokens outside the vocabulary.
+        BadInput: for radii that are no whole numbers, sets without the word itself, and tokens outside the vocabulary.
 
     >>> threat = Substitutions((1, 2), {3: [3, 5, 6], 4: [4, 6]})
     >>> threat.distance(np.array([3.0, 4, 4, 0]), np.array([6.0, 4, 6, 0]))
@@ -247,8 +250,8 @@ class Substitutions(Budget):
         if not keys:
             return own
         tokens, others = x.new_tensor(keys), x.new_tensor(table)
-        # The first token that is no smaller, counted: tensors of torch can do no search without torch itself.
-        at = (tokens < own).sum(dim=2).clamp(max=len(keys) - 1)
+        places = np.searchsorted(keys, x.detach().cpu().numpy()).clip(max=len(keys) - 1)
+        at = x.detach().double().new_tensor(places).long()
         known = (tokens[at] == x) & self._movable(x)
         return others[at].where(known.unsqueeze(2), own)
 
