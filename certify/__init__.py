@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from certify.certifiers.complete import verify as verify
     from certify.certifiers.derandomized import Derandomized as Derandomized
     from certify.certifiers.enumeration import Enumeration as Enumeration
+    from certify.certifiers.erasing import EraseAndCheck as EraseAndCheck
     from certify.certifiers.lipschitz import Lipschitz as Lipschitz
     from certify.certifiers.masking import Masking as Masking
     from certify.certifiers.smooth import predict as predict
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from certify.core.certificate import CompleteEvidence as CompleteEvidence
     from certify.core.certificate import LipschitzEvidence as LipschitzEvidence
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
+    from certify.core.evidence import ErasedEvidence as ErasedEvidence
     from certify.core.evidence import MasksEvidence as MasksEvidence
     from certify.core.evidence import VotesEvidence as VotesEvidence
     from certify.core.evidence.ablation import AblationEvidence as AblationEvidence
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from certify.core.threats.fade import Fade as Fade
     from certify.core.threats.features import Features as Features
     from certify.core.threats.gamma import Gamma as Gamma
+    from certify.core.threats.insertions import Insertions as Insertions
     from certify.core.threats.lp import ThreatModel as ThreatModel
     from certify.core.threats.noise_floor import NoiseFloor as NoiseFloor
     from certify.core.threats.own import Own as Own
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     from certify.core.threats.rotation import Rotation as Rotation
     from certify.core.threats.scaling import Scaling as Scaling
     from certify.core.threats.shear import Shear as Shear
+    from certify.core.threats.substitutions import Substitutions as Substitutions
     from certify.core.threats.time_shift import TimeShift as TimeShift
     from certify.core.threats.translation import Translation as Translation
     from certify.core.verdict import Verdict as Verdict

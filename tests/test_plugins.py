@@ -51,13 +51,13 @@ class First(Budget):
     def from_dict(cls, fields):
         return cls(tuple(fields["radii"]), input_box=tuple(fields["input_box"]), units=fields["units"])
 
-    def _least(self, A, lower, upper):
+    def _least(self, A, x, lower, upper):
         return self._sums(A.clamp(min=0) * lower.unsqueeze(1) + A.clamp(max=0) * upper.unsqueeze(1))
 
-    def _values(self, z, lower, upper):
+    def _values(self, z, x, lower, upper):
         return z.maximum(lower).minimum(upper)
 
-    def _highest(self, gradient, lower, upper):
+    def _highest(self, gradient, x, lower, upper):
         return upper.where(gradient > 0, lower)
 
 

@@ -50,8 +50,15 @@ RUNS: Final[dict[str, dict[str, Any]]] = {
     "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
     "bands": {**PATCH, **PGD, "certifier": "derandomized", "option": {"size": 1}},
     "masks": {**PATCH, **PGD, "certifier": "masking"},
+    "erased": {
+        **{"threat": "insertions", "radii": "0,1", "option": {"mode": "suffix", "flagged": 0}},
+        **{"certifier": "erase-and-check", "attack": "beam", "attack_option": {"steps": 2, "tries": 8}},
+    },
 }
-"""A run of every method, on one small network; those about patches see the four features as an image."""
+"""A run of every method, on one small network; those about patches see the four features as an image.
+
+That about texts sees them as rows of token 1 and padding.
+"""
 
 Fields = dict[str, Any]
 Field = tuple[str | int, ...]
@@ -77,6 +84,9 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
     y[3] = 1 - y[3]
     np.savez(folder / "data.npz", x=x, y=y)
     np.savez(folder / "images.npz", x=x.reshape(-1, 1, 2, 2), y=y)
+    lengths = np.arange(INPUTS) % 4 + 1
+    texts = (np.arange(4) < lengths[:, None]).astype(np.float32)
+    np.savez(folder / "texts.npz", x=texts, y=np.where(np.arange(INPUTS) == 1, 1, lengths == 4).astype(np.int64))
     weight = torch.tensor([[-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
     for name, scale in (("model", 1.0), ("other", 1.01)):
         net = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
@@ -91,7 +101,8 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
     specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
     for name in names:
         images = {"model": f"{specs['model']}-of-images", "data": f"npz:{folder / 'images.npz'}"}
-        asked = {**specs, **(images if RUNS[name].get("threat") == "patch" else {}), **RUNS[name]}
+        data = {"patch": images, "insertions": {"data": f"npz:{folder / 'texts.npz'}"}}
+        asked = {**specs, **data.get(RUNS[name].get("threat", ""), {}), **RUNS[name]}
         study_from(Settings.of(asked)).run(folder / name)
     return folder
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from certify.attacks.moves import Moves, Nearby, moves_of
@@ -69,6 +70,10 @@ class Search:
     def climb(self, z: Tensor, gradient: Tensor, share: float, rows: Tensor) -> Tensor:
         """Points one step from ``z``, points for ``rows``, in the direction in which the loss grows."""
         return self.near(rows).climb(z, gradient, share)
+
+    def edits(self, row: int, z: Tensor, generator: torch.Generator, count: int) -> Tensor:
+        """Points (m, ...) for a row, each one edit from a point z (1, ...) of it; ``count`` at most."""
+        return self.moves.edits(self.x[row : row + 1], z, self.radius, generator, count)
 
     def random_start(self, rows: Tensor, draw: str) -> Tensor:
         """A random point of the threat for each of ``rows``."""

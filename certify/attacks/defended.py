@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,9 +24,8 @@ _DRAWN: Final = 32
 class Defended(Target):
     """What a classifier answers through a defence, as a model of its own.
 
-    Its answer is no smooth function of the image. Scores for a search are the logarithm of the mean softmax over some
-    of the copies, drawn anew at each step; an example counts where the model itself, executed in full, returns another
-    class than the label.
+    Its answer is no smooth function of the input. Scores for a search are made from those of some copies, drawn anew at
+    each step; an example counts where the model itself, executed in full, returns another class than the label.
 
     Args:
         classifier: the classifier that is shown the copies.
@@ -44,19 +42,20 @@ class Defended(Target):
         return {"defence": self.defence.to_dict()}
 
     def scores(self, x: Tensor, keys: Sequence[str]) -> Tensor:
-        """Log of the mean softmax over copies, (B, K); one forward pass an input, as its scores have copies of theirs.
+        """Scores from some of the copies, (B, K); one forward pass an input, as its scores have copies of theirs.
 
         Raises:
-            BadInput: for inputs that are no images.
+            BadInput: for inputs of which there are no copies.
         """
         self.defence.check_shape(tuple(x.shape[1:]))
-        return torch.stack([self._log_mean_softmax(one, key) for one, key in zip(x, keys, strict=True)])
+        return torch.stack([self._score(one, key) for one, key in zip(x, keys, strict=True)])
 
-    def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
+    def _score(self, x: Tensor, key: str) -> Tensor:
         count = self.defence.count(tuple(x.shape))
         drawn = torch.randperm(count, generator=keyed_generator(key))[:_DRAWN]
-        copies = self.defence.copies(self.classifier, x.to(self.device), drawn)
-        return self.classifier.scores(copies).log_softmax(dim=1).logsumexp(dim=0) - math.log(len(drawn))
+        return self.defence.together(
+            self.classifier.scores(self.defence.copies(self.classifier, x.to(self.device), drawn))
+        )
 
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
         """The answer at ``x``."""

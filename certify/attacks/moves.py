@@ -49,6 +49,10 @@ class Moves(ABC):
     def random(self, x: Tensor, radius: float, generators: Iterable[torch.Generator]) -> Tensor:
         """A random point of the threat about each input (B, ...), drawn from a generator of its own."""
 
+    def edits(self, x: Tensor, z: Tensor, radius: float, generator: torch.Generator, count: int) -> Tensor:
+        """Points (m, ...) of the threat about one input (1, ...), each one edit from z (1, ...); ``count`` at most."""
+        raise NotImplementedError
+
 
 def moves_of(threat: Threat) -> Moves:
     """The moves of a threat: fast ones for norm balls, and for other threats those that the threat itself defines.
@@ -97,6 +101,9 @@ class _ThreatMoves(Moves):
         rows = zip(x.split(1), generators, strict=True)
         return torch.cat([_NearThreat(self.threat, one, radius).random(generator) for one, generator in rows])
 
+    def edits(self, x: Tensor, z: Tensor, radius: float, generator: torch.Generator, count: int) -> Tensor:
+        return _NearThreat(self.threat, x, radius).edits(z, generator, count)
+
 
 class _NearThreat:
     def __init__(self, threat: Threat, x: Tensor, radius: float | Tensor) -> None:
@@ -126,3 +133,8 @@ class _NearThreat:
     def random(self, generator: torch.Generator) -> Tensor:
         flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
         return self._point(self.threat.random(flat, radii, low, high, generator).to(self.x.device))
+
+    def edits(self, z: Tensor, generator: torch.Generator, count: int) -> Tensor:
+        flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
+        found = self.threat.edits(flat, z.to(flat).flatten(1), radii, low, high, generator, count)
+        return found.float().to(self.x.device).reshape(-1, *self.x.shape[1:])

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from certify.bounds.choices import over_choices, posed_over_choices
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import packed
@@ -128,11 +129,15 @@ class Bounds(Certifier):
         self, graph: Graph, threat: Threat, property: Property, x: Tensor, classes: Tensor
     ) -> list[ProofAttempt]:
         methods = ladder(self.method)
+        if len(x) > 1 and over_choices(graph, x[:1], threat) is not None:  # each text has words of its own to choose
+            pairs = zip(x.split(1), classes.split(1), strict=True)
+            return [proof for one, kept in pairs for proof in self._prove(graph, threat, property, one, kept)]
+        posed, inputs, about = posed_over_choices(graph, x, threat)
         found = proven_radii(
-            graph,
-            x,
+            posed,
+            inputs,
             classes,
-            threat,
+            about,
             methods,
             claim=self.claim,
             search=not self.decide,

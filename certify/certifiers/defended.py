@@ -1,4 +1,4 @@
-"""What certifiers share whose claims are about a defended model: one that answers from copies with hidden pixels."""
+"""What certifiers share whose claims are about a defended model: one that answers from changed copies of an input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,19 +32,21 @@ __all__ = ["OfDefence", "Shown"]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the copies of one image show.
+    """What the copies of one input show.
 
     Args:
         prediction: the class that the model made of them returns; None for none.
         radius: the largest declared radius at which it stays; None where that is shown for none.
         evidence: what both follow from.
         passes: copies that the network was shown.
+        reason: why no radius is shown, where that is so for every input with this prediction.
     """
 
     prediction: int | None
     radius: float | None
     evidence: Evidence
     passes: int
+    reason: str = ""
 
 
 class OfDefence(Certifier):
@@ -52,6 +54,7 @@ class OfDefence(Certifier):
 
     __slots__ = ()
     limits = "hides parts of images, and proves patches and the top class only"
+    threats: ClassVar[tuple[str, ...]] = ("patch",)
 
     @property
     @abstractmethod
@@ -60,12 +63,12 @@ class OfDefence(Certifier):
 
     @abstractmethod
     def show(self, classifier: Classifier, x: Tensor, threat: Threat) -> Shown:
-        """What is shown about one image (channels, height, width)."""
+        """What is shown about one input (...)."""
 
     @classmethod
     @override
     def knows(cls, norm: str) -> bool:
-        return norm == "patch"
+        return norm in cls.threats
 
     @classmethod
     @override
@@ -77,7 +80,7 @@ class OfDefence(Certifier):
         return Defended(classifier, self.defence)
 
     def predict(self, classifier: Classifier, x: Any) -> list[int | None]:
-        """The class that the certified model returns for each of some images (B, channels, height, width).
+        """The class that the certified model returns for each of some inputs (B, ...).
 
         To profit from the certificates, answer with this. None stands for no class.
         """
@@ -110,6 +113,7 @@ class OfDefence(Certifier):
                 verdict, radius, reason = Verdict.FALSIFIED, None, "the input itself is misclassified"
             else:
                 verdict, radius, reason = settle(shown.radius, threat, Verdict.UNKNOWN)
+                reason = reason or (shown.reason if radius is None else "")
             yield Certificate(
                 index=batch.index[row],
                 input_digest=batch.digests[row],

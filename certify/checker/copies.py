@@ -1,4 +1,4 @@
-"""What a model returns for copies of an image with hidden pixels, executed again."""
+"""What a model returns for changed copies of an input, executed again."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from torch import Tensor
 
 from certify.checker.result import CheckedClaim, judged, subject_of
 from certify.core.certificate import Certificate
+from certify.core.evidence.erased import ErasedEvidence
 from certify.core.evidence.masks import MasksEvidence
 from certify.core.evidence.votes import VotesEvidence
 from certify.errors import BadInput
 from certify.models.classifier import INVALID, Classifier
 from certify.models.defences.base import defence_from
+from certify.models.defences.erasing import Erasing
 from certify.models.defences.two_rounds import TwoRounds
 from certify.models.defences.votes import Votes
 
-__all__ = ["defended_claim", "masks_claims", "votes_claims"]
+__all__ = ["defended_claim", "erased_claims", "masks_claims", "votes_claims"]
 
 
 def defended_claim(
@@ -79,6 +81,32 @@ def masks_claims(
         judged(
             subject, "copies", (said if not same else "") or ("" if passes == certificate.forward_passes else spent)
         ),
+    ]
+
+
+def erased_claims(
+    certificate: Certificate, evidence: ErasedEvidence, classifier: Classifier, x: Tensor
+) -> list[CheckedClaim]:
+    """Whether the filter flags the text with as few erased tokens as the record says, and no text with fewer."""
+    subject = subject_of(certificate)
+    try:
+        defence = defence_from(evidence.defence)
+        assert isinstance(defence, Erasing)
+        defence.check_shape(tuple(x.shape))
+        label, erased, asked = defence.asked(classifier, x)
+        length = len(defence.text(x))
+    except BadInput as problem:
+        return [judged(subject, "erased", str(problem))]
+    found = None if label == INVALID else label
+    said = f"the record says {_class(certificate.prediction)}, the wrapper returns {_class(found)}"
+    named = (evidence.length, evidence.erased, certificate.forward_passes)
+    counts = (
+        f"of {length} tokens, {erased} have to be erased, and {asked} texts are asked about; the record says "
+        f"{named[1]} of {named[0]}, and {named[2]}"
+    )
+    return [
+        judged(subject, "prediction", "" if certificate.prediction == found else said),
+        judged(subject, "erased", "" if (length, erased, asked) == named else counts),
     ]
 
 

@@ -129,7 +129,7 @@ def _grid_off(sigma: float) -> arb:
 
 LAWS: Final[Mapping[str, Law]] = {
     "ablation": Law(
-        ("features", "categories"),
+        ("features", "categories", "substitutions"),
         _ablation,
         ("the generator's bits are as good as independent and uniform",),
     ),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from certify.attacks.moves import moves_of
+from certify.bounds.choices import over_choices
 from certify.bounds.graph import Graph
 from certify.bounds.region import Region, Union
 from certify.complete.problem import Goals, VerificationProblem, Witness
@@ -46,8 +47,17 @@ class Question:
 
     def within(self, radius: float) -> VerificationProblem:
         """The verification problem for one radius."""
-        region, goals = goals_within(self.graph, self.x, self.kept, self.threat, radius, self.classifier.property)
-        return VerificationProblem(self.graph, region, goals, self.claim, lambda points: self.examine(points, radius))
+        made = over_choices(self.graph, self.x[None], self.threat)
+        if made is None:
+            graph, x, threat = self.graph, self.x, self.threat
+        else:
+            graph, x, threat = made.graph, made.x[0], made.threat
+        region, goals = goals_within(graph, x, self.kept, threat, radius, self.classifier.property)
+
+        def examine(points: Tensor) -> Witness | None:
+            return self.examine(points if made is None else made.texts(points), radius)
+
+        return VerificationProblem(graph, region, goals, self.claim, examine)
 
     def examine(self, points: Tensor, radius: float) -> Witness | None:
         """The first of some points (n, ...), moved into the ball and the input box, where the class is another one.

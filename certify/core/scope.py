@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from certify.core.properties.base import Property
-from certify.core.threats.base import Threat
+from certify.core.threats.base import THREATS, Threat
 from certify.errors import BadInput
 from certify.registry import Registry
 
@@ -19,13 +19,13 @@ class Scope:
 
     __slots__ = ()
 
-    limits: ClassVar[str] = ""
+    limits: ClassVar[str] = "knows what threats do to single features only"
     """What the member does, where it does not know everything: to go on after its name."""
 
     @classmethod
     def knows(cls, norm: str) -> bool:
         """Whether it knows threats of this :attr:`~Threat.norm`: a norm, or the kind of a threat that is no ball."""
-        return True
+        return norm not in THREATS or not THREATS[norm].apart
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
@@ -50,4 +50,5 @@ def check_scope(
     for known, said in ((member.knows(norm), norm), (member.handles(kind), property.kind)):
         if not known:
             others = [name for name, one in scopes(family).items() if one.knows(norm) and one.handles(kind)]
-            raise BadInput(f"{name} {member.limits}, got {said}: use {', '.join(others)}")
+            use = f"use {', '.join(others)}" if others else f"none knows {norm} together with {property.kind}"
+            raise BadInput(f"{name} {member.limits}, got {said}: {use}")

@@ -1,4 +1,4 @@
-"""``csv:FILE``: a table of numbers with one column of labels."""
+"""``csv:FILE``: a table of numbers, or of texts, with one column of labels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from certify.bounded.memory import room
 from certify.data.dataset import Dataset
 from certify.data.labels import column_of, labels_of, true_values
 from certify.data.loaders import loader
+from certify.data.texts import load_texts
 from certify.errors import BadInput, DataError
 
 __all__ = ["load_csv"]
@@ -22,20 +23,23 @@ PARSED: Final = 12
 """Bytes that each byte of a table may take until it is a data set: "0," becomes a float64, a float32 and its text."""
 
 
-@loader("csv:FILE[:COLUMN]")
+@loader("csv:FILE[:COLUMN] or csv:FILE:TEXT,LABEL:VOCABULARY[:LENGTH]")
 def load_csv(where: str, regression: bool = False) -> Dataset:
     """A table with a header line: labels in the column ``label`` or the one named, a feature in every other.
 
     The file may be gzipped. Features (n, columns) are taken as they are and have no bounds (no input box). Labels are
     whole numbers from 0, or names, which are numbered in alphabetical order; true values of a regression are any
-    finite numbers.
+    finite numbers. Two columns and a vocabulary say that a column holds texts, see
+    :func:`~certify.data.texts.load_texts`.
 
     Raises:
         BadInput: if there is no such file.
         DataError: naming the row that holds something else than numbers, or has more or fewer columns than the header;
             for a file without header, labels or rows, or one that memory cannot hold.
     """
-    file, column = (where, None) if Path(where).exists() or ":" not in where else where.rsplit(":", 1)
+    file, column, texts = *_named(where), ""
+    if column is not None and "," in column:
+        texts, column = column, None
     path = Path(file)
     if not path.exists():
         raise BadInput(
@@ -48,6 +52,10 @@ def load_csv(where: str, regression: bool = False) -> Dataset:
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else problem
         raise DataError(f"{path} cannot be read as a table of text in UTF-8 ({reason})") from problem
+    if texts:
+        if regression:
+            raise BadInput("texts have labels, not the true values of a regression")
+        return load_texts(path, lines, header, texts)
     place = column_of(str(path), header, column)
     if len(header) < 2 or not any(lines):
         raise DataError(f"{path} holds no features, or no rows: give a header line, and a line for each input")
@@ -77,3 +85,12 @@ def load_csv(where: str, regression: bool = False) -> Dataset:
     y: Any = written[-len(values) :]
     y, classes = (true_values(str(path), y), 1) if regression else labels_of(str(path), y)
     return Dataset(path.name, x, y, max(2, int(y.max()) + 1) if classes is None else classes, input_box=None)
+
+
+def _named(where: str) -> tuple[str, str | None]:
+    """The file, and what follows it: a column, or two of them with a vocabulary; None for nothing."""
+    if Path(where).exists() or ":" not in where:
+        return where, None
+    parts = where.split(":")
+    first = next((place for place, part in enumerate(parts) if place and "," in part), len(parts) - 1)
+    return ":".join(parts[:first]), ":".join(parts[first:])

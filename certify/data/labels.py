@@ -60,8 +60,8 @@ def true_values(name: str, written: ArrayLike) -> NDArray[np.float64]:
         raise DataError(f"{name}: the true values of a regression must be numbers ({one_line(problem)})") from problem
 
 
-def column_of(name: str, columns: Sequence[str], asked: str | None) -> int:
-    """The place of the column that holds the labels.
+def column_of(name: str, columns: Sequence[str], asked: str | None, what: str = "labels") -> int:
+    """The place of the column that holds the labels, or what else is asked for by name.
 
     Raises:
         DataError: if there is none of that name, or there are several.
@@ -70,7 +70,7 @@ def column_of(name: str, columns: Sequence[str], asked: str | None) -> int:
     places = [place for place, column in enumerate(columns) if column == wanted]
     if len(places) != 1:
         listed = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
-        said = f"has {len(places)} columns {wanted!r}" if places else f"has no column {wanted!r} of labels"
+        said = f"has {len(places)} columns {wanted!r}" if places else f"has no column {wanted!r} of {what}"
         raise DataError(f"{name} {said}; name the right one of: {listed}")
     return places[0]
 

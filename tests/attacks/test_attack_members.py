@@ -23,6 +23,7 @@ from certify.registry import make
 EXAMPLES = {
     "fgsm": {"loss": "margin"},
     "pgd": {"steps": 10, "restarts": 2},
+    "beam": {"steps": 3, "tries": 8},
     "autoattack": {"version": "custom", "attacks": ("apgd-ce",)},
     "grid": {"points": 10},
     "hopskipjump": {"steps": 5, "evaluations": 40, "starts": 20},
@@ -31,7 +32,7 @@ EXAMPLES = {
 """Cheap settings of each member with which it breaks an undefended toy model. A new attack adds a line here."""
 
 BALLS = sorted(name for name, one in ATTACKS.items() if one.knows("l2"))
-"""Attacks in balls; of the others, test_patches.py and certifiers/test_transforms.py have tests."""
+"""Attacks in balls; of the others, test_patches.py, certifiers/test_transforms.py and test_erasing.py have tests."""
 
 EASY = {"l1": (1.0, 8.0), "l2": (0.1, 1.5), "linf": (0.02, 0.3)}
 

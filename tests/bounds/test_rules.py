@@ -103,7 +103,7 @@ def sketched(operator, boxes, shares):
 def test_planes_enclose_the_function(kind):
     [node] = nodes(kind)[1][:1]
     operator, generator = node.operator, seeded_generator("planes", kind)
-    shape = (1, 1, 20, 20) if kind == "resample" else (1, 400)  # it reads images
+    shape = {"resample": (1, 1, 20, 20), "lookup": (1, 200, 2)}.get(kind, (1, 400))  # images, and columns of a table
     ends = torch.as_tensor(generator.normal(size=(2, len(node.inputs), *shape))) * 3
     boxes = [Interval(lower, upper) for lower, upper in zip(ends.amin(0), ends.amax(0), strict=True)]
     free = [torch.as_tensor(generator.uniform(size=(operator.shares, *shape))).round(decimals=1) for _ in range(6)]

@@ -32,12 +32,19 @@ from certify.core.threats.categories import Categories
 from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
 from certify.core.threats.patch import Patch
+from certify.core.threats.substitutions import Substitutions
 from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
 
 CHOSEN = {"product": {"parts": "rotation=10,fade=0.5"}, "own": {"function": "os:getpid"}}
 """What transforms need that have no usual settings."""
+
+APART = {"insertions": "certifiers/test_erasing.py"}
+"""Threats without boxes, minima and gradients, and where their tests are."""
+
+SETS = {0: [0, 1, 4], 1: [1, 2], 2: [2, 0], 3: [3, 4, 1]}
+"""Substitution sets; token 4 is never replaced, and has the number of an end of the input box."""
 
 EXAMPLES = {
     "lp": [ThreatModel(norm, (0.0, 0.1), (0.0, 1.0)) for norm in NORMS],
@@ -47,6 +54,10 @@ EXAMPLES = {
     ],
     "categories": [Categories((0, 1, 2), groups="0:2,2:5"), Categories((1,), groups=[[0, 1, 2], [3, 4]])],
     "patch": [Patch((0, 1, 2), input_box=(0.0, 1.0))],
+    "substitutions": [
+        Substitutions((0, 1, 2), SETS),
+        Substitutions((1, 2), SETS, places="0,2:5", input_box=(0.0, 4.0), source="by hand"),
+    ],
 } | {
     name: [member((0.0, 0.1), **CHOSEN.get(name, {}))]
     for name, member in THREATS.items()
@@ -95,7 +106,7 @@ class Dimmed(Threat):
         return self.project(x, x - radius * x.new_empty(x.shape).uniform_(generator=generator), radius, lower, upper)
 
 
-EVERY = [*(threat for name in THREATS for threat in EXAMPLES[name]), Dimmed((0.0, 0.1), (0.0, 1.0))]
+EVERY = [*(one for name in THREATS if name not in APART for one in EXAMPLES[name]), Dimmed((0.0, 0.1), (0.0, 1.0))]
 COUNTED = [threat for threat in EVERY if threat.counted]
 DIRECT = [threat for threat in EVERY if not isinstance(threat, Transform)]  # the others: certifiers/test_transforms.py
 
@@ -108,6 +119,8 @@ def inputs(threat, count=3):
     if isinstance(threat, Categories):
         for row, group in itertools.product(range(count), threat.groups):
             x[row, list(group)] = np.eye(len(group), dtype=np.float32)[generator.integers(len(group))]
+    if isinstance(threat, Substitutions):
+        x = generator.integers(0, 5, (count, *shape)).astype(np.float32)
     return torch.from_numpy(x)
 
 
@@ -121,6 +134,8 @@ def reached(threat, x, radius):
     for changed in itertools.combinations(groups, radius):
         if isinstance(threat, Categories):
             choices = [torch.eye(len(group)) for group in changed]
+        elif isinstance(threat, Substitutions):
+            choices = [torch.tensor(SETS.get(int(x[place]), [int(x[place])]))[:, None] for [place] in changed]
         else:
             choices = [torch.tensor(list(itertools.product((low, high), repeat=len(group)))) for group in changed]
         for values in itertools.product(*choices):
@@ -139,6 +154,10 @@ def patched(x, side):
             point = x.clone()
             point[entries] = x.new_tensor(values)
             yield point
+
+
+def test_threats_apart_have_tests_of_their_own():
+    assert {name for name, one in THREATS.items() if one.apart} == APART.keys()
 
 
 def test_two_threats_say_in_what_they_differ():
@@ -282,7 +301,9 @@ def question(threat, radius, slack):
 @pytest.mark.parametrize("threat", DIRECT, ids=str)
 def test_splitting_proves_what_no_point_contradicts_and_finds_what_does(threat, way):
     radius = threat.largest if threat.counted else 5 * threat.largest
-    true, false = (question(threat, radius, slack).within(radius) for slack in (0.1, -0.1))
+    # Whole numbers far apart: where all neurons are decided, planes still have to hold between them.
+    slack = 1.0 if isinstance(threat, Substitutions) else 0.1
+    true, false = (question(threat, radius, slack).within(radius) for slack in (slack, -0.1))
     regions, clauses, limit = range(len(true.goals.d)), torch.arange(2), Deadline(100.0)
     nothing = torch.zeros(len(regions), 2, dtype=torch.bool)
 

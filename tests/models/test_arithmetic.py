@@ -112,7 +112,12 @@ def test_a_model_that_states_its_arithmetic_is_given_no_other(module):
 @pytest.mark.parametrize("name", sorted(CERTIFIERS))
 @pytest.mark.parametrize("way", other_ways(), ids=str)
 def test_no_proof_is_about_another_arithmetic(name, way, module, compiled):
-    if "sigma" in settings_of(CERTIFIERS, name) or name in ("derandomized", "enumeration", "masking"):
+    if "sigma" in settings_of(CERTIFIERS, name) or name in (
+        "derandomized",
+        "enumeration",
+        "erase-and-check",
+        "masking",
+    ):
         return  # it asks the very function
     clf = certify.Classifier(module, 10, precision=way.precision, compile=way.compile)
     norm = "l2" if name == "lipschitz" else "linf"

@@ -39,8 +39,18 @@ THREAT_EXAMPLES = {
     ),
     "patch": (certify.Patch((0, 1, 2)), ("a patch of side 1", "a patch of side 2", "a patch of side 0.5000")),
 }
+THREAT_EXAMPLES["insertions"] = (
+    certify.Insertions((0, 1, 2)),
+    ("1 inserted token", "2 inserted tokens", "0.5000 inserted tokens"),
+)
+THREAT_EXAMPLES["substitutions"] = (
+    certify.Substitutions((0, 1, 2), {0: [0, 1], 1: [0, 1]}),
+    ("1 replaced token", "2 replaced tokens", "0.5000 replaced tokens"),
+)
 MEMBERS = [name for name, member in THREATS.items() if not issubclass(member, Transform) or name == "brightness"]
 """Transforms share their words."""
+
+CROWN = {"certifier": "crown", "attack": "pgd"}
 
 PROPERTY_EXAMPLES = {
     "top-class": (certify.TopClass(), "class 1"),
@@ -68,10 +78,12 @@ def made(folder, threat, property):
         clf = certify.Regressor(net) if property == "within" else certify.Classifier(net, 4)
         hot = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(0, 3, (8, 2))].reshape(8, 6)
         hot = hot.reshape(8, 1, 2, 3) if threat == "patch" else hot
+        hot = np.tri(8, 6, dtype=np.float32) if threat == "insertions" else hot
         with torch.no_grad():
             y = clf.scores(torch.tensor(hot))[:, 0].numpy() if property == "within" else clf.predict(torch.tensor(hot))
         asked = {"threat": THREAT_EXAMPLES[threat][0], "property": PROPERTY_EXAMPLES[property][0]}
-        certify.evaluate(clf, (hot, np.asarray(y)), certifier="crown", attack="pgd", out=out, **asked)
+        ways = {"certifier": "erase-and-check", "attack": "beam"} if threat == "insertions" else CROWN
+        certify.evaluate(clf, (hot, np.asarray(y)), out=out, **ways, **asked)
     [run] = certify.read_runs([out])
     return run
 

@@ -33,7 +33,13 @@ from certify.core.certificate import (
     PublishedEvidence,
     SmoothingEvidence,
 )
-from certify.core.evidence import AblationEvidence, EnumerationEvidence, MasksEvidence, VotesEvidence
+from certify.core.evidence import (
+    AblationEvidence,
+    EnumerationEvidence,
+    ErasedEvidence,
+    MasksEvidence,
+    VotesEvidence,
+)
 from certify.core.finding import Finding
 from certify.core.reported import Reported
 from certify.report.check_result import check_text
@@ -41,7 +47,7 @@ from certify.study.checking import check_run
 from certify.study.held import check_records
 from certify.study.published import import_logs
 
-RUNS = ("declared", "ablation", "enumeration", "bounds", "lipschitz", "complete", "bands", "masks")
+RUNS = ("declared", "ablation", "enumeration", "bounds", "lipschitz", "complete", "bands", "masks", "erased")
 RECORDS = {
     "certificate": Certificate,
     "smoothing": SmoothingEvidence,
@@ -52,6 +58,7 @@ RECORDS = {
     "complete": CompleteEvidence,
     "votes": VotesEvidence,
     "masks": MasksEvidence,
+    "erased": ErasedEvidence,
     "published": PublishedEvidence,
     "finding": Finding,
     "reported": Reported,
@@ -108,7 +115,7 @@ def test_evidence_without_a_derivation_or_one_that_derives_nothing_stays_open(ma
         found = check_run(made / run)
         assert left or not found.refuted
         assert not found.complete
-        radii = [one for one in found.claims if one.claim == "radius" and not one.subject.endswith("pgd")]
+        radii = [one for one in found.claims if one.claim == "radius" and not one.subject.endswith(("pgd", "beam"))]
         assert not [one for one in radii if one.standing is Standing.CONFIRMED]
         assert left or "there is no derivation of" in check_text(found)
         assert left or not check_records(made / run).complete

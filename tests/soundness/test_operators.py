@@ -413,7 +413,7 @@ def test_planes_and_images_of_nonlinear_operators_enclose_them(kind, dtype):
     for operator in nonlinear(kind):
         for count in counts(kind):
             g = seeded_generator("nonlinear", kind, str(operator), count, str(dtype))
-            shape = (2, 4, 5) if kind == "resample" else (40,)  # it reads images
+            shape = {"resample": (2, 4, 5), "lookup": (20, 2)}.get(kind, (40,))  # images, and columns of a table
             places = Case(operator, (shape,) * count, shape)
             ends = [
                 Interval(torch.cat([a.lower, b.lower]), torch.cat([a.upper, b.upper]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from certify.bounded.memory import check_room
-from certify.bounds.graph import Graph
+from certify.bounds.graph import Graph, Node
+from certify.bounds.rules.lookup import Lookup
 
 __all__ = ["Wide", "branch_without_value", "probes"]
 
@@ -20,12 +21,15 @@ MANY = 2**13
 """If a result has more numbers than this, a third of the inputs suffices: each operator was also checked alone."""
 
 
-def probes(shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest: int = 0) -> Tensor:
+def probes(
+    shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest: int = 0, rows: int | None = None
+) -> Tensor:
     """Test inputs of many magnitudes and both signs, float64, so that any branch of an operator is exercised.
 
     Args:
         shape, device: of an input.
         widest: the size of the network's largest result.
+        rows: of the table in which the network looks up what it reads; None where it does not. Inputs then are rows.
 
     Raises:
         NoRoom: if they take more memory than there is to spare.
@@ -41,6 +45,8 @@ def probes(shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest
         count //= share
         return low + (high - low) * torch.rand((count, *shape), generator=generator, dtype=torch.float64)
 
+    if rows is not None:
+        return torch.cat([uniform(33, 0.0, float(rows)).floor(), torch.zeros((1, *shape)).double()]).to(device)
     ordinary = [uniform(6, 0.0, 1.0), uniform(9, -3.0, 3.0)]
     normal = [
         scale * torch.randn((3 // share, *shape), generator=generator, dtype=torch.float64)
@@ -48,6 +54,11 @@ def probes(shape: tuple[int, ...], device: torch.device | str = "cpu", *, widest
     ]
     others = [uniform(3, -1.0, 0.0), uniform(3, 0.0, 255.0), torch.zeros((1, *shape), dtype=torch.float64)]
     return torch.cat([*ordinary, *normal, *others]).to(device)
+
+
+def fewest_rows(nodes: Sequence[Node]) -> int | None:
+    """How many rows the smallest table has in which nodes look something up; None where none does."""
+    return min((len(node.operator.table) for node in nodes if isinstance(node.operator, Lookup)), default=None)
 
 
 def branch_without_value(graph: Graph, x: Tensor, answer: Callable[[slice], Tensor]) -> str:

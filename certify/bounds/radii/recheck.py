@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.alpha_crown import prove
+from certify.bounds.choices import posed_over_choices
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.hints import unpacked
@@ -67,9 +68,10 @@ def rechecked_margins(
         raise BadInput(f"a radius is finite and not below 0, got {radius}")
     claimable(graph, evidence.claim)
     # The radius is taken as given; the ball is rounded outward in float64.
+    graph, inputs, threat = posed_over_choices(graph, x.unsqueeze(0), threat)
     exact = graph.to(torch.float64)
     classes = torch.tensor([kept], device=x.device)
-    margins = MarginBounds.of(exact, x.unsqueeze(0), classes, threat, deadline=deadline, property=property)
+    margins = MarginBounds.of(exact, inputs, classes, threat, deadline=deadline, property=property)
     first, reach = torch.zeros(1, dtype=torch.long), torch.tensor([radius], dtype=torch.float64, device=x.device)
     with torch.no_grad():
         if not evidence.slopes:

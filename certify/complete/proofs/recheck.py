@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from certify.bounds.choices import posed_over_choices
 from certify.bounds.deadline import NEVER, Deadline
 from certify.bounds.graph import Graph
 from certify.bounds.radii.margins import claimable
@@ -58,6 +59,7 @@ def rechecked(
     claimable(graph, evidence.claim)
     if not evidence.proof:
         return False
-    region, goals = goals_within(graph, x, kept, threat, radius, property)
+    graph, inputs, threat = posed_over_choices(graph, x[None], threat)
+    region, goals = goals_within(graph, inputs[0], kept, threat, radius, property)
     problem = VerificationProblem(graph, region, goals, evidence.claim, lambda points: None)
     return bool(replayed(problem, unpacked(evidence.proof), deadline=deadline).all())

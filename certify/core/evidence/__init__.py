@@ -10,6 +10,7 @@ from certify.core.evidence.base import CLAIMS, EVIDENCE, Claim, Evidence, kinds_
 from certify.core.evidence.bounds import BoundEvidence
 from certify.core.evidence.complete import CompleteEvidence
 from certify.core.evidence.enumeration import MOST_SUBSETS, EnumerationEvidence, subsets
+from certify.core.evidence.erased import ErasedEvidence
 from certify.core.evidence.lipschitz import LipschitzEvidence, PartNorm
 from certify.core.evidence.masks import MasksEvidence
 from certify.core.evidence.published import PublishedEvidence
@@ -26,6 +27,7 @@ __all__ = [
     "Claim",
     "CompleteEvidence",
     "EnumerationEvidence",
+    "ErasedEvidence",
     "Evidence",
     "LipschitzEvidence",
     "Look",

@@ -91,6 +91,22 @@ class Reaching:
         """A random input within the radius of x (1, n)."""
         raise NotImplementedError
 
+    def edits(
+        self,
+        x: Tensor,
+        z: Tensor,
+        radius: Tensor,
+        lower: Tensor,
+        upper: Tensor,
+        generator: torch.Generator,
+        count: int,
+    ) -> Tensor:
+        """Inputs (m, n) within the radius of x (1, n), each one edit from z (1, n): ``count`` of them at most.
+
+        Only threats whose inputs are texts have edits; where there are more, some are drawn.
+        """
+        raise NotImplementedError
+
 
 class Threat(Reaching, ABC):
     """An adversary who replaces an input by another one, at most a radius away, inside the input box.
@@ -128,6 +144,10 @@ class Threat(Reaching, ABC):
 
     symmetric: ClassVar[bool] = False
     """Whether of two inputs that the threat is about, inside the box, each reaches the other within the same radius."""
+
+    apart: ClassVar[bool] = False
+    """Whether only those certifiers and attacks know the threat that name it: what it reaches has no box, no minimum of
+    rows and no steps along gradients."""
 
     norm: str
     """The name under which records keep what radii are measured in: a norm, or the threat's own name."""

@@ -163,10 +163,10 @@ class Budget(Threat):
         if np.isnan(x).any() or np.isnan(x_adv).any() or moved[owner < 0].any():
             return math.inf
         changed = np.unique(owner[moved])
-        return float(len(changed)) if self._allowed(x_adv.ravel(), changed) else math.inf
+        return float(len(changed)) if self._allowed(x.ravel(), x_adv.ravel(), changed) else math.inf
 
-    def _allowed(self, x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
-        """Whether the values (n,) of the positions that changed are among those that they may take."""
+    def _allowed(self, x: NDArray[np.floating], x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
+        """Whether the values (n,) of the positions that changed from x (n,) are among those that they may take."""
         return True
 
     def positions(self, features: int) -> int:
@@ -209,19 +209,19 @@ class Budget(Threat):
         return (rank < radius.reshape(-1, 1)) & (scores > 0)
 
     @abstractmethod
-    def _least(self, A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """The minimum (b, r, positions) of rows A (b, r, n) over the values of each position inside boxes (b, n).
+    def _least(self, A: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The minimum (b, r, positions) of rows A (b, r, n) over what each position of x (b, n) may be inside boxes.
 
         Infinite where no value is inside.
         """
 
     @abstractmethod
-    def _values(self, z: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """Values (b, n) that positions may take, near to z (b, n)."""
+    def _values(self, z: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Values (b, n) that positions of x (b, n) may take, near to z (b, n)."""
 
     @abstractmethod
-    def _highest(self, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """The values (b, n) of positions at which a linear function is greatest."""
+    def _highest(self, gradient: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """The values (b, n) of positions of x (b, n) at which a linear function is greatest."""
 
     def hull(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The box of each feature that may change, x itself elsewhere and for a radius below 1."""
@@ -232,7 +232,7 @@ class Budget(Threat):
     def minimum(self, A: Tensor, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """What stays, less the largest gains (derived from the independence of positions)."""
         own = x.unsqueeze(1)
-        at, least = self._sums(A * own), self._least(A, lower, upper)
+        at, least = self._sums(A * own), self._least(A, x, lower, upper)
         stays, left = self._stays(x, radius, lower, upper)
         gains = (at - least).clamp(min=0).where(stays.unsqueeze(1), least.new_zeros(1))
         first = gains.sort(dim=2, descending=True).values.cumsum(dim=2)
@@ -246,7 +246,7 @@ class Budget(Threat):
         inside = (lower <= x) & (x <= upper)
         movable = self._spread(x.new_ones(len(x), self.positions(x.shape[1])), x.shape[1]) > 0
         stays, left = self._stays(x, radius, lower, upper)
-        possible = self._least(x.new_zeros(len(x), 1, x.shape[1]), lower, upper).squeeze(1).isfinite()
+        possible = self._least(x.new_zeros(len(x), 1, x.shape[1]), x, lower, upper).squeeze(1).isfinite()
         return (left < 0) | ~(inside | movable).all(dim=1) | ~(stays | possible).all(dim=1)
 
     def _stays(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +259,7 @@ class Budget(Threat):
 
     def project(self, x: Tensor, z: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """Of the positions that moved, those that moved the most."""
-        values = self._values(z, lower, upper)
+        values = self._values(z, x, lower, upper)
         sizes = self._sums((z - x).abs() * (values != x).to(x.dtype))
         return self._taken(x, values, self._first(sizes, radius))
 
@@ -267,17 +267,17 @@ class Budget(Threat):
         self, x: Tensor, z: Tensor, gradient: Tensor, share: float, radius: Tensor, lower: Tensor, upper: Tensor
     ) -> Tensor:
         """The positions that gain the most if the loss were linear, each at its best value."""
-        best = self._highest(gradient, lower, upper)
+        best = self._highest(gradient, x, lower, upper)
         gains = self._sums(gradient * (best - x))
         fresh = self._spread((self._sums((z != x).to(x.dtype)) == 0).to(x.dtype), x.shape[1]) > 0
-        step = self._values((z + share * (best - z)).where(~fresh, best), lower, upper)
+        step = self._values((z + share * (best - z)).where(~fresh, best), x, lower, upper)
         return self._taken(x, step, self._first(gains, radius))
 
     def random(self, x: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, generator: torch.Generator) -> Tensor:
         """Any positions, and any of their values."""
         drawn = x.new_empty(1, x.shape[1] + self.positions(x.shape[1])).uniform_(generator=generator)
         share, scores = drawn[:, : x.shape[1]], drawn[:, x.shape[1] :]
-        values = self._values(lower + share * (upper - lower), lower, upper)
+        values = self._values(lower + share * (upper - lower), x, lower, upper)
         return self._taken(x, values, self._first(scores + 1, radius))
 
     def _taken(self, x: Tensor, values: Tensor, chosen: Tensor) -> Tensor:

@@ -113,11 +113,11 @@ class Categories(Budget):
         """Between 0 and 1 where categories may change."""
         return Budget.hull(self, x, radius, lower.clamp(min=0, max=1), upper.clamp(min=0, max=1))
 
-    def _allowed(self, x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
+    def _allowed(self, x: NDArray[np.floating], x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
         values = [x_adv[list(self.groups[place])] for place in changed]
         return all(sorted(one.tolist())[:-1] == [0] * (len(one) - 1) and one.max() == 1 for one in values)
 
-    def _least(self, A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    def _least(self, A: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         off, on = (lower <= 0) & (upper >= 0), (lower <= 1) & (upper >= 1)
         # A category is inside the box where its own feature may be 1 and all others of its group 0.
         others = self._spread(self._sums((~off).to(A.dtype)), A.shape[2]) - (~off).to(A.dtype)
@@ -127,10 +127,10 @@ class Categories(Budget):
         least = A.new_full((*A.shape[:2], len(self.groups)), float("inf"))
         return least.scatter_reduce(2, place.expand_as(entries), entries, "amin")
 
-    def _values(self, z: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._highest(z, lower, upper)
+    def _values(self, z: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        return self._highest(z, x, lower, upper)
 
-    def _highest(self, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    def _highest(self, gradient: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         values = gradient.new_zeros(gradient.shape)
         for group in self.groups:
             features = gradient.double().new_tensor(group).long()

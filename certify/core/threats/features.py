@@ -84,11 +84,11 @@ class Features(Budget):
             units=fields["units"],
         )
 
-    def _least(self, A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    def _least(self, A: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         return self._sums(A.clamp(min=0) * lower.unsqueeze(1) + A.clamp(max=0) * upper.unsqueeze(1))
 
-    def _values(self, z: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    def _values(self, z: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         return z.maximum(lower).minimum(upper)
 
-    def _highest(self, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    def _highest(self, gradient: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         return upper.where(gradient > 0, lower)

@@ -1,1 +1,1 @@
-"""Defences: how a model answers from many copies of an image, parts of which are hidden. One file a member."""
+"""Defences: how a model answers from many changed copies of an input. One file a member."""

@@ -1,7 +1,8 @@
-"""What every defence can do, through which a model answers from copies with hidden pixels; the registry of them."""
+"""What every defence can do, through which a model answers from changed copies of an input; the registry of them."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.registry import Registry
 
-__all__ = ["DEFENCES", "TOGETHER", "Defence", "defence_from", "hidden"]
+__all__ = ["DEFENCES", "TOGETHER", "Defence", "Hiding", "defence_from", "hidden"]
 
 TOGETHER: Final = 64
 """Copies in one batch of the model. A copy always has the same place in a batch of the same size, so that its class
@@ -25,18 +26,57 @@ depends on the copy alone, however batches round; changing this number may chang
 
 
 class Defence(ABC):
-    """How a classifier is shown copies of an image with hidden pixels, and which class follows from theirs.
+    """How a classifier is shown changed copies of an input, and which class follows from theirs.
 
-    The two together are the defended model.
-
-    A member is a frozen dataclass of its settings, which records keep. Hidden pixels have the value ``null`` in all
-    channels, the middle of the input box where it is None. It may lie outside the box, so that a model can tell.
+    The two together are the defended model. A member is a frozen dataclass of its settings, which records keep.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str]
     """The registered name."""
+
+    @abstractmethod
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse inputs of a shape (without a batch axis) of which there are no copies, or too many.
+
+        Raises:
+            BadInput: naming what does not fit.
+        """
+
+    @abstractmethod
+    def count(self, shape: tuple[int, ...]) -> int:
+        """How many copies of an input of a shape the model is shown at most, first of all."""
+
+    @abstractmethod
+    def returned(self, classifier: Classifier, x: Tensor) -> int:
+        """The class of one input (...); -1 for none."""
+
+    def classes(self, classifier: Classifier, x: Tensor) -> Tensor:
+        """The classes (B,) of inputs (B, ...); -1 for none."""
+        return torch.tensor([self.returned(classifier, one) for one in x])
+
+    @abstractmethod
+    def copies(self, classifier: Classifier, x: Tensor, which: Tensor) -> Tensor:
+        """Copies (n, ...) of one input, by number; gradients flow to it where it holds values."""
+
+    def together(self, scores: Tensor) -> Tensor:
+        """Scores (K,) of the defended model for a search, from those of copies (n, K): the log of the mean softmax."""
+        return scores.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(scores))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, from which :func:`defence_from` makes the defence again."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+class Hiding(Defence):
+    """How a classifier is shown copies of an image with hidden pixels.
+
+    Hidden pixels have the value ``null`` in all channels, the middle of the input box where it is None. It may lie
+    outside the box, so that a model can tell.
+    """
+
+    __slots__ = ()
 
     null: float | None
 
@@ -53,40 +93,16 @@ class Defence(ABC):
             object.__setattr__(self, "null", value)
 
     @abstractmethod
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse inputs of a shape (without a batch axis) that are no images, or too small.
-
-        Raises:
-            BadInput: naming what does not fit.
-        """
-
-    @abstractmethod
-    def count(self, shape: tuple[int, ...]) -> int:
-        """How many copies of an image of a shape the model is shown, first of all."""
-
-    @abstractmethod
     def seen(self, shape: tuple[int, ...], which: Tensor) -> Tensor:
         """Which pixels (n, height, width) are not hidden in copies (n,) by number."""
 
-    @abstractmethod
-    def returned(self, classifier: Classifier, x: Tensor) -> int:
-        """The class of one image (channels, height, width); -1 for none."""
-
-    def classes(self, classifier: Classifier, x: Tensor) -> Tensor:
-        """The classes (B,) of images (B, channels, height, width); -1 for none."""
-        return torch.tensor([self.returned(classifier, one) for one in x])
-
     def copies(self, classifier: Classifier, x: Tensor, which: Tensor) -> Tensor:
-        """Copies (n, ...) of one image, by number; gradients flow to it."""
+        """Copies (n, channels, height, width) of one image."""
         return hidden(x, self.seen(tuple(x.shape), which).to(x.device), classifier.input_box, self.null)
 
     def batches(self, x: Tensor) -> Iterator[Tensor]:
         """The numbers of all copies of one image, in batches."""
         yield from torch.arange(self.count(tuple(x.shape))).split(TOGETHER)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, from which :func:`defence_from` makes the defence again."""
-        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
 
 DEFENCES: Registry[type[Defence]] = Registry("defence", package="certify.models.defences", named="kind")

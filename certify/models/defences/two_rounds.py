@@ -12,14 +12,14 @@ from torch import Tensor
 from certify.core.values import whole
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
-from certify.models.defences.base import DEFENCES, TOGETHER, Defence, hidden
+from certify.models.defences.base import DEFENCES, TOGETHER, Hiding, hidden
 
 __all__ = ["TwoRounds"]
 
 
 @DEFENCES.register("two-rounds")
 @dataclass(frozen=True, slots=True)
-class TwoRounds(Defence):
+class TwoRounds(Hiding):
     """A class for any image, from the classes of copies of which one mask, and then two masks, are hidden.
 
     The masks cover every patch of a side: wherever it is, one of them hides it. First each mask is hidden by itself. If

@@ -11,7 +11,7 @@ from torch import Tensor
 from certify.core.values import number, one_of, whole
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
-from certify.models.defences.base import DEFENCES, Defence
+from certify.models.defences.base import DEFENCES, Hiding
 
 __all__ = ["ABLATIONS", "Votes", "strips"]
 
@@ -30,7 +30,7 @@ def strips(count: int, size: int) -> Tensor:
 
 @DEFENCES.register("votes")
 @dataclass(frozen=True, slots=True)
-class Votes(Defence):
+class Votes(Hiding):
     """The class with the most votes; the smallest of those in a tie. Without any vote there is no answer.
 
     A copy shows one band of columns (width copies) or one square block (height times width copies), with what lies

@@ -93,7 +93,7 @@ class Ablation(Law):
     """
 
     name: ClassVar[str] = "ablation"
-    norms: ClassVar[tuple[str, ...]] = ("features", "categories")
+    norms: ClassVar[tuple[str, ...]] = ("features", "categories", "substitutions")
     citation: ClassVar[str] = "Levine and Feizi 2020, Theorem 1"
     remedy: ClassVar[str] = "keep fewer positions"
     assumption: ClassVar[str] = "the generator's bits are as good as independent and uniform"
