@@ -38,6 +38,7 @@ class Law:
         slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
         off: (measure) to the total variation distance of one drawn coordinate from the law.
         assumption: what is taken on trust about the draws. A wording that was ever recorded stays here beside the new.
+        evidence: the kind of evidence that holds what a radius is measured by.
     """
 
     norms: tuple[str, ...]
@@ -45,6 +46,7 @@ class Law:
     assumption: tuple[str, ...]
     slack: Callable[[int], arb] = _nothing
     off: Callable[[Any], arb] = _nothing
+    evidence: str = "smoothing"
 
     def silence(self, threat: Threat) -> str:
         """Why the theorem says nothing about the balls of a threat model, in words; empty where it does."""
@@ -132,6 +134,7 @@ LAWS: Final[Mapping[str, Law]] = {
         ("features", "categories"),
         _ablation,
         ("the generator's bits are as good as independent and uniform",),
+        evidence="ablation",
     ),
     "gaussian": Law(
         ("l2",),

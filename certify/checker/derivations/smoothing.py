@@ -77,6 +77,9 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
     if law is None:
         said = f"no theorem of {evidence.noise!r} noise is known here"
         return claims + [left_open(subject, one, said) for one in _OF_THE_LAW]
+    if law.evidence != evidence.kind:
+        said = f"{evidence.noise} noise leaves {law.evidence} evidence behind, not {evidence.kind} evidence"
+        return [*claims, judged(subject, "noise", said)]
     with working_precision(BITS):
         radius = _derived(law, certificate, evidence, q, rival)
         return claims + [
