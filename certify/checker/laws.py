@@ -54,7 +54,7 @@ class Law:
     def silence(self, threat: Threat) -> str:
         """Why the theorem says nothing about the balls of a threat model, in words; empty where it does.
 
-        About a transform by one strength it does if strengths add up: a number is a ball's centre in every norm.
+        About a transform by one strength it does if strengths add up: balls of one number are the same in every norm.
         """
         if isinstance(threat, Transform) and self.added:
             return "it is about one strength" if len(threat.parameters) != 1 else threat.unadditive

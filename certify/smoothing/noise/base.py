@@ -168,7 +168,7 @@ class OfStrength(Law):
     Where a transform T is additive, ``T(T(x, a), theta) = T(x, a + theta)``. So what a smoothed model, which shows the
     base model ``T(x', theta)``, answers about ``x' = T(x, a)`` is what noise around the strength a makes of x. The
     radius theorem of the law about that one number is therefore one about the transform (Fischer, Baader and Vechev
-    2020; Li et al. 2021, additive transformations). One number is its own norm, so laws for any norm serve.
+    2020; Li et al. 2021, additive transformations). Balls of one number are the same in every norm, so all laws serve.
 
     Args:
         law: of the noise.
