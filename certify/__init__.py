@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from certify.core.threats.contrast import Contrast as Contrast
     from certify.core.threats.fade import Fade as Fade
     from certify.core.threats.features import Features as Features
+    from certify.core.threats.gain import Gain as Gain
     from certify.core.threats.gamma import Gamma as Gamma
     from certify.core.threats.insertions import Insertions as Insertions
     from certify.core.threats.lp import ThreatModel as ThreatModel

@@ -13,10 +13,11 @@ from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.attacks.target import Examination, Target
 from certify.models.classifier import Classifier
 
-__all__ = ["Enumerated", "FiniteLaw"]
+__all__ = ["TOGETHER", "Enumerated", "FiniteLaw"]
 
-_BLOCK: Final = 128
-"""Draws per forward pass."""
+TOGETHER: Final = 128
+"""Draws per forward pass. A draw always has the same place in a batch of the same size, so that its vote depends on the
+input alone, however batches round; changing this number may change votes."""
 
 
 class FiniteLaw(NoiseLaw, Protocol):
@@ -68,7 +69,7 @@ class Enumerated(Target):
         centre = x.to(self.device)
         counts = torch.zeros(self.num_classes + 1, dtype=torch.int64)
         with torch.inference_mode():
-            for drawn in self.noise.every(tuple(x.shape), _BLOCK):
+            for drawn in self.noise.every(tuple(x.shape), TOGETHER):
                 noisy = self.noise.apply(centre, drawn.to(self.device))
                 self.noise.project(noisy)
                 counts += torch.bincount(self.classifier.predict(noisy) + 1, minlength=len(counts)).cpu()

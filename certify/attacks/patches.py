@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,26 +79,32 @@ class PatchPGD(Attack):
         lower, upper = (end.expand_as(x) for end in box.inside(x[None]))
         slope = self._slope(search, row, x[None], "start")[1][0]
         best = torch.where(slope > 0, upper, lower)
-        masks = self._masks(reach, search.radius, x, slope * (best - x))
+        places = self._places(reach, search.radius, slope * (best - x))
         coins = torch.rand(x.shape, generator=keyed_generator(f"{search.keys[row]}:coins")).to(x.device)
-        ends = best, lower, upper, torch.where(coins < 0.5, lower, upper)
-        tries = torch.cat([torch.where(masks, end, x) for end in ends])
-        order = self._margins(search, row, tries).argsort(descending=True, stable=True)
-        chosen, seen = [], set[int]()
-        for number in order.tolist():
-            if (place := number % len(masks)) not in seen and len(seen) < self.places:
-                seen.add(place)
-                chosen.append(number)
-        points, inside = tries[chosen], masks[[number % len(masks) for number in chosen]]
-        return self._ascended(search, row, points, inside, (lower, upper))
+        ends = torch.stack([best, lower, upper, torch.where(coins < 0.5, lower, upper)])
 
-    def _masks(self, reach: Places, radius: float, x: Tensor, gain: Tensor) -> Tensor:
-        """The places (n, ...) that are looked at."""
+        def tried(numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+            """Patches (n, ...) by number, every place with one end after the other, and where they are."""
+            masks = self._masks(reach, search.radius, x, [places[number % len(places)] for number in numbers])
+            return torch.where(masks, ends[[number // len(places) for number in numbers]], x), masks
+
+        order = self._margins(search, row, tried, len(ends) * len(places)).argsort(descending=True, stable=True)
+        chosen = dict[int, int]()
+        for number in order.tolist():
+            if len(chosen) < self.places:
+                chosen.setdefault(number % len(places), number)
+        return self._ascended(search, row, *tried([*chosen.values()]), (lower, upper))
+
+    def _places(self, reach: Places, radius: float, gain: Tensor) -> Sequence[int]:
+        """The numbers of the places that are looked at."""
         count = reach.regions(radius)
-        numbers: Sequence[int] = range(count)
-        if count > _LOOKED_AT:
-            worth = reach.gains(gain.flatten()[None].double(), radius)[0]
-            numbers = worth.topk(_LOOKED_AT).indices.sort().values.tolist()
+        if count <= _LOOKED_AT:
+            return range(count)
+        worth = reach.gains(gain.flatten()[None].double(), radius)[0]
+        return worth.topk(_LOOKED_AT).indices.sort().values.tolist()
+
+    def _masks(self, reach: Places, radius: float, x: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Which features places cover, (n, ...)."""
         nothing, everything = torch.zeros_like(x).flatten()[None], torch.ones_like(x).flatten()[None]
         _, masks = reach.boxes(nothing, radius, nothing, everything, numbers)
         return masks.bool().reshape(-1, *x.shape)
@@ -134,11 +140,14 @@ class PatchPGD(Attack):
         return margin.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
 
     @torch.no_grad()
-    def _margins(self, search: Search, row: int, points: Tensor) -> Tensor:
-        """Margins (n,) of points (n, ...) for one row; NaN is the least."""
+    def _margins(
+        self, search: Search, row: int, tried: Callable[[Sequence[int]], tuple[Tensor, Tensor]], count: int
+    ) -> Tensor:
+        """Margins (n,) of as many points for one row, by number; NaN is the least."""
         found = []
-        for part in points.split(_TOGETHER):
-            rows, labels = torch.full((len(part),), row), search.labels[row].expand(len(part))
-            scores = search.scores(part, rows, "places")
+        for first in range(0, count, _TOGETHER):
+            points, _ = tried(range(first, min(first + _TOGETHER, count)))
+            rows, labels = torch.full((len(points),), row), search.labels[row].expand(len(points))
+            scores = search.scores(points, rows, "places")
             found.append(search.target.classifier.property.margin(scores, labels))
         return torch.cat(found).nan_to_num(nan=-torch.inf)

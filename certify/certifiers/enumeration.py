@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from certify.attacks.enumerated import Enumerated
+from certify.attacks.enumerated import TOGETHER, Enumerated
 from certify.attacks.target import Target
 from certify.certifiers.base import CERTIFIERS, Certifier, Shape, failed, settle
 from certify.core.certificate import Certificate
@@ -26,7 +27,6 @@ from certify.errors import BadInput
 from certify.models.classifier import Classifier
 from certify.models.rows import check_size
 from certify.smoothing.noise.ablation import Ablation, Null, null_of
-from certify.smoothing.sampler import default_batch_size, in_batches_that_fit
 
 __all__ = ["Enumeration"]
 
@@ -136,15 +136,18 @@ class Enumeration(Certifier):
         """
         if said := self.shortfall(threat, tuple(x.shape[1:])):
             raise BadInput(said)
-        size = min(self._law(threat, tuple(x.shape[1:])).subsets, default_batch_size(classifier, x))
         with torch.inference_mode():
-            in_batches_that_fit(classifier, size, lambda size: check_size(classifier.scores, x, size))
+            check_size(classifier.scores, x, min(self._law(threat, tuple(x.shape[1:])).subsets, TOGETHER))
 
     @staticmethod
     def _shown(law: Ablation, lead: int) -> int:
         """The most changed positions that a lead of so many votes pays for."""
         d, s, every = law.positions, law.retention, law.subsets
-        return max(k for k in range(d + 1) if lead > 2 * (every - math.comb(d - k, s)) or k == 0)
+
+        def lost(k: int) -> bool:
+            return lead <= 2 * (every - math.comb(d - k, s))
+
+        return bisect.bisect_left(range(1, d + 1), True, key=lost)
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input; the class with most votes is certified, unless another one ties."""

@@ -7,11 +7,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from certify.certifiers.certify import certify
+from certify.certifiers.certify import certify, posed
 from certify.certifiers.smoothing import Smoothing
 from certify.core.certificate import Certificate
 from certify.core.properties.base import Property
-from certify.core.threats.base import Threat
+from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch
 from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
@@ -121,7 +121,7 @@ def predict(
         clf, x, sigma, n, alpha, noise, batch_size, retention, null: as in :func:`smooth`.
         seed: of the noise; a fresh one that nobody can guess if None.
         threat: with ablation as noise, the threat whose groups are kept or hidden together; each feature by itself if
-            None.
+            None. To answer under a transform, that transform: the noise then is about its strength.
 
     Returns:
         A list with the class of each input, and the seed as its attribute ``seed``.
@@ -145,6 +145,8 @@ def predict(
     )
     law = smoothing.law()
     batch = Batch.of(x, None, clf.num_classes)
+    if threat is not None:
+        clf, batch = posed(clf, batch, need_threat(threat))
     law = law.about(threat, batch.shape)
     clf.check(batch.x)
     law.check_inputs(batch.x, clf.input_box)

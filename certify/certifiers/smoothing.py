@@ -22,8 +22,9 @@ from certify.core.norms import NORMS, Norm, check_norm
 from certify.core.properties.base import Property
 from certify.core.rounding import round_down
 from certify.core.scope import scopes
-from certify.core.threats.base import Threat
+from certify.core.threats.base import THREATS, Threat
 from certify.core.threats.lp import ThreatModel
+from certify.core.threats.transform import Transform
 from certify.core.values import one_of, whole
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -32,7 +33,7 @@ from certify.models.classifier import Classifier
 from certify.models.rows import check_size
 from certify.smoothing.certify import RIVAL_SHARE, ChosenBy, SmoothedRadius, certify_votes, shares_for
 from certify.smoothing.noise.ablation import Ablation, Null
-from certify.smoothing.noise.base import NOISES, Law, Noise, named_law
+from certify.smoothing.noise.base import NOISES, Law, named_law
 from certify.smoothing.sampler import Sampler, default_batch_size, in_batches_that_fit
 from certify.smoothing.schedule import Schedule, Shares, check_count, largest_radius
 from certify.smoothing.streams import BLOCK
@@ -94,7 +95,10 @@ class Smoothing(Certifier):
     retention: int | None = None
     null: Null | str | None = None
     method = "smoothing"
-    limits = "counts votes for answers that follow from the scores alone, and knows the norms of its noise laws only"
+    limits = (
+        "counts votes for answers that follow from the scores alone, and knows the norms of its noise laws and "
+        "additive transforms only"
+    )
 
     def __post_init__(self) -> None:
         own = named_law(self.noise, sigma=self.sigma, retention=self.retention, null=self.null).settings()
@@ -148,9 +152,20 @@ class Smoothing(Certifier):
         """The smoothed classifier."""
         return Smoothed(classifier, self.law().about(threat))
 
+    @override
+    def check_scope(self, threat: Threat, property: Property) -> None:
+        try:
+            Certifier.check_scope(self, threat, property)
+        except BadInput as problem:
+            if isinstance(threat, Transform) and threat.unadditive:
+                raise BadInput(f"{threat.unadditive}; {problem}") from None
+            raise
+
     @classmethod
     def knows(cls, norm: str) -> bool:
-        """What some noise law has a theorem about."""
+        """What some noise law has a theorem about, and transforms that are additive."""
+        if norm in THREATS and issubclass(member := THREATS[norm], Transform):
+            return member.additive
         return any(norm in law.norms for law in scopes(NOISES).values())
 
     @classmethod
@@ -188,7 +203,7 @@ class Smoothing(Certifier):
             BadInput: for a norm without a theorem, or a per-feature scale: noise that treats all features alike proves
                 no more.
         """
-        law = self.law()
+        law = self.law().about(threat)
         norm = law.check_norm(threat.norm)
         law = law.about(threat, shape)
         if isinstance(threat, ThreatModel) and threat.scale is not None:
@@ -332,5 +347,5 @@ class Smoothing(Certifier):
         }
         if isinstance(law, Ablation):
             return AblationEvidence(retention=law.retention, null=law.null, **fields)
-        assert isinstance(law, Noise)
-        return SmoothingEvidence(sigma=law.sigma, **fields)
+        assert self.sigma is not None  # every law but ablation has one
+        return SmoothingEvidence(sigma=self.sigma, **fields)

@@ -18,6 +18,7 @@ import numpy as np
 from flint import arb
 
 from certify.core.threats.base import Threat
+from certify.core.threats.transform import Transform
 
 __all__ = ["LAWS", "Law", "most_changed"]
 
@@ -38,6 +39,8 @@ class Law:
         slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
         off: (measure) to the total variation distance of one drawn coordinate from the law.
         assumption: what is taken on trust about the draws. A wording that was ever recorded stays here beside the new.
+        evidence: the kind of evidence that holds what a radius is measured by.
+        added: whether the noise is added to numbers of any kind, so that it can be about the strength of a transform.
     """
 
     norms: tuple[str, ...]
@@ -45,14 +48,29 @@ class Law:
     assumption: tuple[str, ...]
     slack: Callable[[int], arb] = _nothing
     off: Callable[[Any], arb] = _nothing
+    evidence: str = "smoothing"
+    added: bool = True
 
     def silence(self, threat: Threat) -> str:
-        """Why the theorem says nothing about the balls of a threat model, in words; empty where it does."""
+        """Why the theorem says nothing about the balls of a threat model, in words; empty where it does.
+
+        About a transform by one strength it does if strengths add up: balls of one number are the same in every norm.
+        """
+        if isinstance(threat, Transform) and self.added:
+            return "it is about one strength" if len(threat.parameters) != 1 else threat.unadditive
         if threat.norm not in self.norms:
             return f"its noise has no theorem in {threat.norm}"
         if threat.named and not threat.counted:
             return "its theorem is about balls in which all features count alike, and the threat model has a scale"
         return ""
+
+    def trusted(self, threat: Threat) -> tuple[str, ...]:
+        """What a certificate about a threat may take on trust."""
+        more = f"; {_IN_FLOATS}" if isinstance(threat, Transform) else ""
+        return tuple(f"{one}{more}" for one in self.assumption)
+
+
+_IN_FLOATS: Final = "an input transformed in float32 stands for one transformed exactly"
 
 
 def _cohen(sigma: float, q: arb, rival: arb) -> arb:
@@ -132,6 +150,8 @@ LAWS: Final[Mapping[str, Law]] = {
         ("features", "categories", "substitutions"),
         _ablation,
         ("the generator's bits are as good as independent and uniform",),
+        evidence="ablation",
+        added=False,
     ),
     "gaussian": Law(
         ("l2",),
@@ -150,6 +170,7 @@ LAWS: Final[Mapping[str, Law]] = {
         ),
         _to_grid,
         _grid_off,
+        added=False,
     ),
     "laplace": Law(
         ("l1",),

@@ -17,13 +17,23 @@ from certify.core.prediction_sets import SETS, PredictionSets, set_row
 from certify.errors import StoreError, one_line
 from certify.stats.conformal import as_written, conformal_rank, coverage_given, order_statistic
 
-__all__ = ["is_set_record", "made_again", "read_set_record", "record_alone"]
+__all__ = ["UNCHECKED", "is_set_record", "made_again", "read_set_record", "record_alone"]
 
 CLOSE: Final = 1e-9
 """Relative distance of two machines' rounding of one bound."""
 
 CLOSE_DRAWS: Final = 1e-4
 """The same of a score that a model computes in float32."""
+
+
+UNCHECKED: Final = {"prediction sets": ("model.name", "run", "notes", "rows.attacked", "rows.plain_attacked")}
+"""Fields of a record that nobody can derive: how its maker called things and came by the sets, what a search found."""
+
+_SAME: Final = (
+    *("paid", "seed", "certifiers", "calibrated_on", "sets_of", "threat", "method"),
+    *("score", "coverage", "delta", "plain", "statement"),
+)
+"""Fields that are the same on every machine."""
 
 
 def is_set_record(path: Path | str) -> bool:
@@ -65,6 +75,7 @@ def record_alone(record: Mapping[str, Any]) -> list[CheckedClaim]:
         judged("record", "threshold", _apart(_number(record["threshold"]), threshold)),
         judged("record", "given", "" if record["given"] <= max(0.0, given) else f"it is {given:.6f}"),
         judged("record", "inputs calibrated on", _apart(record["calibrated_on"]["inputs"], n)),
+        judged("record", "radii", _apart([row["radius"] for row in record["rows"]], record["threat"]["radii"])),
     ]
     labels = [one["label"] for one in record["inputs"]]
     rows = [("plain", record["plain"], [one["plain"] for one in record["inputs"]])]
@@ -95,17 +106,17 @@ def made_again(record: Mapping[str, Any], again: PredictionSets) -> list[Checked
     if (drawn := whole.get("generator")) != record.get("generator"):
         said = f"its noise is that of {record.get('generator')!s:.40}, here it would be that of {drawn}"
         return [left_open("record", "sets", said)]
-    claims = [
-        judged("record", name, "" if record[name] == whole[name] else "it is another one")
-        for name in ("paid", "seed", "certifiers", "calibrated_on", "sets_of", "threat", "method", "statement")
-    ]
+    claims = [judged("record", name, "" if record[name] == whole[name] else "it is another one") for name in _SAME]
+    claims.append(judged("record", "model digest", _apart(record["model"]["digest"], whole["model"]["digest"])))
     scores, close = [_number(one) for one in record["calibration"]], CLOSE if drawn is None else CLOSE_DRAWS
     wrong = sum(not _close(one, other, close) for one, other in zip(scores, again.scores, strict=False))
     wrong += abs(len(scores) - len(again.scores))
     claims.append(judged("record", "calibration scores", f"{wrong} of {len(scores)} are others" if wrong else ""))
     claims.append(judged("record", "proven", _apart(record["proven"], again.proven)))
-    radii = [row["radius"] for row in record["rows"]]
-    claims.append(judged("record", "radii", _apart(radii, [row.radius for row in again.rows])))
+    left_out = [note for note in again.notes if note not in record["notes"]]
+    claims.append(judged("record", "notes", f"it leaves out: {left_out[0]}" if left_out else ""))
+    if hidden := sorted({*again.contradictions} - {*record["contradictions"]}):
+        claims.append(judged("record", CONTRADICTION, f"sets lack labels that are proven: {hidden}"))
     for row, other in zip(record["rows"], again.rows, strict=False):
         said = _apart(row["plain_proven"], other.plain_proven)
         claims.append(judged(f"radius {row['radius']}", "plain sets proven", said))

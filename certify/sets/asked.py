@@ -42,6 +42,7 @@ class Sets:
         certifiers: bounds, of which the best bound counts, or smoothing.
         coverage, score, samples, seed: as for :func:`~certify.sets.conformal.conformal`.
         attack: whether to search for changed inputs whose sets lack the label.
+        parts: whether both are parts of one data set, so that equal inputs in them are two inputs and not one.
         known: further points to begin that search from, by position of the input.
         head: model and data by name.
         pinned: what else a record of the sets should hold.
@@ -58,6 +59,7 @@ class Sets:
     samples: int | None = None
     seed: int | None = None
     attack: bool = True
+    parts: bool = False
     known: Mapping[int, Sequence[Tensor]] = field(default_factory=dict)
     head: Mapping[str, str] = field(default_factory=dict)
     pinned: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Sets:
                 self.threat.check_inputs(batch.x.numpy())
             except DataError as problem:
                 raise DataError(f"{what}: {problem}") from problem
-        if shared := {*self.data.digests} & {*self.calibration.digests}:
+        if not self.parts and (shared := {*self.data.digests} & {*self.calibration.digests}):
             also = f"{'is' if len(shared) == 1 else 'are'} also among those whose sets are wanted"
             raise BadInput(
                 f"{many(len(shared), 'input')} among the calibration inputs {also}: nothing is promised about them, "
@@ -102,7 +104,7 @@ class Sets:
             identity(self.data)["digest"],
             self.threat.to_dict(),
             [one.settings() for one in self.certifiers],
-            [float(self.coverage), self.score, self.samples],
+            [float(self.coverage), self.score, None if self.samples == SAMPLES else self.samples],
         ]
         digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=4).digest()
         return int.from_bytes(digest, "little")

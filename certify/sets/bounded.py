@@ -17,7 +17,7 @@ from certify.bounds.region import region_of
 from certify.certifiers.deterministic import graph_of
 from certify.core.threats.base import Threat
 from certify.models.classifier import Classifier
-from certify.sets.scores import Score
+from certify.sets.scores import Score, rivals
 
 __all__ = ["BoundedScores"]
 
@@ -110,9 +110,7 @@ class BoundedScores:
     def _rows(self, labels: Tensor) -> Tensor:
         """Rows (B, labels (K - 1), K) of the differences ``f_k - f_y`` for labels (B, labels)."""
         unit = torch.eye(self.classifier.num_classes, dtype=torch.float64)
-        others = [[k for k in range(len(unit)) if k != y] for y in range(len(unit))]
-        differences = torch.stack([unit[ks] - unit[y] for y, ks in enumerate(others)])
-        return differences[labels].flatten(1, 2)
+        return (unit[rivals(len(unit))[labels]] - unit[labels].unsqueeze(2)).flatten(1, 2)
 
     def _bounds(self, x: Tensor, rows: Tensor, radius: float) -> Tensor:
         """The best lower bounds (B, rows); NaN and plus infinity say nothing."""

@@ -87,7 +87,7 @@ def _climbed(search: Search, score: Score, known: Mapping[int, Tensor]) -> Tenso
             z = near.project(z).requires_grad_()
             with torch.enable_grad():
                 scores = search.scores(z, rows, f"{restart}:{step}")
-                each = score.of(leads(scores))[rows, search.labels]
+                each = score.of(leads(scores, search.labels))
                 (gradient,) = torch.autograd.grad(each.sum(), z)
             value, seen = each.detach().double(), z.detach()
             better = value > most  # false for NaN

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from certify.registry import Registry
 
-__all__ = ["LEAST", "SCORES", "Score", "leads"]
+__all__ = ["LEAST", "SCORES", "Score", "leads", "rivals"]
 
 SCORES: Registry[type[Score]] = Registry("nonconformity score", package="certify.sets", named="name")
 
@@ -108,15 +108,22 @@ class LAC(Score):
         return (classes + 16) * 2.0**-50 * (1.0 + value.abs())
 
 
-def leads(scores: Tensor) -> Tensor:
+def leads(scores: Tensor, labels: Tensor | None = None) -> Tensor:
     """The differences ``f_k - f_y`` of scores (..., K) for every label y, (..., K, K - 1), k ascending without y.
+
+    Or for one label (B,) of each row (B, K) alone: (B, K - 1).
 
     >>> leads(torch.tensor([5.0, 3.0, 0.0]))
     tensor([[-2., -5.],
             [ 2., -3.],
             [ 5.,  3.]])
     """
-    count = scores.shape[-1]
-    others = torch.arange(count, device=scores.device).expand(count, count)
-    others = others[~torch.eye(count, dtype=torch.bool, device=scores.device)].reshape(count, count - 1)
+    others = rivals(scores.shape[-1]).to(scores.device)
+    if labels is not None:
+        return scores.gather(1, others[labels]) - scores.gather(1, labels.unsqueeze(1))
     return scores[..., others] - scores.unsqueeze(-1)
+
+
+def rivals(count: int) -> Tensor:
+    """The other classes of each of ``count`` classes, ascending, (count, count - 1)."""
+    return torch.arange(count).expand(count, count)[~torch.eye(count, dtype=torch.bool)].reshape(count, count - 1)

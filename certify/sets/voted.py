@@ -28,6 +28,12 @@ __all__ = ["SAMPLES", "VotedScores", "share_of"]
 SAMPLES: Final = 150
 """Draws about each input where nobody says how many: as many as in Zargarbashi and Bojchevski (2025)."""
 
+MOST_SAMPLES: Final = 100_000
+"""Draws about each input that are held at a time, at most."""
+
+NUMBERS: Final = 2**24
+"""Differences of scores that are held at a time; as many as a draw has, K (K - 1), where these are more."""
+
 _SHARE: Final = Fraction(1, 20)
 """Share of the allowed failures of coverage that pays for each of the two ends."""
 
@@ -75,7 +81,7 @@ class VotedScores:
         seed: master seed of the noise.
 
     Raises:
-        BadInput: for a law about inputs on a grid alone, or fewer samples than any upper end takes.
+        BadInput: for a law about inputs on a grid alone, fewer samples than any upper end takes, or more than are held.
     """
 
     classifier: Classifier
@@ -89,6 +95,8 @@ class VotedScores:
         law, dimensions = self.law, self.theorem.dimensions
         if self.theorem.slack > 0 or law.total_variation(dimensions) > 0:
             raise BadInput(f"{law.name} noise is about inputs on a grid, and changed inputs lie off it: use gaussian")
+        if self.samples > MOST_SAMPLES:
+            raise BadInput(f"samples={self.samples} is more than the {MOST_SAMPLES:,} draws that sets are made from")
         if self._upper > self.samples:
             enough = math.ceil(-math.log2(self.each))
             raise BadInput(
@@ -153,7 +161,7 @@ class VotedScores:
         """Upper ends; see :class:`~certify.sets.scorer.Scorer`."""
         stream, found = self._stream(_CALIBRATION, tuple(x.shape[1:])), []
         for one, label, digest in zip(x, labels, digests, strict=True):
-            drawn = self._drawn(stream, one, digest)[:, label]
+            drawn = self._drawn(stream, one, digest, label)
             found.append(float(torch.where(drawn.isfinite(), drawn, torch.inf).sort().values[self._upper - 1]))
         return found
 
@@ -164,10 +172,9 @@ class VotedScores:
             return torch.full((len(x), classes if labels is None else 1), -torch.inf, dtype=torch.float64)
         stream, found = self._stream(_SETS, tuple(x.shape[1:])), []
         for row, (one, digest) in enumerate(zip(x, digests, strict=True)):
-            drawn = self._drawn(stream, one, digest)
-            ends = torch.where(drawn.isfinite(), drawn, -torch.inf).sort(dim=0).values[place - 1]
-            found.append(ends if labels is None else ends[labels[row] : labels[row] + 1])
-        return torch.stack(found)
+            drawn = self._drawn(stream, one, digest, None if labels is None else labels[row])
+            found.append(torch.where(drawn.isfinite(), drawn, -torch.inf).sort(dim=0).values[place - 1])
+        return torch.stack(found).reshape(len(x), -1)
 
     def highest(self, x: Tensor, labels: Sequence[int], radius: float) -> None:
         """Draws prove nothing for certain."""
@@ -176,8 +183,8 @@ class VotedScores:
     def _stream(self, stage: str, shape: tuple[int, ...]) -> Stream:
         return Stream(self.theorem.noise, shape, seed=self.seed, stage=stage, device=self.classifier.device)
 
-    def _drawn(self, stream: Stream, x: Tensor, digest: str) -> Tensor:
-        """Scores (samples, K) about one input (...), float64; rows of NaN where the model's scores are not finite.
+    def _drawn(self, stream: Stream, x: Tensor, digest: str, label: int | None = None) -> Tensor:
+        """Scores (samples, K) about one input (...), float64, or (samples,) of a label; NaN where not all are finite.
 
         A block of noise is one batch, so that they do not depend on other inputs.
         """
@@ -193,8 +200,13 @@ class VotedScores:
 
         with torch.inference_mode():
             scores = in_batches_that_fit(self.classifier, BLOCK, ask).double()
-            found = self.score.of(leads(scores))
-            return torch.where(scores.isfinite().all(dim=1, keepdim=True), found, torch.nan).cpu()
+            finite = scores.isfinite().all(dim=1)
+            if label is not None:
+                found = self.score.of(leads(scores, torch.full((len(scores),), label, device=scores.device)))
+                return torch.where(finite, found, torch.nan).cpu()
+            rows = max(1, NUMBERS // scores.shape[1] ** 2)
+            found = torch.cat([self.score.of(leads(part)) for part in scores.split(rows)])
+            return torch.where(finite.unsqueeze(1), found, torch.nan).cpu()
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from certify.checker.prediction_sets import made_again, read_set_record, record_alone
+from certify.checker.prediction_sets import UNCHECKED, made_again, read_set_record, record_alone
 from certify.checker.result import CheckedClaim, CheckResult, Standing, left_open
 from certify.core.prediction_sets import PredictionSets
 from certify.core.threats.base import threat_from
@@ -35,7 +35,7 @@ def check_sets(path: Path | str, *, model: str | None, data: str | None, progres
         else:
             claims.append(made)
         head = {"threat": str(threat_from(record["threat"])), "scores": f"{record['score']}, {record['method']}"}
-    return CheckResult(tuple(claims), head, statement)
+    return CheckResult(tuple(claims), head, statement, UNCHECKED)
 
 
 def _again(

@@ -164,6 +164,7 @@ def sets_of(
         coverage=asked.coverage,
         score=asked.score,
         samples=asked.samples,
+        parts=asked.calibration == REST,
         known=known,
         head={
             **(head or {}),

@@ -82,8 +82,12 @@ def build(
     for certifier in built:
         certifier.check_scope(threat, property)
     targets = [certifier.target(classifier, threat) for certifier in built]
-    if any(target.settings() != targets[0].settings() for target in targets):
-        raise BadInput("smoothing is about the smoothed model, bounds are about the model itself: make two runs")
+    for certifier, target in zip(built, targets, strict=True):
+        if target.settings() != targets[0].settings():
+            named = f"{built[0].method} and {certifier.method}"
+            raise BadInput(
+                f"claims by {named} are about two models, the network itself or one that is made of it: make two runs"
+            )
     return Study(
         classifier=classifier,
         dataset=dataset,

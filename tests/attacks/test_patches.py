@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import certify
+from certify.attacks import patches
+from certify.core.threats.places import Places
 from certify.errors import BadInput
 from tests.certifiers.test_patches import broken, images, linear, network
 
@@ -53,6 +55,23 @@ def test_findings_do_not_depend_on_the_batch():
         [alone] = certify.attack(clf, x[row : row + 1], y[row : row + 1], index=[row], **settings)
         assert (alone.radius, alone.adversarial_prediction) == (one.radius, one.adversarial_prediction)
         np.testing.assert_array_equal(alone.x_adv, one.x_adv)
+
+
+def test_places_are_tried_a_few_at_a_time(monkeypatch):
+    """All of them at once, with every end, would be gigabytes for an image of ordinary size."""
+    clf, x = network(3, (1, 5, 5)), images((1, 5, 5), 2)
+    y, settings = clf.predict(x), {"threat": certify.Patch((1, 2)), "attack": "patch-pgd", "steps": 2}
+    together, held, boxes = certify.attack(clf, x, y, **settings), [], Places.boxes
+
+    def counted(self, x, radius, lower, upper, which):
+        held.append(len(which))
+        return boxes(self, x, radius, lower, upper, which)
+
+    monkeypatch.setattr(patches, "_TOGETHER", 10)
+    monkeypatch.setattr(Places, "boxes", counted)
+    again = certify.attack(clf, x, y, **settings)
+    assert max(held) == 10
+    assert [one.adversarial_prediction for one in again] == [one.adversarial_prediction for one in together]
 
 
 @pytest.mark.parametrize(

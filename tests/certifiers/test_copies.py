@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -12,6 +13,8 @@ from torch import nn
 
 import certify
 from certify.checker.copies import votes_claims
+from certify.checker.derivations.votes import _touched as touched
+from certify.core.evidence.masks import MasksEvidence
 from certify.core.evidence.votes import VotesEvidence
 from certify.errors import BadInput
 from certify.models.defences.base import defence_from
@@ -273,6 +276,36 @@ def test_masks_that_were_changed_are_refuted(fields):
     assert certify.check(one, clf, x[0])
     forged = altered(one, **fields)
     assert forged is None or forged == one or not certify.check(forged, clf, x[0])
+
+
+def test_strips_that_meet_a_patch_are_counted_like_sets():
+    for length in range(1, 8):
+        for size in range(1, length + 1):
+            strips = [{(begin + step) % length for step in range(size)} for begin in range(length)]
+            for side in range(length + 1):
+                for first in range(length - side + 1):
+                    met = sum(not strip.isdisjoint(range(first, first + side)) for strip in strips)
+                    assert touched(length, size, side) == met
+                    votes = VotesEvidence("band", size, None, None, length, length, {})
+                    assert votes.seen(side) == met
+
+
+@pytest.mark.parametrize("fields", [{"width": 10**30}, {"height": 10**30}, {"width": 2**13, "height": 2**12}], ids=str)
+def test_images_that_no_memory_holds_are_refused_at_once(fields):
+    clf = linear(torch.ones(1, 4, 8), -3.9)
+    certifiers = certify.Derandomized(1), certify.Masking(masks=2)
+    for one in certifiers:
+        [made] = certify.certify(clf, torch.ones(1, 1, 4, 8), threat=certify.Patch((0, 1)), certifier=one)
+        with pytest.raises(BadInput, match="no image has"):
+            dataclasses.replace(made.evidence, **fields)
+
+
+def test_masks_that_nobody_hides_in_pairs_are_refused():
+    clf, x = function(treacherous), torch.zeros(1, 1, 40, 40)
+    with pytest.raises(BadInput, match="1,600 masks are hidden in pairs, 1,024 at most"):
+        certify.certify(clf, x, threat=certify.Patch((1,)), certifier=certify.Masking(masks=1000))
+    with pytest.raises(BadInput, match="nobody hides 1,600 masks in pairs"):
+        MasksEvidence(1, 1000, None, 40, 40, {}, 0)
 
 
 def test_a_pixel_that_only_one_pair_of_masks_hides_is_enough_to_certify_nothing():

@@ -23,6 +23,7 @@ STRENGTHS = {
     "shear": 0.5,
     "brightness": 0.4,
     "contrast": 0.8,
+    "gain": 0.5,
     "fade": 0.7,
     "gamma": 2.0,
     "blur": 1.0,
@@ -83,6 +84,8 @@ def expected(name, x, strengths, padding="zeros"):
         return np.clip(x + strengths[0], 0, 1)
     if name == "contrast":
         return np.clip(0.5 + (1 + strengths[0]) * (x - 0.5), 0, 1)
+    if name == "gain":
+        return np.exp(strengths[0]) * x
     if name == "fade":
         return (1 - strengths[0]) * x + strengths[0]
     if name == "own":
@@ -234,12 +237,15 @@ def test_a_record_keeps_what_was_chosen(name):
         (lambda: threat_from(made("own").to_dict() | {"strengths": 10**9}), "1 to 64 strengths"),
         (lambda: made("noise-floor", draw=-1), "a seed from 0"),
         (lambda: made("contrast", middle=float("nan")), "middle"),
+        (lambda: made("gain", middle=float("inf")), "middle"),
+        (lambda: made("gain", 21.0), "beyond the gain's limit, 20"),
+        (lambda: made("brightness", cut="no"), "cut must be true or false"),
         (lambda: certify.certify(network(0), torch.zeros(1, 4), threat=made("rotation"), certifier="crown"), "images"),
         (
             lambda: certify.certify(
                 network(0), images(0), threat=made("rotation"), certifier=certify.Smoothing(sigma=0.25)
             ),
-            "knows the norms of its noise laws only",
+            "interpolation smooths at every step, .* additive transforms only",
         ),
     ],
 )

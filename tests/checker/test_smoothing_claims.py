@@ -10,11 +10,13 @@ import torch
 from flint import arb
 
 from certify.certifiers.smooth import smooth
+from certify.checker.check import check
 from certify.checker.derivations.smoothing import RIVAL_SHARE, smoothing_claims
 from certify.checker.laws import LAWS
 from certify.checker.result import Standing
 from certify.core.certificate import Certificate, Look
 from certify.core.guarantee import Guarantee
+from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
 from certify.models.classifier import Classifier
@@ -212,6 +214,16 @@ def test_an_unknown_law_is_never_confirmed(clf):
     standing = {one.claim: one.standing for one in smoothing_claims(evidence(certificate, noise="cauchy"))}
     assert standing.pop("confidence bound") is Standing.CONFIRMED
     assert {standing[claim] for claim in ("radius", "noise", "verdict", "prediction")} == {Standing.OPEN}
+
+
+def test_a_law_of_another_kind_of_evidence_is_refuted_in_words(clf):
+    """What a radius is measured by is a number for one law, and two whole numbers for the other."""
+    added = next(one for one in made(clf) if one.radius is not None)
+    threat = Features((0, 1), input_box=(0.0, 1.0))
+    [hidden] = smooth(clf, Z[-1:], threat=threat, noise="ablation", retention=1, n=2000)
+    for one, noise in ((added, "ablation"), (hidden, "gaussian"), (hidden, "uniform"), (hidden, "gaussian-grid")):
+        assert refuted(evidence(one, noise=noise))["noise"].startswith(f"{noise} noise leaves ")
+        assert not check(evidence(one, noise=noise))
 
 
 def test_the_tail_at_a_bound_is_the_incomplete_beta_function():

@@ -100,6 +100,22 @@ def test_votes_calibrate_a_run_of_smoothing_and_are_drawn_again(capsys):
     assert "torch-9.9-tpu" in " ".join(capsys.readouterr().out.split())
 
 
+def test_votes_that_nobody_gave_a_number_of_are_drawn_again():
+    ask = ["--model", "conformal_nets:build", "--quiet"]
+    assert main(["conformal", "noisy", *ask, "--calibration", "rest", "--coverage", "0.8"]) == 0
+    assert main(["check", "noisy/conformal.json", *ask]) == 0
+
+
+def test_equal_inputs_of_one_data_set_are_two_inputs(made):
+    """Where values are whole numbers, some input that was left out equals one of the run: both were drawn."""
+    x, y = (np.load("data.npz")[name] for name in ("x", "y"))
+    np.savez("data.npz", x=np.round(x, 1), y=y)
+    run = ["run", "--model", "conformal_nets:build", "--input-box", "0,1", "--quiet", "--data", "npz:data.npz"]
+    assert main([*run, "--radii", "0", "--limit", "60", "--certifier", "ibp", "--out", "whole"]) == 0
+    assert main(["conformal", "whole", *ASK[2:], "--calibration", "rest"]) == 0
+    assert main(["conformal", "whole", *ASK[2:], "--calibration", "npz:data.npz"]) == 2
+
+
 def damaged(record: dict, how: str) -> str:
     """Change one thing of a record; return the claim that should not hold any more."""
     one = next(one for one in record["inputs"] if len(one["sets"][1]) > 1)
@@ -124,11 +140,29 @@ def damaged(record: dict, how: str) -> str:
     if how == "seed":
         record["seed"] += 1
         return "seed"
+    if how == "model":
+        record["model"]["digest"] = "0" * 64
+        return "model digest"
+    if how == "delta":
+        record["delta"] = 0.5
+        return "delta"
+    if how == "plain":
+        record["plain"]["plain_proven"] = 1.0
+        return "plain"
+    if how == "radius of a row":
+        record["rows"][1]["radius"] = 0.2
+        return "radii"
     record["given"] = 0.99
     return "given"
 
 
-@pytest.mark.parametrize("how", ["class left out", "threshold", "rank", "score", "coverage", "radius", "seed", "given"])
+CHANGES = [
+    *("class left out", "threshold", "rank", "score", "coverage", "radius", "seed", "given"),
+    *("model", "delta", "plain", "radius of a row"),
+]
+
+
+@pytest.mark.parametrize("how", CHANGES)
 def test_a_record_that_was_changed_is_refuted(how, capsys):
     assert main([*ASK, "--calibration", "rest"]) == 0
     record = json.loads(Path("part/conformal.json").read_text())

@@ -13,6 +13,7 @@ from certify.core.prediction_sets import SET_FORMATS, SET_PLOTS
 from certify.core.threats.base import THREATS
 from certify.errors import CertifyError
 from certify.sets.bounded import BoundedScores
+from certify.sets.scores import SCORES, leads
 from tests.conftest import linear
 
 LINF = certify.ThreatModel("linf", (0.0, 0.05, 0.2))
@@ -143,11 +144,46 @@ def test_threats_that_call_themselves_symmetric_are():
     generator = np.random.default_rng(0)
     threats = [certify.ThreatModel(norm, (1.0,), scale=(1.0, 2.0, 0.5, 1.0)) for norm in ("linf", "l2", "l1")]
     threats += [certify.Features((1,), input_box=(0.0, 1.0)), certify.Features((1,), "0:2,2:4", input_box=(0.0, 1.0))]
-    threats += [certify.Categories((1,), "0:2,2:4")]
+    threats += [certify.Categories((1,), "0:2,2:4"), certify.Patch((1,), input_box=(0.0, 1.0))]
     assert {type(one) for one in threats} == {one for one in THREATS.values() if one.symmetric}
     for threat in threats:
         for _ in range(50):
             x, other = (np.round(generator.uniform(0, 1, 4), 1).astype(np.float32) for _ in range(2))
             if isinstance(threat, certify.Categories):
                 x, other = (np.eye(2, dtype=np.float32)[generator.integers(0, 2, 2)].ravel() for _ in range(2))
+            if isinstance(threat, certify.Patch):
+                x, other = x.reshape(1, 2, 2), other.reshape(1, 2, 2)
             assert threat.distance(x, other) == threat.distance(other, x)
+
+
+def test_sets_hold_their_label_under_patches():
+    net = torch.nn.Sequential(torch.nn.Flatten(), linear([[3.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 3.0]])).eval()
+    clf = certify.Classifier(net, num_classes=2)
+    generator = np.random.default_rng(5)
+    x = generator.uniform(0, 1, (90, 1, 2, 2)).astype(np.float32)
+    y = (x[:, 0, 1].sum(axis=1) > x[:, 0, 0].sum(axis=1)).astype(int)
+    found = certify.conformal(clf, (x[:40], y[:40]), (x[40:], y[40:]), threat=certify.Patch((0, 1)), coverage=0.8)
+    for row in range(40):
+        scores = [found.inputs[row].sets[1]]
+        for pixel, value in ((pixel, value) for pixel in range(4) for value in (0.0, 1.0)):
+            changed = x[row : row + 1].copy()
+            changed.reshape(-1)[pixel] = value
+            with torch.no_grad():
+                own = clf.scores(torch.from_numpy(changed))[0]
+            scores.append(tuple(k for k in range(2) if own[1 - k] - own[k] <= found.threshold - 1e-5))
+        assert all(set(one) <= set(scores[0]) for one in scores)
+    assert found.rows[1].size > found.rows[0].size
+
+
+def test_rows_of_differences_are_those_of_the_labels_alone():
+    clf = certify.Classifier(linear(np.eye(5).tolist()), num_classes=5)
+    bounded = BoundedScores(clf, LINF, SCORES["lac"](), ("ibp",))
+    labels = torch.tensor([[0, 3], [4, 1]])
+    for row, asked in zip(bounded._rows(labels), labels, strict=True):
+        expected = [np.eye(5)[k] - np.eye(5)[y] for y in asked.tolist() for k in range(5) if k != y]
+        np.testing.assert_array_equal(row, expected)
+
+
+def test_leads_of_one_label_are_among_those_of_all():
+    scores, labels = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 4, 2, 1, 3, 0])
+    assert torch.equal(leads(scores, labels), leads(scores)[torch.arange(6), labels])

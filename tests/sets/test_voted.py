@@ -15,6 +15,7 @@ from scipy import stats
 import certify
 from certify.errors import CertifyError
 from certify.models.classifier import Classifier
+from certify.sets import voted
 from certify.sets.scores import SCORES
 from certify.sets.voted import VotedScores
 from certify.smoothing.noise.base import NOISES
@@ -159,3 +160,17 @@ def test_what_cannot_be_right_is_one_line(clf, changed, words):
         )
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_more_draws_than_are_held_are_refused():
+    with pytest.raises(CertifyError, match="samples=100001 is more than the 100,000 draws"):
+        scorer(100_001, Fraction(1, 200))
+
+
+def test_scores_of_many_classes_are_computed_in_parts(monkeypatch):
+    clf = Classifier(linear(np.random.default_rng(0).normal(size=(7, 2)).tolist()), num_classes=7, input_box=None)
+    votes, x = scorer(60, Fraction(1, 25), clf), torch.rand(3, 2, generator=torch.Generator().manual_seed(0))
+    whole = votes.lowest(x, 0.1, ["a", "b", "c"])
+    monkeypatch.setattr(voted, "NUMBERS", 100)
+    assert torch.equal(votes.lowest(x, 0.1, ["a", "b", "c"]), whole)
+    assert torch.equal(votes.lowest(x, 0.1, ["a", "b", "c"], [2, 0, 6])[:, 0], whole[torch.arange(3), [2, 0, 6]])

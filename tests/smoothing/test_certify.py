@@ -223,7 +223,7 @@ def test_what_falls_short_of_the_smallest_declared_radius_is_unknown(halves):
         ({"n": 5, "radii": (0.0,), "schedule": "fixed"}, "certify nothing.*use n >= 10"),
         ({"radii": (0.0, 9.0)}, "raise sigma"),
         ({"norm": "l1"}, "gaussian noise has no radius theorem in l1; it certifies l2"),
-        ({"norm": "linf"}, "knows the norms of its noise laws only, got linf: use .*crown"),
+        ({"norm": "linf"}, "knows the norms of its noise laws and additive transforms only, got linf: use .*crown"),
         ({"noise": "gausian"}, "did you mean 'gaussian'"),
         ({"schedule": "declare"}, "unknown schedule 'declare'; did you mean 'declared'"),
         ({"selection": "labels"}, "unknown selection 'labels'; did you mean 'label'"),

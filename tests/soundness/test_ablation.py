@@ -18,6 +18,7 @@ from certify.checker.derivations.smoothing import smoothing_claims
 from certify.checker.examples import example_claims
 from certify.checker.replay import replay_claims
 from certify.checker.result import Standing
+from certify.core.evidence import Look, subsets
 from certify.core.threats.budget import groups_of
 from certify.core.verdict import Verdict
 
@@ -331,6 +332,27 @@ def test_an_attack_on_enumerated_votes_is_exact():
         claims = example_claims(found, [replace(one, **wrong)], clf, x[1], threat.at((0, 1, 2, 3)))
         refuted = {claim.claim for claim in claims if claim.standing is Standing.REFUTED}
         assert refuted == ({"contradiction"} if wrong else set())
+
+
+def test_batches_are_tried_in_the_size_in_which_subsets_are_counted():
+    """A model that looks at the size of its batch answers one way about 128 subsets, and another way about 36."""
+
+    def looking(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x.sum(1), torch.full((len(x),), 1e6 if len(x) == 128 else 0.5)], dim=1)
+
+    clf = certify.Classifier(looking, 2)
+    with pytest.raises(certify.CertifyError, match="depends on the batch"):
+        certify.certify(clf, [[0.9] * 20], threat=certify.Features((0,)), certifier=certify.Enumeration(2))
+
+
+def test_subsets_that_were_never_counted_are_no_evidence():
+    """Counting stops where there are too many: the number at which it stopped is none of subsets."""
+    assert subsets(200, 3) == 19_900 < math.comb(200, 3)
+    clf = certify.Classifier(Seeing().eval(), 2)
+    [one] = certify.certify(clf, [[0.9] * 8], threat=certify.Features((0,)), certifier=certify.Enumeration(1, NULL))
+    evidence = replace(one.evidence, dimensions=200, retention=3, votes=Look(19_900, {0: 19_900}))
+    with pytest.raises(certify.CertifyError, match="are not one for each subset"):
+        replace(one, evidence=evidence, prediction=0, forward_passes=19_900)
 
 
 def test_too_many_subsets_are_left_to_sampling():

@@ -77,6 +77,9 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
     if law is None:
         said = f"no theorem of {evidence.noise!r} noise is known here"
         return claims + [left_open(subject, one, said) for one in _OF_THE_LAW]
+    if law.evidence != evidence.kind:
+        said = f"{evidence.noise} noise leaves {law.evidence} evidence behind, not {evidence.kind} evidence"
+        return [*claims, judged(subject, "noise", said)]
     with working_precision(BITS):
         radius = _derived(law, certificate, evidence, q, rival)
         return claims + [
@@ -205,8 +208,8 @@ def _noise(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | 
     """The law has a theorem about these balls; what sets the draws apart from it is paid for, or taken on trust."""
     if silence := law.silence(certificate.threat):
         return f"{evidence.noise}: {silence}"
-    if evidence.assumption not in law.assumption:
-        return f"the record takes on trust {evidence.assumption!r}, the law {law.assumption[-1]!r}"
+    if evidence.assumption not in (trusted := law.trusted(certificate.threat)):
+        return f"the record takes on trust {evidence.assumption!r}, the law {trusted[-1]!r}"
     off = evidence.n_most * evidence.dimensions * law.off(evidence.measure(certificate.threat))
     for name, paid, due in (
         ("slack", evidence.slack, law.slack(evidence.dimensions)),

@@ -74,7 +74,7 @@ class EnumerationEvidence(Evidence):
     def fault(self, certificate: Certificate) -> str:
         """Every subset has one vote, and the class has more than any other."""
         positions, kept = self.measure(certificate.threat)
-        if kept > positions or self.votes.n != subsets(positions, kept):
+        if kept > positions or self.votes.n > MOST_SUBSETS or self.votes.n != subsets(positions, kept):
             return f"{self.votes.n} votes are not one for each subset of {kept} of {positions} positions"
         if certificate.radius is not None and self.lead(certificate.prediction) <= 0:
             return f"class {certificate.prediction} has no more votes than another one"

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.evidence.votes import nothing
+from certify.core.evidence.votes import check_image, nothing
 from certify.core.schema import Count, PositiveInt
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
     from certify.core.certificate import Certificate
 
-__all__ = ["MasksEvidence"]
+__all__ = ["MOST_MASKS", "MasksEvidence", "masks_along"]
+
+MOST_MASKS: Final = 1024
+"""All pairs of more masks are over a million passes an input."""
+
+
+def masks_along(pixels: int, side: int, masks: int) -> int:
+    """How many of at most ``masks`` masks cover the patches of a side along an axis of so many pixels.
+
+    >>> masks_along(8, side=2, masks=3), masks_along(8, side=8, masks=3)
+    (3, 1)
+    """
+    places = pixels - side + 1
+    stride = -(-places // masks)
+    return -(-places // stride)
 
 
 @EVIDENCE.register("masks")
@@ -34,7 +49,7 @@ class MasksEvidence(Evidence):
         invalid: copies for which the model answered NaN or infinity.
 
     Raises:
-        BadInput: for patches that are larger than the image, or more copies than there are pairs.
+        BadInput: for patches that are larger than the image, more copies than there are pairs, or too many of these.
     """
 
     side: PositiveInt
@@ -53,19 +68,20 @@ class MasksEvidence(Evidence):
         object.__setattr__(self, "counts", found)
         if self.side > min(self.height, self.width):
             raise BadInput(f"a patch of side {self.side} is larger than {self.height} x {self.width} pixels")
+        check_image(self.height, self.width)
+        if self._count > MOST_MASKS:
+            raise BadInput(f"nobody hides {self._count:,} masks in pairs; {MOST_MASKS:,} are the most")
         if min(found.values(), default=0) < 0 or sum(found.values()) + self.invalid > self.copies:
             raise BadInput(f"{self.copies} copies cannot have the classes {found}")
 
     @property
     def copies(self) -> int:
         """One for each mask, and one for each ordered pair of masks."""
-        count = self._along(self.height) * self._along(self.width)
-        return count + count * count
+        return self._count + self._count**2
 
-    def _along(self, pixels: int) -> int:
-        places = pixels - self.side + 1
-        stride = -(-places // self.masks)
-        return -(-places // stride)
+    @property
+    def _count(self) -> int:
+        return math.prod(masks_along(pixels, self.side, self.masks) for pixels in (self.height, self.width))
 
     def fault(self, certificate: Certificate) -> str:
         """All copies have the class, and the masks cover patches of the radius."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from certify.core.evidence.base import EVIDENCE, Evidence
 from certify.core.schema import Count, PositiveInt, Probability
+from certify.core.threats.budget import MOST_FEATURES
 from certify.errors import BadInput
 
 if TYPE_CHECKING:
     from certify.core.certificate import Certificate
 
-__all__ = ["VotesEvidence", "nothing"]
+__all__ = ["VotesEvidence", "check_image", "nothing"]
 
 
 @EVIDENCE.register("votes")
@@ -33,7 +34,7 @@ class VotesEvidence(Evidence):
         counts: votes per class; classes without a vote may be left out.
 
     Raises:
-        BadInput: for more votes than copies, or a part that is larger than the image.
+        BadInput: for more votes than copies, a part that is larger than the image, or more pixels than any image has.
 
     >>> votes = VotesEvidence("band", 2, None, None, 8, 20, {3: 15, 7: 5})
     >>> votes.seen(3), votes.holds(3, 3), votes.holds(3, 4), votes.holds(7, 0)
@@ -54,6 +55,7 @@ class VotesEvidence(Evidence):
     def __post_init__(self) -> None:
         votes = {int(label): int(count) for label, count in sorted(self.counts.items()) if count}
         object.__setattr__(self, "counts", votes)
+        check_image(self.height, self.width)
         if self.size > (self.width if self.ablation == "band" else min(self.height, self.width)):
             raise BadInput(f"a {self.ablation} of size {self.size} is larger than {self.height} x {self.width} pixels")
         most = max(votes.values(), default=0) if self.threshold is not None else sum(votes.values())
@@ -108,6 +110,16 @@ class VotesEvidence(Evidence):
         least = "" if self.threshold is None else f", from a probability of {self.threshold:g} on"
         shown = f"copies of the image that show {part} each, {nothing(self.null)} elsewhere"
         return f"the vote of the model, as it is executed, over {shown}{least}"
+
+
+def check_image(height: int, width: int) -> None:
+    """Refuse images with more pixels than any input has features.
+
+    Raises:
+        BadInput: for them.
+    """
+    if height * width > MOST_FEATURES:
+        raise BadInput(f"no image has {height} x {width} pixels")
 
 
 def nothing(null: float | None) -> str:

@@ -53,6 +53,11 @@ class Blur(Transform):
         Transform.__post_init__(self)
 
     @property
+    def unadditive(self) -> str:
+        """The copy is blurred again."""
+        return "the second blur blurs the blurred copy again, which no share of one blurred copy does"
+
+    @property
     def may(self) -> str:
         """What may happen to the image."""
         return "mix the image with a blurred copy"

@@ -48,6 +48,11 @@ class Contrast(Transform):
         Transform.__post_init__(self)
 
     @property
+    def unadditive(self) -> str:
+        """Factors multiply."""
+        return "stretches multiply, where strengths would have to add up: gain has the logarithm of the factor"
+
+    @property
     def may(self) -> str:
         """What may happen to the input."""
         return f"stretch or press the differences of all features to {self.middle:g} by one factor"

@@ -46,6 +46,11 @@ class Fade(Transform):
         Transform.__post_init__(self)
 
     @property
+    def unadditive(self) -> str:
+        """Shares of what is left multiply."""
+        return "what is left of an input multiplies, where strengths would have to add up: gain has its logarithm"
+
+    @property
     def may(self) -> str:
         """What may happen to the input."""
         return f"mix the input with one that is {self.towards:g} everywhere"

@@ -35,6 +35,11 @@ class Gamma(Transform):
     units: str = "of the exponent"
 
     @property
+    def unadditive(self) -> str:
+        """Exponents multiply."""
+        return "exponents multiply, where strengths would have to add up, and the darkest values follow another curve"
+
+    @property
     def may(self) -> str:
         """What may happen to the input."""
         return "take every feature to the same power"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from certify.core.input_box import InputBox
 from certify.core.threats.base import THREATS, UNITS
-from certify.core.threats.transform import Frame, Parameter, Transform
+from certify.core.threats.sums import Sum
+from certify.core.threats.transform import Frame, Parameter
 from certify.core.values import whole
 from certify.errors import BadInput
 
@@ -23,7 +24,7 @@ __all__ = ["NoiseFloor"]
 
 @THREATS.register("noise-floor")
 @dataclass(frozen=True, slots=True)
-class NoiseFloor(Transform):
+class NoiseFloor(Sum):
     """An adversary who adds one known draw of standard normal noise, by some volume, and cuts it to the input box.
 
     It says what that noise does, of which nothing but the volume is unknown; smoothing is about all noise.
@@ -31,6 +32,7 @@ class NoiseFloor(Transform):
     Args:
         radii: the largest volume, ascending, either sign.
         draw: a seed of the noise.
+        cut: whether results are cut. Smoothing over strengths needs False: then they may leave the box.
         input_box: not stated here; it is that of the classifier.
         units: what strengths count.
 
@@ -42,6 +44,7 @@ class NoiseFloor(Transform):
     parameters: ClassVar[tuple[Parameter, ...]] = (Parameter("volume", -1e6, 1e6),)
     radii: tuple[float, ...]
     draw: int = 0
+    cut: bool = True
     input_box: None = None
     units: str = UNITS
 
@@ -49,7 +52,7 @@ class NoiseFloor(Transform):
         object.__setattr__(self, "draw", whole("draw", self.draw))
         if not 0 <= self.draw < 2**64:
             raise BadInput(f"draw must be a seed from 0 to 2^64 - 1, got {self.draw}")
-        Transform.__post_init__(self)
+        Sum.__post_init__(self)
 
     @property
     def may(self) -> str:
@@ -63,4 +66,4 @@ class NoiseFloor(Transform):
 
     def apply(self, x: Tensor, strengths: tuple[Tensor, ...], frame: Frame) -> Tensor:
         """The sum, cut."""
-        return frame.cut(x + strengths[0] * frame.constant("noise"))
+        return self.added(x, strengths[0] * frame.constant("noise"), frame)

@@ -84,6 +84,11 @@ class Own(Transform):
         return {"function": self.function, "strengths": self.strengths, "limit": self.limit}
 
     @property
+    def unadditive(self) -> str:
+        """Nobody knows."""
+        return f"nobody knows that {self.function} by a and then by b is {self.function} by a + b"
+
+    @property
     def may(self) -> str:
         """What may happen to the input."""
         return f"apply {self.function}"

@@ -45,6 +45,7 @@ class Patch(Threat):
     kind: ClassVar[str] = "patch"
     counted: ClassVar[bool] = True
     fills_box: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
 
     radii: tuple[float, ...]
     input_box: BoxLike = None

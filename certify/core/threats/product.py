@@ -76,6 +76,11 @@ class Product(Transform):
         return {"parts": ",".join(f"{name}={strength!r}".removesuffix(".0") for name, strength in self.parts)}
 
     @property
+    def unadditive(self) -> str:
+        """All parts would have to change places."""
+        return "all parts once and then all parts again are not every part twice, because they come in another order"
+
+    @property
     def may(self) -> str:
         """What may happen to the input."""
         return "apply " + " and then ".join(f"a {name}" for name, _ in self.parts)

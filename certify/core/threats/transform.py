@@ -63,6 +63,10 @@ class Transform(Threat):
 
     __slots__ = ()
     boxed: ClassVar[bool] = True
+
+    additive: ClassVar[bool] = False
+    """Whether there are settings with which the transform is :attr:`unadditive` for no reason."""
+
     parameters: ClassVar[tuple[Parameter, ...]]
     radii: tuple[float, ...]
 
@@ -106,6 +110,14 @@ class Transform(Threat):
         """What was chosen about the transform besides its strength, as plain values."""
         known = {"radii", "input_box", "units"}
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in known}  # type: ignore[arg-type]
+
+    @property
+    def unadditive(self) -> str:
+        """Why a transform by a and then by b is not one by a + b, for all real a and b; empty where it is, exactly.
+
+        What is additive can be smoothed over: noise about a transformed input is noise about its strength.
+        """
+        return f"a {self.kind} by a and then by b is not one by a + b"
 
     def constants(self, shape: tuple[int, ...], input_box: InputBox | None) -> Mapping[str, NDArray[np.floating]]:
         """Arrays (...) that :meth:`apply` needs for inputs of a shape, by name."""

@@ -44,6 +44,11 @@ class Warp(Transform):
         one_of("padding", self.padding, ("zeros", "border"))
         Transform.__post_init__(self)
 
+    @property
+    def unadditive(self) -> str:
+        """Values are interpolated."""
+        return f"interpolation smooths at every step, so that a {self.kind} by a and then by b is not one by a + b"
+
     def check_form(self, shape: tuple[int, ...]) -> None:
         """Only images have pixels to move."""
         if len(shape) != 3:

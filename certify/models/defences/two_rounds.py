@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from certify.core.evidence.masks import MOST_MASKS
 from certify.core.values import whole
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -53,11 +54,13 @@ class TwoRounds(Hiding):
         self.check_null()
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse what is no image, and patches that are larger."""
+        """Refuse what is no image, patches that are larger, and too many masks to hide in pairs."""
         if len(shape) != 3:
             raise BadInput(f"masks hide parts of images (channels, height, width), got {tuple(shape)}")
         if self.side > min(shape[1:]):
             raise BadInput(f"a patch of side {self.side} is larger than the image of {shape[1]} x {shape[2]} pixels")
+        if (count := self.count(shape)) > MOST_MASKS:
+            raise BadInput(f"{count:,} masks are hidden in pairs, {MOST_MASKS:,} at most: give fewer along each axis")
 
     def spans(self, pixels: int) -> tuple[list[int], int]:
         """Where masks begin along an axis of so many pixels, and how many pixels each hides there.

@@ -13,11 +13,15 @@ from torch import Tensor
 from certify.core.input_box import InputBox
 from certify.core.scope import scopes
 from certify.core.threats.base import Threat
+from certify.core.threats.transform import Transform
 from certify.core.values import number
 from certify.errors import BadInput
 from certify.registry import Registry, make, settings_of
 
-__all__ = ["NOISES", "Law", "Noise", "law_of", "named_law", "recorded_law"]
+__all__ = ["IN_FLOATS", "NOISES", "Law", "Noise", "OfStrength", "law_of", "named_law", "recorded_law"]
+
+IN_FLOATS: Final = "an input transformed in float32 stands for one transformed exactly"
+"""What is taken on trust, besides, of noise about the strength of a transform."""
 
 SMALLEST_SIGMA: Final = 1e-30
 LARGEST_SIGMA: Final = 1e30
@@ -147,6 +151,94 @@ class Noise(Law):
     def settings(self) -> dict[str, Any]:
         """Name and scale."""
         return {"noise": self.name, "sigma": self.sigma}
+
+    def about(self, threat: Threat | None, shape: tuple[int, ...] | None = None) -> Law:  # type: ignore[override]
+        """The law itself; against a transform, noise about its strength.
+
+        Raises:
+            BadInput: for a transform whose strengths do not add up, and for a law about inputs on a grid.
+        """
+        return OfStrength(self, threat) if isinstance(threat, Transform) else self
+
+
+@dataclass(frozen=True, slots=True)
+class OfStrength(Law):
+    """Noise about the strength of a transform: inputs are features with a strength behind, and nothing else moves.
+
+    Where a transform T is additive, ``T(T(x, a), theta) = T(x, a + theta)``. So what a smoothed model, which shows the
+    base model ``T(x', theta)``, answers about ``x' = T(x, a)`` is what noise around the strength a makes of x. The
+    radius theorem of the law about that one number is therefore one about the transform (Fischer, Baader and Vechev
+    2020; Li et al. 2021, additive transformations). Balls of one number are the same in every norm, so all laws serve.
+
+    Args:
+        law: of the noise.
+        transform: with one strength, and additive.
+
+    Raises:
+        BadInput: for another transform, saying why, and for a law about inputs on a grid.
+    """
+
+    law: Noise
+    transform: Transform
+
+    def __post_init__(self) -> None:
+        law, transform = self.law, self.transform
+        if why := transform.unadditive:
+            raise BadInput(f"{law.name} noise over the strength of {transform.noun} proves nothing: {why}")
+        if len(transform.parameters) != 1:
+            raise BadInput(
+                f"{law.name} noise is about one strength, a {transform.kind} has {len(transform.parameters)}"
+            )
+        if law.slack(1, law.norms[0]) > 0 or law.total_variation(1) > 0:
+            raise BadInput(f"{law.name} noise is about inputs on a grid, and strengths lie on none: use gaussian")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of the law."""
+        return self.law.name
+
+    @property
+    def norms(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The transform."""
+        return (self.transform.kind,)
+
+    @property
+    def citation(self) -> str:  # type: ignore[override]
+        """The law's theorem, and the one that carries it over."""
+        return f"{self.law.citation}; Li et al. 2021, additive transformations"
+
+    @property
+    def assumption(self) -> str:  # type: ignore[override]
+        """What is said of the draws, and of arithmetic."""
+        return f"{self.law.assumption}; {IN_FLOATS}"
+
+    @property
+    def remedy(self) -> str:  # type: ignore[override]
+        """That of the law."""
+        return self.law.remedy
+
+    @property
+    def scale(self) -> str:
+        """That of the law, in units of strengths."""
+        return self.law.scale
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the law; the transform is the threat."""
+        return self.law.settings()
+
+    def sample(self, shape: Sequence[int], generator: torch.Generator, out: Tensor | None = None) -> Tensor:
+        """Independent draws (samples, 1) for the strength, behind zeros for the features, (samples, n)."""
+        samples, features = shape
+        if out is None:
+            out = torch.empty(samples, features, dtype=torch.float32, device=generator.device)
+        out.zero_()
+        out[:, -1:] = self.law.sample((samples, 1), generator)
+        return out
+
+    def radius(self, q_upper: float, rival_upper: float, norm: str) -> float:
+        """The radius of the law, which is a strength."""
+        self.check_norm(norm)
+        return self.law.radius(q_upper, rival_upper, self.law.norms[0])
 
 
 NOISES: Registry[Callable[..., Law]] = Registry("noise", package="certify.smoothing.noise", named="name")
