@@ -14,7 +14,7 @@ from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
-__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "seeded_generator", "to_float32"]
+__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "label_sets", "seeded_generator", "to_float32"]
 
 
 def input_digest(x: NDArray[np.floating]) -> str:
@@ -79,6 +79,20 @@ def as_positions(index: Any, count: int) -> NDArray[np.int64]:
     return positions
 
 
+def label_sets(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows (n, L) that say of each of L labels whether an input has it, each as the number with these binary digits.
+
+    Raises:
+        DataError: for anything but 0 and 1, or more than 16 labels.
+
+    >>> label_sets(np.array([[1, 0, 1], [0, 1, 0]]))
+    array([5, 2])
+    """
+    if rows.dtype.kind not in "bui" or not np.isin(rows, (0, 1)).all() or not 2 <= rows.shape[1] <= 16:
+        raise DataError(f"rows of labels hold 0 or 1 for each of 2 to 16 labels, got {rows.dtype} of {rows.shape}")
+    return np.asarray(rows.astype(np.int64) @ (1 << np.arange(rows.shape[1], dtype=np.int64)), dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Inputs (n, ...) as float32 and labels (n,) as int64, in raw units.
@@ -86,7 +100,8 @@ class Dataset:
     Args:
         name: what reports call it.
         x: the inputs.
-        y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`.
+        y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`; or rows (n, L) of
+            0 and 1 that say which of L labels an input has, which become numbers, see :func:`label_sets`.
         num_classes: number of classes; the largest label plus one if not given.
         input_box: declared (lower, upper) bound of every feature: two numbers, or two arrays with one number for each.
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
@@ -128,6 +143,9 @@ class Dataset:
             object.__setattr__(self, "targets", raw.astype(np.float64))
             object.__setattr__(self, "num_classes", 1)
             raw = np.zeros(len(x), dtype=np.int64)
+        if raw.ndim == 2 and len(raw) == len(x):
+            object.__setattr__(self, "num_classes", 2 ** raw.shape[1])
+            raw = label_sets(raw)
         if raw.shape != (len(x),) or not np.issubdtype(raw.dtype, np.integer):
             raise DataError(f"{self.name}: labels must be {len(x)} integers, got {raw.dtype} of shape {raw.shape}")
         bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))

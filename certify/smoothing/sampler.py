@@ -174,7 +174,7 @@ class _Tally:
     """
 
     def __init__(self, classifier: Classifier, ballots: Sequence[Ballot]) -> None:
-        self._classifier, self._classes = classifier, classifier.num_classes + 1
+        self._classifier, self._classes = classifier, classifier.ballots + 1
         self._ends = torch.tensor([stop - start for _, start, stop in ballots], device=classifier.device).cumsum(0)
         self._votes = torch.zeros(len(ballots) * self._classes, dtype=torch.int64, device=classifier.device)
         # One buffer: small tensors kept between the large ones of a pass would leave holes all over the memory.
@@ -201,7 +201,7 @@ class _Tally:
     def _count(self) -> None:
         if self._asked == self._counted:
             return
-        labels = self._classifier.answers_at(self._scores[: self._asked - self._counted])
+        labels = self._classifier.votes_at(self._scores[: self._asked - self._counted])
         samples = torch.arange(self._counted, self._asked, device=labels.device)
         ballot = torch.searchsorted(self._ends, samples, right=True)
         self._votes += torch.bincount(ballot * self._classes + labels + 1, minlength=len(self._votes))

@@ -48,6 +48,15 @@ class Look:
             raise BadInput(f"votes {votes} and {self.invalid} invalid samples do not sum to n={self.n}")
         object.__setattr__(self, "counts", votes)
 
+    def rival(self, label: int | None, place: int = 1) -> int:
+        """The votes of the strongest other class, or of the one in another place; invalid ones count as one class.
+
+        >>> Look(n=10, counts={0: 5, 1: 3, 2: 2}).rival(0), Look(n=10, counts={0: 5, 1: 3, 2: 2}).rival(0, place=3)
+        (3, 0)
+        """
+        others = [self.invalid, *(count for other, count in self.counts.items() if other != label)]
+        return sorted(others, reverse=True)[place - 1] if place <= len(others) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Evidence):
@@ -147,7 +156,9 @@ class Sampled(Evidence):
         alpha, missed = certificate.alpha, self.q_upper + self.rival_upper
         if alpha is not None and self.alpha_spent > alpha * (1 + _ULPS):
             return f"looks and draws spend alpha={self.alpha_spent}, more than the {alpha} claimed"
-        if certificate.radius is not None and not missed < 1:
+        places = certificate.property.places
+        among = places > 1 and self.q_upper < 1 - 1 / (places + 1)
+        if certificate.radius is not None and not (missed < 1 or among):
             return f"a class that {self.q_upper:.4g} may miss need not be the most probable one"
         return ""
 
