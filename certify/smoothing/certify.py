@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -195,15 +195,15 @@ def _bounds(
     return q_upper, min(q_upper, rival)
 
 
-class Predictions(list[int | None]):
-    """Classes, None where the samples did not decide, with the seed that draws the same noise again.
+class Predictions(list[Any]):
+    """Classes, None where the samples did not decide, or smoothed numbers; with the seed that draws the noise again.
 
     >>> Predictions([1, None], seed=7) == [1, None]
     True
     """
 
-    def __init__(self, classes: Iterable[int | None], seed: int) -> None:
-        super().__init__(classes)
+    def __init__(self, answers: Iterable[Any], seed: int) -> None:
+        super().__init__(answers)
         self.seed = seed
 
 

@@ -34,7 +34,7 @@ EXAMPLES = {
     "never": [Never(0), Never(3)],
     "within": [Within(0.8, 0.1), Within(1.5, -0.3)],
     "rows": [LinearRows("1,-1,0,0,0;0,0,1,0,0", (0.5, 1.0)), LinearRows([[0.5, 0, -2, 0, 1]])],
-    "labels": [Labels([0.2, -0.3, 0.0, 0.5, -1.0])],
+    "labels": [Labels([0.9, 1.2, 1.0, 0.8, 1.1])],
     "superclass": [Superclass("0:2,2:5"), Superclass(((4,), (1, 3), (0, 2)))],
 }
 EVERY = [one for name in PROPERTIES for one in EXAMPLES[name]]

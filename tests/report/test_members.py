@@ -49,6 +49,7 @@ PROPERTY_EXAMPLES = {
     "superclass": (certify.Superclass("0:2,2:4"), "group 1"),
     "within": (certify.Within(0.5), "outside the tolerance"),
     "rows": (certify.LinearRows([[1, -1, 0, 0]], [0.5]), "a condition broken"),
+    "labels": (certify.Labels([0.0] * 4), "label 0"),
 }
 
 

@@ -11,6 +11,8 @@ from scipy import stats
 from torch import nn
 
 import certify
+from certify.checker.replay import replay_claims
+from certify.checker.result import Standing
 from certify.core.certificate import Look
 from certify.core.properties.labels import Labels
 from certify.core.rounding import one_in
@@ -21,6 +23,7 @@ from certify.smoothing.noise.gaussian import Gaussian
 from certify.smoothing.noise.laplace import Laplace
 from certify.smoothing.noise.uniform import Uniform
 from certify.smoothing.theorem import Theorem
+from certify.stats.order import rank_below
 from certify.stats.sequential import Looks
 
 ALPHA = 0.05
@@ -193,6 +196,48 @@ def test_outputs_that_are_no_numbers_count_on_both_sides(line):
     assert certify.check(reached[1], broken, x[0])
 
 
+@pytest.mark.parametrize(("n", "p"), [(40, 0.5), (40, 0.2), (200, 0.1587)])
+def test_the_rank_of_a_quantile_is_wrong_no_more_often_than_alpha(n, p):
+    rank = rank_below(n, p, ALPHA)
+    assert stats.binom.cdf(rank - 1, n, p) <= ALPHA < stats.binom.cdf(rank, n, p)
+
+
+def test_the_median_of_a_linear_model_lies_in_its_interval_wherever_the_input_moves(line):
+    model, x, output = line
+    threat = certify.ThreatModel("l2", (0.0, 0.1, 0.2))
+    [one] = certify.predict(model, x, sigma=0.1, n=4000, seed=3, threat=threat)
+    assert one.value == pytest.approx(output, abs=0.05)
+    for radius, low, high in one.intervals:
+        assert low <= output - 5 * radius
+        assert high >= output + 5 * radius
+        assert high - low <= 10 * radius + 0.3  # and not much longer
+    [far] = certify.predict(model, x, sigma=0.1, n=100, seed=3, threat=certify.ThreatModel("l2", (0.4,)))
+    assert far.intervals == ((0.4, -math.inf, math.inf),)
+
+
+def test_intervals_miss_the_median_no_more_often_than_alpha(line):
+    """300 draws of 60 samples about one input; both ends at the edge of the shift."""
+    model, x, output = line
+    threat, missed = certify.ThreatModel("l2", (0.05,)), 0
+    for seed in range(300):
+        [(_, low, high)] = certify.predict(model, x, sigma=0.1, n=60, alpha=0.2, seed=seed, threat=threat)[0].intervals
+        missed += low > output - 5 * 0.05 or high < output + 5 * 0.05
+    assert stats.binom.sf(missed - 1, 300, 0.2) > 1e-6
+    assert missed > 10
+
+
+def test_samples_that_are_no_numbers_widen_an_interval_on_both_sides(line):
+    model, x, _ = line
+    weights = torch.tensor([3.0, 0.0, 4.0])
+    broken = certify.Regressor(lambda z: torch.where(z[:, 1] < 0.4, torch.inf, z @ weights))
+    whole, part = (certify.predict(one, x, sigma=0.1, n=1000, seed=3)[0] for one in (model, broken))
+    assert part.intervals[0][1] < whole.intervals[0][1]
+    assert part.intervals[0][2] > whole.intervals[0][2]
+    [none] = certify.predict(certify.Regressor(lambda z: z[:, 0] * torch.nan), x, sigma=0.1, n=100, seed=3)
+    assert math.isnan(none.value)
+    assert none.intervals == ((0.0, -math.inf, math.inf),)
+
+
 @pytest.fixture(scope="module")
 def classes():
     """Four classes by the value of one feature, so that votes under noise are Gaussian integrals."""
@@ -262,6 +307,12 @@ def test_several_labels_hold_as_far_as_each_does(labelled):
     assert found.adversarial_prediction in (4, 7)
 
 
+def replayed(one, model, x):
+    """How the claims about votes stand once they are drawn again."""
+    claims = replay_claims(one, model.with_property(one.property), x, blocks=(), level=1e-6, seed=5)
+    return {claim.standing for claim in claims}
+
+
 def forgeries(one):
     """Records that claim more than their votes show, each with what was changed."""
     evidence = one.evidence
@@ -294,6 +345,7 @@ def test_forged_records_are_refused(task, forged, line, classes, labelled):
     )
     assert one.radius is not None
     assert certify.check(one, model, x[0])
+    assert replayed(one, model, x[0]) == {Standing.CONFIRMED}
     assert not certify.check(forgeries(one)[forged], model, x[0])
 
 
@@ -310,7 +362,9 @@ def test_a_claim_about_a_weaker_property_is_none_about_a_stronger_one(classes, l
         assert not certify.check(forged, classes, x[0])
     model, x, output = line
     [one] = certify.certify(model, x, [output], threat=L2, property=certify.Within(1.0), certifier=certifier)
-    assert not certify.check(dataclasses.replace(one, property=certify.Within(0.1, output)), model, x[0])
+    assert replayed(one, model, x[0]) == {Standing.CONFIRMED}
+    forged = dataclasses.replace(one, property=certify.Within(0.1, output))
+    assert Standing.REFUTED in replayed(forged, model, x[0])
 
 
 def test_a_smoothed_model_is_attacked_for_what_is_asked_of_it(line, classes):

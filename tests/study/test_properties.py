@@ -52,7 +52,7 @@ def properties(y):
 THREAT = certify.ThreatModel("linf", (0.0, 0.02, 0.05, 0.1, 0.2))
 
 
-@pytest.mark.parametrize("name", [name for name in PROPERTIES if name != "within"])
+@pytest.mark.parametrize("name", [name for name in PROPERTIES if name not in ("within", "labels")])
 def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data):
     (x, y), one = data, properties(data[1])[name]
     radii = {}
@@ -125,6 +125,28 @@ def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path)
     assert not certify.check_run(tmp_path / "run").refuted
     policy = tmp_path / "policy.toml"
     policy.write_text(policy_about(THREAT, one))
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
+
+
+@pytest.mark.parametrize("name", ["top-k", "labels", "within"])
+def test_a_smoothed_run_is_attacked_checked_and_gated(name, classifier, data, diabetes, tmp_path):
+    (x, y), one, model = data, certify.TopK(2), classifier
+    threat = certify.ThreatModel("l2", (0.0, 0.05, 0.3))
+    if name == "labels":
+        one = certify.Labels([0.0] * 6)
+        y = (classifier.scores(torch.from_numpy(x)) > 0).numpy().astype(int)
+        y[0, 1] = 1 - y[0, 1]
+    if name == "within":
+        (model, x, y), one = diabetes, certify.Within(60.0)
+    result = certify.evaluate(
+        model, (x, y), threat=threat, property=one, sigma=0.15, n=2000, attack="pgd", out=tmp_path / "run", seed=0
+    )
+    assert result.summary.rows[1].certified > 0
+    assert f"each input has to {one.sentence}" in result.summary.table()
+    assert result.summary.contradictions == ()
+    assert not certify.check_run(tmp_path / "run").refuted
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy_about(threat, one))
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
@@ -341,6 +363,9 @@ def test_the_true_values_of_a_table_are_certified_and_checked(y, tmp_path, monke
     records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [one["property"]["around"] for one in records] == y
     assert main(["check", "r", "--model", "number_for_a_test:net", "--quiet"]) == 0
+    smoothed = [*run[:5], "--sigma", "0.2", "--radii", "0,0.1", *run[11:], "--attack", "pgd"]
+    assert main([*smoothed, "--n", "500", "--out", "s"]) == 0
+    assert main(["check", "s", "--model", "number_for_a_test:net", "--replay", "3", "--quiet"]) == 0
 
 
 def test_a_record_that_names_the_class_otherwise_is_refused_by_the_name_of_the_field():
