@@ -71,6 +71,8 @@ def made(folder, threat, property):
         hot = hot.reshape(8, 1, 2, 3) if threat == "patch" else hot
         with torch.no_grad():
             y = clf.scores(torch.tensor(hot))[:, 0].numpy() if property == "within" else clf.predict(torch.tensor(hot))
+        if property == "labels":
+            y = (clf.scores(torch.tensor(hot)) > 0).numpy().astype(int)
         asked = {"threat": THREAT_EXAMPLES[threat][0], "property": PROPERTY_EXAMPLES[property][0]}
         certify.evaluate(clf, (hot, np.asarray(y)), certifier="crown", attack="pgd", out=out, **asked)
     [run] = certify.read_runs([out])

@@ -49,6 +49,12 @@ class Property(ABC):
     like_classes: ClassVar[bool] = True
     """Whether the answer is the place of the largest of its scores, as a class is: what is made for classes serves."""
 
+    under_noise: ClassVar[str] = "majority vote under the noise"
+    """What a smoothed model answers."""
+
+    cited: ClassVar[tuple[str, ...]] = ()
+    """What a bibliography looks up where a smoothed model is certified for it, as ``family:member``."""
+
     several: ClassVar[bool] = False
     """Whether an input has several labels at once, so that a row of 0 and 1 says which."""
 

@@ -49,6 +49,7 @@ class Labels(Property):
 
     kind: ClassVar[str] = "labels"
     like_classes: ClassVar[bool] = False
+    under_noise: ClassVar[str] = "the majority vote for each label under the noise"
     several: ClassVar[bool] = True
 
     thresholds: tuple[float, ...]

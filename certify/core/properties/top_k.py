@@ -43,6 +43,8 @@ class TopK(Property):
 
     kind: ClassVar[str] = "top-k"
     like_classes: ClassVar[bool] = False
+    under_noise: ClassVar[str] = "the classes with the most votes under the noise"
+    cited: ClassVar[tuple[str, ...]] = ("property:top-k",)
 
     k: int = 3
 

@@ -47,6 +47,8 @@ class Within(Property):
 
     kind: ClassVar[str] = "within"
     like_classes: ClassVar[bool] = False
+    under_noise: ClassVar[str] = "the median of its outputs under the noise"
+    cited: ClassVar[tuple[str, ...]] = ("property:within",)
     per_input: ClassVar[bool] = True
     task: ClassVar[str] = "regression"
 
