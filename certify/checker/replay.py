@@ -191,6 +191,8 @@ class _Replay:
         rivals = sorted(((n, label) for label, n in counts.items() if label != self.kept), reverse=True)
         most, rival = rivals[self.property.places - 1] if len(rivals) >= self.property.places else (0, INVALID)
         bound, said = self.evidence.rival_upper, self._too_few(counts)
+        if self.property.sides > 1:  # no other answer is bounded
+            return judged(self.subject, "fresh samples", said)
         # The rival is found among all classes: each of them is tested at its share of the level.
         if not said and binomial_at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.ballots:
             many = f"{most:,} of {FRESH_SAMPLES:,} samples return {class_name(rival)}"

@@ -285,5 +285,5 @@ class _Work:
         x = there.input(one.certificate.index)
         if x is None:
             return []
-        about = there.asked(one.certificate.index)
-        return replay_claims(one.certificate, about, x, blocks=one.blocks, level=one.level, seed=self.seed)
+        asked = there.asked(one.certificate.index)
+        return replay_claims(one.certificate, asked, x, blocks=one.blocks, level=one.level, seed=self.seed)

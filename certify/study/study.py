@@ -130,6 +130,11 @@ class Study:
                 f"the data's input box {self.dataset.input_box} is not the classifier's {self.classifier.input_box}; "
                 "declare the same for both"
             )
+        if self.classifier.property.several != self.dataset.several:
+            raise BadInput(
+                f"{self.classifier.property.kind} does not fit these data: rows of 0 and 1, which say what labels an "
+                "input has, go with the property labels, and it with them"
+            )
         if int(self.dataset.y.max()) >= self.classifier.num_classes:
             raise DataError(
                 f"label {int(self.dataset.y.max())} is out of range; "

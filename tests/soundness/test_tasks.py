@@ -178,6 +178,18 @@ def test_the_median_of_a_linear_model_is_certified_as_far_as_it_is_true(line):
     assert (one.radius, one.prediction, one.correct) == (None, 1, False)
 
 
+def test_a_median_away_from_the_model_is_outside_and_stays_there():
+    """The model's own output at the input is a spike, which noise does not see."""
+    x = torch.tensor([[0.4, 0.5, 0.6]])
+    spike = certify.Regressor(lambda z: (z == x).all(dim=1).float() * 5)
+    [one] = certify.certify(
+        spike, x, threat=L2, property=certify.Within(1.0), certifier=certify.Smoothing(sigma=0.1, n=500, seed=0)
+    )
+    assert (one.prediction, one.property.target) == (1, 5.0)
+    assert one.radius is not None
+    assert replayed(one, spike, x[0]) == {Standing.CONFIRMED}
+
+
 def test_outputs_that_are_no_numbers_count_on_both_sides(line):
     model, x, output = line
     broken = certify.Regressor(

@@ -368,6 +368,30 @@ def test_the_true_values_of_a_table_are_certified_and_checked(y, tmp_path, monke
     assert main(["check", "s", "--model", "number_for_a_test:net", "--replay", "3", "--quiet"]) == 0
 
 
+def test_several_labels_are_certified_and_checked_from_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    x = np.array([[0.9, 0.2, 0.8], [0.1, 0.6, 0.7], [0.9, 0.9, 0.1]], np.float32)
+    np.savez("tags.npz", x=x, y=(x > 0.5).astype(int))
+    np.savez("classes.npz", x=x, y=np.array([0, 1, 2]))
+    (tmp_path / "tags_for_a_test.py").write_text(
+        "import torch\ndef net():\n    layer = torch.nn.Linear(3, 3, bias=False).eval()\n"
+        "    layer.weight.data.copy_(torch.eye(3))\n    return layer\n"
+    )
+    run = ["run", "--model", "tags_for_a_test:net", "--data", "npz:tags.npz", "--sigma", "0.1", "--n", "1000"]
+    run += ["--radii", "0,0.05", "--quiet"]
+    labels = ["--property", "labels", "--option", "thresholds=0.5,0.5,0.5"]
+    assert main([*run, *labels, "--out", "r"]) == 0
+    assert main(["summary", "r"]) == 0
+    assert "each input has to keep all its labels, of 3" in capsys.readouterr().out
+    assert main(["check", "r", "--model", "tags_for_a_test:net", "--replay", "2", "--quiet"]) == 0
+    assert main([*run, "--out", "s"]) == 2
+    assert "go with the property labels" in capsys.readouterr().err
+    run[4] = "npz:classes.npz"
+    assert main([*run, *labels, "--out", "s"]) == 2
+    assert "go with the property labels" in capsys.readouterr().err
+
+
 def test_a_record_that_names_the_class_otherwise_is_refused_by_the_name_of_the_field():
     with pytest.raises(BadInput, match="missing required field `forbidden`"):
         property_from({"property": "never", "of": 3})

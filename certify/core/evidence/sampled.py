@@ -74,8 +74,10 @@ class Sampled(Evidence):
         later: the looks of the schedule that were not needed any more, each (n, alpha): the whole schedule was fixed
             beforehand, and all of it is paid for out of alpha.
         q_upper: the upper confidence bound on the probability that the class is *not* returned: 1 - p_lower,
-            held as its own float because digits of p_lower are lost near 1.
-        rival_upper: the upper confidence bound on the probability of every other class.
+            held as its own float because digits of p_lower are lost near 1. Of a property with several sides, that on
+            the probability of each side.
+        rival_upper: the upper confidence bound on the probability of every other class; of the top k, of every other
+            one but for the k - 1 strongest.
         rival_share: the share of each look's alpha that pays for ``rival_upper``; 0 where that is ``q_upper`` itself.
         draws_alpha: the part of alpha that pays for draws that are not quite the law's.
         slack: subtracted from the law's radius: how far the input may be from the point the noise is centred on.

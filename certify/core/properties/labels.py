@@ -78,7 +78,7 @@ class Labels(Property):
                 f"there are thresholds for {many(len(self.thresholds), 'label')}, and the model has "
                 f"{many(classes, 'output')}"
             )
-        return 2**classes
+        return 1 << classes
 
     @override
     def scores(self, scores: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Labels(Property):
     def answer(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
         wide = scores.double()
         there = wide > wide.new_tensor(self.thresholds)
-        return (there * there.new_tensor([2**label for label in range(len(self.thresholds))], dtype=int)).sum(dim=1)
+        return sum(there[:, label].long() << label for label in range(len(self.thresholds)))  # type: ignore[return-value]
 
     @override
     def margin(self, scores: Tensor, kept: Tensor) -> Tensor:
