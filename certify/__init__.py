@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
     from certify.core.prediction_sets import PredictionSets as PredictionSets
+    from certify.core.properties.labels import Labels as Labels
     from certify.core.properties.never import Never as Never
     from certify.core.properties.rows import LinearRows as LinearRows
     from certify.core.properties.superclass import Superclass as Superclass

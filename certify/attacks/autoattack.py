@@ -92,8 +92,8 @@ class AutoAttack(Attack):
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
-        """What can be voted on, as top classes can."""
-        return property.votes
+        """What is answered as by a class."""
+        return property.like_classes
 
     def check(self, target: Target, threat: Threat) -> None:
         """Refuse what the library cannot do: no box, a scale, too few classes, no gradients, noise outside ``rand``.

@@ -122,8 +122,8 @@ def need_gradients(attack: str, target: Target) -> None:
         ModelError: naming the attack that needs none.
     """
     if not target.differentiable:
-        votes = target.classifier.property.votes
-        other = "use hopskipjump, which asks for classes alone, or " if votes else ""
+        like = target.classifier.property.like_classes
+        other = "use hopskipjump, which asks for classes alone, or " if like else ""
         raise ModelError(f"{attack} needs gradients, and a plain function has none: {other}wrap an nn.Module")
 
 

@@ -75,8 +75,8 @@ class HopSkipJump(Attack):
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
-        """What can be voted on, as top classes can."""
-        return property.votes
+        """What is answered as by a class."""
+        return property.like_classes
 
     def check(self, target: Target, threat: Threat) -> None:
         """No target is refused: classes are all it asks for.

@@ -143,5 +143,5 @@ class PGD(Attack):
             found, slope = _margin_and_slope(scores.detach(), labels[:, None])
             return found, scores, slope
         found = property.margin(scores.detach(), labels)
-        loss = LOSSES[self.loss](scores, labels) if property.votes else property.margin(scores, labels)
+        loss = LOSSES[self.loss](scores, labels) if property.like_classes else property.margin(scores, labels)
         return found, loss.sum(), None

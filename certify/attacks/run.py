@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.attacks.base import Attack, Search
-from certify.attacks.target import Examination, Plain, Target
+from certify.attacks.target import Examination, Target
 from certify.core.finding import Finding
 from certify.core.threats.base import Threat
 from certify.data.batch import Batch
@@ -103,11 +103,8 @@ def _parts(target: Target, batch: Batch) -> Iterator[tuple[Target, Batch]]:
     """The parts of a batch that are attacked together, each with its target."""
     if target.classifier.property.per_input:
         assert batch.targets is not None
-        for row, number in enumerate(batch.targets):  # only plain classifiers have such properties
-            yield (
-                Plain(target.classifier.with_property(target.classifier.property.at(number))),
-                batch.rows(slice(row, row + 1)),
-            )
+        for row, number in enumerate(batch.targets):
+            yield target.about(number), batch.rows(slice(row, row + 1))
         return
     size = max(1, _SAMPLES // target.passes)
     for first in range(0, len(batch), size):

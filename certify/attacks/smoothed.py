@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from certify.attacks.target import Examination, Target
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
-from certify.stats.binomial import check_alpha, clopper_pearson_upper
+from certify.stats.binomial import check_alpha, clopper_pearson_lower, clopper_pearson_upper
 
 __all__ = ["NoiseLaw", "Smoothed", "label_loses"]
 
@@ -41,7 +43,9 @@ class NoiseLaw(Protocol):
         """Turn changed inputs into what the base model is shown, in place."""
 
 
-def label_loses(votes: Sequence[int], label: int, alpha: float) -> bool:
+def label_loses(
+    votes: Sequence[int], label: int, alpha: float, property: Property = TOP_CLASS, n: int | None = None
+) -> bool:
     """Whether votes show that another class is more probable than the label; wrongly so with probability <= alpha.
 
     Among votes for the label and its strongest rival alone, the upper Clopper-Pearson bound on the label's share must
@@ -49,10 +53,23 @@ def label_loses(votes: Sequence[int], label: int, alpha: float) -> bool:
     1/2, and a union over rivals gives alpha. The same bound among all votes is smaller, so the label's probability is
     shown to be below 1/2 as well, which alone would not make another class win. Without votes nothing is shown.
 
+    Of the top k classes, k rivals have to win such a duel each: the one with the k-th most votes is compared. What has
+    several sides is lost where one of them is shown to be more probable than 1/2, at its part of alpha.
+
+    Args:
+        votes: for each thing that can be voted for.
+        label: the answer that may lose.
+        alpha: level.
+        property: whose answer it is.
+        n: samples, with those that voted for nothing; None where all voted.
+
     >>> label_loses([400, 600], label=0, alpha=0.001), label_loses([400, 300, 300], label=0, alpha=0.001)
     (True, False)
     """
-    rival = max(count for c, count in enumerate(votes) if c != label)
+    if property.sides > 1:
+        against = max(property.against(label, {answer: count for answer, count in enumerate(votes) if count}))
+        return clopper_pearson_lower(against, sum(votes) if n is None else n, alpha / property.sides) > 0.5
+    rival = sorted((count for c, count in enumerate(votes) if c != label), reverse=True)[property.places - 1]
     duel = votes[label] + rival
     return duel > 0 and clopper_pearson_upper(votes[label], duel, alpha / (len(votes) - 1)) < 0.5
 
@@ -62,7 +79,8 @@ class Smoothed(Target):
     """The class that a classifier most probably returns under noise (Cohen et al. 2019, equation 1).
 
     Scores for the search are the logarithm of the mean softmax over ``draws`` noise samples (Salman et al. 2019,
-    section 2.2), drawn anew at each step. They only guide the search: an example counts after ``n`` further samples.
+    section 2.2), drawn anew at each step; the mean of the scores for properties whose answers are not like classes.
+    They only guide the search: an example counts after ``n`` further samples.
 
     Args:
         classifier: the base classifier.
@@ -73,8 +91,7 @@ class Smoothed(Target):
             although the smoothed classifier returns the label there.
 
     Raises:
-        BadInput: for a property whose answers cannot be voted on; unless draws and n are at least 1 and alpha lies
-            strictly between 0 and 1.
+        BadInput: unless draws and n are at least 1 and alpha lies strictly between 0 and 1.
     """
 
     classifier: Classifier
@@ -86,10 +103,6 @@ class Smoothed(Target):
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
-        if not self.classifier.property.votes:
-            raise BadInput(
-                f"noise votes for answers, and {self.classifier.property.kind} has none: attack the model itself"
-            )
         if self.draws < 1 or self.n < 1:
             raise BadInput(f"draws and n must be at least 1, got draws={self.draws} and n={self.n}")
 
@@ -119,35 +132,43 @@ class Smoothed(Target):
         scores = []
         for points in x.to(self.device).split(max(1, _SEARCH_SAMPLES // self.draws)):
             noisy = self.noise.apply(points.unsqueeze(1), noise).flatten(0, 1)
-            log_softmax = self.classifier.scores(noisy).log_softmax(dim=1).unflatten(0, (len(points), self.draws))
-            scores.append(log_softmax.logsumexp(dim=1) - math.log(self.draws))
+            scores.append(self._mean(self.classifier.scores(noisy).unflatten(0, (len(points), self.draws))))
         return torch.cat(scores)
+
+    def _mean(self, scores: Tensor) -> Tensor:
+        """Of scores (..., draws, K) under noise, what the search climbs on, (..., K)."""
+        if not self.classifier.property.like_classes:
+            return scores.mean(dim=-2)
+        return scores.log_softmax(dim=-1).logsumexp(dim=-2) - math.log(self.draws)
 
     def _log_mean_softmax(self, x: Tensor, key: str) -> Tensor:
         # The law's projection is left out: rounding has no gradient, and a search may be inexact.
         noise = self.noise.sample_anywhere((self.draws, *x.shape), keyed_generator(key, self.device)).to(self.device)
-        log_softmax = self.classifier.scores(self.noise.apply(x.to(self.device), noise)).log_softmax(dim=1)
-        return log_softmax.logsumexp(dim=0) - math.log(self.draws)
+        return self._mean(self.classifier.scores(self.noise.apply(x.to(self.device), noise)))
 
     def votes(self, x: Tensor, key: str) -> list[int]:
-        """How often each class is returned in ``n`` samples about one input; samples with NaN scores vote for none."""
+        """How often each class is voted for in ``n`` samples about one input; samples with NaN scores vote for none."""
         generator, centre = keyed_generator(key, self.device), x.to(self.device)
-        counts = torch.zeros(self.num_classes + 1, dtype=torch.int64)
+        counts = torch.zeros(self.classifier.ballots + 1, dtype=torch.int64)
         for first in range(0, self.n, _BLOCK):
             drawn = self.noise.sample_anywhere((min(_BLOCK, self.n - first), *x.shape), generator)
             noisy = self.noise.apply(centre, drawn.to(self.device))
             self.noise.project(noisy)
-            labels = self.classifier.predict(noisy)
+            with torch.inference_mode():
+                labels = self.classifier.votes_at(self.classifier.base.scores(noisy))
             counts += torch.bincount(labels + 1, minlength=len(counts)).cpu()
         return [int(count) for count in counts[1:]]
 
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
         """Draw fresh noise at ``x`` and test, at level alpha / tries, whether the label loses."""
-        votes, level = self.votes(x, key), self.alpha / tries
-        top = max(range(self.num_classes), key=lambda c: votes[c])
+        votes, level, property = self.votes(x, key), self.alpha / tries, self.classifier.property
+        counts = {answer: count for answer, count in enumerate(votes) if count}
+        refuted = label_loses(votes, label, level, property, self.n)
         return Examination(
-            prediction=top if votes[top] else None,
-            refuted=label_loses(votes, label, level),
-            p_label_upper=clopper_pearson_upper(votes[label], self.n, level),
+            prediction=property.elected(counts, None if refuted else label),
+            refuted=refuted,
+            p_label_upper=clopper_pearson_upper(
+                sum(votes) - max(property.against(label, counts)), self.n, level / property.sides
+            ),
             forward_passes=self.n,
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -62,6 +62,11 @@ class Target(ABC):
 
         ``tries`` is how often one input may be examined in all: error probabilities are split among them.
         """
+
+    def about(self, number: float) -> Self:
+        """The target of an input with a number of its own, for properties that are about one."""
+        classifier = self.classifier.with_property(self.classifier.property.at(number))
+        return replace(self, classifier=classifier)  # type: ignore[type-var]
 
     @property
     def digest(self) -> str:

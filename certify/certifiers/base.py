@@ -13,6 +13,7 @@ from certify.core.certificate import Certificate
 from certify.core.guarantee import Guarantee
 from certify.core.norms import Norm
 from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import brief, round_down
 from certify.core.scope import Scope, check_scope
 from certify.core.threats.base import Threat
@@ -80,18 +81,18 @@ class Certifier(Scope, ABC):
         """Everything that a certificate depends on besides model and input, as plain values for JSON."""
 
     @abstractmethod
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """One line for people: the method, its settings, and the limit of what it can claim."""
 
     @abstractmethod
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Raise before any work if this cannot certify these inputs (B, ...), with this classifier and threat model."""
 
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """Which declared radii no input can be certified at, and why, in words; empty for none."""
         return ""
 
-    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float | None:
         """The largest radius that any input could be certified at; None where nothing limits it beforehand."""
         return None
 

@@ -25,6 +25,7 @@ from certify.certifiers.lipschitz import Lipschitz
 from certify.core.certificate import BoundEvidence, Certificate
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.values import one_of
 from certify.data.batch import Batch
@@ -101,7 +102,7 @@ class Bounds(Certifier):
             search["timeout"] = self.timeout
         return {"method": self.method, "claim": self.claim, "decide": self.decide, "dtype": "float64", **search}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """The methods, the arithmetic, how far radii are searched, and what is claimed."""
         methods = ladder(self.method)
         named = self.method if len(methods) == 1 else f"{self.method} ({', '.join(methods)}, each where needed)"

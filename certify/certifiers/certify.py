@@ -78,7 +78,7 @@ def certify(
     clf.check(batch.x)
     certifier.check(clf, threat, batch.x)
     watcher = watching(progress)
-    if said := certifier.shortfall(threat, batch.shape):
+    if said := certifier.shortfall(threat, batch.shape, clf.property):
         watcher.warn(f"{said}; no certificate reaches it")
     made = []
     with watcher.stage(f"certifying ({certifier.method})", len(batch)) as advance:
@@ -97,7 +97,8 @@ def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None
     if clf.property.per_input:
         targets = _targets(clf, x, y)
         return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
-    labels = as_labels(y, len(x), clf.base.num_classes) if y is not None and clf.property != TOP_CLASS else y
+    of_class = y is not None and clf.property != TOP_CLASS and not clf.property.several
+    labels = as_labels(y, len(x), clf.base.num_classes) if of_class else y
     return Batch.of(x, labels if labels is y else wanted(clf.property, labels), clf.num_classes, index)
 
 

@@ -27,6 +27,7 @@ from certify.core.certificate import Certificate, CompleteEvidence
 from certify.core.evidence import CLAIMS, Claim
 from certify.core.example import Example
 from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import round_down, round_up
 from certify.core.threats.base import Threat, need_threat
 from certify.core.values import number, one_of, whole
@@ -103,7 +104,7 @@ class Complete(Certifier):
         asked = {"claim": self.claim, "timeout": self.timeout, "decide": self.decide, "seed": self.seed}
         return {"method": self.method, "dtype": "float64", **asked, **search}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """What is searched, how long, and what is claimed."""
         bracket = (
             "" if self.gap is None else f"radii to {self.gap:g} relative up to {SEARCH_FACTOR:g} x the largest declared"

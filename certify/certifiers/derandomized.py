@@ -11,6 +11,8 @@ from typing_extensions import override
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.defended import OfDefence, Shown
 from certify.core.evidence.votes import VotesEvidence
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -60,7 +62,7 @@ class Derandomized(OfDefence):
         asked = {"size": self.size, "ablation": self.ablation, "null": self.null, "threshold": self.threshold}
         return {"method": self.method, **asked}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """The copies, how many see a patch, and what the claim is about."""
         part = f"{self.size} columns" if self.ablation == "band" else f"{self.size} x {self.size} pixels"
         evidence = self._evidence(shape, {})
@@ -81,12 +83,12 @@ class Derandomized(OfDefence):
         if self._most(shape) < threat.radii[0]:
             raise BadInput(f"{self._out_of_reach(shape)}; show smaller parts, or declare a smaller side")
 
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """Which declared sides no vote can certify."""
         return self._out_of_reach(shape) if threat.largest > self._most(shape) else ""
 
     @override
-    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float | None:
         return float(self._most(shape))
 
     def _most(self, shape: Shape) -> int:

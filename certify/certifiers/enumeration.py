@@ -20,6 +20,7 @@ from certify.core.certificate import Certificate
 from certify.core.evidence import MOST_SUBSETS, EnumerationEvidence, Look
 from certify.core.guarantee import Guarantee
 from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.data.batch import Batch
@@ -79,7 +80,7 @@ class Enumeration(Certifier):
     @classmethod
     @override
     def handles(cls, property: type[Property]) -> bool:
-        return property.votes
+        return property.like_classes
 
     @override
     def target(self, classifier: Classifier, threat: Threat) -> Target:
@@ -89,7 +90,7 @@ class Enumeration(Certifier):
         """The method, how much is kept, and what stands in place of the rest."""
         return {"method": self.method, **self.law().settings()}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """How many subsets there are, and the largest radius that they can show."""
         law, cap = self._law(threat, shape), self.largest_radius(threat, shape)
         return (
@@ -114,11 +115,11 @@ class Enumeration(Certifier):
         return law
 
     @override
-    def largest_radius(self, threat: Threat, shape: Shape) -> float:
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float:
         return float(self._shown(self._law(threat, shape), self._law(threat, shape).subsets))
 
     @override
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         law, cap = self._law(threat, shape), self.largest_radius(threat, shape)
         if cap >= threat.largest:
             return ""

@@ -93,7 +93,7 @@ class Lipschitz(Certifier):
         limit = {} if self.timeout is None else {"timeout": self.timeout}
         return {"method": self.method, "dtype": "float64", **limit}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """The method, the arithmetic, and what the claim is about."""
         return (
             "margins over products of layer norms, each norm proven, float64 with rounding errors subtracted; "

@@ -12,6 +12,8 @@ from typing_extensions import override
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.defended import OfDefence, Shown
 from certify.core.evidence.masks import MasksEvidence
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -66,7 +68,7 @@ class Masking(OfDefence):
         """The settings of the two rounds."""
         return {"method": self.method, "masks": self.masks, "side": self.side, "null": self.null}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """The masks, how many copies there are, and what the claim is about."""
         defence = self.defence
         (rows, height), (columns, width) = defence.spans(shape[1]), defence.spans(shape[2])
@@ -76,13 +78,13 @@ class Masking(OfDefence):
             "TWO ROUNDS"
         )
 
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """Which declared sides the masks do not cover."""
         side = self.defence.side
         return f"the masks are for patches up to side {side}" if threat.largest > side else ""
 
     @override
-    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float | None:
         return float(self.defence.side)
 
     def show(self, classifier: Classifier, x: Tensor, threat: Threat) -> Shown:

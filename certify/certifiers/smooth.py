@@ -17,6 +17,7 @@ from certify.device import as_alone
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
 from certify.smoothing.certify import Predictions, predict_votes
+from certify.smoothing.median import medians
 from certify.smoothing.noise.ablation import Null
 from certify.smoothing.noise.base import Law
 from certify.smoothing.sampler import Sampler
@@ -113,6 +114,9 @@ def predict(
 ) -> Predictions:
     """The smoothed classifier's class at each input, or None where the samples do not decide (Cohen et al. 2019).
 
+    Of a regressor, the median of its outputs under the noise, with an interval for the true median at every input
+    within each declared radius of the threat; see :class:`~certify.smoothing.median.SmoothedNumber`.
+
     Each class returned is wrong with probability at most alpha, over noise that was drawn after the input was chosen.
     Whoever knows the seed can try inputs until the noise errs on one, and nothing is promised for such an input. The
     seed is therefore fresh for each call, from the system's own randomness; give one only to draw the same noise again.
@@ -121,10 +125,12 @@ def predict(
         clf, x, sigma, n, alpha, noise, batch_size, retention, null: as in :func:`smooth`.
         seed: of the noise; a fresh one that nobody can guess if None.
         threat: with ablation as noise, the threat whose groups are kept or hidden together; each feature by itself if
-            None. To answer under a transform, that transform: the noise then is about its strength.
+            None. To answer under a transform, that transform: the noise then is about its strength. Of a regressor, the
+            threat whose declared radii the intervals are about; radius 0 if None.
 
     Returns:
-        A list with the class of each input, and the seed as its attribute ``seed``.
+        A list with the class, or the :class:`~certify.smoothing.median.SmoothedNumber`, of each input, and the seed as
+        its attribute ``seed``.
 
     >>> clf = Classifier(lambda x: (x.mean(1) > 0.5).long(), num_classes=2)
     >>> predict(clf, [[0.9] * 16], sigma=0.5)
@@ -152,5 +158,10 @@ def predict(
     law.check_inputs(batch.x, clf.input_box)
     smoothing.check_batches(clf, batch.x)
     sampler = Sampler(clf, batch.x, batch.digests, law, seed=smoothing.seed, batch_size=batch_size)
-    looks = smoothing.plan().looks_for(Theorem(law, law.norms[0], math.prod(batch.shape)), 0.0)
+    norm = law.norms[0] if threat is None else law.check_norm(threat.norm)
+    theorem = Theorem(law, norm, math.prod(batch.shape))
+    looks = smoothing.plan().looks_for(theorem, 0.0)
+    if clf.base.num_classes == 1:
+        radii = (0.0,) if threat is None else threat.radii
+        return Predictions(medians(sampler, theorem, looks.most, looks.alpha[0], radii), smoothing.seed)
     return Predictions(predict_votes(sampler, looks.most, looks.alpha[0]), smoothing.seed)

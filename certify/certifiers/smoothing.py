@@ -20,6 +20,7 @@ from certify.core.evidence import AblationEvidence, Sampled, SmoothingEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.norms import NORMS, Norm, check_norm
 from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import round_down
 from certify.core.scope import scopes
 from certify.core.threats.base import THREATS, Threat
@@ -95,10 +96,7 @@ class Smoothing(Certifier):
     retention: int | None = None
     null: Null | str | None = None
     method = "smoothing"
-    limits = (
-        "counts votes for answers that follow from the scores alone, and knows the norms of its noise laws and "
-        "additive transforms only"
-    )
+    limits = "knows the norms of its noise laws and additive transforms only"
 
     def __post_init__(self) -> None:
         own = named_law(self.noise, sigma=self.sigma, retention=self.retention, null=self.null).settings()
@@ -168,11 +166,6 @@ class Smoothing(Certifier):
             return member.additive
         return any(norm in law.norms for law in scopes(NOISES).values())
 
-    @classmethod
-    def handles(cls, property: type[Property]) -> bool:
-        """What can be voted on."""
-        return property.votes
-
     def settings(self) -> dict[str, Any]:
         """The settings that results depend on: no batch size, and n0 only where separate draws select the class."""
         settings = {"method": self.method, **asdict(self), "selection": self.chosen_by(())}
@@ -196,8 +189,8 @@ class Smoothing(Certifier):
             raise BadInput("selection='label' needs labels: give y, or use selection='draws'")
         return cast(ChosenBy, self.selection)
 
-    def theorem(self, threat: Threat, shape: Shape) -> Theorem:
-        """The radius theorem for inputs of this shape.
+    def theorem(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> Theorem:
+        """The radius theorem for inputs of this shape, about a property.
 
         Raises:
             BadInput: for a norm without a theorem, or a per-feature scale: noise that treats all features alike proves
@@ -211,11 +204,11 @@ class Smoothing(Certifier):
                 "smoothing proves balls in which all features count alike, the threat model has a per-feature scale: "
                 "use bounds, for example crown"
             )
-        return Theorem(law, norm, math.prod(shape))
+        return Theorem(law, norm, math.prod(shape), property.places)
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """The settings, and the largest radius they can certify."""
-        cap = self.largest_radius(threat, shape)
+        cap = self.largest_radius(threat, shape, property)
         scale = self.law().about(threat, shape).scale
         samples = f"n={self.n:,}" if self.schedule == "fixed" else f"at most n={self.n:,}"
         return (
@@ -226,14 +219,21 @@ class Smoothing(Certifier):
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse a norm without a theorem, inputs that the noise law excludes, and radii that n samples cannot certify.
 
+        And a bound or a selection that says nothing about the classifier's property.
+
         Raises:
             BadInput: it says which n would do. With a fixed n, only if it can certify none of them: see
                 :meth:`shortfall`.
             DataError: for inputs off the grid of grid noise.
         """
-        theorem = self.theorem(threat, tuple(x.shape[1:]))
+        property = classifier.property
+        if self.bound == "runner-up" and property.sides > 1:
+            raise BadInput(f"what {property.kind} keeps has no runner-up: leave bound='runner-up' out")
+        if self.selection == "votes" and property.places * property.sides > 1:
+            raise BadInput(f"selection='votes' is a theorem about the top class, got {property.kind}: leave it out")
+        theorem = self.theorem(threat, tuple(x.shape[1:]), property)
         theorem.noise.check_inputs(x, classifier.input_box)
-        self.plan().check(theorem, threat, self.shares)
+        self.plan().check(theorem, threat, self.shares(property))
         self.check_batches(classifier, x)
 
     def check_batches(self, classifier: Classifier, x: Tensor) -> None:
@@ -244,16 +244,16 @@ class Smoothing(Certifier):
         """
         size = min(self.n, self.batch_size or default_batch_size(classifier, x))
         with torch.inference_mode():
-            in_batches_that_fit(classifier, size, lambda size: check_size(classifier.scores, x, size))
+            in_batches_that_fit(classifier, size, lambda size: check_size(classifier.base.scores, x, size))
 
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """Which declared radii no input can be certified at, and why; empty for none."""
-        return self.plan().shortfall(self.theorem(threat, shape), threat, self.shares)
+        return self.plan().shortfall(self.theorem(threat, shape, property), threat, self.shares(property))
 
     @override
-    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
-        theorem = self.theorem(threat, shape)
-        return largest_radius(theorem, self.plan().looks_for(theorem, threat.radii[0]), self.shares)
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float | None:
+        theorem = self.theorem(threat, shape, property)
+        return largest_radius(theorem, self.plan().looks_for(theorem, threat.radii[0]), self.shares(property))
 
     @override
     def for_a_tenth(self) -> Self | None:
@@ -261,7 +261,8 @@ class Smoothing(Certifier):
 
     def certify(self, classifier: Classifier, batch: Batch, threat: Threat) -> Iterator[Certificate]:
         """Yield a certificate for each input; abstentions and shortfalls are certificates without a radius."""
-        theorem, chosen_by = self.theorem(threat, batch.shape), self.chosen_by(batch.labels)
+        property = classifier.property
+        theorem, chosen_by = self.theorem(threat, batch.shape, property), self.chosen_by(batch.labels)
         looks = self.plan().looks_for(theorem, threat.radii[0])
         for first in range(0, len(batch), self.rows):
             begin, chosen = time.perf_counter(), slice(first, first + self.rows)
@@ -278,6 +279,7 @@ class Smoothing(Certifier):
                 n0=self.n0,
                 labels=part.labels,
                 rival_share=self.rival_share,
+                property=property,
             )
             seconds = (time.perf_counter() - begin) / sum(result.samples for result in results)
             for row, result in enumerate(results):
@@ -300,7 +302,7 @@ class Smoothing(Certifier):
                     seconds=seconds * result.samples,
                     forward_passes=result.samples,
                     reason=reason,
-                    property=classifier.property,
+                    property=property,
                 )
 
     def _settled(self, result: SmoothedRadius, threat: Threat) -> tuple[Verdict, float | None, str]:
@@ -314,10 +316,9 @@ class Smoothing(Certifier):
             reason = f"given up after {last.n} samples: no declared radius was worth more"
         return verdict, radius, reason
 
-    @property
-    def shares(self) -> Shares:
+    def shares(self, property: Property) -> Shares:
         """How each look's alpha is divided."""
-        return shares_for("votes" if self.selection == "votes" else "draws", self.rival_share)
+        return shares_for("votes" if self.selection == "votes" else "draws", self.rival_share, property)
 
     @property
     def rival_share(self) -> float:

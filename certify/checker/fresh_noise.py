@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,6 +12,7 @@ from torch import Tensor
 from certify.attacks.smoothed import Smoothed, label_loses
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.finding import Finding
+from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
@@ -46,13 +48,14 @@ class Execution:
 def class_on_noise(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor, seed: int) -> CheckedClaim:
     """Draw fresh noise at an input (...), and hold the votes against the class that a finding names there."""
     try:
-        votes = _target(finding, classifier, threat, x).votes(x, f"{_key(finding, seed)}:input")
+        target = _target(finding, classifier, threat, x)
+        fresh = _Fresh(classifier.property, target.votes(x, f"{_key(finding, seed)}:input"), target.n)
     except BadInput as problem:
         return judged(subject_of(finding), "prediction", str(problem))
     if finding.prediction is None:  # no class is returned where no sample votes for any
-        said = f"the record says no class, and {sum(votes):,} fresh votes are for some" if any(votes) else ""
+        said = f"the record says no class, and {fresh.cast:,} fresh votes are for some" if fresh.cast else ""
     else:
-        said = _loser(votes, finding.prediction)
+        said = fresh.loser(finding.prediction)
     return judged(subject_of(finding), "prediction", said)
 
 
@@ -74,12 +77,12 @@ def examined(
     key, alpha = _key(finding, seed), target.alpha
     claims = [class_on_noise(finding, classifier, threat, x, seed)]
     for part in (target, replace(target, n=ESCALATION * target.n)):
-        votes = part.votes(example, f"{key}:{part.n}")
-        if label_loses(votes, label, alpha):
+        fresh = _Fresh(classifier.property, part.votes(example, f"{key}:{part.n}"), part.n)
+        if fresh.loses(label, alpha):
             break
-    claims.append(_example(subject, votes, label, named, alpha))
-    claims.append(judged(subject, "label's probability", _too_many(votes, label, finding.p_label_upper)))
-    return Execution(claims, lambda one: 0 <= one < len(votes) and label_loses(votes, one, alpha))
+    claims.append(_example(subject, fresh, label, named, alpha))
+    claims.append(judged(subject, "label's probability", fresh.too_many(label, finding.p_label_upper)))
+    return Execution(claims, lambda one: 0 <= one < classifier.num_classes and fresh.loses(one, alpha))
 
 
 def _refuted(subject: str, said: str) -> Execution:
@@ -100,31 +103,69 @@ def _target(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor)
         raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem
 
 
-def _example(subject: str, votes: list[int], label: int, named: int, alpha: float) -> CheckedClaim:
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """Fresh votes about one point: what they show of a property's answers.
+
+    Args:
+        property: whose answers they are for.
+        votes: for each thing that can be voted for.
+        n: samples, with those that voted for nothing.
+    """
+
+    property: Property
+    votes: list[int]
+    n: int
+
+    @builtins.property
+    def cast(self) -> int:
+        """How many votes there are."""
+        return sum(self.votes)
+
+    @builtins.property
+    def top(self) -> int | None:
+        """The answer that they speak for."""
+        return self.property.elected(self._counts)
+
+    @builtins.property
+    def _counts(self) -> dict[int, int]:
+        return {answer: count for answer, count in enumerate(self.votes) if count}
+
+    def hits(self, label: int) -> int:
+        """The votes that are not against an answer, on the side that has fewest of them."""
+        return self.cast - max(self.property.against(label, self._counts))
+
+    def loses(self, label: int, alpha: float) -> bool:
+        """Whether an answer is shown not to be the one returned."""
+        return label_loses(self.votes, label, alpha, self.property, self.n)
+
+    def loser(self, named: int | None) -> str:
+        """Why a recorded answer is not the one returned, in words; empty where votes do not show that."""
+        if named is None or not 0 <= named < len(self.votes):
+            return f"the record says class {named}, which is none"
+        if not self.loses(named, LEVEL):
+            return ""
+        top = self.top
+        return (
+            f"the record says class {named}, which has {self.hits(named):,} fresh votes, and class {top} has "
+            f"{0 if top is None else self.hits(top):,}"
+        )
+
+    def too_many(self, label: int, bound: float | None) -> str:
+        """Why a recorded bound on the label's probability is none, in words."""
+        if bound is None or not 0 <= bound < 0.5:
+            return f"it is bounded by {bound} in the record, which is not below one half"
+        if binomial_at_least(self.hits(label), self.cast, bound) >= LEVEL:
+            return ""
+        return f"the label has {self.hits(label):,} of {self.cast:,} fresh votes, too many for at most {bound:.4g}"
+
+
+def _example(subject: str, fresh: _Fresh, label: int, named: int, alpha: float) -> CheckedClaim:
     """Whether the label loses to the recorded class; refuted only where the opposite is shown."""
-    top, said = max(range(len(votes)), key=votes.__getitem__), _loser(votes, named)
-    if label_loses(votes, label, alpha):
+    said = fresh.loser(named)
+    if fresh.loses(label, alpha):
         return judged(subject, "example", said)
-    if top == label and said:
+    if fresh.top == label and said:
         return judged(subject, "example", f"the label, class {label}, is returned there: {said}")
-    few = f"{votes[label]:,} of {sum(votes):,} fresh votes there are for the label, class {label}: that does not decide"
-    return left_open(subject, "example", few)
-
-
-def _loser(votes: list[int], named: int | None) -> str:
-    """Why a recorded class is not the most probable one, in words; empty where votes do not show that."""
-    if named is None or not 0 <= named < len(votes):
-        return f"the record says class {named}, which is none"
-    top = max(range(len(votes)), key=votes.__getitem__)
-    if not label_loses(votes, named, LEVEL):
-        return ""
-    return f"the record says class {named}, which has {votes[named]:,} fresh votes, and class {top} has {votes[top]:,}"
-
-
-def _too_many(votes: list[int], label: int, bound: float | None) -> str:
-    """Why a recorded bound on the label's probability is none, in words."""
-    if bound is None or not 0 <= bound < 0.5:
-        return f"it is bounded by {bound} in the record, which is not below one half"
-    if binomial_at_least(votes[label], sum(votes), bound) >= LEVEL:
-        return ""
-    return f"the label has {votes[label]:,} of {sum(votes):,} fresh votes, too many for at most {bound:.4g}"
+    few = f"{fresh.hits(label):,} of {fresh.cast:,} fresh votes there are for the label, class {label}"
+    return left_open(subject, "example", f"{few}: that does not decide")

@@ -8,6 +8,7 @@ from torch import Tensor
 from certify.checker.result import CheckedClaim, Standing, judged, left_open, subject_of
 from certify.core.certificate import Certificate
 from certify.core.finding import Finding
+from certify.core.properties.base import Property
 from certify.data.dataset import input_digest
 from certify.models.classifier import INVALID, Classifier
 
@@ -51,22 +52,22 @@ def class_claim(
         return judged(subject, "prediction", "")
     said = f"the record says {class_name(named)}, the model returns {class_name(returned)}"
     if INVALID not in (returned, named) and named < classifier.num_classes:
-        apart = scores[0, returned] - scores[0, named]
+        apart = classifier.property.margin(scores, torch.tensor([named], device=scores.device))
         if bool(apart <= classifier.arithmetic.tie * scores.abs().max()):
             return left_open(subject, "prediction", f"{said}, and the two tie within rounding")
     return judged(subject, "prediction", said)
 
 
-def ties(answers: Tensor, scores: Tensor, apart: float) -> int:
+def ties(property: Property, scores: Tensor, apart: float) -> int:
     """How many samples have two answers that tie within rounding of the model's scores.
 
     Args:
-        answers: what a property makes of the scores, (B, answers).
+        property: what makes the answers.
         scores: of the model, (B, K).
         apart: how far they may be apart, relative to the largest score.
     """
-    best = answers.topk(2, dim=1).values
-    return int((best[:, 0] - best[:, 1] <= apart * scores.abs().amax(dim=1)).sum())
+    clear = property.clearance(property.scores(scores))
+    return int((clear <= apart * scores.abs().amax(dim=1)).sum())
 
 
 def class_name(label: int | None) -> str:

@@ -36,6 +36,8 @@ class Law:
         radius: (measure, q, rival) to the radius: q bounds the probability of missing the class, rival that of every
             other class, and q + rival < 1. What a radius is measured by is sigma; for ablation, how many positions
             there are and how many are kept.
+        above: (measure, q, least) to the radius within which a class that is missed with probability at most q stays
+            more probable than ``least``, which is at most 1/2 and below 1 - q.
         slack: (dimensions) to the most distance between an input and the point that the noise is centred on.
         off: (measure) to the total variation distance of one drawn coordinate from the law.
         assumption: what is taken on trust about the draws. A wording that was ever recorded stays here beside the new.
@@ -45,6 +47,7 @@ class Law:
 
     norms: tuple[str, ...]
     radius: Callable[[Any, arb, arb], arb]
+    above: Callable[[Any, arb, arb], arb]
     assumption: tuple[str, ...]
     slack: Callable[[int], arb] = _nothing
     off: Callable[[Any], arb] = _nothing
@@ -81,6 +84,17 @@ def _cohen(sigma: float, q: arb, rival: arb) -> arb:
 def _gaussian(sigma: float, q: arb, rival: arb) -> arb:
     """Cohen's radius for the smaller of sigma and the float32 by which draws are scaled."""
     return _cohen(min(sigma, float(np.float32(sigma))), q, rival)
+
+
+def _twice(radius: Callable[[Any, arb, arb], arb]) -> Callable[[Any, arb, arb], arb]:
+    """Two classes that move towards each other meet halfway; one that moves towards a fixed number goes all the way."""
+    return lambda measure, q, least: 2 * radius(measure, q, least)
+
+
+def _laplace_above(sigma: float, q: arb, least: arb) -> arb:
+    """b (F^-1(1 - q) - F^-1(least)) for F(t) = 1 - exp(-t) / 2 where t >= 0, and F(-t) = 1 - F(t)."""
+    b = float(np.float32(sigma / math.sqrt(2.0)))
+    return b * (-(4 * q * least).log() if q <= 0.5 else ((1 - q) / least).log())
 
 
 def _laplace(sigma: float, q: arb, rival: arb) -> arb:
@@ -127,6 +141,12 @@ def _ablation(measure: tuple[int, int], q: arb, rival: arb) -> arb:
     return arb(most_changed(measure, 1 - missed - won))
 
 
+def _ablation_above(measure: tuple[int, int], q: arb, least: arb) -> arb:
+    """The most positions k with 1 - q - (1 - C(d - k, s) / C(d, s)) > least, which is what twice the lead pays for."""
+    missed, rest = (Fraction(float(one)) for one in (q, least))
+    return arb(most_changed(measure, 2 * (1 - missed - rest)))
+
+
 def _to_grid(dimensions: int) -> arb:
     """The l2 distance from an input whose features lie within 2^-23 of some k/255 to that grid point."""
     return arb(dimensions).sqrt() / 2**23
@@ -149,6 +169,7 @@ LAWS: Final[Mapping[str, Law]] = {
     "ablation": Law(
         ("features", "categories", "substitutions"),
         _ablation,
+        _ablation_above,
         ("the generator's bits are as good as independent and uniform",),
         evidence="ablation",
         added=False,
@@ -156,6 +177,7 @@ LAWS: Final[Mapping[str, Law]] = {
     "gaussian": Law(
         ("l2",),
         _gaussian,
+        _twice(_gaussian),
         (
             "float32 noise and its rounded sum with the input stand for real-valued noise",  # as older runs say it
             "float32 noise, which ends near 5.8 sigma, and its rounded sum with the input stand for real-valued noise",
@@ -164,6 +186,7 @@ LAWS: Final[Mapping[str, Law]] = {
     "gaussian-grid": Law(
         ("l2",),
         _cohen,
+        _twice(_cohen),
         (
             "the generator's bits are as good as independent and uniform; the base model is the network after rounding "
             "to the 1/255 grid and clipping to [0, 1]",
@@ -175,6 +198,7 @@ LAWS: Final[Mapping[str, Law]] = {
     "laplace": Law(
         ("l1",),
         _laplace,
+        _laplace_above,
         (
             "float32 noise made of 24 random bits, which ends at 17 b, and its rounded sum with the input stand for "
             "real-valued noise",
@@ -183,6 +207,7 @@ LAWS: Final[Mapping[str, Law]] = {
     "uniform": Law(
         ("l1",),
         _uniform,
+        _twice(_uniform),
         (
             "float32 noise, one of 2**24 equally spaced values from -lambda up to but not at lambda, and its rounded "
             "sum with the input stand for real-valued noise",

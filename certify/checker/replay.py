@@ -17,6 +17,7 @@ from certify.checker.identity import class_name, ties
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate, Look
 from certify.core.evidence import Sampled
+from certify.core.properties.base import Property
 from certify.core.rounding import brief, brief_up
 from certify.errors import BadInput, CertifyError, one_line
 from certify.models.classifier import INVALID, Classifier
@@ -140,7 +141,7 @@ def replay_claims(
         noise.check_inputs(x[None], classifier.input_box)
     except CertifyError as problem:
         return [judged(subject, "noise", str(problem))]
-    replay = _Replay(subject, certificate.prediction, evidence, level / TESTS_EACH)
+    replay = _Replay(subject, certificate.prediction, certificate.property, evidence, level / TESTS_EACH)
     source = VoteSource(classifier, x, certificate.input_digest, noise)
     try:
         return [*replay.recorded(source, blocks), replay.fresh(source, seed)]
@@ -154,6 +155,7 @@ class _Replay:
 
     subject: str
     kept: int | None
+    property: Property
     evidence: Sampled
     level: float
 
@@ -186,19 +188,27 @@ class _Replay:
     def fresh(self, source: VoteSource, seed: int) -> CheckedClaim:
         """Draw noise that does not depend on the recorded seed, and test both claimed bounds on it."""
         counts = source.votes(seed, "check", [range(FRESH_SAMPLES)]).counts
-        rivals = {label: n for label, n in counts.items() if label != self.kept}
-        rival, most = max(rivals.items(), key=lambda one: one[1], default=(INVALID, 0))
+        rivals = sorted(((n, label) for label, n in counts.items() if label != self.kept), reverse=True)
+        most, rival = rivals[self.property.places - 1] if len(rivals) >= self.property.places else (0, INVALID)
         bound, said = self.evidence.rival_upper, self._too_few(counts)
-        # The rival is the strongest of all classes: each of them is tested at its share of the level.
-        if not said and binomial_at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.num_classes:
+        if self.property.sides > 1:  # no other answer is bounded
+            return judged(self.subject, "fresh samples", said)
+        # The rival is found among all classes: each of them is tested at its share of the level.
+        if not said and binomial_at_least(most, FRESH_SAMPLES, bound) < self.level / source.classifier.ballots:
             many = f"{most:,} of {FRESH_SAMPLES:,} samples return {class_name(rival)}"
             said = f"{many}, too many for a probability of at most {brief_up(bound)}"
         return judged(self.subject, "fresh samples", said)
 
     def _too_few(self, counts: Counter[int]) -> str:
-        """Why votes contradict the lower bound on the probability of the class, in words."""
-        hits, p_lower = 0 if self.kept is None else counts[self.kept], self.evidence.p_lower
-        if binomial_at_most(hits, counts.total(), p_lower) >= self.level:
+        """Why votes contradict the lower bound on the probability of the class, in words.
+
+        Where it has several sides, the one with most votes against it is tested, at its share of the level.
+        """
+        hits, p_lower = 0, self.evidence.p_lower
+        if self.kept is not None:
+            valid = {label: n for label, n in counts.items() if label != INVALID}
+            hits = sum(valid.values()) - max(self.property.against(self.kept, valid))
+        if binomial_at_most(hits, counts.total(), p_lower) >= self.level / self.property.sides:
             return ""
         return (
             f"{hits:,} of {counts.total():,} samples return {class_name(self.kept)}, "
@@ -274,9 +284,9 @@ class VoteSource:
                     noisy = torch.empty((size, *x.shape), dtype=torch.float32, device=x.device)
                     stream.perturb(x, self.digest, start, out=noisy)
                     scores = self.classifier.base.scores(noisy)
-                    counts.update(self.classifier.answers_at(scores).tolist())
+                    counts.update(self.classifier.votes_at(scores).tolist())
                     finite = scores[torch.isfinite(scores).all(dim=1)]
-                    close += ties(self.classifier.property.scores(finite), finite, self.classifier.arithmetic.tie)
+                    close += ties(self.classifier.property, finite, self.classifier.arithmetic.tie)
                     start += size
         return RedrawnVotes(counts, close)
 

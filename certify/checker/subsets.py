@@ -41,7 +41,7 @@ def counted(law: Ablation, classifier: Classifier, x: Tensor) -> RedrawnVotes:
             scores = classifier.base.scores(law.apply(centre, drawn.to(classifier.device)))
             counts.update(classifier.answers_at(scores).tolist())
             finite = scores[torch.isfinite(scores).all(dim=1)]
-            close += ties(classifier.property.scores(finite), finite, classifier.arithmetic.tie)
+            close += ties(classifier.property, finite, classifier.arithmetic.tie)
     return RedrawnVotes(counts, close)
 
 

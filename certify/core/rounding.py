@@ -21,6 +21,7 @@ __all__ = [
     "above",
     "brief",
     "brief_up",
+    "one_in",
     "percent_below",
     "percent_down",
     "percent_up",
@@ -42,6 +43,15 @@ def above(value: Fraction) -> float:
     """
     near = float(value)
     return near if near >= value else math.nextafter(near, math.inf)
+
+
+def one_in(count: int) -> float:
+    """1 / ``count``, rounded up.
+
+    >>> one_in(2), one_in(3) > 0.3333333333333333
+    (0.5, True)
+    """
+    return above(Fraction(1, count))
 
 
 def round_down(value: float, digits: int = 4) -> str:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from certify.core.digests import about, data_digest
 from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
 from certify.errors import BadInput, DataError
 
-__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "seeded_generator", "to_float32"]
+__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "label_sets", "seeded_generator", "to_float32"]
 
 
 def input_digest(x: NDArray[np.floating]) -> str:
@@ -79,6 +79,20 @@ def as_positions(index: Any, count: int) -> NDArray[np.int64]:
     return positions
 
 
+def label_sets(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows (n, L) that say of each of L labels whether an input has it, each as the number with these binary digits.
+
+    Raises:
+        DataError: for anything but 0 and 1, or more than 16 labels.
+
+    >>> label_sets(np.array([[1, 0, 1], [0, 1, 0]]))
+    array([5, 2])
+    """
+    if rows.dtype.kind not in "bui" or not np.isin(rows, (0, 1)).all() or not 2 <= rows.shape[1] <= 16:
+        raise DataError(f"rows of labels hold 0 or 1 for each of 2 to 16 labels, got {rows.dtype} of {rows.shape}")
+    return np.asarray(rows.astype(np.int64) @ (1 << np.arange(rows.shape[1], dtype=np.int64)), dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Inputs (n, ...) as float32 and labels (n,) as int64, in raw units.
@@ -86,11 +100,13 @@ class Dataset:
     Args:
         name: what reports call it.
         x: the inputs.
-        y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`.
-        num_classes: number of classes; the largest label plus one if not given.
+        y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`; or rows (n, L) of
+            0 and 1 that say which of L labels an input has, which become numbers, see :func:`label_sets`.
+        num_classes: number of classes, or of labels; the largest label plus one if not given.
         input_box: declared (lower, upper) bound of every feature: two numbers, or two arrays with one number for each.
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
         targets: the true values of a regression, float64; the labels are then 0. None for classes.
+        several: whether the numbers in ``y`` stand for several labels an input.
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
             data, however their ``index`` was chosen. It cannot be given: whoever chose the inputs is not believed.
         drawn_seed: the seed of that draw, by which anybody can make it again; None as above.
@@ -113,6 +129,7 @@ class Dataset:
     input_box: BoxLike = (0.0, 1.0)
     index: NDArray[np.int64] | None = None
     targets: NDArray[np.float64] | None = None
+    several: bool = False
     drawn_from: int | None = field(default=None, init=False)
     drawn_seed: int | None = field(default=None, init=False)
     fold: tuple[int, int] | None = field(default=None, init=False)
@@ -128,6 +145,10 @@ class Dataset:
             object.__setattr__(self, "targets", raw.astype(np.float64))
             object.__setattr__(self, "num_classes", 1)
             raw = np.zeros(len(x), dtype=np.int64)
+        if raw.ndim == 2 and len(raw) == len(x):
+            object.__setattr__(self, "num_classes", raw.shape[1])
+            object.__setattr__(self, "several", True)
+            raw = label_sets(raw)
         if raw.shape != (len(x),) or not np.issubdtype(raw.dtype, np.integer):
             raise DataError(f"{self.name}: labels must be {len(x)} integers, got {raw.dtype} of shape {raw.shape}")
         bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
@@ -142,11 +163,11 @@ class Dataset:
                 f"{self.name}: {fault}; rescale them, declare their box, or leave their normalization to the "
                 "Classifier (mean, std)"
             )
-        wrong = np.flatnonzero((raw < 0) | (raw >= min(self.num_classes, 2**31)))
+        most = 2**self.num_classes if self.several else min(self.num_classes, 2**31)
+        wrong = np.flatnonzero((raw < 0) | (raw >= most))
         if wrong.size:
             raise DataError(
-                f"{self.name}: label {raw[wrong[0]]} of input {wrong[0]} is out of range; "
-                f"classes are 0 to {min(self.num_classes, 2**31) - 1}"
+                f"{self.name}: label {raw[wrong[0]]} of input {wrong[0]} is out of range; classes are 0 to {most - 1}"
             )
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", raw.astype(np.int64))
@@ -193,6 +214,12 @@ class Dataset:
         zeros = np.zeros((len(self), parameters), dtype=self.x.dtype)
         return self._with(x=np.concatenate([self.x.reshape(len(self), -1), zeros], axis=1), input_box=None)
 
+    def rows(self, chosen: ArrayLike) -> Dataset:
+        """The inputs in these rows, which keep their positions; no random draw, whoever chose them."""
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        each = ("x", "y", "index", *["targets"] * (self.targets is not None))
+        return Dataset(**given | {name: given[name][np.asarray(chosen)] for name in each})
+
     def _with(self, **changed: Any) -> Dataset:
         """The same draw of inputs with other values."""
         given = {one.name: getattr(self, one.name) for one in fields(self) if one.init} | changed
@@ -212,9 +239,7 @@ class Dataset:
         if limit is None or limit >= len(self):
             return self
         chosen = np.sort(seeded_generator(seed, "subset").permutation(len(self))[:limit])
-        index = np.asarray(self.index)[chosen]
-        targets = None if self.targets is None else self.targets[chosen]
-        drawn = Dataset(self.name, self.x[chosen], self.y[chosen], self.num_classes, self.input_box, index, targets)
+        drawn = self.rows(chosen)
         object.__setattr__(drawn, "drawn_from", len(self))
         object.__setattr__(drawn, "drawn_seed", seed)
         object.__setattr__(drawn, "fold", self.fold)

@@ -341,6 +341,15 @@ class Classifier:
         found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
         return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
 
+    def votes_at(self, scores: Tensor) -> Tensor:
+        """What samples with these scores (B, K) vote for, (B,) int64; ``-1`` where one is NaN or infinite."""
+        return torch.where(torch.isfinite(scores).all(dim=1), self.property.vote(scores), INVALID)
+
+    @property
+    def ballots(self) -> int:
+        """How many things samples may vote for: the classes, or what the property tells apart."""
+        return self.property.ballots(self.base.num_classes)
+
     def with_property(self, property: Property) -> Classifier:
         """The same model, of which a property is asked instead of the top class: its answers are the classes then.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from certify.core.properties.base import Property
 from certify.core.properties.top_class import TOP_CLASS
 from certify.core.rounding import percent_down, percent_up
 from certify.core.run import Run
@@ -110,6 +111,12 @@ def threat_in_words(summary: Summary) -> str:
     )
 
 
+def _answered(property: Property) -> str:
+    """What a smoothed model answers, with an article."""
+    said = property.under_noise
+    return said if said.startswith("the ") else f"the {said}"
+
+
 def _property(summary: Summary) -> str:
     """The property that has to hold, where it is another one than the top class."""
     said = summary.head.get("property", "")
@@ -126,8 +133,8 @@ def limits(summary: Summary) -> list[str]:
     ]
     if smoothed:
         lines.append(
-            "The claim is about the smoothed model, the majority vote under noise. The base model alone has no "
-            "certificate; what is deployed has to vote under the same noise."
+            f"The claim is about the smoothed model, {_answered(summary.property)}. The base model alone has no "
+            "certificate; what is deployed has to answer under the same noise."
         )
     if not proven:
         lines.append("A certificate is a statement with a probability of error over the noise drawn, not a proof.")

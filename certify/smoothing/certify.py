@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from certify.core.certificate import Look
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.smoothing.sampler import Ballot, Votes
 from certify.smoothing.schedule import Shares
 from certify.smoothing.theorem import Theorem
@@ -55,8 +57,11 @@ class SmoothedRadius:
         return self.looks[-1].n + (0 if self.selection is None else self.selection.n)
 
 
-def shares_for(chosen_by: ChosenBy, rival_share: float = 0.0) -> Shares:
+def shares_for(chosen_by: ChosenBy, rival_share: float = 0.0, property: Property = TOP_CLASS) -> Shares:
     """How each look's alpha is divided; the parts never sum to more than it, rounding included.
+
+    Where the runner-up is the k-th strongest rival, each of the k has an equal part of what rivals have, see
+    :func:`certify_votes`.
 
     >>> shares_for("votes")
     Shares(top=0.5, rival=0.0)
@@ -64,7 +69,7 @@ def shares_for(chosen_by: ChosenBy, rival_share: float = 0.0) -> Shares:
     if chosen_by == "votes":
         return Shares(0.5)
     shrink = 1.0 - 2.0**-50 if rival_share else 1.0
-    return Shares((1.0 - rival_share) * shrink, rival_share * shrink)
+    return Shares((1.0 - rival_share) * shrink, rival_share / property.places * shrink)
 
 
 def top_class(look: Look) -> int | None:
@@ -86,6 +91,7 @@ def certify_votes(
     n0: int = 0,
     labels: Sequence[int] | None = None,
     rival_share: float = 0.0,
+    property: Property = TOP_CLASS,
 ) -> list[SmoothedRadius]:
     """Certify the smoothed classifier at each input (Cohen et al. 2019, Algorithm CERTIFY and Proposition 2).
 
@@ -108,7 +114,11 @@ def certify_votes(
         chosen_by, n0, labels: what names the class, see above.
         rival_share: share of each alpha that bounds the runner-up separately, by the largest count of another class;
             0 uses the bound 1 - p_A instead. The true runner-up's count is at most that maximum and the bound is
-            monotone, so no factor for the number of classes is needed.
+            monotone, so no factor for the number of classes is needed. For the top k it is the k-th largest count: were
+            that too small, so would be the count of one of the k most probable rivals, which are all at least as
+            probable as the k-th. So a factor of k is needed, and none for the number of classes.
+        property: what is kept. The side with most votes against it is counted. The most probable side has no more
+            votes than that and the bound is monotone, so it holds for all sides, and no factor is needed for them.
 
     Returns:
         One result an input, in order.
@@ -118,25 +128,26 @@ def certify_votes(
     named: list[int | None] = [None for _ in rows]
     if chosen_by == "draws":
         selections = list(votes.count("selection", [Ballot(row, 0, n0) for row in rows]))
-        named = [None if selection is None else top_class(selection) for selection in selections]
+        named = [None if selection is None else property.elected(selection.counts) for selection in selections]
     elif labels is not None:
         named = list(labels)
-    shares = shares_for(chosen_by, rival_share)
-    drawn = _draw(votes, named, plan(looks, tuple(theorem.most_missed(radius) for radius in radii)))
+    shares = shares_for(chosen_by, rival_share, property)
+    targets = plan(looks, tuple(theorem.most_missed(radius) for radius in radii))
+    drawn = _draw(votes, named, targets, property)
     results = []
     for row in rows:
         history, c_a = drawn[row], named[row]
         if chosen_by == "votes":
-            c_a = top_class(history[-1])
-        q_upper, rival_upper = _bounds(history, looks, c_a, shares)
+            c_a = property.elected(history[-1].counts)
+        q_upper, rival_upper = _bounds(history, looks, c_a, shares, property)
         radius = None if c_a is None else theorem.radius(q_upper, rival_upper)
         if chosen_by == "label" and radius is None:
-            c_a = top_class(history[-1])
+            c_a = property.elected(history[-1].counts, c_a)
         results.append(SmoothedRadius(c_a, radius, selections[row], tuple(history), q_upper, rival_upper))
     return results
 
 
-def _draw(votes: Votes, named: Sequence[int | None], plan: Plan) -> list[list[Look]]:
+def _draw(votes: Votes, named: Sequence[int | None], plan: Plan, property: Property) -> list[list[Look]]:
     """Cumulative looks at each input, until its targets are proven or given up; inputs advance together."""
     history: list[list[Look]] = [[] for _ in named]
     level = np.zeros(len(named), dtype=np.int64)
@@ -145,7 +156,7 @@ def _draw(votes: Votes, named: Sequence[int | None], plan: Plan) -> list[list[Lo
         counted = votes.count("estimation", [Ballot(row, before, n) for row in active.tolist()])
         for row, new in zip(active.tolist(), counted, strict=True):
             history[row].append(_added(history[row][-1] if k else None, new, alpha))
-        misses = np.array([_misses(history[row][-1], named[row]) for row in active.tolist()])
+        misses = np.array([_misses(history[row][-1], named[row], property) for row in active.tolist()])
         level[active], going = plan.step(k, misses, level[active])
         active, before = active[going], n
         if not len(active):
@@ -162,31 +173,37 @@ def _added(before: Look | None, new: Look, alpha: float) -> Look:
     return Look(drawn + new.n, counts, alpha, invalid + new.invalid)
 
 
-def _misses(look: Look, label: int | None) -> int:
-    return look.n - (0 if label is None else look.counts.get(label, 0))
+def _misses(look: Look, label: int | None, property: Property) -> int:
+    """The votes on the side that has most of them against the answer; invalid ones are against everything."""
+    return look.n if label is None else look.invalid + max(property.against(label, look.counts))
 
 
-def _bounds(history: Sequence[Look], looks: Looks, c_a: int | None, shares: Shares) -> tuple[float, float]:
-    """Upper bounds on the probability of missing ``c_a`` and on that of every other class, from the best look."""
-    best = history[best_look([_misses(look, c_a) for look in history], looks)]
+def _bounds(
+    history: Sequence[Look], looks: Looks, c_a: int | None, shares: Shares, property: Property
+) -> tuple[float, float]:
+    """Upper bounds on the probability of missing ``c_a`` and on that of every other class, from the best look.
+
+    The other classes are those but for the strongest ones that the property leaves places to.
+    """
+    best = history[best_look([_misses(look, c_a, property) for look in history], looks)]
     if not best.alpha:
         return 1.0, 1.0
-    q_upper = clopper_pearson_upper(_misses(best, c_a), best.n, best.alpha * shares.top)
+    q_upper = clopper_pearson_upper(_misses(best, c_a, property), best.n, best.alpha * shares.top)
     if not shares.rival:
         return q_upper, q_upper
-    most = max([best.invalid, *(count for label, count in best.counts.items() if label != c_a)])
-    return q_upper, min(q_upper, clopper_pearson_upper(most, best.n, best.alpha * shares.rival))
+    rival = clopper_pearson_upper(best.rival(c_a, property.places), best.n, best.alpha * shares.rival)
+    return q_upper, min(q_upper, rival)
 
 
-class Predictions(list[int | None]):
-    """Classes, None where the samples did not decide, with the seed that draws the same noise again.
+class Predictions(list[Any]):
+    """Classes, None where the samples did not decide, or smoothed numbers; with the seed that draws the noise again.
 
     >>> Predictions([1, None], seed=7) == [1, None]
     True
     """
 
-    def __init__(self, classes: Iterable[int | None], seed: int) -> None:
-        super().__init__(classes)
+    def __init__(self, answers: Iterable[Any], seed: int) -> None:
+        super().__init__(answers)
         self.seed = seed
 
 

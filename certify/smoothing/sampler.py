@@ -19,6 +19,7 @@ from certify.smoothing.streams import Stream
 __all__ = ["Ballot", "Sampler", "Votes", "default_batch_size", "in_batches_that_fit"]
 
 R = TypeVar("R")
+A = TypeVar("A", bound="_Asked")
 
 ON_ACCELERATOR: Final = 1024
 """Samples per forward pass on an accelerator, which is idle with fewer."""
@@ -45,6 +46,13 @@ class Ballot(NamedTuple):
     row: int
     start: int
     stop: int
+
+
+class _Asked(Protocol):
+    """Whoever takes what the model returns."""
+
+    def ask(self, scores: Tensor) -> None:
+        """Take the scores of the next samples, in the order of the ballots."""
 
 
 class Votes(Protocol):
@@ -143,11 +151,20 @@ class Sampler:
 
     def count(self, stage: str, ballots: Sequence[Ballot]) -> list[Look]:
         """The votes of each ballot; see :class:`Votes`."""
-        size = min(self._size, sum(ballot.stop - ballot.start for ballot in ballots))
-        return in_batches_that_fit(self._classifier, size, lambda size: self._count(stage, ballots, size))
+        return self._asked(stage, ballots, lambda: _Tally(self._classifier, ballots)).looks()
 
-    def _count(self, stage: str, ballots: Sequence[Ballot], size: int) -> list[Look]:
-        stream, tally = self._stream(stage), _Tally(self._classifier, ballots)
+    def outputs(self, stage: str, ballots: Sequence[Ballot]) -> list[Tensor]:
+        """What the model returns for the samples of each ballot, (samples, K) on the CPU."""
+        every = torch.cat(self._asked(stage, ballots, _Outputs).batches)
+        return list(every.split([ballot.stop - ballot.start for ballot in ballots]))
+
+    def _asked(self, stage: str, ballots: Sequence[Ballot], start: Callable[[], A]) -> A:
+        """Who was asked about all samples, in the order of the ballots."""
+        size = min(self._size, sum(ballot.stop - ballot.start for ballot in ballots))
+        return in_batches_that_fit(self._classifier, size, lambda size: self._ask(stage, ballots, size, start()))
+
+    def _ask(self, stage: str, ballots: Sequence[Ballot], size: int, asked: A) -> A:
+        stream = self._stream(stage)
         noisy = self._classifier.to_layout(
             torch.empty((size, *self._x.shape[1:]), dtype=torch.float32, device=self._x.device)
         )
@@ -159,31 +176,41 @@ class Sampler:
                     stream.perturb(self._x[row], self._digests[row], start, out=noisy[filled:end])
                     start, filled = start + end - filled, end
                     if filled == size:
-                        tally.ask(noisy)
+                        asked.ask(self._classifier.base.scores(noisy, scratch=True))
                         filled = 0
             if filled:
-                tally.ask(noisy[:filled])
-            return tally.looks()
+                asked.ask(self._classifier.base.scores(noisy[:filled], scratch=True))
+            return asked
+
+
+class _Outputs:
+    """Keeps what the model returns."""
+
+    def __init__(self) -> None:
+        self.batches: list[Tensor] = []
+
+    def ask(self, scores: Tensor) -> None:
+        """Take the scores of the next samples."""
+        self.batches.append(scores.cpu().clone())
 
 
 class _Tally:
-    """Asks the classifier, and counts the votes of many batches at once.
+    """Counts the votes of many batches at once.
 
     Between two passes the code and the numbers of small operations have left the cache: they take five to eight times
     as long as one after the other.
     """
 
     def __init__(self, classifier: Classifier, ballots: Sequence[Ballot]) -> None:
-        self._classifier, self._classes = classifier, classifier.num_classes + 1
+        self._classifier, self._classes = classifier, classifier.ballots + 1
         self._ends = torch.tensor([stop - start for _, start, stop in ballots], device=classifier.device).cumsum(0)
         self._votes = torch.zeros(len(ballots) * self._classes, dtype=torch.int64, device=classifier.device)
         # One buffer: small tensors kept between the large ones of a pass would leave holes all over the memory.
         self._scores = torch.empty((0, classifier.base.num_classes), device=classifier.device)
         self._asked = self._counted = 0
 
-    def ask(self, noisy: Tensor) -> None:
-        """Get the scores of the next samples, in the order of the ballots; their buffer may be overwritten."""
-        scores = self._classifier.base.scores(noisy, scratch=True)
+    def ask(self, scores: Tensor) -> None:
+        """Take the scores of the next samples, in the order of the ballots."""
         held = self._asked - self._counted
         if held + len(scores) > len(self._scores) or scores.dtype != self._scores.dtype:
             self._count()
@@ -201,7 +228,7 @@ class _Tally:
     def _count(self) -> None:
         if self._asked == self._counted:
             return
-        labels = self._classifier.answers_at(self._scores[: self._asked - self._counted])
+        labels = self._classifier.votes_at(self._scores[: self._asked - self._counted])
         samples = torch.arange(self._counted, self._asked, device=labels.device)
         ballot = torch.searchsorted(self._ends, samples, right=True)
         self._votes += torch.bincount(ballot * self._classes + labels + 1, minlength=len(self._votes))

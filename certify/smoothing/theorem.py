@@ -6,6 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
+from certify.core.rounding import one_in
 from certify.smoothing.noise.base import Law
 
 __all__ = ["Theorem"]
@@ -15,7 +16,8 @@ __all__ = ["Theorem"]
 class Theorem:
     """The radius theorem of a noise law, for inputs of one size.
 
-    A law that counts positions has to know those of the inputs, see :meth:`Law.about`.
+    A law that counts positions has to know those of the inputs, see :meth:`Law.about`. A class is kept while fewer
+    others than ``places`` are more probable: that of the top class for 1, of the top k for k (Jia et al. 2020).
 
     >>> from certify.smoothing.noise.gaussian import Gaussian
     >>> theorem = Theorem(Gaussian(0.5), "l2", dimensions=16)
@@ -28,6 +30,7 @@ class Theorem:
     noise: Law
     norm: str
     dimensions: int
+    places: int = 1
 
     @property
     def slack(self) -> float:
@@ -39,11 +42,18 @@ class Theorem:
 
         Args:
             q_upper: upper bound on the probability of missing the class.
-            rival_upper: upper bound on the probability of every other class.
+            rival_upper: upper bound on the probability of every other class, but for the ``places`` - 1 most
+                probable ones.
         """
-        if q_upper + rival_upper >= 1.0:
+        shown = []
+        if q_upper + rival_upper < 1.0:
+            shown.append(self.noise.radius(q_upper, rival_upper, self.norm))
+        # A class that is more probable than 1 / (k + 1) is among the k most probable: k + 1 such numbers exceed 1.
+        if self.places > 1 and q_upper + (least := one_in(self.places + 1)) < 1.0:
+            shown.append(self.noise.radius_above(q_upper, least, self.norm))
+        if not shown:
             return None
-        radius = self.noise.radius(q_upper, rival_upper, self.norm)
+        radius = max(shown)
         if self.slack > 0.0:
             radius = math.nextafter(radius - self.slack, -math.inf)
         return radius if radius >= 0.0 else None
@@ -55,7 +65,7 @@ class Theorem:
 
 @functools.lru_cache(maxsize=256)
 def _most_missed(theorem: Theorem, radius: float) -> float:
-    proving, failing = 0.0, 0.5
+    proving, failing = 0.0, 1.0 - 1.0 / (theorem.places + 1)
     while (middle := (proving + failing) / 2.0) not in (proving, failing):
         proven = theorem.radius(middle, middle)
         if proven is not None and proven >= radius:

@@ -285,4 +285,5 @@ class _Work:
         x = there.input(one.certificate.index)
         if x is None:
             return []
-        return replay_claims(one.certificate, there.classifier, x, blocks=one.blocks, level=one.level, seed=self.seed)
+        asked = there.asked(one.certificate.index)
+        return replay_claims(one.certificate, asked, x, blocks=one.blocks, level=one.level, seed=self.seed)

@@ -198,10 +198,7 @@ def _certifiers(recorded: Sequence[Mapping[str, Any]]) -> tuple[Certifier, ...]:
 
 
 def _part(dataset: Dataset, rows: Mapping[int, int], positions: Sequence[int]) -> Dataset:
-    chosen = [rows[position] for position in positions]
-    return Dataset(
-        dataset.name, dataset.x[chosen], dataset.y[chosen], dataset.num_classes, dataset.input_box, np.array(positions)
-    )
+    return dataset.rows([rows[position] for position in positions])
 
 
 def _calibration(asked: RunSets, there: AtHand, threat: Threat, taken: Sequence[int]) -> Dataset:

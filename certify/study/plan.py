@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from certify.certifiers.base import Certifier
 from certify.core.legible import many
+from certify.core.properties.base import Property
 from certify.core.rounding import brief, round_down
 from certify.core.threats.base import Threat
 from certify.core.values import plain, whole
@@ -125,8 +126,8 @@ def plan_of(study: Study, *, probe: int = PROBE, workers: int = 1) -> Plan:
                 sum(passes) / len(passes),
                 sum(seconds) / len(seconds),
                 max(seconds),
-                certifier.largest_radius(study.threat, shape),
-                _tenth(certifier, study.threat, shape),
+                certifier.largest_radius(study.threat, shape, study.classifier.property),
+                _tenth(certifier, study.threat, shape, study.classifier.property),
             )
         )
     if few.attack is not None:
@@ -150,7 +151,7 @@ def _spent(few: Study, stage: Any) -> tuple[list[int], list[float]]:
     return passes, seconds
 
 
-def _tenth(certifier: Certifier, threat: Threat, shape: Sequence[int]) -> str:
+def _tenth(certifier: Certifier, threat: Threat, shape: Sequence[int], property: Property) -> str:
     cheaper = certifier.for_a_tenth()
     if cheaper is None:
         return ""
@@ -158,7 +159,7 @@ def _tenth(certifier: Certifier, threat: Threat, shape: Sequence[int]) -> str:
     told = ", ".join(
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in changed.items()
     )
-    largest = cheaper.largest_radius(threat, tuple(shape))
+    largest = cheaper.largest_radius(threat, tuple(shape), property)
     if largest is None:
         return told
     dropped = [brief(radius) for radius in threat.radii if radius > largest]

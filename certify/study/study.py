@@ -130,6 +130,11 @@ class Study:
                 f"the data's input box {self.dataset.input_box} is not the classifier's {self.classifier.input_box}; "
                 "declare the same for both"
             )
+        if self.classifier.property.several != self.dataset.several:
+            raise BadInput(
+                f"{self.classifier.property.kind} does not fit these data: rows of 0 and 1, which say what labels an "
+                "input has, go with the property labels, and it with them"
+            )
         if int(self.dataset.y.max()) >= self.classifier.num_classes:
             raise DataError(
                 f"label {int(self.dataset.y.max())} is out of range; "
@@ -190,13 +195,13 @@ class Study:
 
     def announcement(self) -> str:
         """Model, data, threat model and method in three lines: a number means nothing without them."""
-        head = head_of(self.manifest())
+        head, property, shape = head_of(self.manifest()), self.classifier.property, self.dataset.x.shape[1:]
         lines = [
             f"model {head['model']}{self._normalized()}  sha256 {self.classifier.digest[:12]}   "
             f"data {head['data']}, n={self.expected}",
             f"threat {self.threat}",
-            *([] if self.classifier.property == TOP_CLASS else [f"property: {self.classifier.property}"]),
-            "   ".join(certifier.describe(self.threat, self.dataset.x.shape[1:]) for certifier in self.certifiers),
+            *([] if property == TOP_CLASS else [f"property: {property}"]),
+            "   ".join(one.describe(self.threat, shape, property) for one in self.certifiers),
         ]
         return "\n".join(lines)
 
@@ -277,7 +282,7 @@ class Study:
                     progress.warn(said)
         for stage, certifier in enumerate(self.certifiers):
             shape = self.dataset.x.shape[1:]
-            if said := certifier.shortfall(self.threat, shape):
+            if said := certifier.shortfall(self.threat, shape, self.classifier.property):
                 progress.warn(f"{said}; the table shows 0 there")
             self._certify(stage, records, progress, way)
         if self.attack is not None:

@@ -105,7 +105,7 @@ def head_of_table(
         head["guarantee"] = f"deterministic: a proof about {_subject(certificates.kinds)}"
     else:
         head["smoothing"] = f"{evidence.sampling_in_words}, alpha={brief_up(first.alpha)} per input"
-        head["guarantee"] = "about the SMOOTHED model, not the base model: majority vote under the noise"
+        head["guarantee"] = f"about the SMOOTHED model, not the base model: {first.property.under_noise}"
     if evidence is not None and evidence.n_most is not None:
         head["samples"] = _samples(certificates, evidence.n_most)
     if evidence is not None and evidence.trusted:
@@ -129,8 +129,8 @@ def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = 
 
     Names are ``family:member``, without repeats, in order of appearance; one of each kind of record is enough.
 
-    A family is ``certifier``, ``noise``, ``attack`` or ``statistics``. An attack on a smoothed classifier brings
-    ``attack:smoothed``, which is how it was aimed, besides its own name.
+    A family is ``certifier``, ``noise``, ``property``, ``attack`` or ``statistics``. An attack on a smoothed classifier
+    brings ``attack:smoothed``, which is how it was aimed, besides its own name.
 
     >>> parts_of([])
     ()
@@ -139,6 +139,8 @@ def parts_of(certificates: Iterable[Certificate], findings: Iterable[Finding] = 
     for one in certificates:
         names[f"certifier:{one.method}"] = None
         names.update(dict.fromkeys(() if one.evidence is None else one.evidence.parts))
+        if one.evidence is not None and one.evidence.sampling is not None:
+            names.update(dict.fromkeys(one.property.cited))
     for found in findings:
         if f"certifier:{found.attack}" not in names:  # what a complete search finds was found by the certifier itself
             names[f"attack:{found.attack}"] = None

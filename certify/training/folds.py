@@ -44,9 +44,7 @@ def in_fold(data: Dataset, fold: int, folds: int) -> NDArray[np.bool_]:
 
 def rows_of(data: Dataset, chosen: NDArray[np.bool_]) -> Dataset:
     """The chosen inputs of a data set, which keep their positions in it."""
-    index = np.asarray(data.index)[chosen]
-    targets = None if data.targets is None else data.targets[chosen]
-    return Dataset(data.name, data.x[chosen], data.y[chosen], data.num_classes, data.input_box, index, targets)
+    return data.rows(chosen)
 
 
 def fold_of(data: Dataset, fold: int, folds: int) -> Dataset:

@@ -169,8 +169,9 @@ class Training:
         return rows_of(rest, ~held_out), rows_of(rest, held_out)
 
     def _check_fits(self, dataset: Dataset) -> None:
-        if dataset.targets is not None:
-            raise BadInput("recipes train classifiers, and these data hold the true values of a regression")
+        if dataset.targets is not None or dataset.several:
+            held = "several labels an input" if dataset.several else "the true values of a regression"
+            raise BadInput(f"recipes train classifiers, and these data hold {held}")
         if len(dataset) < self.recipe.batch_size:
             raise BadInput(
                 f"{len(dataset)} inputs to train on are fewer than one batch of {self.recipe.batch_size}: lower "

@@ -11,6 +11,7 @@ import torch
 
 from certify.bounds.radii.margins import property_rows
 from certify.core.properties.base import PROPERTIES, property_from
+from certify.core.properties.labels import Labels
 from certify.core.properties.never import Never
 from certify.core.properties.rows import LinearRows
 from certify.core.properties.superclass import Superclass
@@ -33,6 +34,7 @@ EXAMPLES = {
     "never": [Never(0), Never(3)],
     "within": [Within(0.8, 0.1), Within(1.5, -0.3)],
     "rows": [LinearRows("1,-1,0,0,0;0,0,1,0,0", (0.5, 1.0)), LinearRows([[0.5, 0, -2, 0, 1]])],
+    "labels": [Labels([0.9, 1.2, 1.0, 0.8, 1.1])],
     "superclass": [Superclass("0:2,2:5"), Superclass(((4,), (1, 3), (0, 2)))],
 }
 EVERY = [one for name in PROPERTIES for one in EXAMPLES[name]]
@@ -53,6 +55,8 @@ def kept_at(one, y, kept):
         return bool((y.double() @ torch.tensor(one.C).double().T + torch.tensor(one.d).double() > 0).all()) == (
             kept == 0
         )
+    if isinstance(one, Labels):
+        return [bool(y[i] > one.thresholds[i]) for i in range(CLASSES)] == [bool(kept >> i & 1) for i in range(CLASSES)]
     top = int(y.argmax())
     if isinstance(one, Never):
         return (top == one.forbidden) == (kept == 1)
@@ -87,7 +91,7 @@ def test_answers_margins_clauses_and_rows_agree(one):
         assert torch.equal((margins > 0).all(dim=1), holds)
 
 
-@pytest.mark.parametrize("one", [one for one in EVERY if not isinstance(one, Within | LinearRows)], ids=str)
+@pytest.mark.parametrize("one", [one for one in EVERY if not isinstance(one, Within | LinearRows | Labels)], ids=str)
 def test_what_is_wanted_of_a_label_is_what_its_scores_answer(one):
     for label in range(CLASSES):
         y = torch.eye(CLASSES)[label][None] + 0.01 * scores(1).float()

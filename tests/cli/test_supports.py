@@ -39,6 +39,7 @@ PROPERTY = {
     "superclass": certify.Superclass("0:2,2"),
     "rows": certify.LinearRows([[1.0, -1.0]], [0.0]),
     "within": certify.Within(1.0),
+    "labels": certify.Labels([0.0, 0.0]),
 }
 
 NEEDED = {"smoothing": {"sigma": 0.5}, "enumeration": {"retention": 1}}

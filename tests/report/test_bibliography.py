@@ -21,6 +21,8 @@ MEMBERS = [
     *(f"certifier:{name}" for name in {*CERTIFIERS, *METHODS}),
     "certifier:published",
     "attack:smoothed",
+    "property:top-k",
+    "property:within",
     *(
         f"statistics:{name}"
         for name in "acr clopper-pearson declared-looks dkw groups holm mcnemar predict tango".split()

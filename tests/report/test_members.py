@@ -59,6 +59,7 @@ PROPERTY_EXAMPLES = {
     "superclass": (certify.Superclass("0:2,2:4"), "group 1"),
     "within": (certify.Within(0.5), "outside the tolerance"),
     "rows": (certify.LinearRows([[1, -1, 0, 0]], [0.5]), "a condition broken"),
+    "labels": (certify.Labels([0.0] * 4), "label 0"),
 }
 
 
@@ -81,6 +82,8 @@ def made(folder, threat, property):
         hot = np.tri(8, 6, dtype=np.float32) if threat == "insertions" else hot
         with torch.no_grad():
             y = clf.scores(torch.tensor(hot))[:, 0].numpy() if property == "within" else clf.predict(torch.tensor(hot))
+        if property == "labels":
+            y = (clf.scores(torch.tensor(hot)) > 0).numpy().astype(int)
         asked = {"threat": THREAT_EXAMPLES[threat][0], "property": PROPERTY_EXAMPLES[property][0]}
         ways = {"certifier": "erase-and-check", "attack": "beam"} if threat == "insertions" else CROWN
         certify.evaluate(clf, (hot, np.asarray(y)), out=out, **ways, **asked)

@@ -52,7 +52,7 @@ def properties(y):
 THREAT = certify.ThreatModel("linf", (0.0, 0.02, 0.05, 0.1, 0.2))
 
 
-@pytest.mark.parametrize("name", [name for name in PROPERTIES if name != "within"])
+@pytest.mark.parametrize("name", [name for name in PROPERTIES if name not in ("within", "labels")])
 def test_proofs_lie_below_examples_and_are_derived_again(name, classifier, data):
     (x, y), one = data, properties(data[1])[name]
     radii = {}
@@ -128,6 +128,28 @@ def test_a_run_is_summarized_checked_and_gated(name, classifier, data, tmp_path)
     assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
 
 
+@pytest.mark.parametrize("name", ["top-k", "labels", "within"])
+def test_a_smoothed_run_is_attacked_checked_and_gated(name, classifier, data, diabetes, tmp_path):
+    (x, y), one, model = data, certify.TopK(2), classifier
+    threat = certify.ThreatModel("l2", (0.0, 0.05, 0.3))
+    if name == "labels":
+        one = certify.Labels([0.0] * 6)
+        y = (classifier.scores(torch.from_numpy(x)) > 0).numpy().astype(int)
+        y[0, 1] = 1 - y[0, 1]
+    if name == "within":
+        (model, x, y), one = diabetes, certify.Within(60.0)
+    result = certify.evaluate(
+        model, (x, y), threat=threat, property=one, sigma=0.15, n=2000, attack="pgd", out=tmp_path / "run", seed=0
+    )
+    assert result.summary.rows[1].certified > 0
+    assert f"each input has to {one.sentence}" in result.summary.table()
+    assert result.summary.contradictions == ()
+    assert not certify.check_run(tmp_path / "run").refuted
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy_about(threat, one))
+    assert certify.judge_run(certify.read_policy(policy), tmp_path / "run").passed
+
+
 def test_claims_of_one_property_prove_no_other(classifier, data):
     x, y = data
     weak = certify.certify(classifier, x, y, threat=THREAT, property=certify.TopK(2), certifier=certify.Bounds("crown"))
@@ -154,7 +176,10 @@ def test_claims_of_one_property_prove_no_other(classifier, data):
         ({"property": "top"}, "did you mean 'top-k'"),
         ({"property": "never"}, "needs forbidden"),
         ({"property": "superclass", "option": {"groups": "0:5,4:10"}}, "overlap"),
-        ({"property": "top-k", "certifier": "smoothing", "sigma": 0.5}, "counts votes"),
+        (
+            {"property": "top-k", "certifier": "smoothing", "sigma": 0.5, "schedule": "fixed", "selection": "votes"},
+            "a theorem about the top class",
+        ),
         (
             {"property": "never", "option": {"forbidden": 3}, "certifier": "lipschitz", "norm": "l2"},
             "got never: use .*crown",
@@ -241,8 +266,6 @@ def test_classes_and_numbers_do_not_mix(diabetes, classifier):
         certify.evaluate(model, (x, y), threat=threat, certifier="crown")
     with pytest.raises(BadInput, match="certify.Regressor"):
         certify.certify(classifier, x[:, :5], threat=threat, property=certify.Within(1.0), certifier="crown")
-    with pytest.raises(BadInput, match="counts votes"):
-        certify.certify(model, x, threat=threat, property=certify.Within(1.0), certifier=certify.Smoothing(sigma=0.1))
     with pytest.raises(certify.CertifyError, match="finite numbers"):
         certify.certify(model, x, y * np.nan, threat=threat, property=certify.Within(1.0), certifier="crown")
 
@@ -307,12 +330,6 @@ def test_records_of_a_property_that_fits_no_input_are_refuted(diabetes):
         certify.certify(model, x[:1], threat=threat, property=certify.Within(1.0, 3.0), certifier="crown")
 
 
-def test_a_smoothed_model_is_not_attacked_for_what_has_no_votes(classifier, data):
-    x, y = data
-    with pytest.raises(BadInput, match="attack the model itself"):
-        certify.attack(classifier, x, y, threat=THREAT, property=certify.TopK(2), noise="gaussian", sigma=0.1)
-
-
 def test_numbers_of_numpy_are_numbers(classifier, data):
     x, y = data
     property = certify.TopK(np.int64(2))
@@ -346,6 +363,33 @@ def test_the_true_values_of_a_table_are_certified_and_checked(y, tmp_path, monke
     records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [one["property"]["around"] for one in records] == y
     assert main(["check", "r", "--model", "number_for_a_test:net", "--quiet"]) == 0
+    smoothed = [*run[:5], "--sigma", "0.2", "--radii", "0,0.1", *run[11:], "--attack", "pgd"]
+    assert main([*smoothed, "--n", "500", "--out", "s"]) == 0
+    assert main(["check", "s", "--model", "number_for_a_test:net", "--replay", "3", "--quiet"]) == 0
+
+
+def test_several_labels_are_certified_and_checked_from_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    x = np.array([[0.9, 0.2, 0.8], [0.1, 0.6, 0.7], [0.9, 0.9, 0.1]], np.float32)
+    np.savez("tags.npz", x=x, y=(x > 0.5).astype(int))
+    np.savez("classes.npz", x=x, y=np.array([0, 1, 2]))
+    (tmp_path / "tags_for_a_test.py").write_text(
+        "import torch\ndef net():\n    layer = torch.nn.Linear(3, 3, bias=False).eval()\n"
+        "    layer.weight.data.copy_(torch.eye(3))\n    return layer\n"
+    )
+    run = ["run", "--model", "tags_for_a_test:net", "--data", "npz:tags.npz", "--sigma", "0.1", "--n", "1000"]
+    run += ["--radii", "0,0.05", "--quiet"]
+    labels = ["--property", "labels", "--option", "thresholds=0.5,0.5,0.5"]
+    assert main([*run, *labels, "--out", "r"]) == 0
+    assert main(["summary", "r"]) == 0
+    assert "each input has to keep all its labels, of 3" in capsys.readouterr().out
+    assert main(["check", "r", "--model", "tags_for_a_test:net", "--replay", "2", "--quiet"]) == 0
+    assert main([*run, "--out", "s"]) == 2
+    assert "go with the property labels" in capsys.readouterr().err
+    run[4] = "npz:classes.npz"
+    assert main([*run, *labels, "--out", "s"]) == 2
+    assert "go with the property labels" in capsys.readouterr().err
 
 
 def test_a_record_that_names_the_class_otherwise_is_refused_by_the_name_of_the_field():

@@ -317,7 +317,7 @@ class Failing(Certifier):
     def settings(self):
         return {"method": self.method}
 
-    def describe(self, threat, shape):
+    def describe(self, threat, shape, property):
         return "fails"
 
     def check(self, classifier, threat, x):

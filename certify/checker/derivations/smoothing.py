@@ -24,7 +24,8 @@ from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.checker.schedules import LookTable, schedule_fault, schedule_of
 from certify.core.certificate import Certificate, Look
 from certify.core.evidence import Sampled
-from certify.core.rounding import round_down
+from certify.core.properties.base import Property
+from certify.core.rounding import one_in, round_down
 from certify.core.verdict import Verdict
 from certify.lazy import later
 from certify.stats.balls import binomial_tail, working_precision
@@ -67,7 +68,7 @@ def smoothing_claims(certificate: Certificate) -> list[CheckedClaim]:
         ``verdict``. What needs the theorem of a law that is not known here is open.
     """
     evidence, subject = evidence_of(certificate, Sampled), subject_of(certificate)
-    q, rival, bound = _bound(evidence, _label(certificate, evidence))
+    q, rival, bound = _bound(evidence, _label(certificate, evidence), certificate.property)
     claims = [
         judged(subject, "alpha", _alpha(certificate, evidence)),
         judged(subject, "counts", _counts(certificate, evidence)),
@@ -107,6 +108,11 @@ def _counts(certificate: Certificate, evidence: Sampled) -> str:
             return f"a class has fewer votes after {after.n} samples than after {before.n}"
     if (evidence.chosen_by == "draws") != (evidence.selection is not None):
         return f"a class chosen by {evidence.chosen_by} and separate draws do not go together"
+    property = certificate.property
+    if evidence.rival_share and property.sides > 1:
+        return f"what {property.kind} keeps has no runner-up"
+    if evidence.chosen_by == "votes" and property.places * property.sides > 1:
+        return f"votes that name the answer as well show nothing of {property.kind}"
     if evidence.chosen_by == "votes" and evidence.rival_share:
         return "a runner-up is bounded by its own votes only where other votes, or the label, name the class"
     if (evidence.chosen_by == "votes" or evidence.rival_share) and len(evidence.looks) + len(evidence.later) > 1:
@@ -121,18 +127,18 @@ def _label(certificate: Certificate, evidence: Sampled) -> int | None:
     """The class whose votes are counted: fixed before the votes, or paid for with half of alpha."""
     if evidence.chosen_by == "label":
         return certificate.label
-    return _top(evidence.looks[-1] if evidence.selection is None else evidence.selection)
+    named = evidence.looks[-1] if evidence.selection is None else evidence.selection
+    return certificate.property.elected(named.counts)
 
 
-def _top(look: Look) -> int | None:
-    """The class with the most votes, the first of them in a tie."""
-    return max(look.counts, key=lambda label: (look.counts[label], -label), default=None)
+def _bound(evidence: Sampled, label: int | None, property: Property) -> tuple[float, float, str]:
+    """What the best look shows about missing the class and about its rivals; and what is wrong with what is stated.
 
-
-def _bound(evidence: Sampled, label: int | None) -> tuple[float, float, str]:
-    """What the best look shows about missing the class and about its rivals; and what is wrong with what is stated."""
-    best = min(evidence.looks, key=lambda look: _guess(_misses(look, label), look.n, look.alpha))
-    misses, share, halved = _misses(best, label), evidence.rival_share, evidence.chosen_by == "votes"
+    The side with most votes against the property is counted, so the bound holds for all of them. Each of the rivals
+    that may lead has an equal part of what bounds rivals.
+    """
+    best = min(evidence.looks, key=lambda look: _guess(_misses(look, label, property), look.n, look.alpha))
+    misses, share, halved = _misses(best, label, property), evidence.rival_share, evidence.chosen_by == "votes"
     q, rival, fault = evidence.q_upper, evidence.rival_upper, ""
     if not _is_bound(q, misses, best.n, best.alpha, 0.5 if halved else 1.0, 0.0 if halved else share):
         found = _upper(misses, best.n, best.alpha * (0.5 if halved else 1 - share))
@@ -141,17 +147,19 @@ def _bound(evidence: Sampled, label: int | None) -> tuple[float, float, str]:
     if not share:
         apart = f"rivals are bounded by {evidence.q_upper:.9g} as misses are, not by {rival:.9g}"
         return q, q, fault or ("" if rival == evidence.q_upper else apart)
-    most = max([best.invalid, *(count for other, count in best.counts.items() if other != label)])
-    if not (rival <= q and _is_bound(rival, most, best.n, best.alpha, share, 0.0)):
-        found = min(q, _upper(most, best.n, best.alpha * share))
+    places = property.places
+    most = best.rival(label, places)
+    if not (rival <= q and _is_bound(rival, most, best.n, best.alpha, share, 0.0, places)):
+        found = min(q, _upper(most, best.n, best.alpha * share / places))
         if rival != found:
             fault = fault or f"{most} of {best.n} votes for a rival bound it to {found:.9g}, not {rival:.9g}"
         rival = found
     return q, rival, fault
 
 
-def _misses(look: Look, label: int | None) -> int:
-    return look.n - (0 if label is None else look.counts.get(label, 0))
+def _misses(look: Look, label: int | None, property: Property) -> int:
+    """The votes on the side that has most of them against the answer; invalid ones are against everything."""
+    return look.n if label is None else look.invalid + max(property.against(label, look.counts))
 
 
 def _guess(misses: int, n: int, alpha: float) -> float:
@@ -165,13 +173,15 @@ def _upper(k: int, n: int, alpha: float) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
-def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float) -> bool:
-    """Whether ``q`` is the upper confidence bound after k of n at level alpha (share - less) (Clopper, Pearson 1934).
+def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float, parts: int = 1) -> bool:
+    """Whether ``q`` is the upper confidence bound after k of n at a level (Clopper, Pearson 1934).
+
+    The level is one of so many equal parts of alpha (share - less).
 
     That is, P[Binomial(n, q) <= k] is at most the level, and not less by more than rounding.
     """
     with working_precision(BITS):
-        level = arb(alpha) * (arb(share) - arb(less))
+        level = arb(alpha) * (arb(share) - arb(less)) / parts
         if k == n or not level > 0:
             return q == 1.0
         if not 0 < q < 1:
@@ -182,9 +192,14 @@ def _is_bound(q: float, k: int, n: int, alpha: float, share: float, less: float)
 
 def _derived(law: Law, certificate: Certificate, evidence: Sampled, q: float, rival: float) -> arb | None:
     """The radius that the theorem gives, less the slack; None where the class is not shown to win."""
-    if not arb(q) + arb(rival) < 1:
+    measure, places = evidence.measure(certificate.threat), certificate.property.places
+    shown = [law.radius(measure, arb(q), arb(rival))] if arb(q) + arb(rival) < 1 else []
+    # A class that is more probable than 1 / (k + 1) is among the k most probable: k + 1 such numbers exceed 1.
+    if places > 1 and arb(q) + (least := arb(one_in(places + 1))) < 1:
+        shown.append(law.above(measure, arb(q), least))
+    if not shown:
         return None
-    radius = law.radius(evidence.measure(certificate.threat), arb(q), arb(rival)) - arb(evidence.slack)
+    radius = shown[-1].max(shown[0]) - arb(evidence.slack)
     return radius if radius >= -_margin(certificate, evidence) else None
 
 
@@ -196,9 +211,10 @@ def _margin(certificate: Certificate, evidence: Sampled) -> float:
 
 def _prediction(certificate: Certificate, evidence: Sampled, law: Law, radius: arb | None) -> str:
     """The class named is the one counted; a label that is not proven gives way to the class with most votes."""
-    allowed = [_label(certificate, evidence)]
+    label = _label(certificate, evidence)
+    elected, allowed = certificate.property.elected(evidence.looks[-1].counts, label), [label]
     if evidence.chosen_by == "label" and (radius is None or radius <= _margin(certificate, evidence)):
-        allowed = [_top(evidence.looks[-1])] if radius is None else [*allowed, _top(evidence.looks[-1])]
+        allowed = [elected] if radius is None else [*allowed, elected]
     if certificate.prediction in allowed:
         return ""
     return f"class {certificate.prediction} is named, the evidence names {allowed[0]}"
@@ -286,9 +302,9 @@ class SmoothingDerivation(Derivation):
         """The noise was drawn over all features of the input, and the votes are for classes that the model has."""
         evidence, subject = evidence_of(certificate, Sampled), subject_of(certificate)
         looks = [*evidence.looks, *([] if evidence.selection is None else [evidence.selection])]
-        strange = sorted({label for look in looks for label in look.counts} - set(range(classifier.num_classes)))
+        strange = sorted({label for look in looks for label in look.counts} - set(range(classifier.ballots)))
         features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
-        known = f"the model's classes are 0 to {classifier.num_classes - 1}"
+        known = f"the model's classes are 0 to {classifier.ballots - 1}"
         return [
             judged(subject, "features", "" if evidence.dimensions == x.numel() else features),
             judged(subject, "classes", f"class {strange[0]} has votes, {known}" if strange else ""),

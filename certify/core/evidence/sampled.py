@@ -48,6 +48,15 @@ class Look:
             raise BadInput(f"votes {votes} and {self.invalid} invalid samples do not sum to n={self.n}")
         object.__setattr__(self, "counts", votes)
 
+    def rival(self, label: int | None, place: int = 1) -> int:
+        """The votes of the strongest other class, or of the one in another place; invalid ones count as one class.
+
+        >>> Look(n=10, counts={0: 5, 1: 3, 2: 2}).rival(0), Look(n=10, counts={0: 5, 1: 3, 2: 2}).rival(0, place=3)
+        (3, 0)
+        """
+        others = [self.invalid, *(count for other, count in self.counts.items() if other != label)]
+        return sorted(others, reverse=True)[place - 1] if place <= len(others) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Evidence):
@@ -65,8 +74,10 @@ class Sampled(Evidence):
         later: the looks of the schedule that were not needed any more, each (n, alpha): the whole schedule was fixed
             beforehand, and all of it is paid for out of alpha.
         q_upper: the upper confidence bound on the probability that the class is *not* returned: 1 - p_lower,
-            held as its own float because digits of p_lower are lost near 1.
-        rival_upper: the upper confidence bound on the probability of every other class.
+            held as its own float because digits of p_lower are lost near 1. Of a property with several sides, that on
+            the probability of each side.
+        rival_upper: the upper confidence bound on the probability of every other class; of the top k, of every other
+            one but for the k - 1 strongest.
         rival_share: the share of each look's alpha that pays for ``rival_upper``; 0 where that is ``q_upper`` itself.
         draws_alpha: the part of alpha that pays for draws that are not quite the law's.
         slack: subtracted from the law's radius: how far the input may be from the point the noise is centred on.
@@ -147,7 +158,9 @@ class Sampled(Evidence):
         alpha, missed = certificate.alpha, self.q_upper + self.rival_upper
         if alpha is not None and self.alpha_spent > alpha * (1 + _ULPS):
             return f"looks and draws spend alpha={self.alpha_spent}, more than the {alpha} claimed"
-        if certificate.radius is not None and not missed < 1:
+        places = certificate.property.places
+        among = places > 1 and self.q_upper < 1 - 1 / (places + 1)
+        if certificate.radius is not None and not (missed < 1 or among):
             return f"a class that {self.q_upper:.4g} may miss need not be the most probable one"
         return ""
 

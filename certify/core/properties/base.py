@@ -35,9 +35,10 @@ class Property(ABC):
     """What must stay true about the scores of an input: that a class stays on top, or less than that.
 
     A property turns the scores at a point into an *answer*, a whole number from 0, and a claim is that the answer stays
-    the one at the input. For the top class the answer is that class. A member is a frozen dataclass of plain values in
-    a file of its own, registered in :data:`PROPERTIES` under its ``kind``. Scores are tensors (B, classes); torch
-    itself is not imported here, because methods of tensors are all it takes.
+    the one at the input. For the top class the answer is that class. A model smoothed by noise gives the answer that
+    the votes of its samples speak for: what they vote for, and what breaks an answer, is said here as well. A member is
+    a frozen dataclass of plain values in a file of its own, registered in :data:`PROPERTIES` under its ``kind``. Scores
+    are tensors (B, classes); torch itself is not imported here, because methods of tensors are all it takes.
     """
 
     __slots__ = ()
@@ -45,8 +46,17 @@ class Property(ABC):
     kind: ClassVar[str]
     """The registered name, which flags and records keep."""
 
-    votes: ClassVar[bool] = True
-    """Whether the answer follows from the scores alone, so that it can be voted on under noise."""
+    like_classes: ClassVar[bool] = True
+    """Whether the answer is the place of the largest of its scores, as a class is: what is made for classes serves."""
+
+    under_noise: ClassVar[str] = "majority vote under the noise"
+    """What a smoothed model answers."""
+
+    cited: ClassVar[tuple[str, ...]] = ()
+    """What a bibliography looks up where a smoothed model is certified for it, as ``family:member``."""
+
+    several: ClassVar[bool] = False
+    """Whether an input has several labels at once, so that a row of 0 and 1 says which."""
 
     per_input: ClassVar[bool] = False
     """Whether it is another one for each input: about a number that belongs to the input."""
@@ -107,10 +117,46 @@ class Property(ABC):
         """
         return self.scores(scores).argmax(dim=1)
 
+    @property
+    def places(self) -> int:
+        """Under noise an answer is kept while fewer others than this are more probable."""
+        return 1
+
+    @property
+    def sides(self) -> int:
+        """How many events can break an answer under noise: each has to stay less probable than one half."""
+        return 1
+
+    def ballots(self, classes: int) -> int:
+        """How many things a sample under noise may vote for: the answers, unless more have to be told apart."""
+        return self.answers(classes)
+
+    def vote(self, scores: Tensor) -> Tensor:
+        """What samples vote for (B,), from 0, at scores (B, classes); -1 where rounding leaves that open."""
+        return self.answer(scores)
+
+    def against(self, kept: int, counts: Mapping[int, int]) -> tuple[int, ...]:
+        """The votes against an answer, on each of its :attr:`sides`."""
+        return (sum(counts.values()) - counts.get(kept, 0),)
+
+    def elected(self, counts: Mapping[int, int], kept: int | None = None) -> int | None:
+        """The answer that votes speak for, the first one in a tie; None without votes.
+
+        Args:
+            counts: votes.
+            kept: the answer that is asked about, for properties that are about one of several.
+        """
+        return max(counts, key=lambda one: (counts[one], -one), default=None)
+
     def margin(self, scores: Tensor, kept: Tensor) -> Tensor:
         """How far answers (B,) are from being kept, at scores (B, answers): positive where they are not."""
         others = scores.scatter(1, kept[:, None], float("-inf")).amax(dim=1)
         return others - scores.gather(1, kept[:, None]).squeeze(1)
+
+    def clearance(self, scores: Tensor) -> Tensor:
+        """How far the answers at scores (B, answers) are from other ones, (B,)."""
+        best = scores.topk(2, dim=1).values
+        return best[:, 0] - best[:, 1]
 
     @abstractmethod
     def clauses(self, kept: int, classes: int) -> Clauses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -30,7 +31,8 @@ class TopK(Property):
     """The class of an input, its label where there is one, stays among the k with the highest scores.
 
     Bounds need only one row for each other class: the class stays among the k if all but k - 1 of them are below it.
-    Complete verification refutes every set of k others that could all be above.
+    Complete verification refutes every set of k others that could all be above. Under noise samples vote for their top
+    class, and the class stays among the k with the most votes (Jia et al. 2020).
 
     Args:
         k: at least 1; fewer than the classes.
@@ -40,7 +42,9 @@ class TopK(Property):
     """
 
     kind: ClassVar[str] = "top-k"
-    votes: ClassVar[bool] = False
+    like_classes: ClassVar[bool] = False
+    under_noise: ClassVar[str] = "the classes with the most votes under the noise"
+    cited: ClassVar[tuple[str, ...]] = ("property:top-k",)
 
     k: int = 3
 
@@ -69,6 +73,16 @@ class TopK(Property):
         """The kept class where it is among the k, else the top one."""
         top = scores.argmax(dim=1)
         return top if kept is None else kept.where(self.margin(scores, kept) <= 0, top)
+
+    @property
+    @override
+    def places(self) -> int:
+        return self.k
+
+    @override
+    def elected(self, counts: Mapping[int, int], kept: int | None = None) -> int | None:
+        ahead = sum(count > counts.get(kept, 0) for count in counts.values()) if kept is not None else self.k
+        return kept if ahead < self.k and kept in counts else Property.elected(self, counts)
 
     def margin(self, scores: Tensor, kept: Tensor) -> Tensor:
         """The k-th of the others less the class itself."""

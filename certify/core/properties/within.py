@@ -30,6 +30,10 @@ class Within(Property):
     is 0 inside the tolerance and 1 outside; 0 is right for every input, so that the certified accuracy is the share of
     inputs that are predicted well enough whatever the adversary does.
 
+    A model smoothed by noise returns the median of its outputs under that noise (Chiang et al. 2020, percentile
+    smoothing). Samples vote for inside, below or above the tolerance, and the median is inside while less than half of
+    the probability lies below, and less than half above. An output of NaN or infinity counts for both.
+
     Args:
         tolerance: the largest error that is accepted, above 0, in the units of the output.
         around: the target, where it is about one input; certificates keep it.
@@ -42,7 +46,9 @@ class Within(Property):
     """
 
     kind: ClassVar[str] = "within"
-    votes: ClassVar[bool] = False
+    like_classes: ClassVar[bool] = False
+    under_noise: ClassVar[str] = "the median of its outputs under the noise"
+    cited: ClassVar[tuple[str, ...]] = ("property:within",)
     per_input: ClassVar[bool] = True
     task: ClassVar[str] = "regression"
 
@@ -101,14 +107,41 @@ class Within(Property):
         answers[:, 0] = left
         return answers
 
+    @property
+    @override
+    def sides(self) -> int:
+        return 2
+
+    @override
+    def ballots(self, classes: int) -> int:
+        return self.answers(classes) + 1
+
+    @override
+    def vote(self, scores: Tensor) -> Tensor:
+        """0 inside the tolerance, 1 below it, 2 above it; the ends are rounded to the inside."""
+        y, (low, high) = scores[:, 0].double(), self._ends
+        return (y < low).long() + 2 * (y > high).long()
+
+    @override
+    def against(self, kept: int, counts: Mapping[int, int]) -> tuple[int, ...]:
+        below, above = counts.get(1, 0), counts.get(2, 0)
+        if kept == 0:
+            return below, above
+        return (
+            sum(counts.values()) - max(below, above),
+        ) * 2  # outside: the median is below, or above, and stays there
+
+    @override
+    def elected(self, counts: Mapping[int, int], kept: int | None = None) -> int | None:
+        return int(2 * max(self.against(0, counts)) >= sum(counts.values())) if counts else None
+
     def clauses(self, kept: int, classes: int) -> Clauses:
         """Above the lower end and below the upper one, each rounded to what is harder to prove."""
         C, d = np.zeros((2, 1, 1)), np.zeros((2, 1))
         if kept == 0:
-            low = Fraction(self._around) - Fraction(self.tolerance)
-            high = Fraction(self._around) + Fraction(self.tolerance)
+            low, high = self._ends
             C[:, 0, 0] = 1.0, -1.0
-            d[:, 0] = -_inside(low, 1), _inside(high, -1)
+            d[:, 0] = -low, high
         return C, d
 
     @property
@@ -121,6 +154,12 @@ class Within(Property):
         """Whether the settings of a finding name this tolerance; and this target, where there is one."""
         there = {name: settings[name] for name in ("property", "target") if name in settings}
         return there == dict(self.named) or (self.around is None and there.get("property") == self.named["property"])
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """The lower and the upper end, each rounded to what is harder to prove."""
+        around, tolerance = Fraction(self._around), Fraction(self.tolerance)
+        return _inside(around - tolerance, 1), _inside(around + tolerance, -1)
 
     @property
     def _around(self) -> float:

@@ -246,14 +246,22 @@ class Ablation(Law):
         >>> law.radius(0.1, 0.1, "features")                    # delta is 2/9 and 5/12
         1.0
         """
+        return self._most(norm, (q_upper, rival_upper), shares=2)
+
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """The most positions k for which 1 - q_upper - delta(k) > least, decided without rounding."""
+        return self._most(norm, (q_upper, least), shares=1)
+
+    def _most(self, norm: str, less: tuple[float, float], shares: int) -> float:
+        """The most positions k for which 1 less two numbers exceeds so many times delta(k)."""
         self.check_norm(norm)
         d, s = self.positions, self.retention
 
         def lost(k: int) -> bool:
-            share = delta(d, s, k)
-            return not math.fsum((1.0, -q_upper, -rival_upper, -share, -share)) > 0.0  # rounded once: the sign is exact
+            taken = (-delta(d, s, k),) * shares
+            return not math.fsum((1.0, -less[0], -less[1], *taken)) > 0.0  # rounded once: the sign is exact
 
-        if math.isnan(q_upper) or math.isnan(rival_upper):
+        if any(map(math.isnan, less)):
             return 0.0
         most = 1
         while most < d and not lost(most):  # k far beyond the answer would take long products

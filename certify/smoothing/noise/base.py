@@ -74,6 +74,18 @@ class Law(ABC):
             norm: one of :attr:`norms`.
         """
 
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """Radius within which a class stays more probable than ``least``, rounded down; 0 where nothing is proven.
+
+        For any law, one that is more probable than all others together is more probable than any ``least`` up to 1/2.
+
+        Args:
+            q_upper: upper bound on the probability that the class is *not* returned.
+            least: at most 1/2.
+            norm: one of :attr:`norms`.
+        """
+        return self.radius(q_upper, q_upper, norm) if q_upper < 0.5 else 0.0
+
     def about(self, threat: Threat | None, shape: tuple[int, ...] | None = None) -> Self:
         """The law as it is used against a threat, for inputs of a shape, as far as both are known; most stay the same.
 

@@ -66,3 +66,7 @@ class Gaussian(Noise):
         self.check_norm(norm)
         drawn = min(self.sigma, float(np.float32(self.sigma)))  # the draws are scaled in float32
         return gaussian_radius(drawn, q_upper, rival_upper)
+
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """sigma (Phi^-1(p_A) - Phi^-1(least)): all that a shift by the radius can take from a class (Theorem 1)."""
+        return 2.0 * self.radius(q_upper, least, norm)

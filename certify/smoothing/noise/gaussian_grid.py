@@ -150,6 +150,10 @@ class GaussianGrid(Noise):
         self.check_norm(norm)
         return gaussian_radius(self.sigma, q_upper, rival_upper)
 
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """As for Gaussian noise, about the grid point."""
+        return 2.0 * self.radius(q_upper, least, norm)
+
     def check_inputs(self, x: Tensor, input_box: InputBox | None) -> None:
         """Raise unless every feature is a float32 of some k/255 and inputs are declared to lie in [0, 1].
 

@@ -17,7 +17,7 @@ from certify.errors import BadInput
 from certify.smoothing.noise.base import NOISES, Noise
 from certify.stats.balls import float_above, working_precision
 
-__all__ = ["Laplace", "laplace_radius"]
+__all__ = ["Laplace", "laplace_radius", "laplace_radius_above"]
 
 
 def laplace_radius(b: float, q_upper: float, rival_upper: float) -> float:
@@ -42,6 +42,36 @@ def laplace_radius(b: float, q_upper: float, rival_upper: float) -> float:
         q, rival = arb(q_upper), arb(rival_upper)
         by_sum, by_ratio = -(q + rival).log(), ((1 - q) / rival).log() / 2
         return max(0.0, -float_above(-b * by_sum), -float_above(-b * by_ratio))
+
+
+def laplace_radius_above(b: float, q_upper: float, least: float) -> float:
+    """The l1 radius within which a class of probability p_A = 1 - ``q_upper`` keeps more than ``least``, rounded down.
+
+    A shift that changes densities by a factor of at most e leaves the class at least max(p_A / e, 1 - e (1 - p_A)), see
+    :func:`laplace_radius`. Down to one half the second term is the larger one, and below it the first, from where the
+    second has led: -b log(4 (1 - p_A) least) for p_A of at least one half, b log(p_A / least) for less.
+
+    Args:
+        b: scale of the noise.
+        q_upper: upper bound on the probability that the class is not returned.
+        least: above 0, at most 1/2.
+
+    Raises:
+        BadInput: if one is not above 0.
+
+    >>> laplace_radius_above(1.0, q_upper=0.1, least=0.5)           # log(5), as laplace_radius(1.0, 0.1, 0.1)
+    1.60943...
+    >>> laplace_radius_above(1.0, q_upper=0.6, least=0.25)          # log(0.4 / 0.25)
+    0.47000...
+    """
+    if q_upper <= 0 or least <= 0:
+        raise BadInput(f"upper bounds on probabilities must be above 0, got {q_upper} and {least}")
+    if not math.fsum((1.0, -q_upper, -least)) > 0:
+        return 0.0
+    with working_precision(128):
+        q, to = arb(q_upper), arb(least)
+        far = -(4 * q * to).log() if q_upper <= 0.5 else ((1 - q) / to).log()
+        return max(0.0, -float_above(-b * far))
 
 
 @NOISES.register("laplace")
@@ -86,3 +116,8 @@ class Laplace(Noise):
         """The l1 radius of :func:`laplace_radius` for the scale drawn; 0 where the top class is not proven to win."""
         self.check_norm(norm)
         return laplace_radius(self.b, q_upper, rival_upper)
+
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """b (F^-1(p_A) - F^-1(least)) for the distribution F of the noise, b = 1: see :func:`laplace_radius_above`."""
+        self.check_norm(norm)
+        return laplace_radius_above(self.b, q_upper, least)

@@ -68,3 +68,7 @@ class Uniform(Noise):
         """The l1 radius of :func:`uniform_radius`, for the lambda drawn; 0 where the top class is not proven to win."""
         self.check_norm(norm)
         return uniform_radius(self.half_width, q_upper, rival_upper)
+
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """2 lambda (p_A - least): a class loses at most the part that the two cubes do not have in common."""
+        return 2.0 * self.radius(q_upper, least, norm)

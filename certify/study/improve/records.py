@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from certify.checker.laws import LAWS
 from certify.core.certificate import Certificate
 from certify.core.evidence import Sampled
+from certify.core.rounding import one_in
 from certify.core.verdict import Verdict
 from certify.stats.binomial import clopper_pearson_upper
 
@@ -33,12 +35,14 @@ class Sampling:
         measure: its scale sigma; of ablation, positions and how many of them are kept.
         looks: (n, alpha) of every look that the schedule had.
         alpha: of each certificate.
+        places: how many classes may be at the top of the votes.
     """
 
     noise: str
     measure: Any
     looks: tuple[tuple[int, float], ...]
     alpha: float
+    places: int = 1
 
     @property
     def n(self) -> int:
@@ -63,9 +67,14 @@ class Sampling:
     def radius(self, misses: int, n: int, alpha: float) -> float:
         """The radius of an input whose class missed so many of n votes, by the law's theorem; 0 for none."""
         q = clopper_pearson_upper(misses, n, alpha)
-        if self.noise not in LAWS or q >= 0.5:
+        least = one_in(self.places + 1)
+        if self.noise not in LAWS or q + least >= 1:
             return 0.0
-        return max(0.0, float(LAWS[self.noise].radius(self.measure, arb(q), arb(q)).lower()))
+        law = LAWS[self.noise]
+        found = (
+            law.above(self.measure, arb(q), arb(least)) if self.places > 1 else law.radius(self.measure, arb(q), arb(q))
+        )
+        return max(0.0, float(found.lower()))
 
     @property
     def cap(self) -> float:
@@ -74,7 +83,8 @@ class Sampling:
 
     def samples_for(self, radius: float) -> float:
         """How many unanimous votes a radius takes at this sigma, at one look (Gaussian noise)."""
-        q = math.erfc(radius / self.sigma / math.sqrt(2)) / 2
+        least = NormalDist().inv_cdf(1 / (self.places + 1))
+        q = math.erfc((radius / self.sigma + least) / math.sqrt(2)) / 2
         return math.log(self.alpha) / math.log1p(-q) if q > 0 else math.inf
 
 
@@ -150,7 +160,9 @@ def spent_and_votes(certificates: Iterable[Certificate]) -> tuple[Spent, Votes |
             own = last.counts.get(one.label, 0)
             rows.append((one.index, begin.counts.get(one.label, 0) / begin.n, last.n, own, max(others, default=0)))
             looks = (*((look.n, look.alpha) for look in evidence.looks), *evidence.later)
-            sampling = Sampling(evidence.noise, evidence.measure(one.threat), looks, one.alpha or 0.0)
+            sampling = Sampling(
+                evidence.noise, evidence.measure(one.threat), looks, one.alpha or 0.0, one.property.places
+            )
     spent = Spent(passes, len(late), reasons)
     if sampling is None:
         return spent, None
