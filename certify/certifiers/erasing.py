@@ -11,6 +11,8 @@ from typing_extensions import override
 from certify.certifiers.base import CERTIFIERS, Shape
 from certify.certifiers.defended import OfDefence, Shown
 from certify.core.evidence.erased import ErasedEvidence
+from certify.core.properties.base import Property
+from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat
 from certify.core.threats.insertions import MODES, Insertions
 from certify.errors import BadInput
@@ -89,7 +91,7 @@ class EraseAndCheck(OfDefence):
         asked = {"tokens": self.tokens, "erase": self.erase, "padding": self.padding, "flagged": self.flagged}
         return {"method": self.method, **asked}
 
-    def describe(self, threat: Threat, shape: Shape) -> str:
+    def describe(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """What is erased, how many texts there are, and what the claim is about."""
         defence = self.defence
         return (
@@ -114,13 +116,13 @@ class EraseAndCheck(OfDefence):
                 f"class {defence.flagged} flags a text, and the classes are 0 to {classifier.num_classes - 1}"
             )
 
-    def shortfall(self, threat: Threat, shape: Shape) -> str:
+    def shortfall(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> str:
         """Which declared radii are more than what is erased."""
         tokens = self.defence.tokens
         return f"at most {tokens} tokens are erased" if threat.largest > tokens else ""
 
     @override
-    def largest_radius(self, threat: Threat, shape: Shape) -> float | None:
+    def largest_radius(self, threat: Threat, shape: Shape, property: Property = TOP_CLASS) -> float | None:
         return float(self.defence.tokens)
 
     def show(self, classifier: Classifier, x: Tensor, threat: Threat) -> Shown:
