@@ -12,7 +12,7 @@ from torch import Tensor
 
 from certify.bounds.deadline import Deadline, OutOfTime
 from certify.bounds.memory import check_fits
-from certify.complete.inputs.rows import DIRECT, refuted_directly
+from certify.complete.inputs.rows import DIRECT, MANY, refuted_directly
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Steps, VerificationProblem, Witness
@@ -101,8 +101,10 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
         return Answer("sat", witness, solver="attack")
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
     method = DIRECT[-1]
-    if problem.wide > NARROW:
-        for method in DIRECT:
+    many = len(open) >= MANY
+    if many or problem.wide > NARROW:
+        # Cutting few inputs begins with what CROWN does; of many regions, most need no more than boxes.
+        for method in DIRECT if problem.wide > NARROW else DIRECT[:1]:
             try:
                 open &= ~refuted_directly(problem, open, method, deadline)
             except OutOfTime:  # in the middle of it
@@ -111,8 +113,9 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
                 return Answer("unsat", proof=CompleteProof(method, ~open), solver=method, subproblems=len(open))
             if deadline.passed:
                 return Answer("timeout")
-        if (witness := search.go_on(PIECES_BEFORE_BRANCHING)) is not None:
-            return Answer("sat", witness, solver="attack")
+            # Passes over many regions take longer than a search that may make them needless.
+            if (many or method == DIRECT[-1]) and (witness := search.go_on(PIECES_BEFORE_BRANCHING)) is not None:
+                return Answer("sat", witness, solver="attack")
     return _branch(problem, open, method, search, deadline, workers)
 
 
