@@ -31,14 +31,15 @@ __all__ = ["matrix_page", "matrix_text"]
 PAGE: Final = """\
 # Threat by property by certifier by attack
 
-Made by `python -m certify.cli.matrix > docs/matrix.md`; a test compares the two. `certify supports --threats` prints who knows what, one
-line a threat and a property. [threats.md](threats.md) and [properties.md](properties.md) say what they are, and
-[guarantees.md](guarantees.md) what each certifier claims.
+Made by `python -m certify.cli.matrix > docs/matrix.md`; a test compares the two. `certify supports --threats` prints
+who knows what, one line a threat and a property. [threats.md](threats.md) and [properties.md](properties.md) say what
+they are, and [guarantees.md](guarantees.md) what each certifier claims.
 
 ## What goes together
 
-A certifier proves, and an attack searches, each threat together with each property that it knows. Threats and properties that the same
-members know share a line. Attacks in the last column need no gradients: they work on any function that returns scores or classes.
+A certifier proves, and an attack searches, each threat together with each property that it knows. Threats and
+properties that the same members know share a line. Attacks in the last column need no gradients: they work on any
+function that returns scores or classes.
 
 {together}
 
@@ -55,10 +56,10 @@ Noise has a theorem for some norms and counts only. `--certifier smoothing` refu
 Some conditions are about the model and the inputs, whatever the threat:
 
 * {networks}
-  read the network itself. They ask for an `nn.Module` or an ONNX file whose operators [have a rule](operators.md), and refuse plain
-  functions, estimators and files that are executed. The other certifiers take any of them.
-* `features` and `patch` may set anything in the input box, so they ask for one. `patch`, warps and `blur` ask for images, `time-shift` for
-  series, `categories` for one-hot features.
+  read the network itself. They ask for an `nn.Module` or an ONNX file whose operators [have a rule](operators.md), and
+  refuse plain functions, estimators and files that are executed. The other certifiers take any of them.
+* `features` and `patch` may set anything in the input box, so they ask for one. `patch`, warps and `blur` ask for
+  images, `time-shift` for series, `categories` for one-hot features.
 * Attacks that follow gradients refuse functions.
 """
 
