@@ -42,8 +42,8 @@ HEAD: Final = [
 
 ABOUT: Final = """A patch is one square anywhere in the image, whose pixels take any values from 0 to 1. `certified`:
 right, and proven to stay so whatever the patch of this side shows and wherever it is. `attacked`: what `patch-pgd`
-leaves right, on the first images only (`of`): an attack on a defended model asks it 90,000 times about an image, at
-all places with the ends of the box along the gradient, black, white and random ones; then 20 gradient steps from 4 places,
+leaves right, on the first images only (`of`): an attack on a defended model asks it 90,000 times about an image, at all
+places with the ends of the box along the gradient, black, white and random ones; then 20 gradient steps from 4 places,
 and the answer of the defended model itself at what was found. `clean`: right without any patch. Certified shares are
 rounded down, the others up. No attack broke an image that was certified. What lies between certified and attacked is
 open.
