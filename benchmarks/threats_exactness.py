@@ -601,7 +601,7 @@ def main() -> None:
         for number in range(asked.networks):
             found += member(seeded_generator("exactness", name, number))
         print(name, f"{time.process_time() - begin:.0f} s", flush=True)
-    rows = list(lines(found))
+    rows, told_of = list(lines(found)), sum(len(one.truth) for one in found)
     counted = resampled(asked.points // 50, 50)
     made = f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, one core"
     kinds = sorted({name.split(":")[0] for name in counted})
@@ -609,7 +609,8 @@ def main() -> None:
         "# Threats beside enumeration",
         "",
         f"`python benchmarks/threats_exactness.py --networks {asked.networks} --points {asked.points}`, {made},",
-        f"{time.strftime('%d %B %Y')}, {(time.process_time() - begin) / 60:.0f} minutes of the processor.",
+        f"{time.strftime('%d %B %Y')}, {time.process_time() - begin:.0f} s of the processor. In all",
+        f"{len(found):,} inputs and {told_of:,} statements: {sum(one.wrong for one in found)} violations.",
         "",
         ABOUT,
         "",
