@@ -5,8 +5,8 @@
 
     certify run results/training/fashion-l2-noise.toml --out runs/training/fashion-l2-noise
     fashion="runs/training/fashion-l2-noise/model/seed-0 --data idx:/usr/share/datasets/fashion-mnist"
-    python benchmarks/transforms.py $fashion --limit 20 --page light
-    python benchmarks/transforms.py $fashion --limit 20 --page rotation
+    python benchmarks/transforms.py $fashion --limit 12 --page light
+    python benchmarks/transforms.py $fashion --limit 8 --page rotation
 
 Writes results/threats/PAGE.md. Seconds are those of the processor for one image and all its declared strengths.
 """
