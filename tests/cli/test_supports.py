@@ -12,13 +12,13 @@ from certify.attacks.base import ATTACKS
 from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import Bounds
 from certify.cli import main
-from certify.cli.matrix import matrix_page
 from certify.core.properties.base import PROPERTIES
 from certify.core.scope import scopes
 from certify.core.threats.base import THREATS
 from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.registry import make
+from certify.study.matrix import matrix_page
 
 THREAT = {
     **{norm: certify.ThreatModel(norm, (0.1,)) for norm in ("l1", "l2", "linf")},
@@ -99,7 +99,7 @@ def test_every_threat_and_property_has_a_line_that_refusals_agree_with(capsys, s
 
 def test_the_page_is_what_the_registries_say():
     assert PAGE.read_text(encoding="utf-8") == matrix_page(), (
-        "a member was added or changed: python -m certify.cli.matrix > docs/matrix.md"
+        "a member was added or changed: python -m certify.study.matrix > docs/matrix.md"
     )
 
 

@@ -1,6 +1,6 @@
 """Who proves and attacks which threat and property: for ``certify supports``, and as a page of the documentation.
 
-``python -m certify.cli.matrix > docs/matrix.md`` writes the page.
+``python -m certify.study.matrix > docs/matrix.md`` writes the page.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from certify.core.threats.lp import ThreatModel
 from certify.errors import CertifyError, ModelError
 from certify.models.classifier import Classifier
 from certify.registry import make
-from certify.report.blocks import aligned
 from certify.smoothing.noise.base import NOISES
 
-__all__ = ["matrix_page", "matrix_text"]
+__all__ = ["handling", "knowing", "matrix_page", "members_of_both"]
 
 PAGE: Final = """\
 # Threat by property by certifier by attack
 
-Made by `python -m certify.cli.matrix > docs/matrix.md`; a test compares the two. `certify supports --threats` prints
+Made by `python -m certify.study.matrix > docs/matrix.md`; a test compares the two. `certify supports --threats` prints
 who knows what, one line a threat and a property. [threats.md](threats.md) and [properties.md](properties.md) say what
 they are, and [guarantees.md](guarantees.md) what each certifier claims.
 
@@ -64,37 +63,15 @@ Some conditions are about the model and the inputs, whatever the threat:
 """
 
 
-def matrix_text() -> list[str]:
-    """Two tables, who knows each threat and who each property, and why the others refuse.
-
-    >>> matrix_text()[0].split()[:3]
-    ['threat', 'alpha-crown', 'alpha-crown-last']
-    """
-    members = _members()
-
-    def table(what: str, known: Mapping[str, Sequence[bool]]) -> list[str]:
-        cells = ([name, *("yes" if one else "-" for one in line)] for name, line in known.items())
-        return aligned([[what, *members], *cells])
-
-    return [
-        *table("threat", _knowing(members)),
-        "",
-        *table("property", _handling(members)),
-        "",
-        "Certifiers prove, and attacks search, each threat together with each property that they know. Of the others:",
-        *(f"{name} {one.limits}." for name, one in members.items() if one.limits),
-    ]
-
-
 def matrix_page() -> str:
     """The page as text.
 
     >>> "| patch | top-class |" in matrix_page()
     True
     """
-    members = _members()
+    members = members_of_both()
     together = []
-    for threats in _alike(_knowing(members)):
+    for threats in _alike(knowing(members)):
         who = {property: _known(members, threats[0], property) for property in PROPERTIES}
         together += [[", ".join(threats), ", ".join(some), *who[some[0]]] for some in _alike(who)]
     refusing = defaultdict(list)
@@ -111,17 +88,19 @@ def matrix_page() -> str:
     )
 
 
-def _members() -> dict[str, Any]:
+def members_of_both() -> dict[str, Any]:
+    """Certifiers, then attacks, by name, each as the class of what it makes."""
     return {**scopes(CERTIFIERS), **scopes(ATTACKS)}
 
 
-def _knowing(members: Mapping[str, Any]) -> dict[str, list[bool]]:
+def knowing(members: Mapping[str, Any]) -> dict[str, list[bool]]:
     """Which members know each norm, and each threat that is no ball."""
     threats = [*NORMS, *(name for name in THREATS if name != ThreatModel.kind)]
     return {name: [one.knows(name) for one in members.values()] for name in threats}
 
 
-def _handling(members: Mapping[str, Any]) -> dict[str, list[bool]]:
+def handling(members: Mapping[str, Any]) -> dict[str, list[bool]]:
+    """Which members know each property."""
     return {name: [one.handles(property) for one in members.values()] for name, property in PROPERTIES.items()}
 
 
