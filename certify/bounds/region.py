@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -178,7 +178,7 @@ class Union:
     def __len__(self) -> int:
         return self.threat.reaching(tuple(self.x.shape[1:])).regions(self.radius)
 
-    def some(self, which: range) -> Region:
+    def some(self, which: Sequence[int]) -> Region:
         """Some of the regions, by their numbers."""
         if len(self) == 1:
             return region_of(self.threat, self.x, self.x.new_tensor([self.radius], dtype=torch.float64))

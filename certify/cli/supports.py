@@ -35,28 +35,20 @@ def supports(
 
 
 def _threats() -> Sequence[str]:
-    """Two tables: who knows each norm and each threat that is no ball, and who knows each property."""
-    from certify.attacks.base import ATTACKS
-    from certify.certifiers.base import CERTIFIERS
-    from certify.core.norms import NORMS
-    from certify.core.properties.base import PROPERTIES
-    from certify.core.scope import scopes
-    from certify.core.threats.base import THREATS
+    """Two tables, who knows each threat and who each property, and why the others refuse."""
+    from certify.study.matrix import handling, knowing, members_of_both
 
-    members = [*scopes(CERTIFIERS).items(), *scopes(ATTACKS).items()]
-    names, classes = zip(*members, strict=True)
-    threats = [*NORMS, *(name for name in THREATS if name != "lp")]
-    known = {norm: [one.knows(norm) for one in classes] for norm in threats}
-    handled = {name: [one.handles(property) for one in classes] for name, property in PROPERTIES.items()}
+    members = members_of_both()
 
-    def table(what: str, lines: Mapping[str, Sequence[bool]]) -> list[str]:
-        cells = ([name, *("yes" if one else "-" for one in line)] for name, line in lines.items())
-        return aligned([[what, *names], *cells])
+    def table(what: str, known: Mapping[str, Sequence[bool]]) -> list[str]:
+        cells = ([name, *("yes" if one else "-" for one in line)] for name, line in known.items())
+        return aligned([[what, *members], *cells])
 
     return [
-        *table("threat", known),
+        *table("threat", knowing(members)),
         "",
-        *table("property", handled),
+        *table("property", handling(members)),
         "",
-        "Certifiers prove, and attacks search, each threat together with each property that they know.",
+        "Certifiers prove, and attacks search, each threat together with each property that they know. Of the others:",
+        *(f"{name} {one.limits}." for name, one in members.items() if one.limits),
     ]

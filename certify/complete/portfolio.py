@@ -12,7 +12,7 @@ from torch import Tensor
 
 from certify.bounds.deadline import Deadline, OutOfTime
 from certify.bounds.memory import check_fits
-from certify.complete.inputs.rows import DIRECT, refuted_directly
+from certify.complete.inputs.rows import DIRECT, MANY, refuted_directly
 from certify.complete.inputs.split import split_inputs
 from certify.complete.neurons.split import split_neurons
 from certify.complete.problem import Steps, VerificationProblem, Witness
@@ -100,19 +100,20 @@ def decide(problem: VerificationProblem, deadline: Deadline, *, workers: int = 1
     if (witness := search.go_on(PIECES_FIRST)) is not None:
         return Answer("sat", witness, solver="attack")
     open = torch.ones(problem.goals.d.shape[:2], dtype=torch.bool)
-    method = DIRECT[-1]
-    if problem.wide > NARROW:
-        for method in DIRECT:
-            try:
-                open &= ~refuted_directly(problem, open, method, deadline)
-            except OutOfTime:  # in the middle of it
-                return Answer("timeout")
-            if not open.any():
-                return Answer("unsat", proof=CompleteProof(method, ~open), solver=method, subproblems=len(open))
-            if deadline.passed:
-                return Answer("timeout")
-        if (witness := search.go_on(PIECES_BEFORE_BRANCHING)) is not None:
-            return Answer("sat", witness, solver="attack")
+    method, many, wide = DIRECT[-1], len(open) >= MANY, problem.wide > NARROW
+    # Cutting few inputs begins with what CROWN does; but of many regions, most need no more than boxes.
+    for method in DIRECT if wide else DIRECT[:1] if many else ():
+        try:
+            open &= ~refuted_directly(problem, open, method, deadline)
+        except OutOfTime:  # in the middle of it
+            return Answer("timeout")
+        if not open.any():
+            return Answer("unsat", proof=CompleteProof(method, ~open), solver=method, subproblems=len(open))
+        if deadline.passed:
+            return Answer("timeout")
+        # A pass of CROWN over many regions takes longer than a search that may make it needless.
+        if wide and (many or method == DIRECT[-1]) and (found := search.go_on(PIECES_BEFORE_BRANCHING)) is not None:
+            return Answer("sat", found, solver="attack")
     return _branch(problem, open, method, search, deadline, workers)
 
 

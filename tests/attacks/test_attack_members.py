@@ -15,9 +15,12 @@ from certify.attacks.base import ATTACKS
 from certify.attacks.pgd import LOSSES, _margin_and_slope
 from certify.certifiers.attack import attack
 from certify.core.norms import NORMS
+from certify.core.properties.top_k import TopK
+from certify.core.properties.within import Within
 from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, CertifyError, MissingExtra, ModelError
 from certify.models.classifier import Classifier
+from certify.models.regressor import Regressor
 from certify.registry import make
 
 EXAMPLES = {
@@ -28,6 +31,7 @@ EXAMPLES = {
     "grid": {"points": 10},
     "hopskipjump": {"steps": 5, "evaluations": 40, "starts": 20},
     "patch-pgd": {"steps": 5, "places": 2},
+    "random-search": {"queries": 200},
 }
 """Cheap settings of each member with which it breaks an undefended toy model. A new attack adds a line here."""
 
@@ -119,6 +123,32 @@ def test_findings_of_a_walk_do_not_depend_on_the_batch_or_on_anybodys_generator(
     assert smoothed[0].p_label_upper is None or smoothed[0].succeeded
 
 
+@pytest.mark.parametrize(("norm", "true"), [("linf", 0.1), ("l2", 0.1 * 5**0.5), ("l1", 0.5)])
+def test_a_random_search_breaks_answers_of_functions_that_are_no_classes(norm, true):
+    """The sum of five features falls by 0.5 where each falls by 0.1."""
+    function = Regressor(lambda x: x.sum(dim=1, keepdim=True), input_box=(0.0, 1.0))
+    settings = {"property": Within(0.5), "attack": "random-search"}
+    near, far = 0.98 * true, 1.1 * true
+    [found] = attack(function, [[0.5] * 5], [2.5], threat=ThreatModel(norm, (near, far)), **settings)
+    assert found.radius == far
+    ranks = Classifier(lambda x: torch.stack([x[:, 0], x[:, 1] + 0.2, x[:, 1] + 0.3], dim=1), num_classes=3)
+    asked = {"property": TopK(2), "attack": "random-search"}
+    [found] = attack(ranks, [[1.0, 0.5]], [0], threat=ThreatModel("linf", (0.14, 0.18)), **asked)
+    assert found.radius == 0.18
+
+
+def test_a_random_search_does_not_depend_on_the_batch(image_clf, images, normal):
+    function = Classifier(image_clf.scores, num_classes=4, input_box=(-1.0, 1.0))
+    x, y = images[0][:3], images[1][:3]
+    settings = {"threat": ThreatModel("l2", (0.3, 1.0)), "attack": "random-search", **EXAMPLES["random-search"]}
+    together = attack(function, x, y, **settings)
+    for row, one in enumerate(together):
+        [alone] = attack(function, x[row : row + 1], y[row : row + 1], **settings)
+        np.testing.assert_array_equal(alone.x_adv, one.x_adv)
+    smoothed = attack(function, x[:1], y[:1], noise=normal(0.1), draws=8, n=200, **settings)
+    assert smoothed[0].p_label_upper is None or smoothed[0].succeeded
+
+
 def test_square_attacks_a_function(image_clf, images):
     function = Classifier(image_clf.scores, num_classes=4, input_box=(-1.0, 1.0))
     threat = ThreatModel("linf", (0.5,))
@@ -163,6 +193,7 @@ def test_pgd_is_stronger_than_fgsm(image_clf, images):
         ("fgsm", {"steps": 3}, "'fgsm' has no setting 'steps'"),
         ("hopskipjump", {"steps": 0}, "hopskipjump's steps must be at least 1, got 0"),
         ("hopskipjump", {"starts": 2.5}, "hopskipjump's starts must be a whole number, got 2.5"),
+        ("random-search", {"queries": 0}, "random-search's queries must be at least 1, got 0"),
         ("autoattack", {"version": "standart"}, "did you mean 'standard'?"),
         ("autoattack", {"attacks": ("square",)}, "with version='custom', and only with it"),
         ("autoattack", {"version": "custom", "attacks": ("squares",)}, "did you mean 'square'?"),

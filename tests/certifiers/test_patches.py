@@ -13,6 +13,7 @@ from torch import nn
 
 import certify
 from certify.bounds.hints import packed, unpacked
+from certify.bounds.radii.margins import MarginBounds
 from certify.certifiers.deterministic import graph_of
 from certify.errors import BadInput
 
@@ -118,6 +119,48 @@ def test_a_linear_class_is_certified_up_to_the_worst_place(shape):
                 for method in ("crown", certify.Complete(timeout=10.0)):
                     [one] = certify.certify(clf, x[row : row + 1], [0], threat=threat, certifier=method)
                     assert one.radius == held
+
+
+def narrowed(seed, shape, margin):
+    """A network and an image at which its class leads by so much."""
+    net, [x] = network(seed, shape).module, images(shape, 1, seed)
+    first, second = net(x[None])[0].topk(2).values.tolist()
+    net[-1].bias[net(x[None]).argmax()] -= first - second - margin
+    return certify.Classifier(net, num_classes=3, input_box=(0.0, 1.0)), x
+
+
+def test_many_places_are_bounded_by_intervals_first_and_decided_where_those_fail():
+    """72 places: more than are bounded together, and than complete verification cuts before it asks intervals."""
+    solvers, threat = set(), certify.Patch((0, 1, 2))
+    for seed, margin in ((0, 0.06), (0, 0.12), (1, 0.06), (1, 0.1)):
+        clf, x = narrowed(seed, (1, 9, 10), margin)
+        y = clf.predict(x[None])
+        least, radii = broken(clf, x, int(y[0]), (1, 2)), []
+        for method in ("ibp", "crown", "alpha-crown", certify.Complete(timeout=30.0)):
+            [one] = certify.certify(clf, x[None], y, threat=threat, certifier=method)
+            assert certify.check(one, clf, x)
+            radii.append(one.radius)
+        assert radii == sorted(radii)
+        assert radii[-1] < least
+        assert (one.evidence.falsified or np.inf) <= least
+        solvers.add(one.evidence.solver)
+    assert {"ibp", "inputs"} <= solvers
+
+
+def test_a_side_is_proven_just_where_every_place_is():
+    """The order of places, and that the rest are left out once one fails, change no answer."""
+    shape, proven, first = (1, 6, 7), set(), torch.zeros(1, dtype=torch.long)
+    for seed, margin in itertools.product(range(2), (0.02, 0.08, 0.3)):
+        clf, x = narrowed(seed, shape, margin)
+        graph, kept = graph_of(clf, shape).to(torch.float64), clf.predict(x[None])
+        of = MarginBounds.of(graph, x[None], kept, certify.Patch((1,), input_box=(0.0, 1.0)))
+        union = of.union(first, 1)
+        alone = torch.cat([of.bounded("crown", union.some([i]), of.C, "exact").lower for i in range(len(union))])
+        [found] = of.rows("crown", first, torch.ones(1), "exact").lower
+        assert (found > 0).all() == (alone > 0).all()
+        assert (found <= alone.amin(dim=0) + 1e-9).all()
+        proven.add(bool((found > 0).all()))
+    assert proven == {True, False}
 
 
 @functools.cache

@@ -369,3 +369,15 @@ def test_powers_far_beyond_the_limits_of_gamma_refuse_no_network(seed):
     clf = certify.Classifier(network, num_classes=3)
     [one] = certify.certify(clf, x, clf.predict(x).tolist(), threat=certify.Gamma((0.01,)), certifier="ibp")
     assert one.radius is not None
+
+
+def test_a_network_with_batch_normalization_is_read_behind_a_warp():
+    """Torch spells the normalization in another way where it decomposes what the warp needs."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
+    layers[1].running_mean.uniform_(-0.2, 0.2), layers[1].running_var.uniform_(0.5, 2.0)
+    clf, x = certify.Classifier(layers.eval(), num_classes=3), images(3, 1)
+    [one] = certify.certify(clf, x, threat=made("rotation", 5.0), certifier=certify.Complete(decide=True, timeout=20))
+    found = certify.attack(clf, x, [one.prediction], threat=made("rotation", 5.0), attack="grid", points=50)
+    assert (one.radius == 5.0) == (found[0].radius is None)
+    assert certify.check(one, clf, x)

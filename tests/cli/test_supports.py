@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,12 @@ from certify.certifiers.base import CERTIFIERS
 from certify.certifiers.bounds import Bounds
 from certify.cli import main
 from certify.core.properties.base import PROPERTIES
+from certify.core.scope import scopes
 from certify.core.threats.base import THREATS
 from certify.core.threats.transform import Transform
 from certify.errors import BadInput
 from certify.registry import make
+from certify.study.matrix import matrix_page
 
 THREAT = {
     **{norm: certify.ThreatModel(norm, (0.1,)) for norm in ("l1", "l2", "linf")},
@@ -41,6 +44,8 @@ PROPERTY = {
     "within": certify.Within(1.0),
     "labels": certify.Labels([0.0, 0.0]),
 }
+
+PAGE = Path(__file__).parents[2] / "docs/matrix.md"
 
 NEEDED = {"smoothing": {"sigma": 0.5}, "enumeration": {"retention": 1}}
 """Settings without a default."""
@@ -94,3 +99,35 @@ def test_every_threat_and_property_has_a_line_that_refusals_agree_with(capsys, s
     assert refused > 20
     assert known["features"]["only-features"] == known["top-k"]["only-features"] == "yes"
     assert known["l2"]["only-features"] == known["top-class"]["only-features"] == "-"
+
+
+def test_the_page_is_what_the_registries_say():
+    assert PAGE.read_text(encoding="utf-8") == matrix_page(), (
+        "a member was added or changed: python -m certify.study.matrix > docs/matrix.md"
+    )
+
+
+def test_every_pair_has_a_line_with_all_who_know_both_and_every_limit_is_told(capsys):
+    known, pairs = tables(capsys), {}
+    for line in matrix_page().splitlines():
+        cells = [cell.strip().split(", ") for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] != ["threat"] and cells[0] != ["---"]:
+            pairs |= {(one, other): {*cells[2], *cells[3], *cells[4]} - {"-"} for one in cells[0] for other in cells[1]}
+    assert pairs.keys() == {(threat, property) for threat in THREAT for property in PROPERTY}
+    for (threat, property), members in pairs.items():
+        assert members == {name for name, said in known[threat].items() if said == known[property][name] == "yes"}
+    assert main(["supports", "--threats"]) == 0
+    told = capsys.readouterr().out
+    for name, member in [*scopes(CERTIFIERS).items(), *scopes(ATTACKS).items()]:
+        assert (f"{name} {member.limits}." in told) == (f"`{name}`" in refusals()) == bool(member.limits)
+
+
+def refusals():
+    """The part of the page about what is refused."""
+    return matrix_page().split("## What is refused")[1].split("Noise has a theorem")[0]
+
+
+def test_every_kind_of_threat_has_an_attack():
+    for line in matrix_page().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert len(cells) != 5 or cells[3] != "-" or cells[4] != "-"

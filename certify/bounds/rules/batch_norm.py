@@ -125,6 +125,13 @@ def batch_norm(call: Call) -> Value:
     return by_stored_statistics(call)
 
 
+@ATEN.register("_native_batch_norm_legit_no_training")
+def native_batch_norm(call: Call) -> list[Value]:
+    """The same with stored statistics alone, as torch spells it where operators beside it are decomposed."""
+    statistics, learned = (call["running_mean"], call["running_var"]), (call["weight"], call["bias"])
+    return [_normalized(call, call["input"], *statistics, *learned, call["eps"])]  # statistics of the batch: not known
+
+
 @ONNX.register("BatchNormalization")
 def onnx_batch_normalization(call: Call) -> Value:
     """Normalization by stored statistics, which older versions name otherwise."""
