@@ -292,8 +292,8 @@ class Budget(Threat):
     ) -> Tensor:
         """Points near to ``z`` (b, n): some of the positions that differ from ``x`` (b, n) give way to random others.
 
-        A share of them goes, and one at least; random values come, which are at the ends of their box half the time. Where
-        an input is whole numbers throughout, such as bytes or ids, so are the values that are tried.
+        A share of them goes, and one at least; the values that come are random, and at the ends of their box half the
+        time. Where an input is whole numbers throughout, such as bytes or ids, so are the values that are tried.
         """
         features, positions = x.shape[1], self.positions(x.shape[1])
         drawn = x.new_empty(len(x), features + 2 * positions).uniform_(generator=generator)
