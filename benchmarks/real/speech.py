@@ -210,21 +210,22 @@ def main() -> None:
     write(
         page,
         "# Speech or not: gain, noise floor, any small change",
-        f"""Does another gain, a known noise, or any small change of the waveform turn speech into no speech, or no speech into
-speech? The model is {about_file("silero-vad", WEIGHTS)}, the network for 16 kHz of
-{about_file("silero-vad", SHIPPED)}. `python benchmarks/real/speech.py`, {made()}, {taken[0]:.0f} s of the processor for
-everything below. {said}""",
-        f"""**What is certified** is a network of torch with the weights of the file: some chunks of 32 ms go through it one after
-the other, the state between them begins at 0 and stays inside, and the answer is that after the last chunk, at the
-package's threshold of 0.5. On the sounds of this page its logits differ from those of the package's own file by at most
-{apart:.1g}; a proof is about the network of torch. Proofs are about one chunk, smoothing and attacks about eight.""",
-        f"""**Sounds**: the loudest part of the eight spoken recordings of Debian's alsa-utils ("Front Center" and so on), and
-eight in which nobody speaks: its noise, drawn noise at three volumes, two tones, a square wave. Full scale is 1. Sixteen
-sounds say what is possible, and are no test of the model.""",
+        f"""Does another gain, a known noise, or any small change of the waveform turn speech into no speech, or no
+speech into speech? The model is {about_file("silero-vad", WEIGHTS)}, the network for 16 kHz of
+{about_file("silero-vad", SHIPPED)}. `python benchmarks/real/speech.py`, {made()}, {taken[0]:.0f} s of the processor
+for everything below. {said}""",
+        f"""**What is certified** is a network of torch with the weights of the file: some chunks of 32 ms go through
+it one after the other, the state between them begins at 0 and stays inside, and the answer is that after the last
+chunk, at the package's threshold of 0.5. On the sounds of this page its logits differ from those of the package's own
+file by at most {apart:.1g}; a proof is about the network of torch. Proofs are about one chunk, smoothing and attacks
+about eight.""",
+        """**Sounds**: the loudest part of the eight spoken recordings of Debian's alsa-utils ("Front Center" and so
+on), and eight in which nobody speaks: its noise, drawn noise at three volumes, two tones, a square wave. Full scale is
+1. Sixteen sounds say what is possible, and are no test of the model.""",
         table(head, rows),
-        f"""* **gain**: every factor in the range, cut to full scale (`certify.Contrast(..., middle=0.0)`). **noise floor**: one known
-  draw of normal noise at every volume up to the one stated (`certify.NoiseFloor`), either sign. `certify.Complete` cuts
-  the range until every piece is proven; `grid` looks at 200 strengths.
+        """* **gain**: every factor in the range, cut to full scale (`certify.Contrast(..., middle=0.0)`). **noise
+  floor**: one known draw of normal noise at every volume up to the one stated (`certify.NoiseFloor`), either sign.
+  `certify.Complete` cuts the range until every piece is proven; `grid` looks at 200 strengths.
 * **any change, l2**: whatever is added, if its length is at most so much; "below speech" compares it with the median
   length of the spoken sounds. The claim is about the smoothed model, wrong for one sound with probability at most
   0.001. The model was not trained with this noise. `pgd` attacks each.
