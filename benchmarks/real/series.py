@@ -194,7 +194,7 @@ no number of sensors, hours or samples.""",
   about the network itself, at every strength up to the one stated; the attack `grid` looks at 200 strengths.
 * **any change, l2**: the smoothed model, any change of so much length.
 * `certified`: right and certified, rounded down. `attacked`: right and not broken by the attack, rounded up: an attack
-  that fails shows nothing. The truth is between the two.""",
+  that fails shows nothing. The truth is between the two, but for the probability stated.""",
     )
 
 
