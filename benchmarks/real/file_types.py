@@ -298,8 +298,9 @@ most copies get.""",
   {"; ".join(f"`{name}`: {said}" for name, said in answers.items())}. No attack searched the vote.
 * **Where the first {HEADER} bytes and the last one are fixed**, and white space before and behind them, a format's own
   marks stay, and a few hundred other bytes tell the type: far more may change. The claim is then about files as they
-  lie on the disk: magika strips white space at both ends before it reads, and these bytes keep it from stripping more. Where any byte may change, the claim
-  is about the {READ:,} numbers that the network reads; a first byte that becomes a space would move all others.
+  lie on the disk: magika strips white space at both ends before it reads, and these bytes keep it from stripping
+  more. Where any byte may change, the claim is about the {READ:,} numbers that the network reads; a first byte that
+  becomes a space would move all others.
 * What magika does with the network's answer, such as saying "unknown" for low confidence, is not part of the claim.
   Deploy the vote, not the network: `certify.predict(clf, x, threat=..., noise="ablation", retention=3, null={NULL})`.
 * Inserted and removed bytes move all that follow and are not covered.""",
