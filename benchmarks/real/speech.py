@@ -239,12 +239,11 @@ on), and eight in which nobody speaks: its noise, drawn noise at three volumes, 
   `certify.Complete` cuts the range until every piece is proven; `grid` looks at 200 strengths.
 * **What a proof leaves open**: each had 45 seconds by the clock, of which a busy machine may give the processor five.
   Where less is certified than attacks leave, time was over: nothing says that the strength is dangerous, and an idle
-  machine proves more. The root of a sum of two squares, which the network takes of every frequency, has planes that are
-  loose near 0, so known noise in quiet sounds takes the most pieces.
+  machine may prove more.
 * **any change, l2**: whatever is added, if its length is at most so much; "below speech" compares it with the median
   length of the spoken sounds. The claim is about the smoothed model, wrong for one sound with probability at most
-  0.001. The model was not
-  trained with this noise. With {DRAWS:,} draws of it no vote can show a length of 0.06. `pgd` attacks each.
+  0.001. The model was not trained with this noise. With {DRAWS:,} draws of it no vote can show a length of 0.06. `pgd`
+  attacks each.
 * `certified`: right and certified, rounded down. `attacked`: right and not broken by the attack, rounded up: an attack
   that fails shows nothing. No certificate: only an attack ran there.""",
     )
