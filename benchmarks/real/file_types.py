@@ -225,7 +225,7 @@ def main() -> None:
         costs = [
             [
                 what,
-                f"{READ // positions} bytes",
+                f"{READ // positions} byte{'s' * (positions < READ)}",
                 kept,
                 null,
                 up(hidden(positions, kept, null, 0)),
@@ -257,7 +257,9 @@ def main() -> None:
             counts = [int((row != moved).sum()) for row, _, moved in found if moved is not None]
             for k in (0, 1, 2, 4, 8, FLIPS):
                 kept = len(right) - sum(count <= k for count in counts)
-                rows.append(["the network itself", what, f"{k} bytes", "", up(kept / len(data().y)), clean])
+                rows.append(
+                    ["the network itself", what, f"{k} byte{'s' * (k != 1)}", "", up(kept / len(data().y)), clean]
+                )
             broken = [(label, moved.numpy()) for _, label, moved in found if moved is not None]
             for retention, most in retentions:
                 name = f"magika-{slug}-{retention}"
@@ -273,7 +275,7 @@ def main() -> None:
                 for row in result.summary.rows:
                     subsets = math.comb(len(BLOCKS), retention)
                     cells = [f"the vote over {subsets} copies that show {retention} of 16 blocks", what]
-                    unit = f"{int(row.radius)} blocks of {BLOCK} bytes"
+                    unit = f"{int(row.radius)} block{'s' * (row.radius != 1)} of {BLOCK} bytes"
                     rows.append([*cells, unit, down(row.certified), "", up(result.summary.clean)])
     listed = [[KINDS[one.suffix], f"`{one.name}`", sha256(one.read_bytes())[:16]] for one in files()]
     head = ["what answers", "which bytes may change", "how many", "certified %", "attacked %", "clean %"]
