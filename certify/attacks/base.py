@@ -13,13 +13,13 @@ from torch import Tensor
 from certify.attacks.moves import Moves, Nearby, moves_of
 from certify.attacks.target import Target
 from certify.core.properties.base import Property
-from certify.core.scope import Scope, check_scope
+from certify.core.scope import Scope, check_scope, scopes
 from certify.core.threats.base import Threat
 from certify.data.generators import keyed_generator
 from certify.errors import ModelError
 from certify.registry import Registry
 
-__all__ = ["ATTACKS", "Attack", "Search", "need_gradients"]
+__all__ = ["ATTACKS", "Attack", "Search"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +93,9 @@ class Attack(Scope, ABC):
     name: ClassVar[str]
     """The registered name."""
 
+    follows_gradients: ClassVar[bool] = True
+    """Whether it needs a model that has gradients."""
+
     def settings(self) -> dict[str, Any]:
         """Steps, step size, restarts and the like, as plain values for JSON."""
         fields = asdict(self)  # type: ignore[call-overload]
@@ -107,24 +110,21 @@ class Attack(Scope, ABC):
         check_scope(self.name, self, ATTACKS, threat, property)
 
     def check(self, target: Target, threat: Threat) -> None:
-        """Raise, in one line, before any work, if this attack cannot run on this target or in this threat model."""
-        need_gradients(self.name, target)
+        """Raise, in one line, before any work, if this attack cannot run on this target or in this threat model.
+
+        Raises:
+            ModelError: without gradients that it needs, naming attacks that need none.
+        """
+        if self.follows_gradients and not target.differentiable:
+            kind, norm = type(target.classifier.property), threat.norm
+            fit = [one for one in scopes(ATTACKS).values() if one.knows(norm) and one.handles(kind)]
+            others = [one.name for one in fit if not one.follows_gradients]
+            way_out = f"use {' or '.join(others)}, which needs none, or " if others else ""
+            raise ModelError(f"{self.name} needs gradients, and a plain function has none: {way_out}wrap an nn.Module")
 
     @abstractmethod
     def perturb(self, search: Search) -> Tensor:
         """The most promising point (B, ...) for each row; the row's input itself where there is none."""
-
-
-def need_gradients(attack: str, target: Target) -> None:
-    """Refuse a target without gradients.
-
-    Raises:
-        ModelError: naming the attack that needs none.
-    """
-    if not target.differentiable:
-        like = target.classifier.property.like_classes
-        other = "use hopskipjump, which asks for classes alone, or " if like else ""
-        raise ModelError(f"{attack} needs gradients, and a plain function has none: {other}wrap an nn.Module")
 
 
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", package="certify.attacks", named="name")

@@ -46,6 +46,7 @@ class Beam(Attack):
     width: int = 4
     tries: int = 64
     name = "beam"
+    follows_gradients = False
     limits = "edits texts only"
 
     def __post_init__(self) -> None:

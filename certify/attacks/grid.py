@@ -25,7 +25,7 @@ class Grid(Attack):
     """A look at evenly spaced strengths of a transform, then gradient steps from the one with the largest margin.
 
     A transform has few parameters, and the loss has many peaks over them: looking everywhere finds what climbing from
-    a few points misses (Engstrom et al. 2019, section 3).
+    a few points misses (Engstrom et al. 2019, section 3). On functions, which have no gradients, it only looks.
 
     Args:
         points: strengths to look at; of two parameters, about the root of so many for each.
@@ -38,6 +38,7 @@ class Grid(Attack):
     points: int = 200
     steps: int = 10
     name = "grid"
+    follows_gradients = False
     limits = "looks at strengths of transforms only"
 
     def __post_init__(self) -> None:
@@ -64,4 +65,6 @@ class Grid(Attack):
                 found = margin(search.scores(z, rows, f"grid:{number}"), search.labels)
             better = found > margins
             best[better], margins[better] = z[better], found[better].to(margins.dtype)
+        if not search.target.differentiable:
+            return best
         return PGD(steps=self.steps, restarts=1, step_scale=2.0 / side).climbed(search, best)

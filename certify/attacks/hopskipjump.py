@@ -61,6 +61,7 @@ class HopSkipJump(Attack):
     evaluations: int = 100
     starts: int = 50
     name = "hopskipjump"
+    follows_gradients = False
     limits = "looks for another top class, in balls of the three norms only"
 
     def __post_init__(self) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from certify.attacks.ball import Ends, Near, random_point
 from certify.core.threats.base import Threat
+from certify.core.threats.budget import Budget
 from certify.core.threats.lp import ThreatModel
 
-__all__ = ["Moves", "Nearby", "moves_of"]
+__all__ = ["Moves", "NearThreat", "Nearby", "moves_of"]
 
 
 class Nearby(Protocol):
@@ -94,18 +95,20 @@ class _BallMoves(Moves):
 class _ThreatMoves(Moves):
     threat: Threat
 
-    def about(self, x: Tensor, radius: float | Tensor) -> _NearThreat:
-        return _NearThreat(self.threat, x, radius)
+    def about(self, x: Tensor, radius: float | Tensor) -> NearThreat:
+        return NearThreat(self.threat, x, radius)
 
     def random(self, x: Tensor, radius: float, generators: Iterable[torch.Generator]) -> Tensor:
         rows = zip(x.split(1), generators, strict=True)
-        return torch.cat([_NearThreat(self.threat, one, radius).random(generator) for one, generator in rows])
+        return torch.cat([NearThreat(self.threat, one, radius).random(generator) for one, generator in rows])
 
     def edits(self, x: Tensor, z: Tensor, radius: float, generator: torch.Generator, count: int) -> Tensor:
-        return _NearThreat(self.threat, x, radius).edits(z, generator, count)
+        return NearThreat(self.threat, x, radius).edits(z, generator, count)
 
 
-class _NearThreat:
+class NearThreat:
+    """Moves within any threat, as it defines them."""
+
     def __init__(self, threat: Threat, x: Tensor, radius: float | Tensor) -> None:
         self.threat, self.x, self.flat = threat.reaching(tuple(x.shape[1:])), x, x.double().flatten(1)
         radii = torch.as_tensor(radius, dtype=torch.float64, device=x.device).reshape(-1).expand(len(x))
@@ -122,15 +125,18 @@ class _NearThreat:
         return torch.where(found == self.flat, self.x.flatten(1), point).reshape(self.x.shape)
 
     def project(self, z: Tensor) -> Tensor:
+        """Points of the threat near ``z``."""
         return self._point(self.threat.project(self.flat, z.to(self.flat).flatten(1), *self.limits))
 
     def climb(self, z: Tensor, gradient: Tensor, share: float) -> Tensor:
+        """Points one step from ``z``."""
         slope = gradient.to(self.flat).flatten(1).nan_to_num(0.0, 0.0, 0.0)
         radii, low, high = self.limits
         found = self.threat.climb(self.flat, z.to(self.flat).flatten(1), slope, share, radii, low, high)
         return self._point(found)
 
     def random(self, generator: torch.Generator) -> Tensor:
+        """A random point about one input."""
         flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
         return self._point(self.threat.random(flat, radii, low, high, generator).to(self.x.device))
 
@@ -138,3 +144,9 @@ class _NearThreat:
         flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
         found = self.threat.edits(flat, z.to(flat).flatten(1), radii, low, high, generator, count)
         return found.float().to(self.x.device).reshape(-1, *self.x.shape[1:])
+
+    def neighbours(self, z: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """Points in which a share of the positions that changed in ``z`` gave way to others; for counted threats."""
+        assert isinstance(self.threat, Budget)
+        x, near, radii, low, high = (one.cpu() for one in (self.flat, z.to(self.flat).flatten(1), *self.limits))
+        return self._point(self.threat.neighbour(x, near, radii, low, high, share, generator).to(self.x.device))

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Attack, Search
 from certify.attacks.defended import Defended
-from certify.attacks.target import Target
-from certify.core.threats.base import Threat
 from certify.core.threats.places import Places
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
@@ -49,6 +47,7 @@ class PatchPGD(Attack):
     places: int = 8
     step_scale: float = 2.5
     name = "patch-pgd"
+    follows_gradients = False
     limits = "moves patches only"
 
     def __post_init__(self) -> None:
@@ -63,9 +62,6 @@ class PatchPGD(Attack):
     def knows(cls, norm: str) -> bool:
         """Patches."""
         return norm == "patch"
-
-    def check(self, target: Target, threat: Threat) -> None:
-        """Nothing is refused: without gradients, patches are tried all the same."""
 
     def perturb(self, search: Search) -> Tensor:
         """The point with the largest margin found for each row, one row after the other."""

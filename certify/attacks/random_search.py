@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Attack, Search
-from certify.attacks.target import Target
 from certify.core.norms import NORMS
-from certify.core.threats.base import Threat
 from certify.core.values import whole
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
@@ -43,6 +41,7 @@ class RandomSearch(Attack):
 
     queries: int = 1000
     name = "random-search"
+    follows_gradients = False
     limits = "moves in balls of the three norms only"
 
     def __post_init__(self) -> None:
@@ -53,9 +52,6 @@ class RandomSearch(Attack):
     def knows(cls, norm: str) -> bool:
         """Balls."""
         return norm in NORMS
-
-    def check(self, target: Target, threat: Threat) -> None:
-        """Nothing is refused: scores are all it asks for."""
 
     @torch.no_grad()
     def perturb(self, search: Search) -> Tensor:

@@ -58,7 +58,8 @@ def attack(
         y: labels (B,).
         threat: norm, declared radii and input box.
         property: what an example breaks, such as ``certify.TopK(3)``; None for the top class.
-        attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` needs no gradients.
+        attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` in balls, ``"sparse-rs"``
+            where positions count and ``"grid"`` in transforms need no gradients.
         seed: master seed.
         noise, sigma, retention, null: attack the classifier smoothed with this noise instead of the classifier itself:
             a law, or a name with its settings.

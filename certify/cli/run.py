@@ -133,7 +133,10 @@ def run(
     max_memory: Annotated[
         str | None, typer.Option(help="bytes to stay within, about: 4G; half of what is free if not given (bounds)")
     ] = None,
-    attack: Annotated[str | None, typer.Option(help="none (default), fgsm, pgd, autoattack or hopskipjump")] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="none (default), or one that `certify supports --threats` lists, such as pgd"),
+    ] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")
     ] = None,

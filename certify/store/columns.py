@@ -10,7 +10,7 @@ import math
 import re
 from array import array
 from collections.abc import Callable, Hashable, Iterable
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import or_
 from typing import Annotated, Any, Final
 
@@ -24,8 +24,9 @@ from certify.core.digests import about, target_of
 from certify.core.evidence import EVIDENCE, Evidence
 from certify.core.finding import Finding
 from certify.core.schema import reading_struct
+from certify.core.threats.base import Threat, threat_from
 from certify.core.verdict import Verdict
-from certify.errors import StoreError
+from certify.errors import CertifyError, StoreError
 from certify.store.opening import SALVAGE
 
 __all__ = ["Rows", "read_certificates", "read_findings"]
@@ -45,6 +46,7 @@ _Held = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 _WRONG: Final = (
     msgspec.MsgspecError,
+    CertifyError,
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -53,6 +55,12 @@ _WRONG: Final = (
     ValueError,
 )
 """What looking at a record raises that somebody else wrote."""
+
+
+@lru_cache(maxsize=64)
+def _threat(text: bytes) -> Threat:
+    """What evidence is held against: the positions of groups, for example, of which there are fewer than features."""
+    return threat_from(msgspec.json.decode(text, type=dict))
 
 
 @cache
@@ -147,9 +155,11 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
             subject = None if evidence is None else evidence.subject
             sure.append(math.nan if evidence is None or proven is None else evidence.sure(proven))
             p_lower.append(math.nan if evidence is None else evidence.p_lower)
-            property = bytes(one.property)
+            property, threat = bytes(one.property), bytes(one.threat)
             of_input = about(one.input_digest, _number(property, b"around") if property else None)
             try:
+                if evidence is not None:
+                    one.threat = _threat(threat)
                 fault = "" if evidence is None else evidence.fault(one)
             except AttributeError:  # a kind from elsewhere asks more than is read here
                 fault = ""
@@ -164,7 +174,7 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
                 raise ValueError(one.index)
         except _WRONG as problem:
             raise _damaged(whole, number, position) from problem
-        claim = bytes(one.threat), property, one.norm, one.guarantee, one.alpha, one.model_digest, subject
+        claim = threat, property, one.norm, one.guarantee, one.alpha, one.model_digest, subject
         of_kind = kinds.place((one.method, *claim))
         if kinds.is_new(of_kind, text, one.reason):
             whole(number, position)

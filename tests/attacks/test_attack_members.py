@@ -32,6 +32,7 @@ EXAMPLES = {
     "hopskipjump": {"steps": 5, "evaluations": 40, "starts": 20},
     "patch-pgd": {"steps": 5, "places": 2},
     "random-search": {"queries": 200},
+    "sparse-rs": {"queries": 100},
 }
 """Cheap settings of each member with which it breaks an undefended toy model. A new attack adds a line here."""
 

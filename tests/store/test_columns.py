@@ -210,6 +210,16 @@ def edited(run, to, table, edit) -> Path:
     return to
 
 
+def test_votes_over_groups_are_counted_by_their_threat(tmp_path):
+    clf = certify.Classifier(lambda x: (x.sum(1) > 0.5).long(), num_classes=2)
+    threat = certify.Features((0, 1), groups="0:2,2:4,4:6")
+    for number, certifier in enumerate((certify.Enumeration(retention=1), "smoothing")):
+        options = {"noise": "ablation", "retention": 1, "n": 200} if certifier == "smoothing" else {}
+        data, out = ([[0.9] * 6] * 2, [1, 1]), tmp_path / str(number)
+        certify.evaluate(clf, data, threat=threat, certifier=certifier, out=out, **options)
+        assert [row.certified for row in summarize_run(out).rows] == [1.0, 1.0]
+
+
 def test_columns_ask_a_kind_of_evidence_from_elsewhere_what_tells_claims_apart(scoped, certificates):
     @dataclass(frozen=True, slots=True)
     class Foreign(Evidence):

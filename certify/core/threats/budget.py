@@ -277,8 +277,41 @@ class Budget(Threat):
         """Any positions, and any of their values."""
         drawn = x.new_empty(1, x.shape[1] + self.positions(x.shape[1])).uniform_(generator=generator)
         share, scores = drawn[:, : x.shape[1]], drawn[:, x.shape[1] :]
-        values = self._values(lower + share * (upper - lower), x, lower, upper)
+        values = self._values(_between(lower, upper, share), x, lower, upper)
         return self._taken(x, values, self._first(scores + 1, radius))
+
+    def neighbour(
+        self,
+        x: Tensor,
+        z: Tensor,
+        radius: Tensor,
+        lower: Tensor,
+        upper: Tensor,
+        share: float,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Points near to ``z`` (b, n): some of the positions that differ from ``x`` (b, n) give way to random others.
+
+        A share of them goes, and one at least; the values that come are random, and at the ends of their box half the
+        time. Where an input is whole numbers throughout, such as bytes or ids, so are the values that are tried.
+        """
+        features, positions = x.shape[1], self.positions(x.shape[1])
+        drawn = x.new_empty(len(x), features + 2 * positions).uniform_(generator=generator)
+        values, leaving, coming = drawn[:, :features], drawn[:, features:-positions], drawn[:, -positions:]
+        moved = self._sums((z != x).to(x.dtype)) > 0
+        most = radius.clamp(max=positions).floor()
+        kept = self._first((leaving + 1) * moved, most - (share * most).ceil().clamp(min=1))
+        fresh = self._first((coming + 1) * ~kept, most - kept.sum(dim=1))
+        tried = self._values(_between(lower, upper, (2 * values - 0.5).clamp(0, 1)), x, lower, upper)
+        if bool((x == x.round()).all()):
+            tried = tried.round()
+        return self._taken(self._taken(x, z, kept), tried, fresh)
 
     def _taken(self, x: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
         return values.where(self._spread(chosen.to(x.dtype), x.shape[1]) > 0, x)
+
+
+def _between(lower: Tensor, upper: Tensor, share: Tensor) -> Tensor:
+    """So far from the lower to the upper end; between 0 and 1 where there are none."""
+    width = upper - lower
+    return (lower + share * width).where(width.isfinite(), share)
