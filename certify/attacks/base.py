@@ -119,7 +119,7 @@ class Attack(Scope, ABC):
             kind, norm = type(target.classifier.property), threat.norm
             fit = [one for one in scopes(ATTACKS).values() if one.knows(norm) and one.handles(kind)]
             others = [one.name for one in fit if not one.follows_gradients]
-            way_out = f"use {' or '.join(others)}, which needs none, or " if others else ""
+            way_out = f"use {' or '.join(others)} instead, or " if others else ""
             raise ModelError(f"{self.name} needs gradients, and a plain function has none: {way_out}wrap an nn.Module")
 
     @abstractmethod

@@ -141,6 +141,7 @@ class NearThreat:
         return self._point(self.threat.random(flat, radii, low, high, generator).to(self.x.device))
 
     def edits(self, z: Tensor, generator: torch.Generator, count: int) -> Tensor:
+        """Points one edit from a point ``z`` (1, ...), at most ``count`` of them, for threats that know edits."""
         flat, radii, low, high = (one.cpu() for one in (self.flat, *self.limits))
         found = self.threat.edits(flat, z.to(flat).flatten(1), radii, low, high, generator, count)
         return found.float().to(self.x.device).reshape(-1, *self.x.shape[1:])

@@ -13,7 +13,6 @@ from typing import Any, Final
 import torch
 
 from certify.attacks.base import ATTACKS
-from certify.attacks.target import Plain
 from certify.certifiers.base import CERTIFIERS
 from certify.core.norms import NORMS
 from certify.core.properties.base import PROPERTIES
@@ -117,7 +116,7 @@ def _known(members: Mapping[str, Any], threat: str, property: str) -> list[str]:
     kind = PROPERTIES[property]
     know = [name for name, one in members.items() if one.knows(threat) and one.handles(kind)]
     attacks = [name for name in know if name in ATTACKS]
-    plain = [name for name in attacks if _needs_no_gradients(name)]
+    plain = [name for name in attacks if not members[name].follows_gradients]
     parts = [name for name in know if name in CERTIFIERS], [name for name in attacks if name not in plain], plain
     return [", ".join(part) or "-" for part in parts]
 
@@ -129,6 +128,8 @@ def _reads_networks(certifier: str) -> bool:
     except CertifyError:  # it asks for settings that say how a model is shown its inputs, not for a network
         return False
     threat = ThreatModel(member.default_norm, (0.1,))
+    if not member.knows(threat.norm):  # it proves something about functions that is no ball
+        return False
     try:
         member.check(_function(), threat, torch.zeros(1, 2))
     except ModelError:
@@ -136,18 +137,6 @@ def _reads_networks(certifier: str) -> bool:
     except CertifyError:
         return False
     return False
-
-
-def _needs_no_gradients(attack: str) -> bool:
-    """Whether an attack takes functions; found out by asking. A missing library says nothing about that."""
-    member, box = make(ATTACKS, attack, {}), (0.0, 1.0)
-    try:
-        member.check(Plain(_function()), ThreatModel("linf", (0.1,), input_box=box))
-    except ModelError:
-        return False
-    except CertifyError:
-        pass
-    return True
 
 
 def _function() -> Classifier:

@@ -74,12 +74,12 @@ def test_findings_do_not_depend_on_the_batch():
 
 def test_what_needs_gradients_names_what_does_not():
     clf = function(lambda x: x.sum(1) - 1)
-    threats = {"sparse-rs": certify.Features((1,)), "hopskipjump": certify.ThreatModel("l2", (0.1,))}
+    threats = {"sparse-rs": certify.Features((1,)), "hopskipjump or random-search": certify.ThreatModel("l2", (0.1,))}
     for other, threat in threats.items():
-        with pytest.raises(ModelError, match=f"needs gradients, and a plain function has none: use {other}, which"):
+        with pytest.raises(ModelError, match=f"needs gradients, and a plain function has none: use {other} instead"):
             certify.attack(clf, [[0.2, 0.3]], [0], threat=threat, attack="pgd")
     with pytest.raises(BadInput, match="changes counted positions only, got l2"):
-        certify.attack(clf, [[0.2, 0.3]], [0], threat=threats["hopskipjump"], attack="sparse-rs")
+        certify.attack(clf, [[0.2, 0.3]], [0], threat=threats["hopskipjump or random-search"], attack="sparse-rs")
     with pytest.raises(BadInput, match="queries must be at least 1, got 0"):
         certify.attack(clf, [[0.2, 0.3]], [0], threat=threats["sparse-rs"], attack="sparse-rs", queries=0)
 
