@@ -149,17 +149,18 @@ def predict(
         schedule="fixed",
         batch_size=batch_size,
     )
-    law = smoothing.law()
     batch = Batch.of(x, None, clf.num_classes)
-    if threat is not None:
+    if threat is None:
+        law = smoothing.law().about(None, batch.shape)
+        theorem = Theorem(law, law.norms[0], math.prod(batch.shape))
+    else:
         clf, batch = posed(clf, batch, need_threat(threat))
-    law = law.about(threat, batch.shape)
+        theorem = smoothing.theorem(threat, batch.shape)
+        law = theorem.noise
     clf.check(batch.x)
     law.check_inputs(batch.x, clf.input_box)
     smoothing.check_batches(clf, batch.x)
     sampler = Sampler(clf, batch.x, batch.digests, law, seed=smoothing.seed, batch_size=batch_size)
-    norm = law.norms[0] if threat is None else law.check_norm(threat.norm)
-    theorem = Theorem(law, norm, math.prod(batch.shape))
     looks = smoothing.plan().looks_for(theorem, 0.0)
     if clf.base.num_classes == 1:
         radii = (0.0,) if threat is None else threat.radii
