@@ -369,3 +369,14 @@ def test_powers_far_beyond_the_limits_of_gamma_refuse_no_network(seed):
     clf = certify.Classifier(network, num_classes=3)
     [one] = certify.certify(clf, x, clf.predict(x).tolist(), threat=certify.Gamma((0.01,)), certifier="ibp")
     assert one.radius is not None
+
+
+def test_a_gain_that_leaves_little_is_decided_all_the_same():
+    """Without biases no factor changes the class; of a sum, rounding would leave nothing at exp(-20) to compare."""
+    x = torch.tensor([[0.3, 0.7, 0.6]])
+    net = nn.Sequential(nn.Linear(3, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False)).eval()
+    clf = certify.Classifier(net.requires_grad_(False), 2)
+    assert torch.equal(certify.Gain((0.1,)).apply(x, (torch.zeros(1, 1),), None), x)
+    [one] = certify.certify(clf, x, threat=certify.Gain((1.0, 5.0)), certifier=certify.Complete(gap=0.01))
+    assert one.radius == 20.0
+    assert one.evidence.subproblems < 2000

@@ -223,6 +223,12 @@ def test_outputs_that_are_no_numbers_count_on_both_sides(line):
     assert certify.check(reached[1], broken, x[0])
 
 
+def test_an_input_without_an_output_of_its_own_has_no_target():
+    broken = certify.Regressor(lambda z: torch.where(z[:, 0] > 0.4, torch.nan, z[:, 0]))
+    with pytest.raises(certify.CertifyError, match="returns nan for input 1: no target"):
+        certify.smooth(broken, [[0.1], [0.5]], threat=L2, property=certify.Within(0.5), sigma=0.1)
+
+
 @pytest.mark.parametrize(("n", "p"), [(40, 0.5), (40, 0.2), (200, 0.1587)])
 def test_the_rank_of_a_quantile_is_wrong_no_more_often_than_alpha(n, p):
     rank = rank_below(n, p, ALPHA)
@@ -444,6 +450,9 @@ def test_rows_of_labels_that_are_none_are_refused(labelled):
     for y, said in (([[1, 0]], "one label an input"), ([[1, 0, 2]], "0 or 1"), ([9], "out of range")):
         with pytest.raises(certify.CertifyError, match=said):
             certify.certify(model, x, y, threat=L2, property=property, certifier="crown")
+    four = certify.Classifier(lambda z: z, num_classes=4)
+    with pytest.raises(certify.CertifyError, match="one label an input"):  # two digits make four numbers, not classes
+        certify.smooth(four, [[0.5, 0.1, 0.1, 0.1]], [[1, 1]], threat=L2, sigma=0.1)
     for given in ([0.0], [0.0] * 17, [0.0, float("nan")]):
         with pytest.raises(BadInput):
             Labels(given)
