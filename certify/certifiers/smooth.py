@@ -14,6 +14,7 @@ from certify.core.properties.base import Property
 from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch
 from certify.device import as_alone
+from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
 from certify.smoothing.certify import Predictions, predict_votes
@@ -136,7 +137,10 @@ def predict(
     >>> predict(clf, [[0.9] * 16], sigma=0.5)
     [1]
     """
-    need_classifier(clf)
+    if need_classifier(clf).property.several:
+        raise BadInput(
+            "predict answers with the class of most votes, and each of several labels has a majority of its own"
+        )
     seed = secrets.randbits(63) if seed is None else seed
     smoothing = Smoothing(
         n=n,

@@ -445,6 +445,12 @@ def test_what_proves_nothing_is_refused_in_one_line(settings, said, classes):
     assert "\n" not in str(problem.value)
 
 
+def test_several_labels_are_not_answered_with_the_set_that_most_votes_name(labelled):
+    model, x, property = labelled
+    with pytest.raises(BadInput, match="a majority of its own"):
+        certify.predict(model.with_property(property), x, sigma=0.1)
+
+
 def test_rows_of_labels_that_are_none_are_refused(labelled):
     model, x, property = labelled
     for y, said in (([[1, 0]], "one label an input"), ([[1, 0, 2]], "0 or 1"), ([9], "out of range")):
