@@ -15,6 +15,7 @@ from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
 from certify.core.threats.transform import Transform
 from certify.data.batch import Batch, as_inputs, as_labels
+from certify.data.dataset import label_sets
 from certify.device import as_alone
 from certify.errors import BadInput, DataError
 from certify.models.classifier import Classifier, need_classifier
@@ -97,6 +98,8 @@ def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None
     if clf.property.per_input:
         targets = _targets(clf, x, y)
         return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
+    if clf.property.several:
+        y = _sets(y, (len(x), clf.base.num_classes))
     of_class = y is not None and clf.property != TOP_CLASS and not clf.property.several
     labels = as_labels(y, len(x), clf.base.num_classes) if of_class else y
     return Batch.of(x, labels if labels is y else wanted(clf.property, labels), clf.num_classes, index)
@@ -121,6 +124,12 @@ def certified(certifier: Certifier, clf: Classifier, batch: Batch, threat: Threa
         )
 
 
+def _sets(y: Any, shape: tuple[int, int]) -> Any:
+    """Rows of 0 and 1 for each of several labels as the numbers that they stand for; anything else as it is."""
+    values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+    return label_sets(values) if values.shape == shape else y
+
+
 def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:
     """The true values of inputs; where none are given, what the model itself returns.
 
@@ -130,7 +139,12 @@ def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:
     inputs = as_inputs(x)
     if y is None:
         with torch.no_grad():
-            return clf.base.scores(inputs)[:, 0].double().tolist()
+            own = clf.base.scores(inputs)[:, 0].double().cpu().numpy()
+        if len(bad := np.flatnonzero(~np.isfinite(own))):
+            raise DataError(
+                f"the model returns {own[bad[0]]} for input {bad[0]}: no target; give true values, or leave it out"
+            )
+        return [float(one) for one in own]
     values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
     if values.shape != (len(inputs),) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
         raise DataError(f"true values must be {len(inputs)} finite numbers, got {values.dtype} of shape {values.shape}")

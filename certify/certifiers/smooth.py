@@ -14,6 +14,7 @@ from certify.core.properties.base import Property
 from certify.core.threats.base import Threat, need_threat
 from certify.data.batch import Batch
 from certify.device import as_alone
+from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer
 from certify.smoothing.certify import Predictions, predict_votes
@@ -136,7 +137,10 @@ def predict(
     >>> predict(clf, [[0.9] * 16], sigma=0.5)
     [1]
     """
-    need_classifier(clf)
+    if need_classifier(clf).property.several:
+        raise BadInput(
+            "predict answers with the class of most votes, and each of several labels has a majority of its own"
+        )
     seed = secrets.randbits(63) if seed is None else seed
     smoothing = Smoothing(
         n=n,
@@ -149,17 +153,18 @@ def predict(
         schedule="fixed",
         batch_size=batch_size,
     )
-    law = smoothing.law()
     batch = Batch.of(x, None, clf.num_classes)
-    if threat is not None:
+    if threat is None:
+        law = smoothing.law().about(None, batch.shape)
+        theorem = Theorem(law, law.norms[0], math.prod(batch.shape))
+    else:
         clf, batch = posed(clf, batch, need_threat(threat))
-    law = law.about(threat, batch.shape)
+        theorem = smoothing.theorem(threat, batch.shape)
+        law = theorem.noise
     clf.check(batch.x)
     law.check_inputs(batch.x, clf.input_box)
     smoothing.check_batches(clf, batch.x)
     sampler = Sampler(clf, batch.x, batch.digests, law, seed=smoothing.seed, batch_size=batch_size)
-    norm = law.norms[0] if threat is None else law.check_norm(threat.norm)
-    theorem = Theorem(law, norm, math.prod(batch.shape))
     looks = smoothing.plan().looks_for(theorem, 0.0)
     if clf.base.num_classes == 1:
         radii = (0.0,) if threat is None else threat.radii

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.data.dataset import as_positions, input_digest, label_sets, to_float32
+from certify.data.dataset import as_positions, input_digest, to_float32
 from certify.errors import DataError
 
 __all__ = ["Batch", "as_inputs", "as_labels"]
@@ -92,7 +92,7 @@ def as_inputs(x: Any) -> Tensor:
 
 
 def as_labels(y: Any, count: int, num_classes: int) -> tuple[int, ...] | None:
-    """Labels as ints, or None; rows of 0 and 1 where there are as many answers as such rows.
+    """Labels as ints, or None.
 
     Raises:
         DataError: if there are not ``count`` of them, or one is not an integer from 0 to ``num_classes - 1``.
@@ -100,8 +100,6 @@ def as_labels(y: Any, count: int, num_classes: int) -> tuple[int, ...] | None:
     if y is None:
         return None
     values = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if values.ndim == 2 and 2 ** values.shape[1] == num_classes and len(values) == count:
-        values = label_sets(values)
     if values.shape != (count,):
         raise DataError(f"labels have shape {values.shape}, but there are {count} inputs; give one label an input")
     if not np.issubdtype(values.dtype, np.integer):

@@ -175,7 +175,9 @@ def _added(before: Look | None, new: Look, alpha: float) -> Look:
 
 def _misses(look: Look, label: int | None, property: Property) -> int:
     """The votes on the side that has most of them against the answer; invalid ones are against everything."""
-    return look.n if label is None else look.invalid + max(property.against(label, look.counts))
+    if label is None or not property.votable(label):
+        return look.n
+    return look.invalid + max(property.against(label, look.counts))
 
 
 def _bounds(

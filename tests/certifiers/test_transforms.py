@@ -381,3 +381,14 @@ def test_a_network_with_batch_normalization_is_read_behind_a_warp():
     found = certify.attack(clf, x, [one.prediction], threat=made("rotation", 5.0), attack="grid", points=50)
     assert (one.radius == 5.0) == (found[0].radius is None)
     assert certify.check(one, clf, x)
+
+
+def test_a_gain_that_leaves_little_is_decided_all_the_same():
+    """Without biases no factor changes the class; of a sum, rounding would leave nothing at exp(-20) to compare."""
+    x = torch.tensor([[0.3, 0.7, 0.6]])
+    net = nn.Sequential(nn.Linear(3, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False)).eval()
+    clf = certify.Classifier(net.requires_grad_(False), 2)
+    assert torch.equal(certify.Gain((0.1,)).apply(x, (torch.zeros(1, 1),), None), x)
+    [one] = certify.certify(clf, x, threat=certify.Gain((1.0, 5.0)), certifier=certify.Complete(gap=0.01))
+    assert one.radius == 20.0
+    assert one.evidence.subproblems < 2000

@@ -16,6 +16,7 @@ import certify
 from certify.checker.laws import LAWS
 from certify.checker.replay import replay_claims
 from certify.checker.result import Standing
+from certify.core.rounding import one_in
 from certify.core.threats.base import THREATS, threat_from
 from certify.core.threats.transform import Transform
 from certify.errors import BadInput
@@ -220,6 +221,19 @@ def test_a_record_is_replayed_and_what_is_forged_in_it_is_refuted(clf):
     assert not certify.check(replace(one, threat=certify.Rotation((0.0, 0.1))))
     [ball] = certify.smooth(clf, x, [1], threat=certify.ThreatModel("l2", (0.0,)), sigma=SIGMA, n=2000)
     assert not certify.check(replace(ball, threat=BRIGHT), clf, x)
+
+
+@pytest.mark.parametrize("noise", ADDED)
+def test_the_top_k_reach_as_far_about_a_strength_as_the_law_says(noise):
+    """Five shades of grey, a tenth wide each: the radius that the checker derives is the one that is claimed."""
+    shades = certify.Classifier(lambda z: (z.mean(1) * 10).floor().clamp(0, 4).long(), num_classes=5)
+    top = certify.TopK(2)
+    [one] = certify.smooth(
+        shades, [[0.25] * 3], [2], threat=BRIGHT.at((0.0,)), property=top, sigma=0.04, noise=noise, n=2000
+    )
+    law = NOISES[noise](0.04)
+    assert one.radius == law.radius_above(one.evidence.q_upper, one_in(3), law.norms[0]) > 0
+    assert [str(claim) for claim in certify.check(one).refuted] == []
 
 
 def test_a_run_is_confirmed_and_its_noise_drawn_again(tmp_path):

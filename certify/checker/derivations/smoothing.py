@@ -159,7 +159,9 @@ def _bound(evidence: Sampled, label: int | None, property: Property) -> tuple[fl
 
 def _misses(look: Look, label: int | None, property: Property) -> int:
     """The votes on the side that has most of them against the answer; invalid ones are against everything."""
-    return look.n if label is None else look.invalid + max(property.against(label, look.counts))
+    if label is None or not property.votable(label):
+        return look.n
+    return look.invalid + max(property.against(label, look.counts))
 
 
 def _guess(misses: int, n: int, alpha: float) -> float:

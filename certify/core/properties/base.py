@@ -127,6 +127,10 @@ class Property(ABC):
         """How many events can break an answer under noise: each has to stay less probable than one half."""
         return 1
 
+    def votable(self, answer: int) -> bool:
+        """Whether votes can show that an answer is kept, at one alpha; one that they cannot show is abstained from."""
+        return True
+
     def ballots(self, classes: int) -> int:
         """How many things a sample under noise may vote for: the answers, unless more have to be told apart."""
         return self.answers(classes)

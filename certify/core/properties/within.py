@@ -113,6 +113,11 @@ class Within(Property):
         return 2
 
     @override
+    def votable(self, answer: int) -> bool:
+        """Inside alone: outside is below or above, and votes that name the side as well would need twice the alpha."""
+        return answer == 0
+
+    @override
     def ballots(self, classes: int) -> int:
         return self.answers(classes) + 1
 

@@ -67,5 +67,10 @@ class Gain(Transform):
         )
 
     def apply(self, x: Tensor, strengths: tuple[Tensor, ...], frame: Frame) -> Tensor:
-        """The input, exactly so for a strength of 0, and what the factor adds."""
+        """The input, exactly so for a strength of 0, and what the factor adds.
+
+        About 0 it is the product: where a factor is small, the sum would lose all digits of what is left.
+        """
+        if not self.middle:
+            return x * strengths[0].exp()
         return x + (strengths[0].exp() - 1) * (x - self.middle)

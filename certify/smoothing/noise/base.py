@@ -252,6 +252,11 @@ class OfStrength(Law):
         self.check_norm(norm)
         return self.law.radius(q_upper, rival_upper, self.law.norms[0])
 
+    def radius_above(self, q_upper: float, least: float, norm: str) -> float:
+        """That of the law as well, so that the top k reach as far about strengths as about inputs."""
+        self.check_norm(norm)
+        return self.law.radius_above(q_upper, least, self.law.norms[0])
+
 
 NOISES: Registry[Callable[..., Law]] = Registry("noise", package="certify.smoothing.noise", named="name")
 
