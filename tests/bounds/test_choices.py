@@ -12,7 +12,7 @@ import certify
 from certify.bounds.choices import over_choices
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import region_of
-from certify.errors import ModelError
+from certify.errors import ModelError, UnsupportedOperator
 from tests.certifiers.test_substitutions import BOX, LENGTH, SETS, WORDS, reached, texts, true_radius
 
 
@@ -195,3 +195,17 @@ def test_ids_that_leave_their_integer_type_are_not_taken_for_what_they_were(cert
         certify.certify(clf, [[1.0]], threat=certify.Substitutions((0, 1), {1: [1, 256]}), certifier=certifier)
     [one] = certify.certify(clf, [[1.0]], threat=certify.Substitutions((0, 1), {1: [1, 255]}), certifier=certifier)
     assert one.radius == 1
+
+
+def test_a_table_that_is_no_embedding_is_refused_with_the_reason():
+    class Indexed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(WORDS, 2))
+
+        def forward(self, x):
+            return self.table[x.long()].sum(1)
+
+    clf = certify.Classifier(Indexed().eval().requires_grad_(False), num_classes=2, input_box=BOX)
+    with pytest.raises(UnsupportedOperator, match="where entries go depends on the input"):
+        certify.certify(clf, texts(1), threat=certify.Substitutions((1,), SETS), certifier="crown")
