@@ -18,7 +18,7 @@ from torch import Tensor
 
 from certify.bounds.graph import Graph, Node
 from certify.bounds.rules.add import Add
-from certify.bounds.rules.base import Operator
+from certify.bounds.rules.base import Affine, Operator
 from certify.bounds.rules.clip import Clip
 from certify.bounds.rules.conversion import Integer
 from certify.bounds.rules.einsum import Einsum
@@ -29,6 +29,7 @@ from certify.bounds.rules.rounded import Rounded
 from certify.bounds.rules.scale_shift import ScaleShift
 from certify.bounds.rules.select import Select
 from certify.bounds.rules.step import Step
+from certify.bounds.tensors import Interval
 from certify.core.threats.base import Threat
 from certify.core.threats.categories import Categories
 from certify.core.threats.insertions import LARGEST_TOKEN
@@ -156,19 +157,25 @@ def _looked_up(graph: Graph, places_of: dict[str, Tensor], texts: Tensor) -> dic
     """Those results for texts (words, places), of which text m has word m of each set: (words, *shape), exact.
 
     Raises:
-        ModelError: where a number that is not looked up is not whole, or too large to be exact.
+        ModelError: where a number that is not looked up is not whole, too large to be exact, or not in its type.
     """
     values = {graph.input: texts}
     for node in graph.nodes:
         if node.name in places_of:
-            found = node.operator.to(torch.float64).forward(*(values[name] for name in node.inputs))
-            exact = isinstance(node.operator, Lookup) or bool(
-                ((found == found.round()) & (found.abs() <= LARGEST_TOKEN)).all()
-            )
-            if not exact:
+            operator, given = node.operator.to(torch.float64), [values[name] for name in node.inputs]
+            found = operator.forward(*given)
+            if not isinstance(operator, Lookup) and not _exact(operator, given, found):
                 raise ModelError(TWISTED)
             values[node.name] = found
     return values
+
+
+def _exact(operator: Operator, given: list[Tensor], found: Tensor) -> bool:
+    """Whether results are whole numbers that every execution has: float32 holds all terms, and integers their type."""
+    terms = operator.absolute(*(one.abs() for one in given)) if isinstance(operator, Affine) else found
+    void = operator.undefined(*(Interval(one, one) for one in given))
+    small = (found.abs() <= LARGEST_TOKEN) & (terms <= LARGEST_TOKEN)
+    return bool(((found == found.round()) & small).all()) and (void is None or not bool(void.any()))
 
 
 def _read_further(graph: Graph, places_of: dict[str, Tensor]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import certify
 from certify.bounds.choices import over_choices
 from certify.bounds.importers.torch_import import import_module
 from certify.bounds.region import region_of
-from certify.errors import ModelError
+from certify.errors import ModelError, UnsupportedOperator
 from tests.certifiers.test_substitutions import BOX, LENGTH, SETS, WORDS, reached, texts, true_radius
 
 
@@ -151,8 +151,9 @@ def test_single_words_leave_nothing_to_choose():
         lambda x: (x * 0.5).long(),
         lambda x: (x.long() + x.long().flip(1)).clamp(max=5),
         lambda x: x.long().sum(1, keepdim=True).clamp(max=5).expand(-1, LENGTH),
+        lambda x: (x * 16777215 - 50331645).long().clamp(0, 5),  # beyond what float32 holds
     ],
-    ids=["scaled", "added", "summed"],
+    ids=["scaled", "added", "summed", "rounded"],
 )
 def test_a_network_that_computes_with_ids_is_refused_in_one_line(ids):
     class Odd(Flat):
@@ -172,3 +173,39 @@ def test_a_table_with_fewer_rows_than_the_vocabulary_is_seen():
     threat = certify.Substitutions((0, 1), {1: [1, 9]})
     [one] = certify.certify(clf, [[1.0, 0.0, 0.0, 0.0]], threat=threat, certifier="crown")
     assert not one.radius
+
+
+@pytest.mark.parametrize("certifier", ["crown", certify.Complete(timeout=20.0)], ids=str)
+def test_ids_that_leave_their_integer_type_are_not_taken_for_what_they_were(certifier):
+    """Token 256 as a byte is token 0, of another class."""
+
+    class Bytes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(300, 2)
+
+        def forward(self, x):
+            return self.table(x.to(torch.uint8).long()).sum(1)
+
+    net = Bytes().eval().requires_grad_(False)
+    net.table.weight.copy_(torch.tensor([1.0, 0.0]).expand(300, 2))
+    net.table.weight[0] = torch.tensor([0.0, 1.0])
+    clf = certify.Classifier(net, num_classes=2, input_box=(0.0, 299.0))
+    with pytest.raises(ModelError, match="computes with token ids"):
+        certify.certify(clf, [[1.0]], threat=certify.Substitutions((0, 1), {1: [1, 256]}), certifier=certifier)
+    [one] = certify.certify(clf, [[1.0]], threat=certify.Substitutions((0, 1), {1: [1, 255]}), certifier=certifier)
+    assert one.radius == 1
+
+
+def test_a_table_that_is_no_embedding_is_refused_with_the_reason():
+    class Indexed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(WORDS, 2))
+
+        def forward(self, x):
+            return self.table[x.long()].sum(1)
+
+    clf = certify.Classifier(Indexed().eval().requires_grad_(False), num_classes=2, input_box=BOX)
+    with pytest.raises(UnsupportedOperator, match="where entries go depends on the input"):
+        certify.certify(clf, texts(1), threat=certify.Substitutions((1,), SETS), certifier="crown")

@@ -343,3 +343,14 @@ def test_a_run_is_checked_summarized_and_contradicted(tmp_path):
     assert not checked.refuted
     assert not [one for one in checked.claims if one.standing is Standing.OPEN and one.claim == "radius"]
     assert "ANOTHER" not in result.summary.head["attack"]
+
+
+def test_blocks_are_found_in_texts_of_any_length():
+    """One look along the text: to try every place would take minutes."""
+    threat, length = certify.Insertions((1,), mode="block"), 100_000
+    text, other = np.ones(length), np.ones(length)
+    text[length // 2 :] = 0
+    other[0], other[-1] = 3, 2
+    assert threat.distance(text, other) == np.inf
+    other[[0, -1]] = 1, 1
+    assert threat.distance(text, other) == length // 2

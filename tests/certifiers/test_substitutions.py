@@ -13,7 +13,7 @@ from torch import nn
 import certify
 from certify.attacks.moves import moves_of
 from certify.core.threats.base import threat_from
-from certify.core.threats.substitutions import MOST_WORDS, sets_of
+from certify.core.threats.substitutions import MOST_WORDS, sets_of, words_of
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
 
@@ -195,9 +195,12 @@ def test_files_of_ids_and_of_words_give_the_same_sets(tmp_path):
         (lambda: certify.Substitutions((1,), {1: [1, 0.5]}), "must be a whole number, got 0.5"),
         (lambda: certify.Substitutions((1,), {"1": [1], 1: [1]}), "two sets for token 1"),
         (lambda: certify.Substitutions((1,), [1, 2]), "map each token id to those in its set"),
+        (lambda: certify.Substitutions((1,), ((1, (1, 2)), (1, (1, 3)))), "map each token id to those in its set"),
         (lambda: certify.Substitutions((1,), {1: 2}), "map each token id to those in its set"),
         (lambda: certify.Substitutions((1,), "no/such/file.json"), "synonyms no/such/file.json"),
         (lambda: certify.Substitutions((1,), SETS, "no/such/words.txt"), "vocabulary no/such/words.txt"),
+        (lambda: certify.Substitutions((1,), SETS, "words\0.txt"), "vocabulary words.*null byte"),
+        (lambda: certify.Substitutions((1,), SETS, 5), "vocabulary 5"),
         (lambda: certify.Substitutions((1,), SETS, places="0:2,1"), "places overlap"),
         (lambda: certify.Substitutions((1,), SETS, places="9").check_shape((4,)), "an input of shape \\(4,\\) has 4"),
         (lambda: certify.Substitutions((3,), SETS, places="1:3").check_shape((4,)), "more than the 2 positions"),
@@ -209,6 +212,8 @@ def test_files_of_ids_and_of_words_give_the_same_sets(tmp_path):
         (lambda: sets_of("synonyms", {1: [1] * (MOST_WORDS + 1)}), "1 sets of up to 4,194,305 words, more than"),
         (lambda: certify.Substitutions.near((1,), [[0.0], [1.0]], within=0.0), "within a distance above 0"),
         (lambda: certify.Substitutions.near((1,), [0.0, 1.0], within=1.0), "a table of finite numbers"),
+        (lambda: certify.Substitutions.near((1,), [[0.0, 1.0], [2.0]], within=1.0), "a table of finite numbers"),
+        (lambda: certify.Substitutions.near((1,), "table", within=1.0), "a table of finite numbers"),
     ],
 )
 def test_what_cannot_be_meant_is_one_clear_line(make, said):
@@ -232,3 +237,22 @@ def test_a_run_is_checked_and_contradicts_nothing(tmp_path):
     assert "under every replacement of " in result.summary.statement
     assert not result.summary.contradictions
     assert not certify.check_run(tmp_path / "run").refuted
+
+
+def test_the_lines_of_a_vocabulary_end_with_its_line_feeds_alone(tmp_path):
+    """A word with what Unicode calls the end of a line moves no other word to another number."""
+    file = tmp_path / "words.txt"
+    file.write_bytes("\ufeff<pad>\r\n<unk>\r\nline\u2028break\r\n\x85\r\ngood\r\n".encode())
+    assert words_of(str(file)) == {"<pad>": 0, "<unk>": 1, "line\u2028break": 2, "\x85": 3, "good": 4}
+    file.write_bytes(b"")
+    assert words_of(str(file)) == {}
+    file.write_bytes(b"good\n\nfine")
+    with pytest.raises(BadInput, match="line 2 is empty"):
+        words_of(str(file))
+
+
+def test_no_token_that_is_infinite_allows_anything():
+    """Distances are of any two rows, those of a record among them."""
+    threat = certify.Substitutions((1,), SETS)
+    far = np.array([np.inf, 1.0, 1.0, 1.0])
+    assert threat.distance(far, np.ones(4)) == threat.distance(np.ones(4), far) == np.inf

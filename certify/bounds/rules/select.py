@@ -220,9 +220,10 @@ def moved(
 
 def _run(call: Call, fill: float = 0.0, **changed: Any) -> Value | list[Value]:
     """Torch's own operator on numbered entries, some arguments of the call changed."""
-    [name, *others] = [name for name, argument in call.arguments.items() if isinstance(argument, Value)]
-    if others or name not in ("self", "input"):
+    names = [name for name, argument in call.arguments.items() if isinstance(argument, Value)]
+    if names not in (["self"], ["input"]):  # none of them: results stand in a list of places
         raise NotCovered("where entries go depends on the input")
+    [name] = names
     given: Mapping[str, Any] = {**call.arguments, **changed}
     constants = {key: argument.cpu() if isinstance(argument, Tensor) else argument for key, argument in given.items()}
     operator = getattr(torch.ops.aten, call.target)

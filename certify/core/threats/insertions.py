@@ -56,6 +56,12 @@ def tokens_of(x: NDArray[np.floating], pad: int) -> list[float] | None:
     return None if (x[:count] == pad).any() else x[:count].tolist()
 
 
+def _common(one: list[float], other: list[float]) -> int:
+    """How many tokens at the beginning of two texts are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 @THREATS.register("insertions")
 @dataclass(frozen=True, slots=True)
 class Insertions(Threat):
@@ -175,7 +181,7 @@ class Insertions(Threat):
         if self.mode == "suffix":
             return after[: len(before)] == before
         if self.mode == "block":
-            return any(after[:at] + after[at + more :] == before for at in range(len(before) + 1))
+            return _common(before, after) + _common(before[::-1], after[::-1]) >= len(before)
         rest = iter(after)
         return all(token in rest for token in before)  # each search goes on where the last one ended
 
@@ -252,7 +258,7 @@ class Insertions(Threat):
             return places
         begin = len(before)
         if self.mode == "block":
-            begin = next(at for at in range(begin + 1) if after[:at] + after[at + more :] == before)
+            begin = max(0, begin - _common(before[::-1], after[::-1]))
         return list(range(begin, begin + more))
 
     def _place(self, before: list[float], after: list[float], share: float) -> int:

@@ -121,7 +121,7 @@ class Substitutions(Budget):
             sets = _from_file(sets)
         if not isinstance(sets, _Checked):
             words = None if self.vocabulary is None else words_of(self.vocabulary)
-            sets = _Checked(sets_of("synonyms", dict(sets) if isinstance(sets, tuple) else sets, words))
+            sets = _Checked(sets_of("synonyms", sets, words))
         object.__setattr__(self, "synonyms", sets)
         object.__setattr__(self, "vocabulary", None)  # read, and of no more use
         if self.places is not None:
@@ -160,7 +160,10 @@ class Substitutions(Budget):
         ((0, (0, 1)), (1, (0, 1)))
         """
         given = embedding.detach().cpu().numpy() if hasattr(embedding, "detach") else embedding
-        vectors = np.asarray(given, dtype=np.float64)
+        try:
+            vectors = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as problem:
+            raise BadInput(f"an embedding is a table of finite numbers ({one_line(problem)})") from problem
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise BadInput(f"an embedding is a table of finite numbers (tokens, features), got shape {vectors.shape}")
         if not number("within", within) > 0 or whole("most", most) < 1:
@@ -168,10 +171,9 @@ class Substitutions(Budget):
         sets = {}
         for token, vector in enumerate(vectors):
             distances = np.linalg.norm(vectors - vector, axis=1)
-            order = [
-                int(one) for one in np.argsort(distances, kind="stable") if one != token and distances[one] <= within
-            ]
-            sets[token] = [token, *order[:most]]
+            order = np.argsort(distances, kind="stable")
+            near = order[(order != token) & (distances[order] <= within)]
+            sets[token] = [token, *near[:most].tolist()]
         digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
         said = f"at most {most} nearest neighbours within {within:g} in the embedding with sha256 {digest[:16]}"
         return cls(radii, sets, source=said, **settings)
@@ -274,7 +276,7 @@ class Substitutions(Budget):
     def _allowed(self, x: NDArray[np.floating], x_adv: NDArray[np.floating], changed: NDArray[np.int_]) -> bool:
         sets = dict(self.synonyms)
         places = changed if self.places is None else np.array(self.places)[changed]
-        return all(x_adv[place] in sets.get(int(x[place]), ()) and x[place] == int(x[place]) for place in places)
+        return all(x_adv[place] in sets.get(x[place], ()) for place in places)
 
     @override
     def _least(self, A: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -337,11 +339,12 @@ def words_of(file: str) -> dict[str, int]:
         BadInput: for a file that cannot be read, an empty line, or a word that stands twice.
     """
     try:
-        lines = content_of(file).decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
+        text = content_of(file).decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, TypeError, ValueError) as problem:
         raise BadInput(f"vocabulary {file}: {one_line(problem)}") from problem
     found: dict[str, int] = {}
-    for place, word in enumerate(lines):
+    # Words may hold what Unicode calls the end of a line, and must not move the numbers of all that follow.
+    for place, word in enumerate(text.removesuffix("\n").split("\n") if text else ()):
         if not word or word in found:
             raise BadInput(f"vocabulary {file}: line {place + 1} {'is empty' if not word else 'repeats a word'}")
         found[word] = place
