@@ -366,6 +366,7 @@ TRANSFORMS: Final[Mapping[str, Changed]] = {
     "time-shift": Changed(2.0, lambda x, s: _warped(x, s, lambda u, v, t: (u + t, v + 0 * t)), _jump),
     "brightness": Changed(0.5, lambda x, s: _cut(x + s[:, None, None]), lambda x: 1.0),
     "contrast": Changed(0.9, lambda x, s: _cut(0.5 + (1 + s[:, None, None]) * (x - 0.5)), lambda x: np.abs(x - 0.5)),
+    "gain": Changed(0.8, lambda x, s: x * np.exp(s[:, None, None]), lambda x: x * math.exp(0.8)),
     "fade": Changed(0.9, lambda x, s: x + s[:, None, None] * (1 - x), lambda x: 1 - x),
     "gamma": Changed(
         0.8,
@@ -439,6 +440,7 @@ DOT: Final = _one((1, 5, 5), 0, 2, 2)
 PLANTED: Final[Sequence[tuple[str, Mapping[str, Any], Array, Array, float, float]]] = (
     ("brightness", {}, np.full((1, 2, 2), 0.5), np.ones((1, 2, 2)), 1.2, 0.2),
     ("contrast", {}, np.full((1, 1, 1), 0.9), np.ones((1, 1, 1)), 0.7, 0.5),
+    ("gain", {}, np.full((1, 1, 1), 0.8), np.ones((1, 1, 1)), 0.8 * math.exp(-0.5), 0.5),
     ("fade", {"towards": 0.0}, np.full((1, 1, 1), 0.8), np.ones((1, 1, 1)), 0.4, 0.5),
     ("gamma", {}, np.full((1, 1, 1), 0.25), np.ones((1, 1, 1)), 0.125, 0.5),
     ("blur", {}, DOT, DOT, (1 + _blurred(DOT[0])[2, 2]) / 2, 0.5),

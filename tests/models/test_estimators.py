@@ -61,7 +61,7 @@ def test_a_regressor_is_asked_by_its_predict(model):
     asked = {"threat": ThreatModel("linf", (0.1,)), "property": Within(0.5)}
     with pytest.raises(ModelError, match="needs an nn.Module, or an ONNX file"):
         certify(clf, X[:2], Y[:2], certifier="crown", **asked)
-    with pytest.raises(ModelError, match=r"none: wrap an nn\.Module"):
+    with pytest.raises(ModelError, match=r"none: use random-search instead, or wrap an nn\.Module"):
         attack(clf, X[:2], Y[:2], attack="pgd", **asked)
     votes = {"threat": ThreatModel("l2", (0.1,)), "property": LinearRows([[1]], [10])}
     [one] = certify(clf, X[:1], certifier=Smoothing(sigma=0.25, n=1000), **votes)
