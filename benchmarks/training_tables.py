@@ -149,7 +149,7 @@ def digest(file: Path) -> str:
 
 def plot(lines: Sequence[Line], out: Path) -> None:
     """Certified over clean accuracy at each radius, a mark a recipe, with the range over seeds."""
-    radii = [row["radius"] for row in lines[0].table["rows"]]
+    radii = radii_of(lines)
     figure = Figure(figsize=(3.2 * len(radii), 3.2), layout="constrained")
     for axes, radius in zip(figure.subplots(1, len(radii), sharey=True, squeeze=False)[0], radii, strict=True):
         for line in lines:
@@ -166,6 +166,11 @@ def plot(lines: Sequence[Line], out: Path) -> None:
     figure.savefig(out, dpi=120, metadata={"Software": None})
 
 
+def radii_of(lines: Sequence[Line]) -> list[float]:
+    """Every radius that one of them declares, ascending."""
+    return sorted({row["radius"] for line in lines for row in line.table["rows"]})
+
+
 def _spread(of: Mapping[str, float]) -> tuple[float, list[list[float]]]:
     """The mean over seeds in per cent, and how far the least and the greatest are from it."""
     ends = of["mean"] - of["least"], of["most"] - of["mean"]
@@ -173,7 +178,7 @@ def _spread(of: Mapping[str, float]) -> tuple[float, list[list[float]]]:
 
 
 def _table(lines: Sequence[Line]) -> list[str]:
-    radii = [row["radius"] for row in lines[0].table["rows"]]
+    radii = radii_of(lines)
     head = ["study", "seeds", "n", "clean %"]
     head += [f"certified % at {radius:g}" for radius in radii] + [f"attacked % at {radius:g}" for radius in radii]
     page = ["| " + " | ".join([*head, "CPU s a model"]) + " |", "|---" * (len(head) + 1) + "|"]
