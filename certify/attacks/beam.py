@@ -11,7 +11,8 @@ from torch import Tensor
 from certify.attacks.base import ATTACKS, Attack, Search
 from certify.attacks.defended import Defended
 from certify.attacks.target import Target
-from certify.core.threats.base import Threat
+from certify.core.threats.base import THREATS, Threat
+from certify.core.values import whole
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
 
@@ -51,14 +52,13 @@ class Beam(Attack):
 
     def __post_init__(self) -> None:
         for setting in ("steps", "width", "tries"):
-            count = getattr(self, setting)
-            if not isinstance(count, int) or count < 1:
-                raise BadInput(f"beam's {setting} must be a whole number of at least 1, got {count!r}")
+            if (count := whole(f"beam's {setting}", getattr(self, setting))) < 1:
+                raise BadInput(f"beam's {setting} must be at least 1, got {count}")
 
     @classmethod
     def knows(cls, norm: str) -> bool:
-        """Texts."""
-        return norm in ("insertions", "substitutions")
+        """Threats that say what an edit of a text is."""
+        return norm in THREATS and THREATS[norm].edits is not Threat.edits
 
     def check(self, target: Target, threat: Threat) -> None:
         """Refuse to invent tokens without a vocabulary; gradients are not needed."""

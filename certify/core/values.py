@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -13,7 +14,7 @@ from certify.core.input_box import InputBox
 from certify.errors import BadInput
 from certify.registry import nearest
 
-__all__ = ["first_difference", "number", "one_of", "plain", "whole"]
+__all__ = ["finite", "first_difference", "number", "one_of", "plain", "whole"]
 
 
 def number(name: str, value: Any) -> float:
@@ -32,6 +33,20 @@ def number(name: str, value: Any) -> float:
         return float(value)
     except OverflowError:
         raise BadInput(f"{name} is too large: {str(value)[:20]}..") from None
+
+
+def finite(name: str, value: Any) -> float:
+    """A finite number as a Python float.
+
+    Raises:
+        BadInput: in one line with ``name``, for NaN, infinity, and as :func:`number`.
+
+    >>> finite("middle", 1)
+    1.0
+    """
+    if not math.isfinite(found := number(name, value)):
+        raise BadInput(f"{name} must be a finite number, got {found}")
+    return found
 
 
 def whole(name: str, value: Any) -> int:

@@ -113,9 +113,9 @@ class Threat(Reaching, ABC):
 
     A member is a frozen dataclass in a file of its own, registered in :data:`THREATS` under its ``kind``. It says what
     a radius counts, which inputs lie within one (a larger one reaches them all, too), how records and flags spell it,
-    and how sentences name it. Whoever
-    proves or attacks asks it what is written below under "For proofs" and "For attacks"; balls of the three norms have
-    faster forms of their own beside the engines.
+    and how sentences name it. Whoever proves or attacks asks it what is
+    written below under "For proofs" and "For attacks"; balls of the three norms have faster forms of their own beside
+    the engines.
 
     Args:
         radii: the declared radii, ascending and not negative: the ones the summary reports. Each is a number, or text:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from certify.core.threats.base import THREATS
 from certify.core.threats.transform import Frame, Parameter, Transform
-from certify.core.values import number
-from certify.errors import BadInput
+from certify.core.values import finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +40,7 @@ class Contrast(Transform):
     units: str = "of the differences"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "middle", number("middle", self.middle))
-        if not math.isfinite(self.middle):
-            raise BadInput(f"middle must be a finite number in input units, got {self.middle}")
+        object.__setattr__(self, "middle", finite("middle", self.middle))
         Transform.__post_init__(self)
 
     @property

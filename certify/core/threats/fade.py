@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from certify.core.threats.base import THREATS
 from certify.core.threats.transform import Frame, Parameter, Transform
-from certify.core.values import number
-from certify.errors import BadInput
+from certify.core.values import finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +38,7 @@ class Fade(Transform):
     units: str = "of the input"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "towards", number("towards", self.towards))
-        if not math.isfinite(self.towards):
-            raise BadInput(f"towards must be a finite number in input units, got {self.towards}")
+        object.__setattr__(self, "towards", finite("towards", self.towards))
         Transform.__post_init__(self)
 
     @property
