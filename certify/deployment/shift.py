@@ -261,6 +261,8 @@ def shift(
         StoreError: if a folder cannot be read.
     """
     check_delta(delta)
+    if not isinstance(run, Run | Path | str):
+        raise BadInput(f"a run is a folder, or what read_run returns, got {type(run).__name__}")
     read = run if isinstance(run, Run) else read_run(run, radii, delta)
     if isinstance(run, Run) and radii is not None:
         raise BadInput("the radii of a run that was read are those of its summary: read it with these radii")

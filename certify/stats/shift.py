@@ -335,7 +335,7 @@ def share_intervals(counts: Mapping[Group, int], delta: float) -> dict[Group, tu
         BadInput: for no groups, no draws, a negative count, or delta outside (0, 1).
 
     >>> {group: (round(a, 3), round(b, 3)) for group, (a, b) in share_intervals({"a": 30, "b": 70}, 0.05).items()}
-    {'a': (0.201, 0.414), 'b': (0.586, 0.799)}
+    {'a': (0.202, 0.414), 'b': (0.586, 0.798)}
     """
     n = sum(counts.values())
     if n < 1 or min(counts.values()) < 0:
