@@ -19,7 +19,7 @@ from certify.stats.simultaneous import share
 from certify.summary.group_columns import groups_without_inputs, in_order
 from certify.summary.words import percent
 
-__all__ = ["grouped"]
+__all__ = ["coded", "grouped"]
 
 
 def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], classes: int | None = None) -> Summary:
@@ -39,7 +39,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         BadInput: where an input has no group, or a fraction for one.
         MissingExtra: without fairlearn.
     """
-    codes, names = _coded(name, summary.sandwich.index, of)
+    codes, names = coded(name, summary.sandwich.index, of)
     absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
     lowers, worst_lower = _bounds(summary, codes, len(names))
     if absent:
@@ -76,10 +76,14 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
     return replace(summary, groups=(*summary.groups, table))
 
 
-def _coded(
+def coded(
     name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """The group of each input as an index into the names; the names are in numeric or alphabetic order."""
+    """The group of each input as an index into the names; the names are in numeric or alphabetic order.
+
+    Raises:
+        BadInput: where an input has no group, or a fraction for one.
+    """
     positions = index.tolist()
     given = in_order(name, of, positions)
     values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]

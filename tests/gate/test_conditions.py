@@ -17,8 +17,9 @@ from certify.gate.conditions.base import CONDITIONS, Trial
 from certify.gate.judge import judge
 from certify.gate.outcome import ConditionOutcome, Result
 from certify.gate.policy import Policy
-from certify.stats.groups import worst_group_lower
+from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.paired import PairedCounts, exact_test, tango_test
+from certify.stats.shift import MEASURES
 
 SHARE = 0.01
 RADII = [0.6] * 70 + [0.3] * 10 + [None] * 20
@@ -66,6 +67,36 @@ def test_a_population_needs_more_than_these_inputs(run_of):
     far = replace(far, settings={**far.settings, "threat": {"radii": [0.0, 0.25]}})
     reason = outcome("certified_accuracy", far, radius=2.0, at_least=0.1, of="population").reason
     assert "beyond the largest declared radius, 0.25" in reason
+
+
+def test_accuracy_under_shift_follows_from_the_bound_of_the_source(run_of):
+    run = run_of(RADII, share=SHARE, label=[0] * 50 + [1] * 50)
+    p = run.summary.rows[1].population_lower
+    for measure, amount in (("total_variation", 0.1), ("density_ratio", 1.2), ("kl", 0.01), ("chi2", 0.01)):
+        end = MEASURES[measure].after(p, amount)
+        fields = {"radius": 0.25, "measure": measure, "amount": amount}
+        found = outcome("shifted_accuracy", run, **fields, at_least=end)
+        assert (found.passed, found.end, found.estimate) == (True, end, 0.8)
+        assert "is assumed" in found.holds
+        assert not outcome("shifted_accuracy", run, **fields, at_least=np.nextafter(end, 1)).passed
+    shares = {"radius": 0.25, "measure": "group_shares", "at_least": 0.01}
+    moved = [outcome("shifted_accuracy", run, **shares, amount=amount).end for amount in (0.0, 0.5, 1.0)]
+    assert moved[0] > moved[1] == moved[2] == group_lowers({1: (30, 50)}, 0.001, SHARE / 6)[1]
+    chosen = outcome(
+        "shifted_accuracy", run_of(RADII, share=SHARE, sample=False), radius=0.25, amount=0.1, at_least=0.1
+    )
+    assert chosen.result is Result.UNDECIDED
+    known = CONDITIONS["shifted_accuracy"]
+    assert known(0.25, 0.5, 0.1).statement == known(0.5, 0.5, 0.3, "kl").statement
+    assert known(0.25, 0.5, 0.1).statement != known(0.25, 0.5, 0.1, "group_shares").statement
+    for fields in (
+        {"amount": 1.5},
+        {"amount": -1},
+        {"amount": 0.5, "measure": "density_ratio"},
+        {"amount": 0.1, "measure": "tv"},
+    ):
+        with pytest.raises(BadInput):
+            known(radius=0.25, at_least=0.5, **fields)
 
 
 def test_accuracy_under_attack_is_counted_and_bounded_for_a_population(run_of):

@@ -24,6 +24,7 @@ L2 = {"norm": "l2"}
 
 EXAMPLES = {
     "abstain_rate": {"at_most": 0.05},
+    "shifted_accuracy": {"radius": 0.25, "at_least": 0.6, "amount": 0.05},
     "attacked_accuracy": {"radius": 0.25, "at_least": 0.6},
     "certified_accuracy": {"radius": 0.25, "at_least": 0.6, "of": "population"},
     "complete": {},
@@ -149,7 +150,7 @@ def test_files_that_hold_no_policy_are_refused(tmp_path):
 def test_the_example_policy_has_every_kind_of_condition():
     policy = read_policy(ROOT / "docs/policy.toml")
     assert {one.kind for one in policy.require} == set(CONDITIONS)
-    assert len(policy.statements) == 3
+    assert len(policy.statements) == 4
     assert policy.radii == (0.25, 0.5)
     assert len(policy.digest) == 64
 

@@ -108,7 +108,7 @@ def test_the_same_runs_give_the_same_bytes_whatever_matplotlib_is_set_to(runs, h
 
 def test_figures_take_their_colours_and_letters_from_the_page(html):
     drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert len(drawings) == 7  # p_A has no figure for proofs
+    assert len(drawings) == 9  # p_A has no figure for proofs
     for one in drawings:
         assert "var(--c0)" in one
         assert not re.search(r"#[0-9a-f]{6}\b", one.replace("#ffffff", ""))
@@ -237,7 +237,7 @@ def test_many_runs_say_once_what_they_share_and_fold_what_they_do_not(many):
     assert everybody
     assert not any(f": {text}" in found.text for text in everybody)
     folds = [attributes for tag, attributes in found.tags if tag == "details" and attributes.get("class") == "run"]
-    assert len(folds) == 3 * len(many) + 2  # curves, distributions, weakest; evidence and gaps
+    assert len(folds) == 4 * len(many) + 2  # curves, distributions, shift, weakest; evidence and gaps
     assert len(html.encode()) < 1_000_000
 
 

@@ -14,11 +14,12 @@ from certify.core.rounding import brief, percent_down, round_down, round_up
 from certify.core.run import Run
 from certify.core.shown import DRAWINGS
 from certify.core.summary import PLOTS, Summary
+from certify.deployment.shift import Shift
 from certify.report.page.svg import as_svg
 from certify.report.side_by_side import ComparableRuns, SideBySide
 from certify.summary.distribution import distribution_of_radii
 
-__all__ = ["Chart", "curves", "gap_sentence", "overlays", "probabilities", "radii", "sandwich"]
+__all__ = ["Chart", "curves", "gap_sentence", "overlays", "probabilities", "radii", "sandwich", "shifted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,20 @@ def probabilities(run: Run, key: str) -> Chart | None:
         "ends once the declared radii are decided, a bound says what was needed, not what more samples could show."
     )
     return Chart(key, title, caption, svg, f"Bounds p_A of {run.name}", ("p_A", "inputs"), _bars(axes))
+
+
+def shifted(found: Shift, key: str) -> Chart:
+    """Guaranteed certified accuracy over the amount of shift."""
+    title = "Certified accuracy under shift"
+    svg, _ = as_svg(lambda axes: DRAWINGS["shift"](found, axes), key, title)
+    return Chart(
+        key,
+        title,
+        "At least this much is certified on every distribution within so much total variation of the source of the "
+        "inputs. "
+        "The tables have this and other measures.",
+        svg,
+    )
 
 
 def _bars(axes: Any) -> tuple[tuple[str, ...], ...]:

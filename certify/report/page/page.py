@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from certify.core.legible import legible
 from certify.core.run import Run
 from certify.data.dataset import Dataset
+from certify.deployment.shift import Shift
 from certify.errors import BadInput
 from certify.report.claims import MEANINGS, Headline, headline, limits, threat_in_words
 from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
@@ -18,6 +19,7 @@ from certify.report.page.weakest import Weak, weakest
 from certify.report.protocol import averages, commands, protocol, reproduction
 from certify.report.references import bibtex, entries, references_of
 from certify.report.replicates import titled
+from certify.report.shift import curve_tables, shift_if_known
 from certify.report.side_by_side import said_once, side_by_side
 from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, layer_cells, worst_lines
 from certify.summary.replicates import Replicates
@@ -48,6 +50,7 @@ class Section:
         weak: the weakest inputs.
         without: why pictures are missing; empty if none is.
         strong: the strongest inputs as a table.
+        shift: what is guaranteed on other distributions; None where nothing is.
     """
 
     run: Run
@@ -56,6 +59,7 @@ class Section:
     weak: list[Weak]
     without: str
     strong: list[list[str]]
+    shift: Shift | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def page(
         cells=cells,
         group_blocks=group_blocks,
         worst_lines=worst_lines,
+        curve_tables=curve_tables,
         beside=beside,
         seeds=[titled(one) for one in seeds],
         overlays=charts.overlays(beside),
@@ -133,16 +138,18 @@ def page(
 
 def _section(run: Run, key: str, weak: int, data: Dataset | None) -> Section:
     shown, without = _weakest(run, weak, data)
+    shift = shift_if_known(run)
     return Section(
         run=run,
         headline=headline(run),
-        charts=dict(_charts(run, key)),
+        charts=dict(_charts(run, key)) | ({} if shift is None else {"shift": charts.shifted(shift, f"{key}shift")}),
         weak=shown,
         without=without,
         strong=[
             layer_cells(run.summary, layer, "none", "none found")
             for layer in run.summary.sandwich.strongest(_STRONGEST_SHOWN)
         ],
+        shift=shift,
     )
 
 
