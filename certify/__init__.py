@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 from certify.lazy import lazy
 
 if TYPE_CHECKING:
+    from certify.attacks.art import ArtAttack as ArtAttack
     from certify.attacks.autoattack import AutoAttack as AutoAttack
     from certify.attacks.fgsm import FGSM as FGSM
+    from certify.attacks.foolbox import FoolboxAttack as FoolboxAttack
+    from certify.attacks.function import FunctionAttack as FunctionAttack
     from certify.attacks.hopskipjump import HopSkipJump as HopSkipJump
     from certify.attacks.pgd import PGD as PGD
     from certify.bounds.linear import LinearBounds as LinearBounds
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
     from certify.summary.comparison import compare as compare
     from certify.summary.distributions import distributions as distributions
     from certify.summary.groups import grouped as grouped
+    from certify.summary.slices import slices as slices
     from certify.summary.summarize import summarize as summarize
     from certify.training.train import train as train
     from certify.version import __version__ as __version__

@@ -88,6 +88,7 @@ class Registry(Mapping[str, V]):
         self._packages = (package,) if isinstance(package, str) else package
         self._members: dict[str, V] = {}
         self._derived: list[Callable[[], Mapping[str, V]]] = []
+        self._openers: dict[str, Callable[[str], V]] = {}
 
     def derive(self, members: Callable[[], Mapping[str, V]]) -> None:
         """Add members that follow from another family, which is asked at each look-up: it may have grown.
@@ -95,6 +96,40 @@ class Registry(Mapping[str, V]):
         A module must not look into a family while it is imported: plug-ins are loaded then, and may import the module.
         """
         self._derived.append(members)
+
+    def opens(self, form: str) -> Callable[[Callable[[str], V]], Callable[[str], V]]:
+        """Return a decorator for a function that makes members which no list can name: those of a library, say.
+
+        ``form`` is how their names look, such as ``"art:CLASS"``; the function is given a whole name. What lies before
+        the colon decides who is asked. In capitals it stands for anything that nobody else opens.
+
+        >>> greetings = Registry("greeting")
+        >>> @greetings.opens("french:WORD")
+        ... def french(name): return name.removeprefix("french:") + ", monsieur"
+        >>> greetings["french:bonjour"], len(greetings)
+        ('bonjour, monsieur', 0)
+        """
+
+        def add(opener: Callable[[str], V]) -> Callable[[str], V]:
+            self._openers[form] = opener
+            return opener
+
+        return add
+
+    @property
+    def forms(self) -> list[str]:
+        """How names look that :meth:`opens` makes members of."""
+        self._loaded()
+        return sorted(self._openers, key=lambda form: (form.partition(":")[0].isupper(), form))
+
+    def _opened(self, name: str) -> V | None:
+        """The member of a name that nobody registered, if some form fits it."""
+        prefix, colon, rest = name.partition(":")
+        for form in self.forms if colon and rest else ():
+            asked = form.partition(":")[0]
+            if asked == prefix or asked.isupper():
+                return self._openers[form](name)
+        return None
 
     def register(self, name: str) -> Callable[[V], V]:
         """Return a decorator that adds a member under ``name``.
@@ -158,10 +193,13 @@ class Registry(Mapping[str, V]):
         members = self._loaded()
         if not isinstance(name, str):
             raise BadInput(f"a {self.kind} is named by text, got {name!r}; known: {', '.join(sorted(members))}")
-        if name not in members:
-            known = sorted(members)
-            raise BadInput(f"unknown {self.kind} {name!r}{nearest(name, known)} known: {', '.join(known)}")
-        return members[name]
+        if name in members:
+            return members[name]
+        if (opened := self._opened(name)) is not None:
+            return opened
+        known = sorted(members)
+        listed = ", ".join([*known, *self.forms])
+        raise BadInput(f"unknown {self.kind} {name!r}{nearest(name, known)} known: {listed}")
 
     def __contains__(self, name: object) -> bool:
         return name in self._loaded()

@@ -90,8 +90,8 @@ class Attack(Scope, ABC):
 
     __slots__ = ()
 
-    name: ClassVar[str]
-    """The registered name."""
+    name: str
+    """The name that it is asked for by: the registered one, of a whole class."""
 
     follows_gradients: ClassVar[bool] = True
     """Whether it needs a model that has gradients."""

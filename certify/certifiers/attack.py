@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from certify.attacks.base import ATTACKS
+from certify.attacks.function import attack_of
 from certify.attacks.run import run_attack
 from certify.attacks.smoothed import NoiseLaw, Smoothed
 from certify.attacks.target import Plain, Target
@@ -19,7 +19,6 @@ from certify.device import as_alone
 from certify.errors import BadInput
 from certify.models.classifier import Classifier, need_classifier
 from certify.progress.observer import Observer, watching
-from certify.registry import make
 from certify.smoothing.noise.base import Law, law_of
 
 __all__ = ["attack"]
@@ -33,7 +32,7 @@ def attack(
     *,
     threat: Threat,
     property: Property | None = None,
-    attack: str = "pgd",
+    attack: str | Callable[..., Any] = "pgd",
     seed: int = 0,
     noise: str | NoiseLaw | None = None,
     sigma: float | None = None,
@@ -59,7 +58,9 @@ def attack(
         threat: norm, declared radii and input box.
         property: what an example breaks, such as ``certify.TopK(3)``; None for the top class.
         attack: registered name: ``"fgsm"``, ``"pgd"``, ``"autoattack"``; ``"hopskipjump"`` in balls, ``"sparse-rs"``
-            where positions count and ``"grid"`` in transforms need no gradients.
+            where positions count and ``"grid"`` in transforms need no gradients. Or one of a library, such as
+            ``"art:DeepFool"`` or ``"foolbox:LinfPGD"``; or a function ``f(model_fn, x, eps, norm, ...)``, itself or as
+            ``"package.module:function"``; see :class:`~certify.attacks.function.FunctionAttack`.
         seed: master seed.
         noise, sigma, retention, null: attack the classifier smoothed with this noise instead of the classifier itself:
             a law, or a name with its settings.
@@ -85,7 +86,7 @@ def attack(
     >>> found.radius, found.adversarial_prediction
     (0.2, 1)
     """
-    chosen = make(ATTACKS, attack, settings)
+    chosen = attack_of(attack, settings)
     clf = need_classifier(clf).with_property(need_property(property))
     batch = batch_of(clf, x, y, index)
     clf, batch = posed(clf, batch, need_threat(threat))
@@ -102,5 +103,5 @@ def attack(
     if certifier is not None:
         certifier.check_scope(threat, clf.property)
         target = certifier.fitted(threat).target(clf, threat)
-    with watching(progress).stage(f"attacking ({attack})", len(batch)) as advance:
+    with watching(progress).stage(f"attacking ({chosen.name})", len(batch)) as advance:
         return run_attack(target, batch, threat, chosen, seed, lambda made: advance(len(made), ""))

@@ -35,7 +35,12 @@ __all__ = [
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress; warnings and errors alone on standard error")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="each result as it is made, on standard error")]
 Radii = Annotated[str | None, typer.Option(help="other radii than the declared ones: 0,0.25,0.5")]
-GroupBy = Annotated[list[str] | None, typer.Option(help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY")]
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="a table by group: label, FILE.csv:COLUMN or FILE.npz:ARRAY; slices:FILE.csv for overlapping ones"
+    ),
+]
 
 
 class ExitCode(IntEnum):

@@ -51,7 +51,9 @@ def cited_for(parts: Iterable[str]) -> list[str]:
     >>> cited_for(["noise:laplace", "statistics:mcnemar", "noise:of-your-own"])
     ['lecuyer2019', 'mcnemar1947', 'teng2020']
     """
-    wanted = {key for part in parts for key in _keys_by_part().get(part, ())}
+    # Attacks of a library, attack:LIBRARY:CLASS, are cited by the library.
+    named = {name for part in parts for name in (part, part.rpartition(":")[0])}
+    wanted = {key for name in named for key in _keys_by_part().get(name, ())}
     return [key for key in entries() if key in wanted]
 
 

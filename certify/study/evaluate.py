@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from certify.attacks.base import ATTACKS
+from certify.attacks.function import attack_of
 from certify.bounds.deadline import NEVER, Deadline
 from certify.certifiers.base import CERTIFIERS, Certifier
 from certify.core.properties.base import PROPERTIES, Property, need_property
@@ -45,7 +46,7 @@ def build(
     threat: Threat,
     *,
     certifiers: Sequence[str | Certifier],
-    attack: str | None,
+    attack: str | Callable[..., Any] | None,
     attack_option: Mapping[str, Any],
     seed: int | None,
     options: Mapping[str, Any],
@@ -64,7 +65,7 @@ def build(
         classifier, dataset = behind(classifier, threat, dataset.x.shape[1:]), dataset.beside(len(threat.parameters))
     if attack_option and (attack is None or attack == "none"):
         raise BadInput("attack options are given, but no attack: name one, for example pgd")
-    chosen = None if attack is None or attack == "none" else make(ATTACKS, attack, attack_option)
+    chosen = None if attack is None or attack == "none" else attack_of(attack, attack_option)
     if derived := seed is None:
         asked = [
             classifier.digest,
@@ -143,7 +144,7 @@ def evaluate(
     threat: Threat,
     property: Property | None = None,
     certifier: str | Certifier | Sequence[str | Certifier] = "smoothing",
-    attack: str | None = None,
+    attack: str | Callable[..., Any] | None = None,
     attack_option: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     engine: str | Engine | None = None,
@@ -168,7 +169,8 @@ def evaluate(
         property: what has to stay true, such as ``certify.TopK(3)``; None for the top class.
         certifier: such as ``certify.Smoothing(sigma=0.25)``, or a registered name; or several deterministic ones.
             Whatever seed one was made with, it draws from the study's.
-        attack: a registered attack, or None. Where smoothing certifies, the smoothed classifier is attacked.
+        attack: a registered attack, one of a library such as ``"foolbox:LinfPGD"``, a function of a model and inputs,
+            or None. Where smoothing certifies, the smoothed classifier is attacked.
         attack_option: the attack's own settings, such as ``{"steps": 100}``.
         out: run folder; the same call again resumes it. None keeps the records in memory.
         engine: where the work is done: ``"serial"``, in this process (default); ``"local"``, in worker processes;

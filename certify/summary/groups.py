@@ -16,7 +16,7 @@ from certify.core.summary import Summary
 from certify.errors import BadInput, needs
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
-from certify.summary.group_columns import groups_without_inputs, in_order
+from certify.summary.group_columns import groups_of, groups_without_inputs, in_order
 from certify.summary.words import percent
 
 __all__ = ["coded", "grouped"]
@@ -31,7 +31,8 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         summary: of the inputs.
         name: what they are grouped by: a word for the table.
         of: the group of each input, in the order of the summary's sandwich or by position in the data set: text, whole
-            numbers or truth values, chosen without looking at the results.
+            numbers or truth values, chosen without looking at the results. A tuple of them, none or several, says that
+            groups may overlap, as :func:`~certify.summary.slices.slices` makes them; bounds hold for all at once.
         classes: how many there are, where inputs are grouped by their class. One without inputs, or a group that only
             other positions have, may be the worst: its lower bound is 0.
 
@@ -39,9 +40,9 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         BadInput: where an input has no group, or a fraction for one.
         MissingExtra: without fairlearn.
     """
-    codes, names = coded(name, summary.sandwich.index, of)
+    codes, inputs, names = coded(name, summary.sandwich.index, of)
     absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
-    lowers, worst_lower = _bounds(summary, codes, len(names))
+    lowers, worst_lower = _bounds(summary, codes, inputs, len(names))
     if absent:
         worst_lower = [None if lower is None else 0.0 for lower in worst_lower]
     rows = tuple(
@@ -58,7 +59,7 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
                 for place, row in enumerate(summary.rows)
             ),
         )
-        for code, (group, figures) in enumerate(zip(names, _by_group(summary, codes), strict=True))
+        for code, (group, figures) in enumerate(zip(names, _by_group(summary, codes, inputs), strict=True))
     )
     worst = []
     for place, row in enumerate(summary.rows):
@@ -71,27 +72,33 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         rows=rows,
         worst=tuple(worst),
         confidence=summary.confidence,
-        statement=_statement(summary, name, worst, absent),
+        statement=_statement(summary, name, worst, absent, overlap=len(np.unique(inputs)) < len(inputs)),
     )
     return replace(summary, groups=(*summary.groups, table))
 
 
 def coded(
     name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
-) -> tuple[NDArray[np.int64], list[str]]:
-    """The group of each input as an index into the names; the names are in numeric or alphabetic order.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Every pair of a group and an input in it, as two columns, and the names of the groups, which the first counts.
+
+    Names are in numeric or alphabetic order, inputs in theirs.
 
     Raises:
         BadInput: where an input has no group, or a fraction for one.
     """
     positions = index.tolist()
-    given = in_order(name, of, positions)
-    values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]
+    given = [groups_of(one) for one in in_order(name, of, positions)]
+    pairs = [(row, _value(name, positions[row], value)) for row, groups in enumerate(given) for value in groups]
+    if not pairs:
+        raise BadInput(f"no input here is in any {name}: there is nothing to group by")
+    values = [value for _, value in pairs]
     if not all(isinstance(value, int) for value in values):
         values = [str(value) for value in values]
     names = sorted(set(values))
     places = {value: place for place, value in enumerate(names)}
-    return np.array([places[value] for value in values], dtype=np.int64), [str(value) for value in names]
+    codes = np.array([places[value] for value in values], dtype=np.int64)
+    return codes, np.array([row for row, _ in pairs], dtype=np.int64), [str(value) for value in names]
 
 
 def _value(name: str, position: int, value: Any) -> int | str:
@@ -105,7 +112,7 @@ def _value(name: str, position: int, value: Any) -> int | str:
     return str(plain) if isinstance(plain, bool) or not isinstance(plain, int) else plain
 
 
-def _by_group(summary: Summary, codes: NDArray[np.int64]) -> list[dict[Any, Any]]:
+def _by_group(summary: Summary, codes: NDArray[np.int64], inputs: NDArray[np.int64]) -> list[dict[Any, Any]]:
     """The figures of each group.
 
     One metric finds them all, and it is given the rows of its group instead of predictions: a MetricFrame copies every
@@ -129,17 +136,18 @@ def _by_group(summary: Summary, codes: NDArray[np.int64]) -> list[dict[Any, Any]
             found["attacked", place] = np.mean(correct & ~(attacked <= one.radius))
         return found
 
-    frame = MetricFrame(metrics=figures, y_true=sandwich.label, y_pred=np.arange(len(codes)), sensitive_features=codes)
+    frame = MetricFrame(metrics=figures, y_true=sandwich.label[inputs], y_pred=inputs, sensitive_features=codes)
     return [frame.by_group[code] for code in range(int(codes.max()) + 1)]
 
 
 def _bounds(
-    summary: Summary, codes: NDArray[np.int64], groups: int
+    summary: Summary, codes: NDArray[np.int64], inputs: NDArray[np.int64], groups: int
 ) -> tuple[list[dict[int, float] | None], list[float | None]]:
     """At each radius: a lower bound for every group by name, and one for the worst; None where nothing can be said.
 
     The declared radii share delta. Whatever is robust at a larger radius is robust at a smaller one, so a radius chosen
-    afterwards gets the bounds of the next declared one.
+    afterwards gets the bounds of the next declared one. Groups may overlap: their bounds share delta whatever they have
+    in common, and within each the inputs are a sample of its own population.
     """
     declared, alpha = summary.declared or summary.threat.radii, summary.guarantee.alpha
     level = share(1 - summary.confidence, len(declared))
@@ -152,14 +160,16 @@ def _bounds(
             worst.append(None)
             continue
         covered = summary.sandwich.sure >= declared[bisect_left(declared, row.radius)]
-        certified = np.bincount(codes[covered], minlength=groups)
+        certified = np.bincount(codes[covered[inputs]], minlength=groups)
         counts = {group: (int(certified[group]), int(sizes[group])) for group in range(groups)}
         lowers.append(group_lowers(counts, alpha, level))
         worst.append(worst_group_lower(counts, alpha, level))
     return lowers, worst
 
 
-def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup], absent: Sequence[str]) -> str:
+def _statement(
+    summary: Summary, name: str, worst: Sequence[WorstGroup], absent: Sequence[str], *, overlap: bool
+) -> str:
     said = [(one.radius, one.lower) for one in worst if one.lower is not None]
     if not said:
         return (
@@ -170,10 +180,11 @@ def _statement(summary: Summary, name: str, worst: Sequence[WorstGroup], absent:
     shares = " / ".join(percent_below(lower) for _, lower in said)
     radii = " / ".join(brief(radius) for radius, _ in said)
     unknown = f" No input of {name} {', '.join(absent)} is here, so that nothing is known of it." if absent else ""
+    shared = " An input may count in several of them; the bounds hold whatever they share." if overlap else ""
     return (
         f"If the inputs of each {name} are an independent random sample of a population of its own, and the groups "
         f"were not made by looking at results: with probability at least {percent(summary.confidence)} over {over}, "
         f"the population of every group shown is truly right and robust on at least the fraction in its column '>=', "
         f"all groups and radii at once; and, with the same probability but by itself, the worst group, whichever that "
-        f"is, on at least {shares} % at radius {radii}.{unknown}"
+        f"is, on at least {shares} % at radius {radii}.{shared}{unknown}"
     )

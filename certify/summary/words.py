@@ -154,6 +154,8 @@ def _attack(finding: Finding) -> str:
     told = {name: value for name, value in finding.settings.items() if value is not None and name not in hidden}
     if isinstance(made := told.pop("defence", None), Mapping):
         told |= {name: value for name, value in made.items() if value is not None and name != "kind"}
+    if isinstance(given := told.pop("options", None), Mapping):  # of somebody else's attack
+        told = dict(given) | told
     settings = ", ".join(f"{name}={_brief(value)}" for name, value in told.items())
     return f"{finding.attack} ({settings})"
 

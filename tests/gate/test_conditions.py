@@ -168,6 +168,18 @@ def test_groups_come_from_a_file_as_well(run_of, tmp_path):
         outcome("worst_group", run_of(RADII), radius=0.25, at_least=0.1, group=f"{file}:site")
 
 
+def test_slices_that_overlap_or_leave_inputs_out_carry_every_certificate_that_may_be_false(run_of, tmp_path):
+    """What may be false is counted among all inputs: those in no slice count, and those in two count once."""
+    labels = [0] * 50 + [1] * 50
+    run, file = run_of([0.5] * 80 + [None] * 20, label=labels), tmp_path / "slices.csv"
+    by_label = outcome("worst_group", run, radius=0.25, at_least=0.5)
+    lines = [f"{one},{one >= 50},{one >= 40}" for one in range(100)]
+    file.write_text("\n".join(["index,last,later", *lines]) + "\n")
+    found = outcome("worst_group", run, radius=0.25, at_least=0.5, group=f"slices:{file}")
+    assert found.end == by_label.end  # slice last is group 1
+    assert "last, 30 of 50 inputs, out of 2 groups" in found.reason
+
+
 def test_a_known_group_that_the_sample_missed_leaves_the_worst_of_a_population_open(run_of, tmp_path):
     population = {"radius": 0.25, "at_least": 0.1, "of": "population"}
     run = run_of([0.6] * 100, label=[0] * 50 + [1] * 50)

@@ -18,6 +18,7 @@ from certify.smoothing.noise.base import NOISES
 MEMBERS = [
     *(f"noise:{name}" for name in NOISES),
     *(f"attack:{name}" for name in ATTACKS),
+    *(f"attack:{form.partition(':')[0]}" for form in ATTACKS.forms if form != "MODULE:FUNCTION"),
     *(f"certifier:{name}" for name in {*CERTIFIERS, *METHODS}),
     "certifier:published",
     "attack:smoothed",

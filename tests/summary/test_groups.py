@@ -18,6 +18,7 @@ from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
 from certify.summary.group_columns import group_column
 from certify.summary.groups import grouped
+from certify.summary.slices import slices
 
 NAN = np.nan
 ALPHA = 0.001
@@ -253,3 +254,82 @@ def test_a_known_group_without_inputs_may_be_the_worst(six):
 def test_no_manifest_has_more_classes_than_models_have(six, classes):
     with pytest.raises(BadInput, match=r"context\.num_classes in the manifest is .*, which is no number of classes"):
         grouped(six, "label", six.sandwich.label.tolist(), classes=classes)
+
+
+def test_slices_that_overlap_are_counted_each_and_bounded_all_at_once(six):
+    x = np.array([1, 2, 3, 4, 5, 6])
+    told = slices(x, {"low": x < 4, "even": lambda x: x % 2 == 0})
+    assert told == [("low",), ("low", "even"), ("low",), ("even",), (), ("even",)]
+    [groups] = grouped(six, "slice", told).groups
+    even, low = groups.rows
+    assert (even.group, even.n, low.group, low.n) == ("even", 3, "low", 3)
+    assert (even.certified, low.certified) == ((2 / 3, 1 / 3), (2 / 3, 1 / 3))
+    assert (even.clean, low.clean) == (1.0, 2 / 3)
+    level = share(1 - six.confidence, 2)
+    counts = {"even": (2, 3), "low": (2, 3)}
+    assert [row.lower[0] for row in groups.rows] == list(group_lowers(counts, ALPHA, level).values())
+    assert groups.worst[0].lower == worst_group_lower(counts, ALPHA, level)
+    assert "whatever they share" in groups.statement
+    [apart] = grouped(six, "slice", [("a",), ("a",), (), ("b",), ("b",), ("b",)]).groups
+    assert "whatever they share" not in apart.statement
+
+
+def test_bounds_of_overlapping_slices_hold_all_at_once_as_often_as_promised():
+    """Ten slices of one sample, half of it each: some bound is too high in no more than one of twenty draws."""
+    generator, wrong = np.random.default_rng(1), 0
+    for _ in range(40):
+        features = generator.random((120, 10)) < 0.5
+        true = 0.3 + 0.05 * features.sum(axis=1)  # an input's own probability of being robust
+        made = summary_of(
+            np.where(generator.random(120) < true, 1.0, NAN), np.full(120, NAN), np.zeros(120), None, (0.5,)
+        )
+        [groups] = grouped(made, "slice", slices(features, {f"s{k}": features[:, k] for k in range(10)})).groups
+        wrong += any(row.lower[0] > 0.3 + 0.05 * (1 + 9 * 0.5) for row in groups.rows)
+    assert wrong <= 4
+
+
+def test_slices_from_files(six, tmp_path):
+    file = tmp_path / "slices.csv"
+    lines = ["index,dark,old,name,none", *(f"{one},{one < 6},{int(one > 2)},n{one},false" for one in range(11))]
+    file.write_text("\n".join(lines) + "\n")
+    name, of = group_column(f"slices:{file}:dark,old", six.sandwich)
+    assert (name, of[0], of[4], of[8]) == ("slice", ("dark",), ("dark", "old"), ("old",))
+    np.savez(tmp_path / "slices.npz", dark=np.arange(11) < 6, old=np.arange(11) > 2, other=np.arange(11.0))
+    assert group_column(f"slices:{tmp_path / 'slices.npz'}", six.sandwich) == (name, of)
+    [groups] = grouped(six, name, of).groups
+    assert [(row.group, row.n) for row in groups.rows] == [("dark", 3), ("old", 4)]
+    few = {position: ("dark",) if position else ("dark", "rare") for position in range(1, 40)} | {39: ("rare",)}
+    [groups] = grouped(six, name, {0: ("dark",), **few}).groups
+    assert "No input of slice rare is here" in groups.statement
+    assert groups.worst[0].lower == 0.0
+    for spec, message in (
+        (f"slices:{file}", "no input is in slice none"),
+        (f"slices:{file}:name", "is 'n0' for input 0; a slice is true or false, 1 or 0"),
+        (f"slices:{file}:drak", "has no column 'drak'; did you mean 'dark'?"),
+        (f"slices:{tmp_path / 'no.csv'}", "no file"),
+        ("slices:", "unknown group 'slices:'"),
+    ):
+        with pytest.raises(BadInput) as refusal:
+            group_column(spec, six.sandwich)
+        assert message in str(refusal.value)
+    (tmp_path / "words.csv").write_text("index,a\n0,x\n")
+    with pytest.raises(BadInput, match="has no column of truth values"):
+        group_column(f"slices:{tmp_path / 'words.csv'}", six.sandwich)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({}, "no slices: give each a name"),
+        ({"a": [1, 0]}, "slice 'a' must say true or false for each of 2 inputs, got int64 of shape (2,)"),
+        ({"a": [True]}, "got bool of shape (1,)"),
+        ({"a": [False, False]}, "no input is in slice 'a'"),
+        ({"a": lambda x: x.missing}, "slice 'a' raised AttributeError"),
+    ],
+)
+def test_conditions_that_are_none(conditions, message, six):
+    with pytest.raises((BadInput, DataError)) as refusal:
+        slices(np.zeros((2, 1)), conditions)
+    assert message in str(refusal.value)
+    with pytest.raises(BadInput, match="no input here is in any slice"):
+        grouped(six, "slice", [()] * 6)

@@ -10,7 +10,7 @@ from certify.errors import BadInput
 from certify.gate.conditions.base import CONDITIONS, THESE, ShareAtRadius, Trial, subject_in_words
 from certify.gate.outcome import ConditionOutcome
 from certify.stats.groups import worst_group_lower
-from certify.summary.group_columns import group_column, groups_without_inputs, in_order, whole_size
+from certify.summary.group_columns import group_column, groups_of, groups_without_inputs, in_order, whole_size
 from certify.summary.pairing import is_certified
 
 __all__ = ["WorstGroup"]
@@ -29,7 +29,8 @@ class WorstGroup(ShareAtRadius):
     Args:
         radius: in the run's input units.
         at_least: a fraction.
-        group: ``"label"`` for the true class, or a file beside the run: ``"FILE.csv:COLUMN"``, ``"FILE.npz:ARRAY"``.
+        group: ``"label"`` for the true class, or a file beside the run: ``"FILE.csv:COLUMN"``, ``"FILE.npz:ARRAY"``, or
+            with slices that may overlap ``"slices:FILE.csv"``.
         of: ``"these inputs"`` or ``"population"``.
     """
 
@@ -59,8 +60,7 @@ class WorstGroup(ShareAtRadius):
         named = f"lowest observed: {group}, {certified} of {n} inputs, out of {len(counts)} groups"
         if self.of == THESE:
             row = trial.row(self.radius)
-            all_certified = sum(certified for certified, _ in counts.values())
-            false = all_certified - round(row.certified_lower * trial.run.summary.n)
+            false = int(is_certified(trial.run, self.radius).sum()) - round(row.certified_lower * trial.run.summary.n)
             end = min(max(0, k - false) / n for k, n in counts.values())
             holds = "with certainty: proofs" if alpha is None else trial.with_confidence("the sampling noise")
         else:
@@ -85,8 +85,10 @@ class WorstGroup(ShareAtRadius):
         absent = groups_without_inputs(
             of, positions, trial.run.context.get("num_classes") if self.group == "label" else None
         )
-        groups = in_order(name, of, positions)
-        certified = Counter(
-            group for group, yes in zip(groups, is_certified(trial.run, self.radius), strict=True) if yes
-        )
-        return {group: (certified[group], n) for group, n in Counter(groups).items()}, absent
+        given = [groups_of(one) for one in in_order(name, of, positions)]
+        held = zip(given, is_certified(trial.run, self.radius), strict=True)
+        certified = Counter(group for groups, yes in held if yes for group in groups)
+        sizes = Counter(group for groups in given for group in groups)
+        if not sizes:
+            raise BadInput(f"no input here is in any {name} of {self.group}: there is no worst one")
+        return {group: (certified[group], n) for group, n in sizes.items()}, absent

@@ -206,7 +206,10 @@ def _groups(run: Run, columns: Sequence[str]) -> dict[str, list[dict[str, tuple[
     inputs, found = run.summary.sandwich, {}
     for column in columns:
         name, of = group_column(column, inputs, whole_size(run.settings["data"]))
-        groups = [str(one) for one in in_order(name, of, inputs.index.tolist())]
+        given = in_order(name, of, inputs.index.tolist())
+        if any(isinstance(one, tuple) for one in given):
+            raise BadInput(f"{column}: each group is held against all others here, and slices overlap: name one column")
+        groups = [str(one) for one in given]
         sizes = Counter(groups)
         tables = []
         for row in run.summary.rows:
