@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from certify.core.evidence.enumeration import EnumerationEvidence as EnumerationEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
+    from certify.core.monitoring import MonitorReport as MonitorReport
     from certify.core.prediction_sets import PredictionSets as PredictionSets
     from certify.core.properties.labels import Labels as Labels
     from certify.core.properties.never import Never as Never
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
+    from certify.deployment.monitor.monitor import Monitor as Monitor
     from certify.deployment.shift import Shift as Shift
     from certify.deployment.shift import shift as shift
     from certify.errors import CertifyError as CertifyError

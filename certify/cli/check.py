@@ -24,7 +24,8 @@ def check(
     run: Annotated[
         Path,
         typer.Argument(
-            help="run folder; FILE.jsonl or FILE.parquet of export with its manifest beside it; FILE.json of conformal"
+            help="run folder; FILE.jsonl or FILE.parquet of export with its manifest beside it; "
+            "FILE.json of conformal, FILE.jsonl of monitor"
         ),
     ],
     replay: Annotated[

@@ -17,7 +17,7 @@ from certify.data.loaders import loader
 from certify.data.texts import load_texts
 from certify.errors import BadInput, DataError
 
-__all__ = ["load_csv"]
+__all__ = ["feature_names", "load_csv"]
 
 PARSED: Final = 12
 """Bytes that each byte of a table may take until it is a data set: "0," becomes a float64, a float32 and its text."""
@@ -85,6 +85,18 @@ def load_csv(where: str, regression: bool = False) -> Dataset:
     y: Any = written[-len(values) :]
     y, classes = (true_values(str(path), y), 1) if regression else labels_of(str(path), y)
     return Dataset(path.name, x, y, max(2, int(y.max()) + 1) if classes is None else classes, input_box=None)
+
+
+def feature_names(where: str) -> tuple[str, ...] | None:
+    """What the features of ``csv:FILE[:COLUMN]`` are called, in their order; None where that cannot be read."""
+    file, column = _named(where)
+    try:
+        text = content_of(Path(file), room() // PARSED, unpack=True).decode("utf-8-sig")
+        header = [name.strip() for name in next(csv.reader(io.StringIO(text)), [])]
+        place = column_of(file, header, column)
+    except (OSError, UnicodeDecodeError, csv.Error, DataError):
+        return None
+    return (*header[:place], *header[place + 1 :])
 
 
 def _named(where: str) -> tuple[str, str | None]:

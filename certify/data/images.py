@@ -13,7 +13,7 @@ from certify.data.dataset import Dataset
 from certify.data.loaders import loader
 from certify.errors import BadInput, DataError, needs, one_line
 
-__all__ = ["load_images"]
+__all__ = ["SUFFIXES", "image_of", "load_images"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MODES = {"L": 1, "RGB": 3}
@@ -55,6 +55,18 @@ def load_images(where: str) -> Dataset:
         x[place] = image
     x /= np.float32(255)
     return Dataset(folder.resolve().name, x, np.array([label for _, label in files]), num_classes=len(classes))
+
+
+def image_of(path: Path) -> NDArray[np.float32]:
+    """One PNG or JPEG file as an image (C, H, W) in [0, 1].
+
+    Raises:
+        DataError: for a file that is unreadable, or neither 8-bit grey nor RGB.
+        MissingExtra: if Pillow is not installed.
+    """
+    with needs("pillow", "images", "reading pictures"):
+        import PIL  # noqa: F401
+    return _read(path).astype(np.float32) / np.float32(255)
 
 
 def _visible(folder: Path) -> list[Path]:

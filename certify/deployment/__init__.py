@@ -1,1 +1,1 @@
-"""What a certificate is worth after release."""
+"""After release: what a certificate is worth where inputs shift, drift and break."""

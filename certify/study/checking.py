@@ -18,7 +18,9 @@ from certify.core.threats.base import threat_from
 from certify.errors import BadInput, StoreError
 from certify.progress.observer import Observer, watching
 from certify.store.exported import is_exported
+from certify.store.life_log import is_life
 from certify.study.at_hand import AtHand, arithmetic_of, at_hand
+from certify.study.checking_life import check_life
 from certify.study.checking_sets import check_sets
 from certify.study.held import held_records, record_claims
 
@@ -43,7 +45,8 @@ def check_run(
 ) -> CheckResult:
     """Derive every claim of a run folder again, or of a file of its certificates that ``certify export`` wrote.
 
-    Or of a record of prediction sets that ``certify conformal`` wrote: ``RUN/conformal.json``.
+    Or of a record of prediction sets that ``certify conformal`` wrote: ``RUN/conformal.json``; or of the file of a
+    monitor, ``RUN/monitor.jsonl``.
 
     From the records alone: each smoothing radius from its counts, each record against the manifest's settings, and the
     digest of the data from positions, labels and input digests. From model and data, which are loaded by the SPECs in
@@ -73,6 +76,10 @@ def check_run(
     if bundle is not None and is_exported(path):
         raise BadInput(f"a bundle is compared with a run folder, and {path} is a file; leave --bundle and --key out")
     progress = watching(progress)
+    if is_life(path):
+        if replay or bundle is not None or model is not None or data is not None:
+            raise BadInput(f"{path} is the file of a monitor, from which alone all is derived: leave the options out")
+        return check_life(path)
     if is_set_record(path):
         if replay or bundle is not None:
             raise BadInput(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from certify.core.legible import legible
 from certify.core.run import Run
@@ -24,7 +25,10 @@ from certify.report.side_by_side import said_once, side_by_side
 from certify.report.summary_table import ROUNDING, cells, closing, group_blocks, headings, layer_cells, worst_lines
 from certify.summary.replicates import Replicates
 
-__all__ = ["page"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["environment", "page", "version"]
 
 _WEAKEST_SHOWN = 8
 """The weakest inputs on a page, divided among its runs; each run has at least one."""
@@ -95,43 +99,38 @@ def page(
     """
     if not runs:
         raise BadInput("a page is about at least one run; name a run folder")
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("certify.report.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     beside = side_by_side(runs)
     sections = [
         _section(run, f"run{place}", max(1, _WEAKEST_SHOWN // len(runs)), data) for place, run in enumerate(runs)
     ]
-    text = environment.get_template("page.html.jinja").render(
-        runs=sections,
-        headings=headings,
-        cells=cells,
-        group_blocks=group_blocks,
-        worst_lines=worst_lines,
-        curve_tables=curve_tables,
-        beside=beside,
-        seeds=[titled(one) for one in seeds],
-        overlays=charts.overlays(beside),
-        folded=len(runs) > _RUNS_IN_FULL,
-        why=_said(runs, lambda run: [headline(run).why]),
-        averages=averages(runs),
-        closing=_said(runs, _closing),
-        threats=_said(runs, lambda run: [threat_in_words(run.summary)]),
-        limits=_said(runs, lambda run: limits(run.summary)),
-        protocol=protocol(runs),
-        reproduction=reproduction(runs),
-        meanings=MEANINGS,
-        preface=NOT_ADVICE,
-        audit=numbered(evidence_for(runs)),
-        commands=commands(runs, asked),
-        references=bibtex(key for key in entries() if any(key in references_of(run.summary) for run in runs)),
-        version=_version(),
+    text = (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            runs=sections,
+            headings=headings,
+            cells=cells,
+            group_blocks=group_blocks,
+            worst_lines=worst_lines,
+            curve_tables=curve_tables,
+            beside=beside,
+            seeds=[titled(one) for one in seeds],
+            overlays=charts.overlays(beside),
+            folded=len(runs) > _RUNS_IN_FULL,
+            why=_said(runs, lambda run: [headline(run).why]),
+            averages=averages(runs),
+            closing=_said(runs, _closing),
+            threats=_said(runs, lambda run: [threat_in_words(run.summary)]),
+            limits=_said(runs, lambda run: limits(run.summary)),
+            protocol=protocol(runs),
+            reproduction=reproduction(runs),
+            meanings=MEANINGS,
+            preface=NOT_ADVICE,
+            audit=numbered(evidence_for(runs)),
+            commands=commands(runs, asked),
+            references=bibtex(key for key in entries() if any(key in references_of(run.summary) for run in runs)),
+            version=version(),
+        )
     )
     return legible(text)
 
@@ -183,7 +182,21 @@ def _weakest(run: Run, count: int, data: Dataset | None) -> tuple[list[Weak], st
     )
 
 
-def _version() -> str:
+def environment() -> Environment:
+    """Where pages are made from their templates: everything is escaped, and nothing may be left out unseen."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("certify.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def version() -> str:
+    """The version of this package, which a page names."""
     from importlib.metadata import version
 
     return version("certify")

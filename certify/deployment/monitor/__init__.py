@@ -1,0 +1,1 @@
+"""The monitor: evidence, gathered while a model is used, that its certificate no longer speaks for its inputs."""
