@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from certify.core.certificate import CompleteEvidence as CompleteEvidence
     from certify.core.certificate import LipschitzEvidence as LipschitzEvidence
     from certify.core.certificate import SmoothingEvidence as SmoothingEvidence
+    from certify.core.corrupted import Corrupted as Corrupted
     from certify.core.evidence import ErasedEvidence as ErasedEvidence
     from certify.core.evidence import MasksEvidence as MasksEvidence
     from certify.core.evidence import VotesEvidence as VotesEvidence
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
+    from certify.deployment.corrupt import corrupt_run as corrupt_run
     from certify.deployment.monitor.monitor import Monitor as Monitor
     from certify.deployment.shift import Shift as Shift
     from certify.deployment.shift import shift as shift

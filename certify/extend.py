@@ -82,6 +82,11 @@ if TYPE_CHECKING:
     from certify.core.values import number as number
     from certify.core.values import one_of as one_of
     from certify.core.values import whole as whole
+    from certify.corruptions.base import CORRUPTIONS as CORRUPTIONS
+    from certify.corruptions.base import Corruption as Corruption
+    from certify.corruptions.base import Draws as Draws
+    from certify.corruptions.base import Form as Form
+    from certify.corruptions.base import corrupted as corrupted
     from certify.data.batch import Batch as Batch
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import LOADERS as LOADERS

@@ -184,7 +184,7 @@ def test_a_class_is_registered_under_the_name_that_its_records_keep(name):
 
 
 def test_every_family_whose_records_keep_a_name_checks_it():
-    assert set(NAMED) == {"ATTACKS", "EVIDENCE", "NOISES", "PROPERTIES", "RULES", "THREATS"}
+    assert set(NAMED) == {"ATTACKS", "CORRUPTIONS", "EVIDENCE", "NOISES", "PROPERTIES", "RULES", "THREATS"}
 
 
 def test_no_module_looks_into_a_family_while_it_is_imported():

@@ -11,13 +11,14 @@ import numpy as np
 
 from certify.bounded.files import content_of
 from certify.bounded.memory import room
+from certify.core.threats.substitutions import words_of
 from certify.data.dataset import Dataset
 from certify.data.labels import column_of, labels_of, true_values
 from certify.data.loaders import loader
 from certify.data.texts import load_texts
 from certify.errors import BadInput, DataError
 
-__all__ = ["feature_names", "load_csv"]
+__all__ = ["feature_names", "load_csv", "words_in"]
 
 PARSED: Final = 12
 """Bytes that each byte of a table may take until it is a data set: "0," becomes a float64, a float32 and its text."""
@@ -106,3 +107,21 @@ def _named(where: str) -> tuple[str, str | None]:
     parts = where.split(":")
     first = next((place for place, part in enumerate(parts) if place and "," in part), len(parts) - 1)
     return ":".join(parts[:first]), ":".join(parts[first:])
+
+
+def words_in(spec: str) -> tuple[str, ...] | None:
+    """The words of a data SPEC ``csv:FILE:TEXT,LABEL:VOCABULARY[:LENGTH]`` by their ids; None for any other SPEC.
+
+    Raises:
+        BadInput: for a vocabulary that cannot be read.
+
+    >>> words_in("digits") is None
+    True
+    """
+    form, _, where = spec.partition(":")
+    asked = _named(where)[1] if form == "csv" else None
+    if asked is None or "," not in asked:
+        return None
+    file = asked.partition(":")[2]
+    before, _, last = file.rpartition(":")
+    return tuple(words_of(before if before and last.isascii() and last.isdigit() else file))

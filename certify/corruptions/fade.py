@@ -1,0 +1,37 @@
+"""An input fades: fog, a washed-out print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from certify.core.threats.fade import Fade
+from certify.corruptions.base import CORRUPTIONS, Form
+from certify.corruptions.transforms import AlongThreat
+
+__all__ = ["Fading"]
+
+
+@CORRUPTIONS.register("fade")
+@dataclass(frozen=True, slots=True)
+class Fading(AlongThreat):
+    """An input is mixed with one that is 1 everywhere: even fog.
+
+    Strengths are our own. The fog of ImageNet-C is a cloud that differs from place to place, which is another function.
+    """
+
+    name: ClassVar[str] = "fade"
+    units: ClassVar[str] = "of the input"
+    strengths: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+    def usual(self) -> Fade:
+        """Towards white."""
+        return Fade((0.0,))
+
+    def refusal(self, form: Form) -> str:
+        """Only values between 0 and 1 keep their ends."""
+        if said := AlongThreat.refusal(self, form):
+            return said
+        if form.input_box is None or form.input_box.pair != (0.0, 1.0):
+            return "is about values from 0 to 1: declare the input box 0,1"
+        return ""
