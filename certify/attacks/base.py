@@ -101,6 +101,11 @@ class Attack(Scope, ABC):
         fields = asdict(self)  # type: ignore[call-overload]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
+    @classmethod
+    def handles(cls, property: type[Property]) -> bool:
+        """Whether it knows properties of this class: all, by their margins."""
+        return True
+
     def check_scope(self, threat: Threat, property: Property) -> None:
         """Refuse a threat or a property that this attack does not know.
 

@@ -29,8 +29,8 @@ class Scope:
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
-        """Whether it knows properties of this class."""
-        return True
+        """Whether it knows properties of this class: all but those that are about pixels."""
+        return not property.by_pixel
 
 
 def scopes(family: Registry[Callable[..., Any]]) -> dict[str, Any]:

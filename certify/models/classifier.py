@@ -24,7 +24,7 @@ from certify.models.normalization import Statistic, normalization
 from certify.models.overrides import refuse_global_hooks
 from certify.models.rows import check_rows, noisy, refuse_batch_statistics
 
-__all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
+__all__ = ["INVALID", "Classifier", "Normalize", "check_targets", "need_classifier"]
 
 ONE_NUMBER = "say above which it means class 1, Classifier(..., threshold=0.0) for a logit, 0.5 for a probability"
 
@@ -279,16 +279,24 @@ class Classifier:
                 out = self._as_tensor(self._function(given.to(self._dtype)))
             except SystemExit as problem:  # or a run would end with the code of a run that is done
                 raise RuntimeError(f"the model asked for the process to end ({one_line(problem)})") from problem
-        if out.shape == (len(x), self.num_classes):
+        return self._scored(out, len(x))
+
+    def _scored(self, out: Tensor, count: int) -> Tensor:
+        """What the model returned for so many inputs, as scores.
+
+        Raises:
+            ModelError: if it has another shape.
+        """
+        if out.shape == (count, self.num_classes):
             return out if out.dtype in (torch.float32, torch.float64) else out.float()
-        if out.shape == (len(x), 1) and self.num_classes == 2:
+        if out.shape == (count, 1) and self.num_classes == 2:
             raise ModelError(f"the model returned one number for each input; {ONE_NUMBER}")
-        if out.shape == (len(x),):
+        if out.shape == (count,):
             return nn.functional.one_hot(self._checked_labels(out), self.num_classes).float()
         more = out.dim() == 2 and out.shape[1] > self.num_classes  # the labels of some data miss the last classes
         raise ModelError(
-            f"the model returned shape {tuple(out.shape)} for a batch of {len(x)}; "
-            f"it must return scores ({len(x)}, {self.num_classes}) or labels ({len(x)},)"
+            f"the model returned shape {tuple(out.shape)} for a batch of {count}; "
+            f"it must return scores ({count}, {self.num_classes}) or labels ({count},)"
             + (f": if there are {out.shape[1]} classes, return a certify.Classifier that says so" if more else "")
         )
 
@@ -339,7 +347,7 @@ class Classifier:
     def answers_at(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
         """The same at scores (B, K) that the model itself returned; ``-1`` where one is NaN or infinite."""
         found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
-        return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
+        return torch.where(torch.isfinite(scores).flatten(1).all(dim=1), found, INVALID)
 
     def votes_at(self, scores: Tensor) -> Tensor:
         """What samples with these scores (B, K) vote for, (B,) int64; ``-1`` where one is NaN or infinite."""
@@ -429,6 +437,20 @@ def _scores_of(model: Any, output: str | int | None, threshold: float | None) ->
     """A model behind the choice of one output and the threshold of one number, where they are asked for."""
     model = model if output is None else Output(model, output)
     return model if threshold is None else Above(model, threshold)
+
+
+def check_targets(clf: Classifier, x: Tensor, targets: Sequence[float | str]) -> None:
+    """Refuse targets of inputs (B, ...) that do not fit the classifier's property, or what the model returns.
+
+    Raises:
+        BadInput: for the first of them.
+    """
+    with torch.inference_mode():
+        shape = tuple(clf.base.scores(x[:1]).shape[1:])
+    for target in dict.fromkeys(targets):
+        about = clf.property.at(target)
+        about.answers(clf.base.num_classes)
+        about.check_outputs(shape)
 
 
 def need_classifier(clf: object) -> Classifier:
