@@ -93,6 +93,8 @@ class Attack(Scope, ABC):
     name: ClassVar[str]
     """The registered name."""
 
+    limits: ClassVar[str] = "knows what threats do to single features only"
+
     follows_gradients: ClassVar[bool] = True
     """Whether it needs a model that has gradients."""
 

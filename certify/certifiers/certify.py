@@ -145,7 +145,7 @@ def _maps(clf: Classifier, x: Any, y: Any) -> list[str]:
     values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
     if values.ndim != 3 or len(values) != len(inputs):
         raise DataError(
-            f"label maps have shape {values.shape}, but there are {len(inputs)} images; give one (height, width) an image"
+            f"label maps have shape {values.shape}, and there are {len(inputs)} images; give one (height, width) each"
         )
     return label_maps("given images", values).tolist()
 

@@ -74,7 +74,7 @@ class Pixelwise(Certifier):
     noise: str = "gaussian"
     batch_size: int | None = None
     method = "pixelwise"
-    limits = "is about pixels, and norms of noise that is added"
+    limits = "certifies the pixels of images, in the norms of added noise only"
 
     def __post_init__(self) -> None:
         law = self.law()
@@ -168,7 +168,9 @@ class Pixelwise(Certifier):
         beyond = [radius for radius in threat.radii if cap is None or radius > cap]
         if not beyond:
             return ""
-        return f"n={self.n:,} samples cannot certify a pixel at radius {' / '.join(map(brief, beyond))}: raise n or sigma"
+        return (
+            f"n={self.n:,} samples cannot certify a pixel at radius {' / '.join(map(brief, beyond))}: raise n or sigma"
+        )
 
     def check(self, classifier: Classifier, threat: Threat, x: Tensor) -> None:
         """Refuse a norm without a theorem, and radii that n samples can certify none of.
@@ -197,7 +199,9 @@ class Pixelwise(Certifier):
             )
             counts = count_pixels(sampler, self.n0, self.n)
             if 2 * counts.invalid > self.n * counts.hits.size:
-                reason = f"the model's scores contain NaN or infinity at {counts.invalid:,} pixels of {self.n:,} samples"
+                reason = (
+                    f"the model's scores contain NaN or infinity at {counts.invalid:,} pixels of {self.n:,} samples"
+                )
                 yield failed(classifier, part, 0, threat, self.method, reason)
                 continue
             evidence = self._evidence(counts, property, theorem, threat, sampler.generator)

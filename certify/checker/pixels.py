@@ -24,7 +24,7 @@ from certify.smoothing.noise.base import Law, recorded_law
 from certify.smoothing.streams import BLOCK, Stream
 from certify.stats.binomial import binomial_at_most
 
-__all__ = ["EXACT_SAMPLES", "FRESH_SAMPLES", "pixel_claims", "remaining_of"]
+__all__ = ["EXACT_SAMPLES", "FRESH_SAMPLES", "model_claims", "pixel_claims", "remaining_of"]
 
 EXACT_SAMPLES: Final = 10_000
 """A selection or first look of at most this many samples is drawn again in full."""
@@ -107,6 +107,23 @@ def pixel_claims(
         return [left_open(subject, "votes", one_line(problem))]
 
 
+def model_claims(
+    certificate: Certificate, evidence: PixelsEvidence, classifier: Classifier, x: Tensor
+) -> list[CheckedClaim]:
+    """Whether the noise was drawn over all features of an image (...), and the model gives as many pixels a class."""
+    subject = subject_of(certificate)
+    try:
+        with torch.inference_mode():
+            shape = tuple(classifier.base.scores(x[None]).shape[1:])
+    except CertifyError as problem:
+        return [judged(subject, "pixels", str(problem))]
+    features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
+    return [
+        judged(subject, "features", "" if evidence.dimensions == x.numel() else features),
+        judged(subject, "pixels", pixels_fault(evidence, shape)),
+    ]
+
+
 def _of_no_map(certificate: Certificate, evidence: PixelsEvidence) -> str:
     property = certificate.property
     if not isinstance(property, Pixels) or property.truth is None:
@@ -125,9 +142,7 @@ def pixels_fault(evidence: PixelsEvidence, shape: tuple[int, ...]) -> str:
     return "" if most < shape[0] else f"class {most} is named, the model's are 0 to {shape[0] - 1}"
 
 
-def _recorded(
-    subject: str, evidence: PixelsEvidence, source: PixelSource, blocks: Sequence[int]
-) -> list[CheckedClaim]:
+def _recorded(subject: str, evidence: PixelsEvidence, source: PixelSource, blocks: Sequence[int]) -> list[CheckedClaim]:
     """The recorded noise, drawn again."""
     generator, claims = source.stream(0, "estimation").generator, []
     if (evidence.generator, evidence.block_size) != (generator, BLOCK):

@@ -71,7 +71,9 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
     Only smoothing certificates that claim a radius take part. Where the first look is drawn again in full anyway, the
     blocks are chosen among those after it; a certificate without any such block is replayed all the same.
     """
-    able = [one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled | PixelsEvidence)]
+    able = [
+        one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled | PixelsEvidence)
+    ]
     draw = random.Random(seed)
     draw.shuffle(able)
     able = able[: max(0, replay)]
@@ -79,7 +81,9 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
     for place, certificate in enumerate(able):
         evidence = certificate.evidence
         assert isinstance(evidence, Sampled | PixelsEvidence)
-        remaining = remaining_of(evidence.n, evidence.n) if isinstance(evidence, PixelsEvidence) else _remaining(evidence)
+        remaining = (
+            remaining_of(evidence.n, evidence.n) if isinstance(evidence, PixelsEvidence) else _remaining(evidence)
+        )
         wanted = min(len(remaining), len(range(place, replay, len(able))))
         blocks = tuple(sorted(draw.sample(remaining, wanted)))
         found.append(Chosen(certificate, blocks, LEVEL / len(able)))

@@ -51,8 +51,8 @@ def map_text(values: Any) -> str:
     return f"{found.shape[0]}x{found.shape[1]} " + " ".join(runs)
 
 
-@lru_cache(maxsize=256)
-def read_map(what: str, text: str) -> NDArray[np.int64]:
+@lru_cache(maxsize=8)  # a few words may be a map of millions of pixels
+def read_map(what: str, text: str) -> NDArray[np.int32]:
     """Inverse of :func:`map_text`; the array (H, W) cannot be written to.
 
     Raises:
@@ -74,7 +74,7 @@ def read_map(what: str, text: str) -> NDArray[np.int64]:
     numbers, often = np.array([[int(one[1]), int(one[2] or 1)] for one in runs if one]).T
     if often.sum() != height * width or numbers.max() > MOST:
         raise BadInput(f"{what} is damaged: {often.sum():,} numbers are no map of {height} x {width} pixels")
-    found = np.repeat(numbers, often).reshape(height, width)
+    found = np.repeat(numbers.astype(np.int32), often).reshape(height, width)
     if map_text(found) != text:
         raise BadInput(f"{what} is damaged: neighbouring runs hold the same number")
     found.setflags(write=False)

@@ -19,7 +19,7 @@ class Scope:
 
     __slots__ = ()
 
-    limits: ClassVar[str] = "knows what threats do to single features only"
+    limits: ClassVar[str] = "knows what threats do to single features, and what outputs do as a whole, only"
     """What the member does, where it does not know everything: to go on after its name."""
 
     @classmethod

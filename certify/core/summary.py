@@ -57,12 +57,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PixelRow:
-    """What is certified of the judged pixels of images at one declared radius; all are means over the images.
+    """What is certified of the judged pixels of images at one declared radius; shares are means over the images.
 
     Args:
         radius: the radius, in input units.
         certified: share of pixels certified to keep their right class.
-        certified_lower: with the stated confidence, the mean share that truly keeps it on these images is at least this.
+        certified_lower: with the stated confidence, at least this mean share truly keeps it on these images.
         population_lower: if the images were drawn at random, the mean share in what they were drawn from is at least
             this, with the stated confidence; None where some images repeat.
         wrong: share of pixels certified to keep another class.

@@ -15,7 +15,16 @@ from certify.core.properties.base import Property
 from certify.core.runs import map_text
 from certify.errors import BadInput, DataError
 
-__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "label_maps", "label_sets", "seeded_generator", "to_float32"]
+__all__ = [
+    "Dataset",
+    "as_positions",
+    "from_arrays",
+    "input_digest",
+    "label_maps",
+    "label_sets",
+    "seeded_generator",
+    "to_float32",
+]
 
 
 def input_digest(x: NDArray[np.floating]) -> str:

@@ -24,7 +24,7 @@ from certify.models.normalization import Statistic, normalization
 from certify.models.overrides import refuse_global_hooks
 from certify.models.rows import check_rows, noisy, refuse_batch_statistics
 
-__all__ = ["INVALID", "Classifier", "Normalize", "check_targets", "need_classifier"]
+__all__ = ["INVALID", "Classifier", "Normalize", "WithProperty", "check_targets", "need_classifier"]
 
 ONE_NUMBER = "say above which it means class 1, Classifier(..., threshold=0.0) for a logit, 0.5 for a probability"
 
@@ -369,8 +369,12 @@ class Classifier:
         >>> clf.num_classes, clf.predict(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.3, 0.2]]))
         (2, tensor([1, 0]))
         """
+        if property.by_pixel:
+            from certify.models.segmenter import as_segmenter
+
+            return as_segmenter(self.base).with_property(property)
         property.answers(self.base.num_classes)
-        return self if property == self.property else _WithProperty(self.base, property)
+        return self if property == self.property else WithProperty(self.base, property)
 
     def check(self, x: Tensor) -> None:
         """Refuse early: data outside the box, an output of the wrong shape, an output that changes between two calls.
@@ -411,7 +415,7 @@ class Classifier:
         return f"Classifier({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
 
 
-class _WithProperty(Classifier):
+class WithProperty(Classifier):
     """A classifier whose scores and predictions are those of a property's answers."""
 
     def __init__(self, classifier: Classifier, property: Property) -> None:
@@ -420,16 +424,19 @@ class _WithProperty(Classifier):
         self.num_classes = property.answers(classifier.num_classes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _WithProperty, (self._base, self.property)
+        return WithProperty, (self._base, self.property)
 
     @property
     def base(self) -> Classifier:
+        """The classifier without the property."""
         return self._base
 
     def scores(self, x: Tensor, *, scratch: bool = False) -> Tensor:
+        """Those of the property's answers."""
         return self.property.scores(self.base.scores(x, scratch=scratch))
 
     def check(self, x: Tensor) -> None:
+        """As for the classifier itself."""
         self.base.check(x)
 
 

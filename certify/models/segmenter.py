@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,10 @@ from certify.core.input_box import BoxLike
 from certify.core.properties.base import Property
 from certify.core.properties.pixels import Pixels
 from certify.errors import BadInput, ModelError
-from certify.models.classifier import INVALID, Classifier
+from certify.models.classifier import INVALID, Classifier, WithProperty
 from certify.models.normalization import Statistic
 
-__all__ = ["Segmenter", "pixel_classes", "pixel_votes"]
+__all__ = ["Segmenter", "as_segmenter", "pixel_classes", "pixel_votes"]
 
 
 class Segmenter(Classifier):
@@ -73,7 +74,8 @@ class Segmenter(Classifier):
         """
         if not property.by_pixel:
             raise BadInput(f"{property.kind} is about one class an input, a Segmenter gives each pixel one: use pixels")
-        return super().with_property(property)
+        property.answers(self.num_classes)
+        return self if property == self.property else WithProperty(self, property)
 
     def predict(self, x: Tensor) -> Tensor:
         """Classes (B, H, W) of a batch, int64; ``-1`` where a score of the pixel is NaN or infinite."""
@@ -93,6 +95,17 @@ class Segmenter(Classifier):
 
     def __repr__(self) -> str:
         return f"Segmenter({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
+
+
+def as_segmenter(classifier: Classifier) -> Segmenter:
+    """The same model, read as one that gives each pixel a class: a file does not say which of the two it holds."""
+    if isinstance(classifier, Segmenter):
+        return classifier
+    made = copy.copy(classifier)
+    made.__class__ = Segmenter
+    made.property, made._elsewhere = Pixels(), {}
+    assert isinstance(made, Segmenter)
+    return made
 
 
 def pixel_classes(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Each pixel's class under noise: named by separate samples, counted by others, and certified for all pixels at once."""
+"""Each pixel's class under noise: named by separate samples, counted by others, certified for all pixels at once."""
 
 from __future__ import annotations
 

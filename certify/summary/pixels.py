@@ -1,4 +1,4 @@
-"""A segmentation's own figures: the share of pixels that are certified, and the intersection over union that follows."""
+"""A segmentation's own figures: the share of pixels that are certified, and the intersection over union they leave."""
 
 from __future__ import annotations
 
@@ -121,19 +121,20 @@ def pixels_in_words(rows: Sequence[PixelRow], n: int, guarantee: Guarantee, delt
         return " / ".join(written(getattr(row, name)) for row in rows)
 
     all_true = max(0.0, 1.0 - n * (guarantee.alpha or 0.0))
+    sure = f"with probability at least {percent(1 - delta)} over"
     said = [
-        f"Of the judged pixels of an image, on average over these {n:,} images, {of('certified')} % are certified to keep "
-        f"their right class at radius {radii}; with probability at least {percent(1 - delta)} over the sampling noise, "
-        f"{of('certified_lower')} % truly keep it. {of('wrong', percent_up)} % are certified to keep another class, and nothing is "
-        f"certified of {of('abstain', percent_up)} %.",
+        f"Of the judged pixels of an image, on average over these {n:,} images, {of('certified')} % are certified to "
+        f"keep their right class at radius {radii}; {sure} the sampling noise, {of('certified_lower')} % truly keep "
+        f"it. {of('wrong', percent_up)} % are certified to keep another class, and nothing is certified of "
+        f"{of('abstain', percent_up)} %.",
         f"The mean intersection over union of the smoothed model stays at least {of('miou')} % at radius {radii}, over "
         f"all pixels and the classes of the label maps, where all claims are true: with probability at least "
         f"{percent_below(all_true)} % over the sampling noise.",
     ]
     if all(row.population_lower is not None for row in rows):
         said.append(
-            f"If these {n:,} images are an independent random sample of a population, {of('population_lower')} % of the "
-            f"pixels of an image of it, on average, truly keep their right class at radius {radii}, with probability at "
-            f"least {percent(1 - delta)} over the draw of the images and the noise."
+            f"If these {n:,} images are an independent random sample of a population, {of('population_lower')} % of "
+            f"the pixels of an image of it, on average, truly keep their right class at radius {radii}, {sure} the "
+            "draw of the images and the noise."
         )
     return tuple(said)

@@ -23,8 +23,8 @@ from certify.errors import BadInput, IncompleteRun
 from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
 from certify.summary.curves import misjudged
-from certify.summary.pixels import pixel_rows, pixels_in_words
 from certify.summary.join import Copies, Joined, copies_of, join
+from certify.summary.pixels import pixel_rows, pixels_in_words
 from certify.summary.population import Population, population_of
 from certify.summary.reported import beside_logs
 from certify.summary.words import head_of_table, parts_of, statement
@@ -140,7 +140,10 @@ def tabulate(
         expected=expected,
         attacked=int(np.isin(sandwich.index, reported_on).sum()) if attacks_belong else None,
         confidence=1 - delta,
-        further=(*pixels_in_words(pixels, n, guarantee, delta), *(() if population is None else (population.statement,))),
+        further=(
+            *pixels_in_words(pixels, n, guarantee, delta),
+            *(() if population is None else (population.statement,)),
+        ),
         pixels=pixels,
         reported=logs,
         inputs=_sha256(_identities(sandwich)),

@@ -60,27 +60,15 @@ class PixelsDerivation(Derivation):
         return [claim for one in certificates for claim in _claims(one)]
 
     def of_model(self, certificate: Certificate, classifier: Classifier, x: Tensor) -> list[CheckedClaim]:
-        """The noise was drawn over all features of the input, and the model gives as many pixels a class that it has."""
-        import torch
+        """The noise was drawn over all features of the input, and the model gives as many pixels a class of its own."""
+        from certify.checker.pixels import model_claims
 
-        from certify.checker.pixels import pixels_fault
-
-        evidence, subject = evidence_of(certificate, PixelsEvidence), subject_of(certificate)
-        with torch.inference_mode():
-            shape = tuple(classifier.base.scores(x[None]).shape[1:])
-        features = f"the record says {evidence.dimensions}, the input has {x.numel()}"
-        return [
-            judged(subject, "features", "" if evidence.dimensions == x.numel() else features),
-            judged(subject, "pixels", pixels_fault(evidence, shape)),
-        ]
+        return model_claims(certificate, evidence_of(certificate, PixelsEvidence), classifier, x)
 
 
 def _claims(certificate: Certificate) -> list[CheckedClaim]:
-    evidence, subject, property = (
-        evidence_of(certificate, PixelsEvidence),
-        subject_of(certificate),
-        certificate.property,
-    )
+    evidence, property = evidence_of(certificate, PixelsEvidence), certificate.property
+    subject = subject_of(certificate)
     if wrong := _misfit(certificate, evidence):
         return [judged(subject, "counts", wrong)]
     assert isinstance(property, Pixels)

@@ -78,12 +78,12 @@ class PixelsEvidence(Evidence):
             raise BadInput(f"the fewest hits are numbers from 0 to {self.n + 1:,}, got {list(self.least)}")
 
     @property
-    def classes(self) -> NDArray[np.int64]:
+    def classes(self) -> NDArray[np.int32]:
         """The class of each pixel (H, W)."""
         return read_map("the map of classes", self.top)
 
     @property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> NDArray[np.int32]:
         """The hits of each pixel (H, W)."""
         return read_map("the map of hits", self.hits)
 
@@ -92,7 +92,7 @@ class PixelsEvidence(Evidence):
         return self.counts >= self.least[place]
 
     def fault(self, certificate: Certificate) -> str:
-        """There is a number for each declared radius, and enough pixels are certified right at the one that is claimed."""
+        """There is a number for each declared radius, and at the claimed one enough pixels are certified right."""
         radii, property = certificate.threat.radii, certificate.property
         if len(radii) != len(self.least):
             return f"the evidence is about {len(self.least)} radii, and {len(radii)} are declared"
@@ -129,14 +129,14 @@ class PixelsEvidence(Evidence):
     @override
     def sampling_in_words(self) -> str:
         return (
-            f"{self.noise} noise, sigma={self.sigma}, n={self.n:,}, class of each pixel chosen by n0={self.n0} separate "
+            f"{self.noise} noise, sigma={self.sigma}, n={self.n:,}, classes of pixels chosen by n0={self.n0} separate "
             f"draws, all pixels of an image tested together (Holm), seed={self.seed}"
         )
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The noise law."""
-        return (f"noise:{self.noise}",)
+        """The noise law, and the procedure that tests all pixels."""
+        return f"noise:{self.noise}", "statistics:holm"
 
     @property
     def of_label(self) -> bool:

@@ -107,7 +107,9 @@ class Property(ABC):
             BadInput: where there is not one score a class, (K,).
         """
         if len(shape) != 1:
-            raise BadInput(f"{self.kind} is about one class an input, and the model gives each pixel one: certify.Pixels")
+            raise BadInput(
+                f"{self.kind} is about one class an input, and the model gives each pixel one: certify.Pixels"
+            )
 
     def wanted(self, label: int) -> int:
         """The answer that is right for an input of a class."""

@@ -51,7 +51,6 @@ class Pixels(Property):
     kind: ClassVar[str] = "pixels"
     like_classes: ClassVar[bool] = False
     under_noise: ClassVar[str] = "at each pixel the class that most samples give it under the noise"
-    cited: ClassVar[tuple[str, ...]] = ("property:pixels",)
     per_input: ClassVar[bool] = True
     by_pixel: ClassVar[bool] = True
     task: ClassVar[str] = "segmentation"
@@ -68,6 +67,8 @@ class Pixels(Property):
             object.__setattr__(self, "ignore", whole("ignore", self.ignore))
             if self.ignore < 0:
                 raise BadInput(f"ignore is a whole number from 0, as label maps hold them, got {self.ignore}")
+        if self.truth is not None and not isinstance(self.truth, str):
+            raise BadInput(f"truth is the text of a label map, as map_text writes it, got {type(self.truth).__name__}")
         if self.truth is not None and not self.judged.any():
             raise BadInput(f"a label map holds nothing but {self.ignore}, which is ignored: no pixel is judged")
 
@@ -123,7 +124,7 @@ class Pixels(Property):
         return 0
 
     @property
-    def right(self) -> NDArray[np.int64]:
+    def right(self) -> NDArray[np.int32]:
         """The right class of each pixel (H, W)."""
         if self.truth is None:
             raise BadInput("pixels is about a label map for each image: Pixels(share).at(map_text(labels))")
