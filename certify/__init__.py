@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from certify.certifiers.erasing import EraseAndCheck as EraseAndCheck
     from certify.certifiers.lipschitz import Lipschitz as Lipschitz
     from certify.certifiers.masking import Masking as Masking
+    from certify.certifiers.pixelwise import Pixelwise as Pixelwise
     from certify.certifiers.smooth import predict as predict
     from certify.certifiers.smooth import smooth as smooth
     from certify.certifiers.smoothing import Smoothing as Smoothing
@@ -54,12 +55,14 @@ if TYPE_CHECKING:
     from certify.core.evidence import VotesEvidence as VotesEvidence
     from certify.core.evidence.ablation import AblationEvidence as AblationEvidence
     from certify.core.evidence.enumeration import EnumerationEvidence as EnumerationEvidence
+    from certify.core.evidence.pixels import PixelsEvidence as PixelsEvidence
     from certify.core.finding import Finding as Finding
     from certify.core.guarantee import Guarantee as Guarantee
     from certify.core.monitoring import MonitorReport as MonitorReport
     from certify.core.prediction_sets import PredictionSets as PredictionSets
     from certify.core.properties.labels import Labels as Labels
     from certify.core.properties.never import Never as Never
+    from certify.core.properties.pixels import Pixels as Pixels
     from certify.core.properties.rows import LinearRows as LinearRows
     from certify.core.properties.superclass import Superclass as Superclass
     from certify.core.properties.top_class import TopClass as TopClass
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
     from certify.models.classifier import Classifier as Classifier
     from certify.models.loaders import load_model as load_model
     from certify.models.regressor import Regressor as Regressor
+    from certify.models.segmenter import Segmenter as Segmenter
     from certify.process import tune_process as tune_process
     from certify.sets.conformal import conformal as conformal
     from certify.smoothing.noise.ablation import Ablation as Ablation

@@ -49,6 +49,10 @@ RUNS: Final[dict[str, dict[str, Any]]] = {
     "lipschitz": {"norm": "l2", "radii": "0,0.05", "certifier": "lipschitz"},
     "complete": {**LINF, "certifier": "complete", "timeout": 20, "gap": 0.3},
     "bands": {**PATCH, **PGD, "certifier": "derandomized", "option": {"size": 1}},
+    "pixels": {
+        **{"certifier": "pixelwise", "property": "pixels", "norm": "l2", "radii": "0,0.05,0.3", "sigma": 0.25},
+        **{"n": 500, "n0": 20, "option": {"share": 0.75}, **PGD},
+    },
     "masks": {**PATCH, **PGD, "certifier": "masking"},
     "erased": {
         **{"threat": "insertions", "radii": "0,1", "option": {"mode": "suffix", "flagged": 0}},
@@ -84,6 +88,7 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
     y[3] = 1 - y[3]
     np.savez(folder / "data.npz", x=x, y=y)
     np.savez(folder / "images.npz", x=x.reshape(-1, 1, 2, 2), y=y)
+    np.savez(folder / "maps.npz", x=x.reshape(-1, 1, 2, 2), y=(x.reshape(-1, 2, 2) > 0.5).astype(np.int64))
     lengths = np.arange(INPUTS) % 4 + 1
     texts = (np.arange(4) < lengths[:, None]).astype(np.float32)
     np.savez(folder / "texts.npz", x=texts, y=np.where(np.arange(INPUTS) == 1, 1, lengths == 4).astype(np.int64))
@@ -98,11 +103,17 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
         seer = nn.Sequential(nn.Flatten(), *net)
         shown = {"num_classes": 2, "input_box": (0.0, 1.0), "input_shape": (1, 2, 2), "recipe": {}}
         save_folder(folder / f"{name}-of-images", seer, **shown)
+        pixels = nn.Conv2d(1, 2, 1).requires_grad_(False)
+        pixels.weight.copy_(torch.tensor([-scale, scale]).reshape(2, 1, 1, 1))
+        pixels.bias.copy_(torch.tensor([0.5, -0.5]))
+        save_folder(folder / f"{name}-of-pixels", pixels, **shown)
     specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
     for name in names:
         images = {"model": f"{specs['model']}-of-images", "data": f"npz:{folder / 'images.npz'}"}
-        data = {"patch": images, "insertions": {"data": f"npz:{folder / 'texts.npz'}"}}
-        asked = {**specs, **data.get(RUNS[name].get("threat", ""), {}), **RUNS[name]}
+        pixels = {"model": f"{specs['model']}-of-pixels", "data": f"npz:{folder / 'maps.npz'}"}
+        data = {"patch": images, "insertions": {"data": f"npz:{folder / 'texts.npz'}"}, "pixels": pixels}
+        kind = RUNS[name].get("property", RUNS[name].get("threat", ""))
+        asked = {**specs, **data.get(kind, {}), **RUNS[name]}
         study_from(Settings.of(asked)).run(folder / name)
     return folder
 

@@ -93,6 +93,8 @@ class Attack(Scope, ABC):
     name: str
     """The name that it is asked for by: the registered one, of a whole class."""
 
+    limits: ClassVar[str] = "knows what threats do to single features only"
+
     follows_gradients: ClassVar[bool] = True
     """Whether it needs a model that has gradients."""
 
@@ -100,6 +102,11 @@ class Attack(Scope, ABC):
         """Steps, step size, restarts and the like, as plain values for JSON."""
         fields = asdict(self)  # type: ignore[call-overload]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+    @classmethod
+    def handles(cls, property: type[Property]) -> bool:
+        """Whether it knows properties of this class: all, by their margins."""
+        return True
 
     def check_scope(self, threat: Threat, property: Property) -> None:
         """Refuse a threat or a property that this attack does not know.

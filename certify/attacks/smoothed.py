@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.attacks.target import Examination, Target
 from certify.core.properties.base import Property
+from certify.core.properties.pixels import Pixels
 from certify.core.properties.top_class import TOP_CLASS
 from certify.data.generators import keyed_generator
 from certify.errors import BadInput
 from certify.models.classifier import Classifier
+from certify.models.segmenter import pixel_votes
 from certify.stats.binomial import check_alpha, clopper_pearson_lower, clopper_pearson_upper
+from certify.stats.pixels import at_least, not_on_top, on_top
 
-__all__ = ["NoiseLaw", "Smoothed", "label_loses"]
+__all__ = ["NoiseLaw", "PixelExamination", "Smoothed", "SmoothedPixels", "label_loses", "smoothed"]
 
 _BLOCK: Final = 128
 """Samples per forward pass of an examination. It is part of the noise stream: changing it changes results."""
@@ -148,16 +154,20 @@ class Smoothed(Target):
 
     def votes(self, x: Tensor, key: str) -> list[int]:
         """How often each class is voted for in ``n`` samples about one input; samples with NaN scores vote for none."""
-        generator, centre = keyed_generator(key, self.device), x.to(self.device)
         counts = torch.zeros(self.classifier.ballots + 1, dtype=torch.int64)
+        for scores in self._samples(x, key):
+            counts += torch.bincount(self.classifier.votes_at(scores) + 1, minlength=len(counts)).cpu()
+        return [int(count) for count in counts[1:]]
+
+    def _samples(self, x: Tensor, key: str) -> Iterator[Tensor]:
+        """The base model's scores of ``n`` samples about one input, some at a time."""
+        generator, centre = keyed_generator(key, self.device), x.to(self.device)
         for first in range(0, self.n, _BLOCK):
             drawn = self.noise.sample_anywhere((min(_BLOCK, self.n - first), *x.shape), generator)
             noisy = self.noise.apply(centre, drawn.to(self.device))
             self.noise.project(noisy)
             with torch.inference_mode():
-                labels = self.classifier.votes_at(self.classifier.base.scores(noisy))
-            counts += torch.bincount(labels + 1, minlength=len(counts)).cpu()
-        return [int(count) for count in counts[1:]]
+                yield self.classifier.base.scores(noisy)
 
     def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
         """Draw fresh noise at ``x`` and test, at level alpha / tries, whether the label loses."""
@@ -172,3 +182,76 @@ class Smoothed(Target):
             ),
             forward_passes=self.n,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PixelExamination:
+    """What samples about one image show of its pixels.
+
+    Args:
+        property: about the image.
+        votes: for each class at each pixel (K, H, W).
+    """
+
+    property: Pixels
+    votes: NDArray[np.int64]
+
+    @builtins.property
+    def right(self) -> NDArray[np.bool_]:
+        """The pixels (H, W) that most samples give their right class."""
+        return (self.votes.argmax(axis=0) == self.property.right) & (self.votes.max(axis=0) > 0)
+
+    @builtins.property
+    def answer(self) -> int | None:
+        """The property's answer by these samples; None where none of them returns any class."""
+        return None if not self.votes.any() else 0 if self.property.enough(self.right) else 1
+
+    def loses(self, answer: int, alpha: float) -> bool:
+        """Whether an answer is shown not to be that of the smoothed model, wrongly so with probability <= alpha."""
+        own, rival = self._duels()
+        judged, needed = own.size, self.property.needed
+        if answer == 0:
+            return at_least(not_on_top(own, rival, len(self.votes)), judged - needed + 1) <= alpha
+        return answer == 1 and at_least(on_top(own, rival), needed) <= alpha
+
+    def lost(self, alpha: float) -> NDArray[np.bool_]:
+        """The judged pixels, one after the other, that are shown not to keep their right class, each at a level."""
+        return not_on_top(*self._duels(), len(self.votes)) <= alpha
+
+    def _duels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Votes for the right class of each judged pixel, and for its strongest rival."""
+        judged = self.property.judged
+        votes, right = self.votes[:, judged], self.property.right[judged][None]
+        own = np.take_along_axis(votes, right, axis=0)[0]
+        others = votes.copy()
+        np.put_along_axis(others, right, -1, axis=0)
+        return own, others.max(axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothedPixels(Smoothed):
+    """The classes that a model most probably gives the pixels of an image under noise (Fischer et al. 2021).
+
+    An example counts where so many pixels are shown to have lost their right class that too few are left.
+    """
+
+    def pixels(self, x: Tensor, key: str) -> PixelExamination:
+        """Draw fresh noise at one image and count the classes of its pixels."""
+        property, votes = self.classifier.property, None
+        assert isinstance(property, Pixels)
+        for scores in self._samples(x, key):
+            new = pixel_votes(scores)
+            votes = new if votes is None else votes + new
+        assert votes is not None
+        return PixelExamination(property, votes[1:].numpy())
+
+    def examine(self, x: Tensor, label: int, key: str, tries: int) -> Examination:
+        """Draw fresh noise at ``x`` and test, at level alpha / tries, whether too few pixels keep their class."""
+        found = self.pixels(x, key)
+        return Examination(found.answer, found.loses(label, self.alpha / tries), None, self.n)
+
+
+def smoothed(classifier: Classifier, noise: NoiseLaw, **settings: Any) -> Smoothed:
+    """The classifier under noise as a target: of its property, or of its pixels."""
+    kind = SmoothedPixels if classifier.property.by_pixel else Smoothed
+    return kind(classifier, noise, **settings)

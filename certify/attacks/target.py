@@ -63,9 +63,9 @@ class Target(ABC):
         ``tries`` is how often one input may be examined in all: error probabilities are split among them.
         """
 
-    def about(self, number: float) -> Self:
-        """The target of an input with a number of its own, for properties that are about one."""
-        classifier = self.classifier.with_property(self.classifier.property.at(number))
+    def about(self, target: float | str) -> Self:
+        """The target of an input with a number, or a label map, of its own, for properties that are about one."""
+        classifier = self.classifier.with_property(self.classifier.property.at(target))
         return replace(self, classifier=classifier)  # type: ignore[type-var]
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from certify.attacks.function import attack_of
 from certify.attacks.run import run_attack
-from certify.attacks.smoothed import NoiseLaw, Smoothed
+from certify.attacks.smoothed import NoiseLaw, smoothed
 from certify.attacks.target import Plain, Target
 from certify.certifiers.base import Certifier
 from certify.certifiers.certify import batch_of, posed
@@ -99,7 +99,7 @@ def attack(
     law = law.about(threat) if isinstance(law, Law) else law
     if law is not None and certifier is not None:
         raise BadInput("noise and a certifier both say which model is attacked: leave one of them out")
-    target: Target = Plain(clf) if law is None else Smoothed(clf, law, draws, n, alpha)
+    target: Target = Plain(clf) if law is None else smoothed(clf, law, draws=draws, n=n, alpha=alpha)
     if certifier is not None:
         certifier.check_scope(threat, clf.property)
         target = certifier.fitted(threat).target(clf, threat)

@@ -15,10 +15,10 @@ from certify.core.properties.top_class import TOP_CLASS
 from certify.core.threats.base import Threat, need_threat
 from certify.core.threats.transform import Transform
 from certify.data.batch import Batch, as_inputs, as_labels
-from certify.data.dataset import label_sets
+from certify.data.dataset import label_maps, label_sets
 from certify.device import as_alone
 from certify.errors import BadInput, DataError
-from certify.models.classifier import Classifier, need_classifier
+from certify.models.classifier import Classifier, check_targets, need_classifier
 from certify.models.transformed import behind, beside
 from certify.progress.observer import Observer, watching
 from certify.registry import make
@@ -96,7 +96,8 @@ def batch_of(clf: Classifier, x: Any, y: Any, index: Sequence[int] | None = None
         DataError: for inputs or labels that do not fit.
     """
     if clf.property.per_input:
-        targets = _targets(clf, x, y)
+        targets: Sequence[float | str] = _maps(clf, x, y) if clf.property.by_pixel else _targets(clf, x, y)
+        check_targets(clf, as_inputs(x), targets)
         return Batch.of(x, None if y is None else [0] * len(targets), clf.num_classes, index, targets)
     if clf.property.several:
         y = _sets(y, (len(x), clf.base.num_classes))
@@ -128,6 +129,25 @@ def _sets(y: Any, shape: tuple[int, int]) -> Any:
     """Rows of 0 and 1 for each of several labels as the numbers that they stand for; anything else as it is."""
     values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
     return label_sets(values) if values.shape == shape else y
+
+
+def _maps(clf: Classifier, x: Any, y: Any) -> list[str]:
+    """The label maps of images; where none are given, what the model itself returns.
+
+    Raises:
+        DataError: for label maps that are none, or not one for each image.
+    """
+    inputs = as_inputs(x)
+    if y is None:
+        y = clf.base.predict(inputs)
+        if len(bad := np.flatnonzero((y < 0).flatten(1).any(dim=1).cpu().numpy())):
+            raise DataError(f"the model returns NaN or infinity for image {bad[0]}: give label maps, or leave it out")
+    values = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+    if values.ndim != 3 or len(values) != len(inputs):
+        raise DataError(
+            f"label maps have shape {values.shape}, and there are {len(inputs)} images; give one (height, width) each"
+        )
+    return label_maps("given images", values).tolist()
 
 
 def _targets(clf: Classifier, x: Any, y: Any) -> list[float]:

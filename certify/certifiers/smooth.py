@@ -141,6 +141,11 @@ def predict(
         raise BadInput(
             "predict answers with the class of most votes, and each of several labels has a majority of its own"
         )
+    if clf.property.by_pixel:
+        raise BadInput(
+            "predict answers with one class an input; the classes of pixels under noise are in the evidence of a "
+            "certificate by certify.Pixelwise: certificate.evidence.classes"
+        )
     seed = secrets.randbits(63) if seed is None else seed
     smoothing = Smoothing(
         n=n,

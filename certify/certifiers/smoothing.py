@@ -96,7 +96,7 @@ class Smoothing(Certifier):
     retention: int | None = None
     null: Null | str | None = None
     method = "smoothing"
-    limits = "knows the norms of its noise laws and additive transforms only"
+    limits = "counts votes about whole inputs, and knows the norms of its noise laws and additive transforms only"
 
     def __post_init__(self) -> None:
         own = named_law(self.noise, sigma=self.sigma, retention=self.retention, null=self.null).settings()

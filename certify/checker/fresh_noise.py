@@ -9,7 +9,7 @@ from typing import Final
 
 from torch import Tensor
 
-from certify.attacks.smoothed import Smoothed, label_loses
+from certify.attacks.smoothed import PixelExamination, Smoothed, SmoothedPixels, label_loses, smoothed
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.finding import Finding
 from certify.core.properties.base import Property
@@ -49,7 +49,10 @@ def class_on_noise(finding: Finding, classifier: Classifier, threat: Threat, x: 
     """Draw fresh noise at an input (...), and hold the votes against the class that a finding names there."""
     try:
         target = _target(finding, classifier, threat, x)
-        fresh = _Fresh(classifier.property, target.votes(x, f"{_key(finding, seed)}:input"), target.n)
+        key = f"{_key(finding, seed)}:input"
+        if isinstance(target, SmoothedPixels):
+            return judged(subject_of(finding), "prediction", _other_pixels(target.pixels(x, key), finding.prediction))
+        fresh = _Fresh(classifier.property, target.votes(x, key), target.n)
     except BadInput as problem:
         return judged(subject_of(finding), "prediction", str(problem))
     if finding.prediction is None:  # no class is returned where no sample votes for any
@@ -76,6 +79,8 @@ def examined(
         return _refuted(subject, f"label {label} and class {named} are not two of {classifier.num_classes} classes")
     key, alpha = _key(finding, seed), target.alpha
     claims = [class_on_noise(finding, classifier, threat, x, seed)]
+    if isinstance(target, SmoothedPixels):
+        return _examined_pixels(finding, target, example, key, claims)
     for part in (target, replace(target, n=ESCALATION * target.n)):
         fresh = _Fresh(classifier.property, part.votes(example, f"{key}:{part.n}"), part.n)
         if fresh.loses(label, alpha):
@@ -83,6 +88,35 @@ def examined(
     claims.append(_example(subject, fresh, label, named, alpha))
     claims.append(judged(subject, "label's probability", fresh.too_many(label, finding.p_label_upper)))
     return Execution(claims, lambda one: 0 <= one < classifier.num_classes and fresh.loses(one, alpha))
+
+
+def _examined_pixels(
+    finding: Finding, target: SmoothedPixels, example: Tensor, key: str, claims: list[CheckedClaim]
+) -> Execution:
+    """Whether too few pixels of the example keep their right class; refuted only where the opposite is shown."""
+    subject, named = subject_of(finding), finding.adversarial_prediction
+    for part in (target, replace(target, n=ESCALATION * target.n)):
+        fresh = part.pixels(example, f"{key}:{part.n}")
+        if fresh.loses(finding.label, target.alpha):
+            break
+    said = _other_pixels(fresh, named)
+    if fresh.loses(finding.label, target.alpha) or said:
+        claims.append(judged(subject, "example", said))
+    else:
+        right = int((fresh.right & fresh.property.judged).sum())
+        few = f"{right:,} pixels are right by fresh samples there, {fresh.property.needed:,} are needed"
+        claims.append(left_open(subject, "example", f"{few}: that does not decide"))
+    return Execution(claims, lambda one: fresh.loses(one, target.alpha))
+
+
+def _other_pixels(fresh: PixelExamination, named: int | None) -> str:
+    """Why a recorded answer about pixels is not that of the smoothed model, in words; empty where that is not shown."""
+    if named is None:
+        return "" if fresh.answer is None else "the record says no class, and fresh samples return some"
+    if not fresh.loses(named, LEVEL):
+        return ""
+    right, word = int((fresh.right & fresh.property.judged).sum()), fresh.property.word
+    return f"the record says {word(named)}, {right:,} are right by fresh samples and {fresh.property.needed:,} needed"
 
 
 def _refuted(subject: str, said: str) -> Execution:
@@ -98,7 +132,7 @@ def _target(finding: Finding, classifier: Classifier, threat: Threat, x: Tensor)
     settings = finding.settings
     try:
         noise = recorded_law(settings).about(threat, tuple(x.shape))
-        return Smoothed(classifier, noise, n=min(MAX_SAMPLES, settings["n"]), alpha=settings["alpha"])
+        return smoothed(classifier, noise, n=min(MAX_SAMPLES, settings["n"]), alpha=settings["alpha"])
     except (KeyError, TypeError) as problem:
         raise BadInput(f"its settings name no smoothed classifier: {problem} is missing or none") from problem
 

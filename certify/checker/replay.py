@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from certify.checker.identity import class_name, ties
+from certify.checker.pixels import EXACT_SAMPLES, FRESH_SAMPLES, pixel_claims, remaining_of
 from certify.checker.result import CheckedClaim, judged, left_open, subject_of
 from certify.core.certificate import Certificate, Look
-from certify.core.evidence import Sampled
+from certify.core.evidence import PixelsEvidence, Sampled
 from certify.core.properties.base import Property
 from certify.core.rounding import brief, brief_up
 from certify.errors import BadInput, CertifyError, one_line
@@ -29,12 +30,6 @@ __all__ = ["EXACT_SAMPLES", "FRESH_SAMPLES", "LEVEL", "Chosen", "chosen", "deriv
 
 LEVEL: Final = 1e-6
 """Probability, over noise and choice, that a check refutes any replayed certificate although its bounds are true."""
-
-EXACT_SAMPLES: Final = 10_000
-"""A selection or first look of at most this many samples is drawn again in full."""
-
-FRESH_SAMPLES: Final = 1_000
-"""Samples of noise of the checker's own about each chosen input."""
 
 TESTS_EACH: Final = 3
 """Statistical tests of one certificate: votes for its class in its blocks and in the fresh samples, and for a rival."""
@@ -76,14 +71,19 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
     Only smoothing certificates that claim a radius take part. Where the first look is drawn again in full anyway, the
     blocks are chosen among those after it; a certificate without any such block is replayed all the same.
     """
-    able = [one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled)]
+    able = [
+        one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled | PixelsEvidence)
+    ]
     draw = random.Random(seed)
     draw.shuffle(able)
     able = able[: max(0, replay)]
     found = []
     for place, certificate in enumerate(able):
-        assert isinstance(certificate.evidence, Sampled)
-        remaining = _remaining(certificate.evidence)
+        evidence = certificate.evidence
+        assert isinstance(evidence, Sampled | PixelsEvidence)
+        remaining = (
+            remaining_of(evidence.n, evidence.n) if isinstance(evidence, PixelsEvidence) else _remaining(evidence)
+        )
         wanted = min(len(remaining), len(range(place, replay, len(able))))
         blocks = tuple(sorted(draw.sample(remaining, wanted)))
         found.append(Chosen(certificate, blocks, LEVEL / len(able)))
@@ -92,8 +92,7 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
 
 def _remaining(evidence: Sampled) -> range:
     """Numbers of the estimation blocks that no exact replay covers; the last block may be incomplete."""
-    first = evidence.looks[0].n if evidence.looks[0].n <= EXACT_SAMPLES else 0
-    return range(-(-first // BLOCK), -(-evidence.looks[-1].n // BLOCK))
+    return remaining_of(evidence.looks[0].n, evidence.looks[-1].n)
 
 
 def replay_claims(
@@ -134,6 +133,8 @@ def replay_claims(
         BadInput: for a certificate that is not one of smoothing.
     """
     evidence, subject = certificate.evidence, subject_of(certificate)
+    if isinstance(evidence, PixelsEvidence):
+        return pixel_claims(certificate, classifier, x, blocks=blocks, level=level, seed=seed)
     if not isinstance(evidence, Sampled):
         raise BadInput(f"only smoothing certificates are replayed, this one is by {certificate.method}")
     try:

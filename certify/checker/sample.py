@@ -79,9 +79,11 @@ def data_claims(
         elif one.label != (label := int(dataset.y[rows[one.index]])):
             said = f"the record says {one.label}, the data say {label}"
         elif isinstance(one, Certificate) and one.property.target is not None and dataset.targets is not None:
-            true = float(dataset.targets[rows[one.index]])
+            true = dataset.targets[rows[one.index]]
             said = (
-                "" if one.property.target == true else f"the record is about {one.property.target}, the data say {true}"
+                ""
+                if one.property.target == true
+                else f"the record is about {one.property.target!s:.60}, the data say {true!s:.60}"
             )
         claims.append(judged(subject_of(one), claim, said))
     return claims

@@ -50,7 +50,7 @@ def report(
         from certify.report.page.page import page
 
         first = found[0].summary
-        given = None if data is None else load_data(data, first.threat.input_box, first.property.per_input)
+        given = None if data is None else load_data(data, first.threat.input_box, first.property.task == "regression")
         made.append(("--html", html, page(found, given, asked, seeds)))
     if card is not None:
         from certify.report.card import model_card

@@ -19,7 +19,7 @@ class Scope:
 
     __slots__ = ()
 
-    limits: ClassVar[str] = "knows what threats do to single features only"
+    limits: ClassVar[str] = "knows what threats do to single features, and what outputs do as a whole, only"
     """What the member does, where it does not know everything: to go on after its name."""
 
     @classmethod
@@ -29,8 +29,8 @@ class Scope:
 
     @classmethod
     def handles(cls, property: type[Property]) -> bool:
-        """Whether it knows properties of this class."""
-        return True
+        """Whether it knows properties of this class: all but those that are about pixels."""
+        return not property.by_pixel
 
 
 def scopes(family: Registry[Callable[..., Any]]) -> dict[str, Any]:

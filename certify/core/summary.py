@@ -25,7 +25,7 @@ from certify.core.threats.base import Threat
 from certify.core.verdict import Verdict
 from certify.registry import Registry
 
-__all__ = ["FORMATS", "PLOTS", "Contradiction", "Converted", "Row", "Summary"]
+__all__ = ["FORMATS", "PLOTS", "Contradiction", "Converted", "PixelRow", "Row", "Summary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,30 @@ class Row:
     unknown: int
     by_method: Mapping[str, float] = field(default_factory=dict)
     population_lower: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRow:
+    """What is certified of the judged pixels of images at one declared radius; shares are means over the images.
+
+    Args:
+        radius: the radius, in input units.
+        certified: share of pixels certified to keep their right class.
+        certified_lower: with the stated confidence, at least this mean share truly keeps it on these images.
+        population_lower: if the images were drawn at random, the mean share in what they were drawn from is at least
+            this, with the stated confidence; None where some images repeat.
+        wrong: share of pixels certified to keep another class.
+        abstain: share of pixels of which nothing is certified.
+        miou: lower end of the mean intersection over union; see :func:`~certify.summary.pixels.pixel_rows`.
+    """
+
+    radius: float
+    certified: float
+    certified_lower: float
+    population_lower: float | None
+    wrong: float
+    abstain: float
+    miou: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +156,7 @@ class Summary:
             0 for attacks on the plain model; None where no attack was on what was certified.
         parts: the laws, bounds, searches and statistics behind the table, as ``family:member``: what is to be cited.
         property: what each certified input is proven to keep.
+        pixels: of a segmentation, what is certified of the pixels; one for each declared radius.
     """
 
     threat: Threat
@@ -159,6 +184,7 @@ class Summary:
     misjudged: int | None = None
     parts: tuple[str, ...] = ()
     property: Property = TOP_CLASS
+    pixels: tuple[PixelRow, ...] = ()
 
     def certified_at(self, radius: float) -> float:
         """Fraction of all inputs predicted correctly and certified at any radius, declared or not."""
@@ -206,6 +232,7 @@ class Summary:
             "n": self.n,
             "clean": self.clean,
             "rows": [{**asdict(row), "by_method": dict(row.by_method)} for row in self.rows],
+            **({"pixels": [asdict(row) for row in self.pixels]} if self.pixels else {}),
             "acr": self.acr,
             "contradictions": [asdict(one) for one in self.contradictions],
             "guarantee": self.guarantee.kind,

@@ -28,7 +28,7 @@ class Batch:
     labels: tuple[int, ...] | None
     index: tuple[int, ...]
     digests: tuple[str, ...]
-    targets: tuple[float, ...] | None = None
+    targets: tuple[float | str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -45,11 +45,11 @@ class Batch:
         y: Any,
         num_classes: int,
         index: Sequence[int] | None = None,
-        targets: Sequence[float] | None = None,
+        targets: Sequence[float | str] | None = None,
     ) -> Batch:
         """Check arrays or tensors and give each input its identity; ``index`` defaults to 0..B-1.
 
-        ``targets`` are the numbers that inputs of a regression have in place of classes.
+        ``targets`` are the numbers that inputs of a regression have in place of classes, or the label maps of images.
 
         Raises:
             DataError: for shapes that do not fit, NaN, labels out of range, or positions that repeat.
@@ -58,7 +58,7 @@ class Batch:
         labels = as_labels(y, len(inputs), num_classes)
         positions = tuple(as_positions(index, len(inputs)).tolist())
         digests = tuple(input_digest(one) for one in inputs.numpy())
-        return cls(inputs, labels, positions, digests, None if targets is None else tuple(map(float, targets)))
+        return cls(inputs, labels, positions, digests, None if targets is None else tuple(targets))
 
     def rows(self, chosen: slice) -> Batch:
         """The batch of a slice of the inputs."""

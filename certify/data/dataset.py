@@ -12,9 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from certify.core.digests import about, data_digest
 from certify.core.input_box import BoxLike, check_box
 from certify.core.properties.base import Property
+from certify.core.runs import map_text
 from certify.errors import BadInput, DataError
 
-__all__ = ["Dataset", "as_positions", "from_arrays", "input_digest", "label_sets", "seeded_generator", "to_float32"]
+__all__ = [
+    "Dataset",
+    "as_positions",
+    "from_arrays",
+    "input_digest",
+    "label_maps",
+    "label_sets",
+    "seeded_generator",
+    "to_float32",
+]
 
 
 def input_digest(x: NDArray[np.floating]) -> str:
@@ -93,6 +103,24 @@ def label_sets(rows: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(rows.astype(np.int64) @ (1 << np.arange(rows.shape[1], dtype=np.int64)), dtype=np.int64)
 
 
+def label_maps(name: str, maps: NDArray[Any]) -> NDArray[np.object_]:
+    """Label maps (n, H, W) of images as texts, see :func:`~certify.core.runs.map_text`.
+
+    Raises:
+        DataError: for one that does not hold whole numbers from 0; ``name`` is what the message calls the data.
+
+    >>> label_maps("two", np.array([[[0, 1]], [[2, 2]]])).tolist()
+    ['1x2 0 1', '1x2 2*2']
+    """
+    texts = np.empty(len(maps), dtype=object)
+    for place, one in enumerate(maps):
+        try:
+            texts[place] = map_text(one)
+        except BadInput as problem:
+            raise DataError(f"{name}: label map {place}: {problem}") from problem
+    return texts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Inputs (n, ...) as float32 and labels (n,) as int64, in raw units.
@@ -101,11 +129,13 @@ class Dataset:
         name: what reports call it.
         x: the inputs.
         y: the labels; or the true values (n,) of a regression, floats, which become :attr:`targets`; or rows (n, L) of
-            0 and 1 that say which of L labels an input has, which become numbers, see :func:`label_sets`.
+            0 and 1 that say which of L labels an input has, which become numbers, see :func:`label_sets`; or label maps
+            (n, H, W) of images, which become the texts in :attr:`targets`.
         num_classes: number of classes, or of labels; the largest label plus one if not given.
         input_box: declared (lower, upper) bound of every feature: two numbers, or two arrays with one number for each.
         index: each input's position in the full data set; ``0..n-1`` unless this is a subset.
-        targets: the true values of a regression, float64; the labels are then 0. None for classes.
+        targets: the true values of a regression, float64, or the label maps of images as
+            :func:`~certify.core.runs.map_text` writes them; the labels are then 0. None for classes.
         several: whether the numbers in ``y`` stand for several labels an input.
         drawn_from: size of the data set that :meth:`subset` drew these inputs from at random; None for all other
             data, however their ``index`` was chosen. It cannot be given: whoever chose the inputs is not believed.
@@ -128,7 +158,7 @@ class Dataset:
     num_classes: int
     input_box: BoxLike = (0.0, 1.0)
     index: NDArray[np.int64] | None = None
-    targets: NDArray[np.float64] | None = None
+    targets: NDArray[np.float64] | NDArray[np.object_] | None = None
     several: bool = False
     drawn_from: int | None = field(default=None, init=False)
     drawn_seed: int | None = field(default=None, init=False)
@@ -144,6 +174,9 @@ class Dataset:
                 raise DataError(f"{self.name}: a true value is NaN or infinite; clean the data")
             object.__setattr__(self, "targets", raw.astype(np.float64))
             object.__setattr__(self, "num_classes", 1)
+            raw = np.zeros(len(x), dtype=np.int64)
+        if raw.ndim == 3 and len(raw) == len(x):
+            object.__setattr__(self, "targets", label_maps(self.name, raw))
             raw = np.zeros(len(x), dtype=np.int64)
         if raw.ndim == 2 and len(raw) == len(x):
             object.__setattr__(self, "num_classes", raw.shape[1])
@@ -182,9 +215,14 @@ class Dataset:
         return [int(position) for position in np.asarray(self.index)]
 
     @property
+    def of_pixels(self) -> bool:
+        """Whether the targets are label maps."""
+        return self.targets is not None and self.targets.dtype == object
+
+    @property
     def identities(self) -> list[tuple[int, int, str]]:
         """Position, label and digest of every input."""
-        targets = [None] * len(self) if self.targets is None else self.targets.tolist()
+        targets: list[Any] = [None] * len(self) if self.targets is None else self.targets.tolist()
         inputs = [about(input_digest(x), target) for x, target in zip(self.x, targets, strict=True)]
         return list(zip(self.positions, self.y.tolist(), inputs, strict=True))
 

@@ -20,7 +20,7 @@ OPTIONAL = ("num_classes", "input_box")
 def load_npz(where: str, input_box: BoxLike = None, regression: bool = False) -> Dataset:
     """Arrays ``x`` (n, ...) and ``y`` (n,), taken as they are: nothing is guessed about their scale.
 
-    Or ``y`` (n, L), rows of 0 and 1 that say which of L labels an input has.
+    Or ``y`` (n, L), rows of 0 and 1 that say which of L labels an input has, or ``y`` (n, H, W), label maps of images.
 
     Two more arrays are optional: ``input_box`` (2 values, the declared bounds of all features, or two rows with the
     bounds of each; [0, 1] without it) and ``num_classes`` (a scalar; the largest label plus one without it). A box that

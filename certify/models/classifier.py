@@ -24,7 +24,7 @@ from certify.models.normalization import Statistic, normalization
 from certify.models.overrides import refuse_global_hooks
 from certify.models.rows import check_rows, noisy, refuse_batch_statistics
 
-__all__ = ["INVALID", "Classifier", "Normalize", "need_classifier"]
+__all__ = ["INVALID", "Classifier", "Normalize", "WithProperty", "check_targets", "need_classifier"]
 
 ONE_NUMBER = "say above which it means class 1, Classifier(..., threshold=0.0) for a logit, 0.5 for a probability"
 
@@ -279,16 +279,24 @@ class Classifier:
                 out = self._as_tensor(self._function(given.to(self._dtype)))
             except SystemExit as problem:  # or a run would end with the code of a run that is done
                 raise RuntimeError(f"the model asked for the process to end ({one_line(problem)})") from problem
-        if out.shape == (len(x), self.num_classes):
+        return self._scored(out, len(x))
+
+    def _scored(self, out: Tensor, count: int) -> Tensor:
+        """What the model returned for so many inputs, as scores.
+
+        Raises:
+            ModelError: if it has another shape.
+        """
+        if out.shape == (count, self.num_classes):
             return out if out.dtype in (torch.float32, torch.float64) else out.float()
-        if out.shape == (len(x), 1) and self.num_classes == 2:
+        if out.shape == (count, 1) and self.num_classes == 2:
             raise ModelError(f"the model returned one number for each input; {ONE_NUMBER}")
-        if out.shape == (len(x),):
+        if out.shape == (count,):
             return nn.functional.one_hot(self._checked_labels(out), self.num_classes).float()
         more = out.dim() == 2 and out.shape[1] > self.num_classes  # the labels of some data miss the last classes
         raise ModelError(
-            f"the model returned shape {tuple(out.shape)} for a batch of {len(x)}; "
-            f"it must return scores ({len(x)}, {self.num_classes}) or labels ({len(x)},)"
+            f"the model returned shape {tuple(out.shape)} for a batch of {count}; "
+            f"it must return scores ({count}, {self.num_classes}) or labels ({count},)"
             + (f": if there are {out.shape[1]} classes, return a certify.Classifier that says so" if more else "")
         )
 
@@ -339,7 +347,7 @@ class Classifier:
     def answers_at(self, scores: Tensor, kept: Tensor | None = None) -> Tensor:
         """The same at scores (B, K) that the model itself returned; ``-1`` where one is NaN or infinite."""
         found = self.property.answer(scores, None if kept is None else kept.to(scores.device))
-        return torch.where(torch.isfinite(scores).all(dim=1), found, INVALID)
+        return torch.where(torch.isfinite(scores).flatten(1).all(dim=1), found, INVALID)
 
     def votes_at(self, scores: Tensor) -> Tensor:
         """What samples with these scores (B, K) vote for, (B,) int64; ``-1`` where one is NaN or infinite."""
@@ -361,8 +369,12 @@ class Classifier:
         >>> clf.num_classes, clf.predict(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.3, 0.2]]))
         (2, tensor([1, 0]))
         """
+        if property.by_pixel:
+            from certify.models.segmenter import as_segmenter
+
+            return as_segmenter(self.base).with_property(property)
         property.answers(self.base.num_classes)
-        return self if property == self.property else _WithProperty(self.base, property)
+        return self if property == self.property else WithProperty(self.base, property)
 
     def check(self, x: Tensor) -> None:
         """Refuse early: data outside the box, an output of the wrong shape, an output that changes between two calls.
@@ -403,7 +415,7 @@ class Classifier:
         return f"Classifier({self.name}, {self.num_classes} classes, sha256 {self.digest[:12]})"
 
 
-class _WithProperty(Classifier):
+class WithProperty(Classifier):
     """A classifier whose scores and predictions are those of a property's answers."""
 
     def __init__(self, classifier: Classifier, property: Property) -> None:
@@ -412,16 +424,19 @@ class _WithProperty(Classifier):
         self.num_classes = property.answers(classifier.num_classes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _WithProperty, (self._base, self.property)
+        return WithProperty, (self._base, self.property)
 
     @property
     def base(self) -> Classifier:
+        """The classifier without the property."""
         return self._base
 
     def scores(self, x: Tensor, *, scratch: bool = False) -> Tensor:
+        """Those of the property's answers."""
         return self.property.scores(self.base.scores(x, scratch=scratch))
 
     def check(self, x: Tensor) -> None:
+        """As for the classifier itself."""
         self.base.check(x)
 
 
@@ -429,6 +444,20 @@ def _scores_of(model: Any, output: str | int | None, threshold: float | None) ->
     """A model behind the choice of one output and the threshold of one number, where they are asked for."""
     model = model if output is None else Output(model, output)
     return model if threshold is None else Above(model, threshold)
+
+
+def check_targets(clf: Classifier, x: Tensor, targets: Sequence[float | str]) -> None:
+    """Refuse targets of inputs (B, ...) that do not fit the classifier's property, or what the model returns.
+
+    Raises:
+        BadInput: for the first of them.
+    """
+    with torch.inference_mode():
+        shape = tuple(clf.base.scores(x[:1]).shape[1:])
+    for target in dict.fromkeys(targets):
+        about = clf.property.at(target)
+        about.answers(clf.base.num_classes)
+        about.check_outputs(shape)
 
 
 def need_classifier(clf: object) -> Classifier:

@@ -126,10 +126,11 @@ def _property(summary: Summary) -> str:
 def limits(summary: Summary) -> list[str]:
     """What is not promised, each in a sentence."""
     smoothed, proven = summary.smoothed, summary.guarantee.alpha is None
+    taken = {"regression": "True values", "segmentation": "Label maps"}.get(summary.property.task, "Labels")
     lines = [
         "Nothing is said about larger changes, about other ones (rotations, blur, patches, another norm), or about "
         "inputs unlike these.",
-        f"{'True values' if summary.property.per_input else 'Labels'} are taken as given: a wrong one counts as it is.",
+        f"{taken} are taken as given: a wrong one counts as it is.",
     ]
     if smoothed:
         lines.append(

@@ -16,10 +16,10 @@ from certify.process import out_of_memory
 from certify.smoothing.noise.base import Law
 from certify.smoothing.streams import Stream
 
-__all__ = ["Ballot", "Sampler", "Votes", "default_batch_size", "in_batches_that_fit"]
+__all__ = ["Asked", "Ballot", "Sampler", "Votes", "default_batch_size", "in_batches_that_fit"]
 
 R = TypeVar("R")
-A = TypeVar("A", bound="_Asked")
+A = TypeVar("A", bound="Asked")
 
 ON_ACCELERATOR: Final = 1024
 """Samples per forward pass on an accelerator, which is idle with fewer."""
@@ -48,7 +48,7 @@ class Ballot(NamedTuple):
     stop: int
 
 
-class _Asked(Protocol):
+class Asked(Protocol):
     """Whoever takes what the model returns."""
 
     def ask(self, scores: Tensor) -> None:
@@ -151,15 +151,15 @@ class Sampler:
 
     def count(self, stage: str, ballots: Sequence[Ballot]) -> list[Look]:
         """The votes of each ballot; see :class:`Votes`."""
-        return self._asked(stage, ballots, lambda: _Tally(self._classifier, ballots)).looks()
+        return self.asked(stage, ballots, lambda: _Tally(self._classifier, ballots)).looks()
 
     def outputs(self, stage: str, ballots: Sequence[Ballot]) -> list[Tensor]:
         """What the model returns for the samples of each ballot, (samples, K) on the CPU."""
-        every = torch.cat(self._asked(stage, ballots, _Outputs).batches)
+        every = torch.cat(self.asked(stage, ballots, _Outputs).batches)
         return list(every.split([ballot.stop - ballot.start for ballot in ballots]))
 
-    def _asked(self, stage: str, ballots: Sequence[Ballot], start: Callable[[], A]) -> A:
-        """Who was asked about all samples, in the order of the ballots."""
+    def asked(self, stage: str, ballots: Sequence[Ballot], start: Callable[[], A]) -> A:
+        """Whoever ``start`` makes, who then took the scores of all samples in the order of the ballots."""
         size = min(self._size, sum(ballot.stop - ballot.start for ballot in ballots))
         return in_batches_that_fit(self._classifier, size, lambda size: self._ask(stage, ballots, size, start()))
 

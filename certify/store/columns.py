@@ -95,11 +95,12 @@ class _Finding(msgspec.Struct, gc=False):
     error: str = ""
 
 
-def _number(table: bytes, name: bytes) -> float | None:
-    """The target of an input in a table of JSON that is seldom there."""
-    if name not in table and b"\\" not in table:
+def _target(table: bytes, *names: bytes) -> float | str | None:
+    """The target of an input in a table of JSON that is seldom there, under the first of its names."""
+    if not any(name in table for name in names) and b"\\" not in table:
         return None
-    return target_of(msgspec.json.decode(table, type=dict).get(name.decode()))
+    fields = msgspec.json.decode(table, type=dict)
+    return next((target for name in names if (target := target_of(fields.get(name.decode()))) is not None), None)
 
 
 class _Kinds:
@@ -156,7 +157,7 @@ def read_certificates(rows: Rows, whole: Callable[[int, int], Certificate]) -> C
             sure.append(math.nan if evidence is None or proven is None else evidence.sure(proven))
             p_lower.append(math.nan if evidence is None else evidence.p_lower)
             property, threat = bytes(one.property), bytes(one.threat)
-            of_input = about(one.input_digest, _number(property, b"around") if property else None)
+            of_input = about(one.input_digest, _target(property, b"around", b"truth") if property else None)
             try:
                 if evidence is not None:
                     one.threat = _threat(threat)
@@ -219,7 +220,7 @@ def read_findings(rows: Rows, whole: Callable[[int, int], Finding]) -> FindingCo
             one = decode(text)
             found = None if one.distance_hex is None else float.fromhex(one.distance_hex)
             settings = bytes(one.settings)
-            of_input = about(one.input_digest, _number(settings, b"target"))
+            of_input = about(one.input_digest, _target(settings, b"target"))
             if (
                 one.index != position
                 or one.distance != found

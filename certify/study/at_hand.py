@@ -56,7 +56,7 @@ class AtHand:
         property, row = self.classifier.property, self.rows.get(position)
         if not property.per_input or row is None or self.dataset is None or self.dataset.targets is None:
             return self.classifier
-        return self.classifier.with_property(property.at(float(self.dataset.targets[row])))
+        return self.classifier.with_property(property.at(self.dataset.targets[row]))
 
     def input(self, position: int) -> Tensor | None:
         """The input (...) at a position of the data set, or None where there is none."""
@@ -86,7 +86,7 @@ def at_hand(
     threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
 
     def read(spec: str) -> Dataset:
-        whole, fold = data_of(spec, input_box, threat, property.per_input), settings["data"].get("fold")
+        whole, fold = data_of(spec, input_box, threat, property.task == "regression"), settings["data"].get("fold")
         if fold is None:
             return whole
         from certify.training.folds import fold_of

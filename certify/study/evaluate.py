@@ -255,7 +255,7 @@ def studies_from(sweep: Sequence[Settings], command: Sequence[str] = ()) -> list
         CertifyError: as :func:`study_from`.
     """
     asked = [_asked(settings) for settings in sweep]
-    data = load_data(sweep[0].data, sweep[0].input_box, asked[0][1].per_input)
+    data = load_data(sweep[0].data, sweep[0].input_box, asked[0][1].task == "regression")
     models = {one.model: subject_of(one, data) for one in {settings.model: settings for settings in sweep}.values()}
     return [
         build(
@@ -295,7 +295,7 @@ def check_asked(sweep: Sequence[Settings]) -> None:
             certifier.check_scope(threat, property)
         if settings.attack != "none":
             make(ATTACKS, settings.attack, settings.attack_option)
-    load_data(sweep[0].data, sweep[0].input_box, property.per_input)
+    load_data(sweep[0].data, sweep[0].input_box, property.task == "regression")
 
 
 _ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")

@@ -91,7 +91,7 @@ def _identities(data: str, path: Path | str) -> set[tuple[int, int | None, str]]
     with RunFolder.open(path) as folder:
         settings = folder.manifest.settings
     threat, property = threat_from(settings["threat"]), property_from(settings.get("property"))
-    inputs = data_of(data, None, threat, property.per_input).identities
+    inputs = data_of(data, None, threat, property.task == "regression").identities
     return {(index, property.wanted(label), digest) for index, label, digest in inputs}
 
 

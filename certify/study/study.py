@@ -32,7 +32,7 @@ from certify.device import as_alone, described, lost
 from certify.engines.base import Crew, Engine, Lost
 from certify.engines.serial import Serial
 from certify.errors import BadInput, CertifyError, DataError, DeviceLost, StoreError, one_line
-from certify.models.classifier import Classifier
+from certify.models.classifier import Classifier, check_targets
 from certify.progress.observer import Observer, watching
 from certify.store.heartbeat import Heartbeat
 from certify.store.records import Records
@@ -140,6 +140,11 @@ class Study:
                 f"label {int(self.dataset.y.max())} is out of range; "
                 f"the model's classes are 0 to {self.classifier.num_classes - 1}"
             )
+        if self.classifier.property.by_pixel != self.dataset.of_pixels:
+            raise BadInput(
+                f"{self.classifier.property.kind} does not fit these data: label maps (n, height, width) go with a "
+                "certify.Segmenter and the property pixels, and it with them"
+            )
         if self.classifier.property.per_input != (self.dataset.targets is not None):
             raise BadInput(
                 f"{self.classifier.property.kind} does not fit these data: true values of a regression go with a "
@@ -147,6 +152,8 @@ class Study:
             )
         self.threat.check_inputs(self.dataset.x)
         self.classifier.check(torch.from_numpy(self.dataset.x))
+        if self.dataset.targets is not None:
+            check_targets(self.classifier, torch.from_numpy(self.dataset.x), self.dataset.targets.tolist())
         for certifier in self.certifiers:
             certifier.check_scope(self.threat, self.classifier.property)
             certifier.check(self.classifier, self.threat, torch.from_numpy(self.dataset.x))

@@ -24,6 +24,7 @@ from certify.stats.simultaneous import true_accuracy_lower
 from certify.summary.columns import certificate_columns, finding_columns
 from certify.summary.curves import misjudged
 from certify.summary.join import Copies, Joined, copies_of, join
+from certify.summary.pixels import pixel_rows, pixels_in_words
 from certify.summary.population import Population, population_of
 from certify.summary.reported import beside_logs
 from certify.summary.words import head_of_table, parts_of, statement
@@ -120,6 +121,7 @@ def tabulate(
         of=of,
         delta=delta,
     )
+    pixels = pixel_rows(certificates, threat, copies.often, guarantee, delta) if first.property.by_pixel else ()
     logs, reports = beside_logs(joined.sandwich, kinds[0].method, list(reported), threat)
     reach = min((kind.radii[-1] for kind in findings.kinds), default=-1.0) if joined.found.all() else -1.0
     return Summary(
@@ -138,7 +140,11 @@ def tabulate(
         expected=expected,
         attacked=int(np.isin(sandwich.index, reported_on).sum()) if attacks_belong else None,
         confidence=1 - delta,
-        further=() if population is None else (population.statement,),
+        further=(
+            *pixels_in_words(pixels, n, guarantee, delta),
+            *(() if population is None else (population.statement,)),
+        ),
+        pixels=pixels,
         reported=logs,
         inputs=_sha256(_identities(sandwich)),
         contents="" if published else _sha256(iter(joined.digest)),

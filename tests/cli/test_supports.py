@@ -43,11 +43,12 @@ PROPERTY = {
     "rows": certify.LinearRows([[1.0, -1.0]], [0.0]),
     "within": certify.Within(1.0),
     "labels": certify.Labels([0.0, 0.0]),
+    "pixels": certify.Pixels(),
 }
 
 PAGE = Path(__file__).parents[2] / "docs/matrix.md"
 
-NEEDED = {"smoothing": {"sigma": 0.5}, "enumeration": {"retention": 1}}
+NEEDED = {"smoothing": {"sigma": 0.5}, "pixelwise": {"sigma": 0.5}, "enumeration": {"retention": 1}}
 """Settings without a default."""
 
 

@@ -60,6 +60,7 @@ PROPERTY_EXAMPLES = {
     "within": (certify.Within(0.5), "outside the tolerance"),
     "rows": (certify.LinearRows([[1, -1, 0, 0]], [0.5]), "a condition broken"),
     "labels": (certify.Labels([0.0] * 4), "label 0"),
+    "pixels": (certify.Pixels(0.5), "too few pixels right"),
 }
 
 
@@ -76,7 +77,10 @@ def made(folder, threat, property):
             torch.manual_seed(1)
             layers = nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1 if property == "within" else 4)
             net = nn.Sequential(nn.Flatten(), *layers).eval()
+        if property == "pixels":
+            net = nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 1)).eval()
         clf = certify.Regressor(net) if property == "within" else certify.Classifier(net, 4)
+        clf = certify.Segmenter(net, 4) if property == "pixels" else clf
         hot = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(0, 3, (8, 2))].reshape(8, 6)
         hot = hot.reshape(8, 1, 2, 3) if threat == "patch" else hot
         hot = np.tri(8, 6, dtype=np.float32) if threat == "insertions" else hot
@@ -86,6 +90,9 @@ def made(folder, threat, property):
             y = (clf.scores(torch.tensor(hot)) > 0).numpy().astype(int)
         asked = {"threat": THREAT_EXAMPLES[threat][0], "property": PROPERTY_EXAMPLES[property][0]}
         ways = {"certifier": "erase-and-check", "attack": "beam"} if threat == "insertions" else CROWN
+        if property == "pixels":
+            asked["threat"] = certify.ThreatModel("l2", (0.0, 0.1))
+            ways = {"certifier": certify.Pixelwise(sigma=0.2, n=200, n0=20), "attack": "pgd"}
         certify.evaluate(clf, (hot, np.asarray(y)), out=out, **ways, **asked)
     [run] = certify.read_runs([out])
     return run
@@ -141,4 +148,4 @@ def test_cards_pages_and_tables_say_which_property_holds(property, folder, tmp_p
         for line in csv.DictReader(written):
             assert line["property"] == str(member)
             assert (line["target"] != "") == member.per_input
-            assert "linf" in line["threat"]
+            assert ("l2" if property == "pixels" else "linf") in line["threat"]

@@ -38,6 +38,7 @@ from certify.core.evidence import (
     EnumerationEvidence,
     ErasedEvidence,
     MasksEvidence,
+    PixelsEvidence,
     VotesEvidence,
 )
 from certify.core.finding import Finding
@@ -47,7 +48,7 @@ from certify.study.checking import check_run
 from certify.study.held import check_records
 from certify.study.published import import_logs
 
-RUNS = ("declared", "ablation", "enumeration", "bounds", "lipschitz", "complete", "bands", "masks", "erased")
+RUNS = ("declared", "ablation", "enumeration", "bounds", "lipschitz", "complete", "bands", "masks", "erased", "pixels")
 RECORDS = {
     "certificate": Certificate,
     "smoothing": SmoothingEvidence,
@@ -59,6 +60,7 @@ RECORDS = {
     "votes": VotesEvidence,
     "masks": MasksEvidence,
     "erased": ErasedEvidence,
+    "pixels": PixelsEvidence,
     "published": PublishedEvidence,
     "finding": Finding,
     "reported": Reported,

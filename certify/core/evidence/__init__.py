@@ -13,6 +13,7 @@ from certify.core.evidence.enumeration import MOST_SUBSETS, EnumerationEvidence,
 from certify.core.evidence.erased import ErasedEvidence
 from certify.core.evidence.lipschitz import LipschitzEvidence, PartNorm
 from certify.core.evidence.masks import MasksEvidence
+from certify.core.evidence.pixels import PixelsEvidence
 from certify.core.evidence.published import PublishedEvidence
 from certify.core.evidence.sampled import Look, Sampled
 from certify.core.evidence.smoothing import SmoothingEvidence
@@ -33,6 +34,7 @@ __all__ = [
     "Look",
     "MasksEvidence",
     "PartNorm",
+    "PixelsEvidence",
     "PublishedEvidence",
     "Sampled",
     "SmoothingEvidence",

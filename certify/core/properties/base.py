@@ -59,7 +59,10 @@ class Property(ABC):
     """Whether an input has several labels at once, so that a row of 0 and 1 says which."""
 
     per_input: ClassVar[bool] = False
-    """Whether it is another one for each input: about a number that belongs to the input."""
+    """Whether it is another one for each input: about a number, or a label map, that belongs to the input."""
+
+    by_pixel: ClassVar[bool] = False
+    """Whether it is about a class for each pixel, which asks for a certifier and an examination of its own."""
 
     @property
     @abstractmethod
@@ -74,8 +77,8 @@ class Property(ABC):
         return f"answer {answer}"
 
     @property
-    def target(self) -> float | None:
-        """The number of the input that it is about, where it is about one."""
+    def target(self) -> float | str | None:
+        """The number of the input that it is about, or the text of its label map, where it is about one."""
         return None
 
     @property
@@ -83,8 +86,8 @@ class Property(ABC):
         """What the properties of all inputs of a run are members of: itself, unless it is about one input."""
         return self
 
-    def at(self, target: float) -> Property:
-        """The property about an input with a number of its own."""
+    def at(self, target: float | str) -> Property:
+        """The property about an input with a number, or a label map, of its own."""
         return self
 
     def answers(self, classes: int) -> int:
@@ -96,6 +99,17 @@ class Property(ABC):
         if classes < 2:
             raise BadInput(f"{self.kind} is about classes, and the model returns one number: ask for certify.Within")
         return classes
+
+    def check_outputs(self, shape: tuple[int, ...]) -> None:
+        """Refuse a model that returns scores of this shape for one input.
+
+        Raises:
+            BadInput: where there is not one score a class, (K,).
+        """
+        if len(shape) != 1:
+            raise BadInput(
+                f"{self.kind} is about one class an input, and the model gives each pixel one: certify.Pixels"
+            )
 
     def wanted(self, label: int) -> int:
         """The answer that is right for an input of a class."""

@@ -82,7 +82,7 @@ class Within(Property):
         """The same about every input."""
         return replace(self, around=None)
 
-    def at(self, target: float) -> Within:
+    def at(self, target: float | str) -> Within:
         """About an input with this target."""
         return replace(self, around=float(target))
 

@@ -54,7 +54,9 @@ def originals_of(run: Run, given: Dataset | None = None) -> Originals:
     name = run.settings["data"]["name"]
     for spec in _specs(run, name):
         try:
-            return _by_position(load_data(spec, run.summary.threat.input_box, run.summary.property.per_input))
+            return _by_position(
+                load_data(spec, run.summary.threat.input_box, run.summary.property.task == "regression")
+            )
         except CertifyError:
             continue
     return Originals({}, f"The original inputs are not shown: {name} could not be loaded; name it with --data SPEC.")
