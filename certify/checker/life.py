@@ -45,6 +45,9 @@ DRAWN: Final = 400
 SHOWN: Final = 20
 """Inputs to certify again that a report names for each process."""
 
+NEAR: Final = 1.0
+"""What is above the least logarithm of an e-process by no more is no beginning of a rise yet."""
+
 _GROUP: Final = "error in "
 
 
@@ -69,7 +72,7 @@ def tolerance_of(failures: int, inputs: int, delta: float, risks: int) -> float:
     """The upper confidence limit of a risk, of which ``risks`` together are too low with probability ``delta``.
 
     >>> round(tolerance_of(30, 1000, 0.05, 2), 4)
-    0.0425
+    0.0426
     """
     return clopper_pearson_upper(failures, inputs, delta / risks)
 
@@ -134,8 +137,9 @@ class _Process:
         self.series.append((rows, now))
         self.peak = max(self.peak, now)
         if self.alarm is None:
-            if now <= self.least:
-                self.least, self.since, self.mark = now, rows, mark
+            self.least = min(self.least, now)
+            if now <= self.least + NEAR:
+                self.since, self.mark = rows, mark
             if now > self.threshold:
                 self.alarm = Alarm(rows, time)
 
@@ -145,7 +149,7 @@ class _Process:
                 f"the {_NAMED[self.name]} of the run's {self.watched.inputs:,} inputs and of the stream come in an "
                 "order as good as any other"
             )
-        share = f"at most {100 * self.watched.tolerance:.4g} %, given all that came before"
+        share = f"at most {100 * self.watched.tolerance:.4g} %, given the losses before"
         if self.name == "certified":
             return f"an answer is wrong or not certified at {header.radius:g} with probability {share}"
         where = "" if self.name == "error" else f" in group {self.name.removeprefix(_GROUP)}"
@@ -196,7 +200,7 @@ class Life:
 
     @property
     def unread(self) -> int:
-        """How many of them have no score at all, because they hold NaN or the model answers with it."""
+        """How many of them hold NaN, or the model answers with it."""
         return self._unread
 
     def known(self, id: str) -> tuple[str, int | None] | None:
@@ -257,7 +261,7 @@ class Life:
             process.move(rank_factors(p[name]), place + 1, event.time, place + 1)
             moved[name] = process.log_e
         self._rows[event.id] = seen = _Seen(place, event, p)
-        self._unread += event.prediction is None and all(one is None for one in event.scores.values())
+        self._unread += not event.read
         if event.label is not None:
             moved |= self._settle(seen, event.label, event.time)
         return moved

@@ -129,6 +129,7 @@ class Row(msgspec.Struct, tag="row", frozen=True, forbid_unknown_fields=True):
         digest: of its values.
         prediction: the class; None where the model has no answer.
         radius: the certified radius; None where nothing is certified.
+        read: whether neither the input nor what the model answers is NaN.
         scores: by name; None for NaN.
         group, time, label: None where they are not known.
         log_e: natural logarithm of each e-process that this row moved, after it.
@@ -138,6 +139,7 @@ class Row(msgspec.Struct, tag="row", frozen=True, forbid_unknown_fields=True):
     digest: str
     prediction: int | None
     radius: float | None
+    read: bool
     scores: dict[str, float | None]
     group: str | None
     time: str | None
@@ -185,7 +187,7 @@ class ProcessReport:
         peak: that largest one.
         threshold: what ``log_e`` has to exceed for an alarm.
         alarm: when it did; None if it never did.
-        since: rows of the stream before the estimated change: where the evidence was last at its least.
+        since: rows of the stream before the estimated change: where the evidence was last near its least.
         series: (rows, log_e), thinned out for a drawing.
     """
 

@@ -19,7 +19,7 @@ UNCHECKED: Final = {
         *("run", "model", "data", "threat", "certifier", "features", "group", "stated"),
         *("failures", "inputs", "scores"),
     ),
-    "row": ("id", "digest", "prediction", "radius", "scores", "group", "time", "label"),
+    "row": ("id", "digest", "prediction", "radius", "read", "scores", "group", "time", "label"),
     "columns": ("columns",),
     "label": ("id", "time", "label"),
 }

@@ -27,13 +27,14 @@ from certify.core.threats.base import Threat, threat_from
 from certify.core.threats.transform import Transform
 from certify.data.batch import Batch
 from certify.data.dataset import Dataset, input_digest, seeded_generator
+from certify.data.given import arrays_of
 from certify.device import as_alone
 from certify.errors import BadInput, DataError, ModelError
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer
 from certify.registry import make, settings_of
 from certify.store.run_folder import Manifest
-from certify.study.at_hand import at_hand
+from certify.study.at_hand import AtHand, at_hand, data_of
 
 __all__ = ["Looked", "Looking", "looking_at", "stated_radius"]
 
@@ -51,12 +52,14 @@ class Looked(NamedTuple):
         digest: of its values.
         prediction: the class.
         radius: the certified radius.
+        read: whether neither the input nor what the model answers is NaN.
         scores: by name.
     """
 
     digest: str
     prediction: int | None
     radius: float | None
+    read: bool
     scores: dict[str, float | None]
 
 
@@ -112,7 +115,7 @@ class Looking:
         """The class, the radius where ``certified`` asks for it, and the scores that are asked for."""
         digest = input_digest(x)
         if not np.isfinite(x).all():
-            return Looked(digest, None, None, dict.fromkeys(scores))
+            return Looked(digest, None, None, False, dict.fromkeys(scores))
         with as_alone():
             return self._look(x, position, digest, scores, certified)
 
@@ -124,11 +127,11 @@ class Looking:
             parameters = torch.zeros(1, len(self.threat.parameters))
             batch = replace(batch, x=torch.cat([batch.x.flatten(1), parameters], dim=1))
         found: dict[str, float | None] = dict.fromkeys(scores)
-        prediction = radius = None
+        prediction, radius, read = None, None, True
         plain = isinstance(self.certifier.target(self.classifier, self.threat), Plain)  # no model made of this one
         if certified or not plain or "radius" in found:
             [certificate] = self.certifier.certify(self.classifier, batch, self.threat)
-            prediction, radius = certificate.prediction, certificate.radius
+            prediction, radius, read = certificate.prediction, certificate.radius, not certificate.verdict.failed
             if "radius" in found and not certificate.verdict.failed:
                 found["radius"] = 0.0 if radius is None else radius
             if "p_A" in found and isinstance(certificate.evidence, Sampled):
@@ -139,11 +142,11 @@ class Looking:
                 own = self.classifier.scores(batch.x)
             finite = bool(torch.isfinite(own).all())
             if plain:
-                prediction = int(self.classifier.answers_at(own)[0]) if finite else None
+                prediction, read = (int(self.classifier.answers_at(own)[0]), read) if finite else (None, False)
             if "margin" in found and finite:
                 first, second = own[0].double().topk(2).values.tolist()
                 found["margin"] = first - second
-        return Looked(digest, prediction, radius, found)
+        return Looked(digest, prediction, radius, read, found)
 
     def looked_at_run(self, scores: Sequence[str], certified: bool, progress: Observer) -> list[Looked]:
         """The same of the run's inputs, in the order of :attr:`positions`."""
@@ -178,7 +181,7 @@ def stated_radius(settings: Mapping[str, Any], radius: float | None) -> float:
 
 
 def looking_at(
-    manifest: Manifest, path: Path, radius: float, searched: bool, model: str | None, data: str | None
+    manifest: Manifest, path: Path, radius: float, searched: bool, model: str | Classifier | None, data: Any
 ) -> Looking:
     """The model and the data of a run, ready to look at inputs.
 
@@ -186,7 +189,7 @@ def looking_at(
         manifest, path: of the run.
         radius: the stated one.
         searched: whether the radius itself is asked for, and not only whether it reaches the stated one.
-        model, data: SPECs in place of the manifest's.
+        model, data: SPECs in place of the manifest's; or a classifier, and the inputs with their labels.
 
     Raises:
         BadInput, CertifyError: for a run of another property than the top class, one whose model or data are not at
@@ -195,7 +198,7 @@ def looking_at(
     settings = manifest.settings
     if property_from(settings.get("property")) != TOP_CLASS:
         raise BadInput(f"{path} is about another property than the top class, and a monitor compares classes")
-    there = at_hand(settings, manifest.context, model, data)
+    there = _at_hand(manifest, model, data)
     if there.lacking or there.classifier is None or there.dataset is None:
         raise ModelError(f"a monitor asks the model about the data: {there.lacking}")
     if there.classifier.digest != settings["model"]["digest"]:
@@ -226,6 +229,23 @@ def looking_at(
         data=there.dataset,
         positions=_drawn(sample.positions, str(settings["data"]["digest"])),
     )
+
+
+def _at_hand(manifest: Manifest, model: str | Classifier | None, data: Any) -> AtHand:
+    """The model and the data by their SPECs, or as they are given."""
+    if not isinstance(model, Classifier):
+        if data is not None and not isinstance(data, str):
+            raise BadInput("inputs that are no SPEC go with a certify.Classifier: give it as model")
+        return at_hand(manifest.settings, manifest.context, model, data)
+    threat = threat_from(manifest.settings["threat"])
+    if data is None or isinstance(threat, Transform):
+        raise BadInput("with a certify.Classifier, give the run's inputs as data; a transform takes SPECs of both")
+    if isinstance(data, str):
+        data = data_of(data, model.input_box, threat, False)
+    elif not isinstance(data, Dataset):
+        data = Dataset("given inputs", *arrays_of(data), model.num_classes, model.input_box)
+    rows = {position: row for row, position in enumerate(data.positions)}
+    return AtHand(model, data, data.input_box, rows, "", "")
 
 
 def _drawn(positions: Sequence[int], digest: str) -> list[int]:

@@ -37,6 +37,7 @@ from certify.data.dataset import input_digest
 from certify.deployment.monitor.looking import Looking, looking_at, stated_radius
 from certify.deployment.monitor.stream import Item, Stream, stream_of
 from certify.errors import BadInput, DataError, StoreError
+from certify.models.classifier import Classifier
 from certify.progress.observer import Observer, watching
 from certify.store.life_log import LifeLog
 from certify.store.run_folder import Manifest, RunFolder
@@ -85,7 +86,8 @@ class Monitor:
         tolerance: the risk that is no alarm yet, by name; the upper confidence limit from the run for others.
         group: watch the error of each group as well: ``label``, ``FILE.csv:COLUMN`` or ``FILE.npz:ARRAY`` says which
             group each input of the run is in.
-        model, data: SPECs in place of the manifest's; naming a Python function lets it run.
+        model, data: SPECs in place of the manifest's; naming a Python function lets it run. Or a classifier, and the
+            inputs with their labels, as :func:`certify.evaluate` took them.
         progress: True shows how far the beginning is.
 
     Raises:
@@ -105,8 +107,8 @@ class Monitor:
         radius: float | None = None,
         tolerance: Mapping[str, float] | None = None,
         group: str | None = None,
-        model: str | None = None,
-        data: str | None = None,
+        model: str | Classifier | None = None,
+        data: Any = None,
         progress: bool | Observer = False,
     ) -> None:
         self._run = Path(run)
@@ -275,7 +277,8 @@ class Monitor:
             return
         if known[1] is not None:
             raise DataError(f"{item.where}: the label of {item.id!r:.60} was {known[1]}, and is {label} now")
-        self._add(Late(item.id, self._time(item), label, {}))
+        when = self._time(item) if item.x is None else None  # the time of a row is that of its input
+        self._add(Late(item.id, when, label, {}))
 
     def _row(self, item: Item, x: Any, label: int | None) -> Row:
         watched = self._life.header.watched
@@ -286,7 +289,9 @@ class Monitor:
             raise DataError(f"{item.where}: group {group!r:.60} is none of the run's; they are {named:.200}")
         when = self._time(item)
         looked = self._looking.look(x, self._life.rows, scores, "certified" in watched)
-        return Row(item.id, looked.digest, looked.prediction, looked.radius, looked.scores, group, when, label, {})
+        return Row(
+            item.id, looked.digest, looked.prediction, looked.radius, looked.read, looked.scores, group, when, label, {}
+        )
 
     def _time(self, item: Item) -> str | None:
         """The time of a row, which is not before the one that came last."""
@@ -447,8 +452,8 @@ def _header(manifest: Manifest, looking: Looking, asked: _Asked, run: Path, prog
             tolerance = tolerance_of(failures, inputs, DELTA, len(losses))
         if not tolerance < 1:
             raise BadInput(
-                f"all {many(inputs, 'input')} of the run fail in {name}, so that no stream can be worse: watch "
-                "something else, or state a --radius that the certifier reaches"
+                f"all {many(inputs, 'input')} of the run fail in {name}, so that no stream can be worse: state a "
+                "--radius that the certifier reaches, a --tolerance, or watch something else"
             )
         watched[name] = Watched(share, tolerance, name in stated, failures, inputs, ())
     for name in scores:
