@@ -93,8 +93,10 @@ if TYPE_CHECKING:
     from certify.core.verdict import Verdict as Verdict
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
+    from certify.deployment.compare_data import compare_data as compare_data
     from certify.deployment.corrupt import corrupt_run as corrupt_run
     from certify.deployment.monitor.monitor import Monitor as Monitor
+    from certify.deployment.samples import DataComparison as DataComparison
     from certify.deployment.shift import Shift as Shift
     from certify.deployment.shift import shift as shift
     from certify.errors import CertifyError as CertifyError

@@ -6,59 +6,15 @@ import json
 import math
 from collections.abc import Iterator
 
-from certify.core.legible import legible_line
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
 from certify.core.run import Run
 from certify.deployment.shift import SHIFT_FORMATS, Curve, Shift, shift
 from certify.errors import BadInput, IncompleteRun
-from certify.report import html, markdown
-from certify.report.blocks import labelled, wrapped
-from certify.report.latex.text import escape as tex
 from certify.report.titled import Titled
+from certify.report.told import Told, register_told
 from certify.summary.words import percent
 
-__all__ = [
-    "curve_tables",
-    "render_html",
-    "render_json",
-    "render_latex",
-    "render_markdown",
-    "render_table",
-    "shift_if_known",
-    "tables",
-]
-
-
-@SHIFT_FORMATS.register("table")
-def render_table(found: Shift) -> str:
-    """The head, the tables, and what is promised."""
-    text = [*labelled(found.head)]
-    for one in tables(found):
-        text += ["", *one.table().splitlines()]
-    for said in _below(found):
-        text += ["", *wrapped([said])]
-    return "\n".join(map(legible_line, text))
-
-
-@SHIFT_FORMATS.register("markdown")
-def render_markdown(found: Shift) -> str:
-    """The same for a pull request."""
-    head = "\n".join(f"- **{markdown.escape(name)}**: {markdown.escape(text)}" for name, text in found.head.items())
-    return "\n\n".join([head, *(one.markdown() for one in tables(found)), *map(markdown.escape, _below(found))])
-
-
-@SHIFT_FORMATS.register("html")
-def render_html(found: Shift) -> str:
-    """The same as an HTML fragment for notebooks, without scripts or styles of its own."""
-    head = "<br>".join(f"<b>{html.escape(name)}</b> {html.escape(text)}" for name, text in found.head.items())
-    shown = "".join(one.html() for one in tables(found))
-    return f"<div><p>{head}</p>{shown}{html.paragraphs(_below(found))}</div>"
-
-
-@SHIFT_FORMATS.register("latex")
-def render_latex(found: Shift) -> str:
-    """The same for a paper; it needs the package booktabs."""
-    return "\n\n".join([*(one.latex() for one in tables(found)), *map(tex, _below(found))])
+__all__ = ["curve_tables", "render_json", "shift_if_known", "tables"]
 
 
 @SHIFT_FORMATS.register("json")
@@ -170,3 +126,6 @@ def _below(found: Shift) -> list[str]:
         )
     alarms = [note for note in found.notes if note.startswith("CONTRADICTION")]
     return [*alarms, *said, *(note for note in found.notes if note not in alarms)]
+
+
+register_told(SHIFT_FORMATS, lambda found: Told(found.head, list(tables(found)), _below(found)))

@@ -1,0 +1,138 @@
+"""Do new data look like those of a run? Loads both, asks the model, and compares the samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from certify.checker.result import Standing
+from certify.checker.sample import sample_of
+from certify.core.columns import NO_CLASS
+from certify.core.threats.base import threat_from
+from certify.core.threats.transform import Transform
+from certify.data.dataset import Dataset
+from certify.deployment.samples import DataComparison, Sample, compare_samples
+from certify.errors import BadInput, DataError
+from certify.models.classifier import Classifier
+from certify.store.run_folder import MANIFEST, Manifest, RunFolder
+from certify.study.at_hand import AtHand, at_hand, data_of
+from certify.study.read import head_of, read_run
+
+__all__ = ["compare_data"]
+
+BATCH: Final = 256
+"""Inputs that the model is asked about at a time."""
+
+_SAME: Final = ("model", "threat", "property", "certifiers")
+"""Settings that two runs share where their radii can be compared."""
+
+
+def compare_data(
+    run: Path | str,
+    data: Path | str | NDArray[Any],
+    *,
+    level: float = 0.05,
+    model: str | None = None,
+    run_data: str | None = None,
+) -> DataComparison:
+    """Whether new data look like those of a run: their features, the model's margins on them, and certified radii.
+
+    Args:
+        run: the run folder.
+        data: a second run folder, SPEC of data, or inputs (m, ...); radii are compared with those of a second run that
+            was certified in the same way.
+        level: probability of a false alarm, and the rate of false discoveries among inputs.
+        model, run_data: SPECs in place of those in the run's manifest; naming a Python function lets it run.
+
+    Raises:
+        BadInput: for data of another shape or too few of them, or a level outside (0, 1).
+        CertifyError: for a run folder, a model or data that cannot be read, or data outside of the run's box.
+    """
+    there, manifest, old = _of_run(run, model, run_data)
+    settings, notes = manifest.settings, list[str]()
+    if isinstance(data, np.ndarray):
+        new = _given(data, there)
+    elif (Path(data) / MANIFEST).is_file():
+        other, others, new = _of_run(data, None, None)
+        if other.input_box is not None and there.input_box is not None and other.input_box != there.input_box:
+            raise BadInput(f"{data} has inputs in the box {other.input_box}, {run} in {there.input_box}")
+        if any(settings.get(name) != others.settings.get(name) for name in _SAME):
+            notes.append("The second run was certified in another way, so that radii are not compared.")
+            old = replace(old, radii=None)
+    else:
+        threat = threat_from(settings["threat"])
+        dataset = data_of(
+            str(data), there.input_box, threat, there.dataset is not None and there.dataset.targets is not None
+        )
+        if isinstance(threat, Transform):
+            dataset = dataset.beside(len(threat.parameters))
+        new = Sample(dataset.name, dataset.x, np.array(dataset.positions, dtype=np.int64))
+        notes.append("Radii are compared with those of a second run: certify run on the new data makes one.")
+    if old.x.shape[1:] == new.x.shape[1:]:
+        if there.classifier is None:
+            notes.append(f"Margins are not compared: {there.no_model}.")
+        else:
+            old, new = (replace(one, margins=_margins(there.classifier, one.x)) for one in (old, new))
+            if old.margins is None:
+                notes.append("Margins are not compared: the model names classes alone.")
+        same = len({one.tobytes() for one in new.x} & {one.tobytes() for one in old.x})
+        if same:
+            notes.append(f"{same:,} of the new inputs are inputs of the run, which makes the samples look alike.")
+    head = {"model": head_of(manifest)["model"]}
+    return compare_samples(old, new, level=level, head=head, notes=tuple(notes))
+
+
+def _of_run(path: Path | str, model: str | None, data: str | None) -> tuple[AtHand, Manifest, Sample]:
+    """Model and data of a run, what it was asked, and its inputs with their radii.
+
+    Raises:
+        DataError: where its data are not at hand, or are others.
+    """
+    with RunFolder.open(path) as folder:
+        manifest = folder.manifest
+    settings = manifest.settings
+    there = at_hand(settings, manifest.context, model, data)
+    if there.dataset is None:
+        raise DataError(f"{path}: {there.no_data}")
+    sample = sample_of(settings["data"], there.dataset, there.no_data)
+    if sample.positions is None or sample.claim.standing is Standing.REFUTED:
+        raise DataError(f"the data at hand are not those of {path} ({sample.claim.said}): name them with --data")
+    if there.classifier is not None and there.classifier.digest != settings["model"]["digest"]:
+        named, other = str(settings["model"]["digest"])[:12], there.classifier.digest[:12]
+        raise BadInput(
+            f"{path} is about model {named}, {there.classifier.name} is {other}: name the right one with --model"
+        )
+    chosen: Dataset = there.dataset.rows([there.rows[position] for position in sample.positions])
+    layers = read_run(path).summary.sandwich
+    radius = dict(zip(layers.index.tolist(), np.nan_to_num(layers.certified, nan=NO_CLASS).tolist(), strict=True))
+    positions = chosen.positions
+    whole = all(position in radius for position in positions)
+    radii = np.array([radius[position] for position in positions]) if whole else None
+    return there, manifest, Sample(str(path), chosen.x, np.array(positions, dtype=np.int64), radii=radii)
+
+
+def _given(x: NDArray[Any], there: AtHand) -> Sample:
+    box = there.input_box
+    dataset = Dataset("the inputs given", x, np.zeros(len(x), dtype=np.int64), 2, box)
+    return Sample(dataset.name, dataset.x, np.arange(len(x)))
+
+
+@torch.no_grad()
+def _margins(classifier: Classifier, x: NDArray[Any]) -> NDArray[np.float64] | None:
+    """The lead of the first class over the second, by input; of one output, the output; None for classes alone."""
+    asked, found, graded = classifier.base, [], False
+    for start in range(0, len(x), BATCH):
+        scores = asked.scores(torch.from_numpy(np.ascontiguousarray(x[start : start + BATCH])).to(asked.device))
+        graded = graded or bool(((scores != 0) & (scores != 1)).any())
+        if scores.shape[1] == 1:
+            found.append(scores[:, 0])
+            continue
+        best = scores.double().topk(2, dim=1).values
+        found.append(best[:, 0] - best[:, 1])
+    margins: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
+    return np.where(np.isnan(margins), -np.inf, margins) if graded else None
