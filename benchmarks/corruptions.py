@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 import certify
 from certify.core.corrupted import Corrupted
+from certify.core.rounding import percent_down
 from certify.core.threats.base import Threat
 from certify.corruptions.base import CORRUPTIONS
 from certify.deployment.corrupt import corrupt_run
@@ -69,15 +70,20 @@ def page(found: Corrupted, command: str, seconds: dict[str, float]) -> str:
         + ", ".join(f"{name} {used:.0f}" for name, used in seconds.items())
         + "."
     )
-    worst = max(
-        ((row, share) for row in found.rows[1:] for share in row.certified if share is not None and share > 0),
-        key=lambda pair: pair[0].accuracy - pair[1],
-    )
-    row, share = worst
+    on_axis = [
+        (row, share)
+        for row in found.rows[1:]
+        for run, share in zip(found.runs, row.certified, strict=True)
+        if share is not None and row.corruption in run.axes
+    ]
+    row, share = max(on_axis, key=lambda pair: pair[0].accuracy - pair[1])
+    near = sum(row.accuracy - share <= 0.02 for row, share in on_axis)
     read = (
-        f"The average case is never below the worst: {len(found.contradictions)} contradictions. The two are farthest "
-        f"apart under {row.corruption} of severity {row.severity}, where {100 * row.accuracy:.1f} % are right and "
-        f"{100 * share:.1f} % are certified. A fall that both show is one that no attack is needed for."
+        f"The average case is never below the worst: {len(found.contradictions)} contradictions. Where both are on one "
+        f"axis, they are within 2 points of each other in {near} of {len(on_axis)} rows: what falls there falls without "
+        f"an adversary. They are farthest apart under {row.corruption} of severity {row.severity}, where "
+        f"{percent_down(row.accuracy)} % are right and {percent_down(share)} % are certified, either way up to that "
+        "strength."
     )
     return "\n\n".join(
         ["# Corruptions beside certificates", about, found.render("markdown"), read, "![accuracy](corrupt.svg)", ""]
