@@ -79,8 +79,8 @@ def page(found: Corrupted, command: str, seconds: dict[str, float]) -> str:
     row, share = max(on_axis, key=lambda pair: pair[0].accuracy - pair[1])
     near = sum(row.accuracy - share <= 0.02 for row, share in on_axis)
     read = (
-        f"The average case is never below the worst: {len(found.contradictions)} contradictions. Where both are on one "
-        f"axis, they are within 2 points of each other in {near} of {len(on_axis)} rows: what falls there falls without "
+        f"The average case is never below the worst: {len(found.contradictions)} contradictions. Where both are on "
+        f"one axis, they are within 2 points of each other in {near} of {len(on_axis)} rows: what falls falls without "
         f"an adversary. They are farthest apart under {row.corruption} of severity {row.severity}, where "
         f"{percent_down(row.accuracy)} % are right and {percent_down(share)} % are certified, either way up to that "
         "strength."
