@@ -263,12 +263,13 @@ def _statement(there: Opened, rows: int, delta: float, samples: int) -> tuple[st
 
 def _notes(there: Opened, runs: Sequence[BesideRun], n: int) -> tuple[str, ...]:
     """What else a reader has to know."""
-    notes = [
-        f"The strength of {' and '.join(one.axes)} is the radius of {one.name}: accuracy and certified accuracy are on "
-        "one axis, the average case and the worst."
-        for one in runs
-        if one.axes
-    ]
+    axes = [f"{axis} (run {one.name})" for one in runs for axis in one.axes]
+    notes = []
+    if axes:
+        notes.append(
+            f"The strength of {', '.join(axes)} is a radius of the run's threat: accuracy and certified accuracy are "
+            "on one axis, the average case and the worst."
+        )
     if len(np.unique(there.inputs.x.reshape(n, -1), axis=0)) < n:
         notes.append("Some inputs are equal: such inputs are no independent draws, and the intervals assume that.")
     if isinstance(met := there.first.run.context.get("met"), Mapping):

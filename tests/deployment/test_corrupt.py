@@ -78,6 +78,7 @@ def test_worst_case_below_average_case_on_one_axis():
     found = corrupt_run("light", ["brightness", "blur"], beside=["linf"], **NET)
     assert [run.axes for run in found.runs] == [("brightness",), ()]
     assert found.contradictions == ()
+    assert "The strength of brightness (run light) is a radius" in found.notes[0]
     summary = certify.read_run("light").summary
     for row in found.of("brightness"):
         light, linf = row.certified
