@@ -103,9 +103,9 @@ def make_runs(folder: Path, names: Iterable[str] = RUNS) -> Path:
         seer = nn.Sequential(nn.Flatten(), *net)
         shown = {"num_classes": 2, "input_box": (0.0, 1.0), "input_shape": (1, 2, 2), "recipe": {}}
         save_folder(folder / f"{name}-of-images", seer, **shown)
-        pixels = nn.Conv2d(1, 2, 1).requires_grad_(False)
-        pixels.weight.copy_(torch.tensor([-scale, scale]).reshape(2, 1, 1, 1))
-        pixels.bias.copy_(torch.tensor([0.5, -0.5]))
+        pixels = nn.Sequential(nn.Conv2d(1, 2, 1)).requires_grad_(False)
+        pixels[0].weight.copy_(torch.tensor([-scale, scale]).reshape(2, 1, 1, 1))
+        pixels[0].bias.copy_(torch.tensor([0.5, -0.5]))
         save_folder(folder / f"{name}-of-pixels", pixels, **shown)
     specs = {"model": str(folder / "model"), "data": f"npz:{folder / 'data.npz'}", "seed": 5}
     for name in names:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.bounded.memory import check_room
 from certify.core.threats.budget import MOST_FEATURES
 from certify.errors import BadInput
 
@@ -19,6 +20,12 @@ __all__ = ["MOST", "map_of", "map_text", "read_map"]
 
 MOST: Final = 10**9
 """The largest number in a map: as many samples as anybody draws."""
+
+SMALL: Final = 2**16
+"""Pixels of a map that is read without asking for the free memory."""
+
+AS_READ: Final = 24
+"""Bytes that reading a pixel takes at most."""
 
 _RUN: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\*([1-9][0-9]{0,9}))?")
 
@@ -68,6 +75,8 @@ def read_map(what: str, text: str) -> NDArray[np.int32]:
     height, width = int(sides[1]), int(sides[2])
     if height * width > MOST_FEATURES:
         raise BadInput(f"no image has {height} x {width} pixels")
+    if height * width > SMALL:
+        check_room(what, AS_READ * height * width)
     runs = [_RUN.fullmatch(one) for one in rest.split(" ")]
     if not all(runs):
         raise BadInput(f"{what} is damaged: its runs are numbers such as 7, or 0*4 for four times 0")
