@@ -11,7 +11,8 @@ from certify.core.rounding import brief_up, percent_down, percent_up
 from certify.core.run import Run
 from certify.errors import BadInput, needs
 from certify.report.claims import limits, threat_in_words
-from certify.report.markdown import below, escape, protocol_and_digests, results, verdict
+from certify.report.lifecycle.told import life_cycle
+from certify.report.markdown import below, escape, life_cycle_in_words, protocol_and_digests, results, verdict
 from certify.report.summary_table import ROUNDING
 from certify.summary.words import percent
 
@@ -111,6 +112,8 @@ def _text(name: str, runs: Sequence[Run]) -> str:
             results(runs),
             "## Limits",
             *each(lambda run: ["\n".join(f"- {escape(text)}" for text in limits(run.summary))]),
+            "## Life cycle",
+            life_cycle_in_words(life_cycle(runs)),
             "## Reproduce",
             "`certify check RUN` derives every claim again from its evidence.",
             protocol_and_digests(runs),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from certify.core.legible import legible_line
@@ -15,6 +15,7 @@ from certify.core.run import Run
 from certify.core.summary import FORMATS, Summary
 from certify.errors import BadInput
 from certify.report.frameworks.evidence import NOT_ADVICE, Mapped, evidence_for, numbered
+from certify.report.lifecycle.told import LIFE_CYCLE, Told, life_cycle
 from certify.report.protocol import protocol, reproduction
 from certify.report.summary_table import cells, closing, headings, stacked
 
@@ -23,6 +24,7 @@ __all__ = [
     "details",
     "escape",
     "evidence",
+    "life_cycle_in_words",
     "markdown",
     "protocol_and_digests",
     "render",
@@ -90,7 +92,8 @@ def markdown(runs: Sequence[Run]) -> str:
             results(runs),
             *statements,
             protocol_and_digests(runs),
-            details("Beside EU AI Act, NIST AI RMF and ISO/IEC 42001", evidence(evidence_for(runs))),
+            details("Life cycle", life_cycle_in_words(life_cycle(runs))),
+            details("Beside EU AI Act, NIST AI RMF, ISO/IEC 42001 and ISO/IEC 24029-2", evidence(evidence_for(runs))),
         ]
     )
 
@@ -144,6 +147,17 @@ def evidence(mapped: Sequence[Mapped]) -> str:
             "\n".join(f"- G{place}: {escape(text)}" for place, text in enumerate(found.gaps, 1)),
         ]
     )
+
+
+def life_cycle_in_words(steps: Sequence[Told]) -> str:
+    """Each step with what the records show of it, and what they do not."""
+    return "\n\n".join([escape(LIFE_CYCLE), *(part for one in steps for part in _step(one))])
+
+
+def _step(one: Told) -> Iterator[str]:
+    yield f"**{escape(one.name)}**: {escape(one.asks)}"
+    yield "\n".join([*(f"- {escape(text)}" for text in one.shown), *(f"- OPEN: {escape(text)}" for text in one.open)])
+    yield escape(one.towards)
 
 
 def _attacked(summary: Summary) -> bool:

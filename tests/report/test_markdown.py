@@ -87,7 +87,7 @@ def test_the_comment_holds_verdict_numbers_statements_and_digests(smoothed, unat
         "MEASURE 2.7",
     ):
         assert words(part) in words(seen.text)
-    assert seen.tags.count("details") == text.count("</details>") == 2
+    assert seen.tags.count("details") == text.count("</details>") == 3
     assert seen.tags.count("table") == 3
 
 

@@ -1,1 +1,1 @@
-"""What runs show beside what clauses of the EU AI Act, the NIST AI RMF and ISO/IEC 42001 ask for."""
+"""What runs show beside what clauses of the EU AI Act, the NIST AI RMF, ISO/IEC 42001 and ISO/IEC 24029-2 ask for."""

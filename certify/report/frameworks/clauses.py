@@ -31,6 +31,7 @@ class Clause:
 _AI_ACT: Final = "EU AI Act, Regulation (EU) 2024/1689"
 _RMF: Final = "NIST AI RMF 1.0"
 _ISO: Final = "ISO/IEC 42001:2023"
+_FORMAL: Final = "ISO/IEC 24029-2:2023"
 
 _ONE_TIME: Final = "The runs are about a model at one time: not about its life cycle, drift or later releases."
 _ONE_SET: Final = "Other data than the set named here, such as that of the deployment, was not looked at."
@@ -110,5 +111,26 @@ CLAUSES: Final = (
         "users, partners and authorities get the technical documentation that they need",
         (record, promise),
         ("This documents the runs, not the system.",),
+    ),
+    Clause(
+        _FORMAL,
+        "Clause 5: domain, stability and what else is assessed",
+        "the domain of inputs is stated, and by how much the output may change within it is assessed by formal methods",
+        (robustness, undecided, promise),
+        ("How much each output or feature contributes, which the clause asks as well, was not assessed.",),
+    ),
+    Clause(
+        _FORMAL,
+        "Clause 6: applicability of formal methods",
+        "the method fits the network and what is asked of it, and its limits are known",
+        (record, promise),
+        ("Why this method was chosen among others is not on record.",),
+    ),
+    Clause(
+        _FORMAL,
+        "Clause 7: robustness during the life cycle",
+        "robustness is assessed in design, in verification and validation, in deployment and in operation",
+        (robustness, attacked),
+        (_ONE_TIME,),
     ),
 )

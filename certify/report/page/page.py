@@ -13,6 +13,7 @@ from certify.deployment.shift import Shift
 from certify.errors import BadInput
 from certify.report.claims import MEANINGS, Headline, headline, limits, threat_in_words
 from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
+from certify.report.lifecycle.told import LIFE_CYCLE, life_cycle
 from certify.report.page import charts
 from certify.report.page.charts import Chart
 from certify.report.page.originals import originals_of
@@ -127,6 +128,8 @@ def page(
             meanings=MEANINGS,
             preface=NOT_ADVICE,
             audit=numbered(evidence_for(runs)),
+            steps=life_cycle(runs),
+            life_cycle=LIFE_CYCLE,
             commands=commands(runs, asked),
             references=bibtex(key for key in entries() if any(key in references_of(run.summary) for run in runs)),
             version=version(),

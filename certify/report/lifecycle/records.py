@@ -1,0 +1,92 @@
+"""Records beside a run, read as what somebody else wrote: what one says is quoted, and never believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from certify.bounded.files import content_of, opened
+from certify.bounded.texts import strictly_from_json
+from certify.core.legible import legible_line
+from certify.core.run import Run
+from certify.errors import one_line
+from certify.report.frameworks.statements import Statement
+
+__all__ = ["Record"]
+
+_MOST: Final = 64 * 2**20
+"""Bytes of a record that are read."""
+
+_FIRST: Final = 2**20
+"""Bytes of the first line of a log."""
+
+_QUOTED: Final = 400
+"""Characters of a statement that are quoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a command leaves in a run folder.
+
+    A record is quoted, not believed: its statements are set in quotation marks beside the name of the file, and the
+    command that made it can make it again. One about another model, or one that cannot be read, counts as none.
+
+    Args:
+        what: it shows, as a noun: to go before "not measured".
+        file: its name in the run folder; of a log, whose first line is the head, it ends with ``.jsonl``.
+        command: that writes it, with RUN for the run folder.
+    """
+
+    what: str
+    file: str
+    command: str
+
+    def told(self, run: Run) -> Iterator[Statement]:
+        """What the record says of a run, or that there is none."""
+        path = None if run.path is None else run.path / self.file
+        if path is None or not path.exists():
+            yield Statement(f"{self.what}: not measured: run `{self.command}`.", gap=True)
+            return
+        try:
+            head = self._head(path)
+        except (OSError, ValueError) as problem:
+            said = legible_line(problem.strerror or "") if isinstance(problem, OSError) else one_line(problem)
+            yield Statement(f"{self.what}: unknown: {self.file} cannot be read ({said:.200}).", gap=True)
+            return
+        digest, own = _model(head), run.settings["model"]["digest"]
+        if digest is not None and digest != own:
+            yield Statement(f"{self.what}: unknown: {self.file} is about another model.", gap=True)
+            return
+        whose = "" if digest is not None else ", which does not say about which model,"
+        said = list(_said(head))
+        if not said:
+            yield Statement(f"{self.what}: on record in {self.file}{whose}; `{self.command}` shows what it says.")
+        for text in said:
+            yield Statement(f'{self.what}: {self.file}{whose} says: "{text}"')
+
+    def _head(self, path: Any) -> Mapping[str, Any]:
+        if self.file.endswith(".jsonl"):
+            with opened(path) as log:
+                content = log.readline(_FIRST)
+        else:
+            content = content_of(path, _MOST)
+        head = strictly_from_json(content)
+        if not isinstance(head, Mapping):
+            raise ValueError("it is no record")
+        return head
+
+
+def _model(head: Mapping[str, Any]) -> str | None:
+    """The digest of the model that a record is about, in whichever place it stands."""
+    model = head.get("model")
+    places = (head.get("model_digest"), model.get("digest") if isinstance(model, Mapping) else model)
+    return next((one for one in places if isinstance(one, str)), None)
+
+
+def _said(head: Mapping[str, Any]) -> Iterator[str]:
+    told = head.get("statement")
+    for text in [told] if isinstance(told, str) else told if isinstance(told, list) else []:
+        if isinstance(text, str) and text.strip():
+            line = legible_line(" ".join(text.split()))
+            yield line if len(line) <= _QUOTED else f"{line[:_QUOTED]}.."
