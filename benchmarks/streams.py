@@ -284,7 +284,9 @@ def main() -> None:
                 f"## {stream.name}\n\n{len(stream.y):,} rows; what changes: {stream.change}{begin}. Labels of "
                 f"{stream.labelled:.0%} of the rows come {stream.delay} rows later. At the end the certificate is "
                 f"**{report.force.value}**.\n\n"
-                + table(["process", "observed", "tolerance", "share", "largest log e", "alarm"], rows_of(stream, report))
+                + table(
+                    ["process", "observed", "tolerance", "share", "largest log e", "alarm"], rows_of(stream, report)
+                )
                 + f"\n\nCertified at the smallest radius, %: {again(stream, asked.work)} for the last {AGAIN} rows."
                 + (f" To certify again first: {moved}." if moved else "")
                 + f" {1000 * seconds:.1f} ms of the processor a row."
