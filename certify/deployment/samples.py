@@ -29,7 +29,7 @@ from certify.stats.two_sample import (
 )
 from certify.summary.words import percent
 
-__all__ = ["DATA_FORMATS", "DataComparison", "ForeignInput", "Moved", "Sample", "Tested", "compare_samples"]
+__all__ = ["DATA_FORMATS", "DataComparison", "ForeignInput", "Moved", "Sample", "Tested", "compare_samples", "drawn"]
 
 MOST_INPUTS: Final = 1000
 """Of each sample, drawn by a seed, in a test: permutations take time, and a thousand show what matters."""
@@ -52,7 +52,8 @@ class Sample:
         x: the inputs (n, ...).
         index: the position of each in its data.
         margins: the lead of the first class over the second (n,), of the model; None where it names classes alone.
-        radii: the certified radius around the right class, -1 where there is none; None where nothing was certified.
+        radii: the certified radius, -1 where there is none; None where nothing was certified. Only rows that
+            :func:`drawn` gives are looked at.
     """
 
     name: str
@@ -231,7 +232,7 @@ def compare_samples(
     size = int(np.prod(shape))
     places = np.unique(np.linspace(0, size - 1, min(size, MOST_FEATURES)).round().astype(np.int64))
     before, after = (one.x.reshape(len(one.x), -1)[:, places].astype(np.float64) for one in (old, new))
-    first, second = _drawn(len(before), 0), _drawn(len(after), 1)
+    first, second = drawn(len(before), 0), drawn(len(after), 1)
     by_feature = distances(before[first], after[second])
     found = [
         (
@@ -244,7 +245,7 @@ def compare_samples(
     for test, ours, theirs in (("margins", old.margins, new.margins), ("certified radii", old.radii, new.radii)):
         if ours is not None and theirs is not None:
             apart = distances(ours[first, None], theirs[second, None])
-            medians = f"medians {np.median(ours):.4g} and {np.median(theirs):.4g}"
+            medians = f"medians {np.median(ours[first]):.4g} and {np.median(theirs[second]):.4g}"
             found.append((test, apart.overall, f"distance {apart.distance[0]:.3f}, {medians}"))
     split = classifier_test(before[first], after[second])
     found.append(
@@ -293,7 +294,8 @@ def compare_samples(
     )
 
 
-def _drawn(count: int, place: int) -> NDArray[np.int64]:
+def drawn(count: int, place: int) -> NDArray[np.int64]:
+    """The rows of a sample that tests look at: of the run's (``place`` 0) or the new one (1)."""
     if count <= MOST_INPUTS:
         return np.arange(count)
     return np.sort(np.random.default_rng([SEED, place]).permutation(count)[:MOST_INPUTS])

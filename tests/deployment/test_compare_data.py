@@ -63,7 +63,8 @@ def test_moved_data_are_seen_and_named(made):
     assert [one.feature for one in found.features] == ["0"]
     assert found.features[0].after - found.features[0].before == pytest.approx(0.25, abs=0.05)
     assert "not drawn as" in found.verdict
-    assert any("second run" in note for note in found.notes)
+    assert any("interval bounds" in note for note in found.notes)
+    assert [one.test for one in found.tests] == ["features", "margins", "certified radii", "classifier"]
     assert not found.foreign  # a fifth of them could have been drawn before
 
 
