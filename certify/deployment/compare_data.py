@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certify.certifiers.bounds import Bounds
+from certify.certifiers.certify import certify
 from certify.checker.result import Standing
 from certify.checker.sample import sample_of
 from certify.core.columns import NO_CLASS
-from certify.core.threats.base import threat_from
+from certify.core.threats.base import Threat, threat_from
 from certify.core.threats.transform import Transform
 from certify.data.dataset import Dataset
-from certify.deployment.samples import DataComparison, Sample, compare_samples
-from certify.errors import BadInput, DataError
+from certify.deployment.samples import DataComparison, Sample, compare_samples, drawn
+from certify.errors import BadInput, CertifyError, DataError
 from certify.models.classifier import Classifier
 from certify.store.run_folder import MANIFEST, Manifest, RunFolder
 from certify.study.at_hand import AtHand, at_hand, data_of
@@ -44,8 +47,8 @@ def compare_data(
 
     Args:
         run: the run folder.
-        data: a second run folder, SPEC of data, or inputs (m, ...); radii are compared with those of a second run that
-            was certified in the same way.
+        data: a second run folder, SPEC of data, or inputs (m, ...). Radii around the right class are those of a second
+            run that was certified in the same way; for others, interval bounds of the predicted class.
         level: probability of a false alarm, and the rate of false discoveries among inputs.
         model, run_data: SPECs in place of those in the run's manifest; naming a Python function lets it run.
 
@@ -55,24 +58,19 @@ def compare_data(
     """
     there, manifest, old = _of_run(run, model, run_data)
     settings, notes = manifest.settings, list[str]()
-    if isinstance(data, np.ndarray):
-        new = _given(data, there)
-    elif (Path(data) / MANIFEST).is_file():
-        other, others, new = _of_run(data, None, None)
-        if other.input_box is not None and there.input_box is not None and other.input_box != there.input_box:
-            raise BadInput(f"{data} has inputs in the box {other.input_box}, {run} in {there.input_box}")
-        if any(settings.get(name) != others.settings.get(name) for name in _SAME):
-            notes.append("The second run was certified in another way, so that radii are not compared.")
-            old = replace(old, radii=None)
-    else:
-        threat = threat_from(settings["threat"])
-        dataset = data_of(
-            str(data), there.input_box, threat, there.dataset is not None and there.dataset.targets is not None
+    if there.classifier is not None and there.classifier.digest != settings["model"]["digest"]:
+        named, other = str(settings["model"]["digest"])[:12], there.classifier.digest[:12]
+        raise BadInput(
+            f"{run} is about model {named}, {there.classifier.name} is {other}: name the right one with --model"
         )
-        if isinstance(threat, Transform):
-            dataset = dataset.beside(len(threat.parameters))
-        new = Sample(dataset.name, dataset.x, np.array(dataset.positions, dtype=np.int64))
-        notes.append("Radii are compared with those of a second run: certify run on the new data makes one.")
+    if isinstance(data, Path | str) and (Path(data) / MANIFEST).is_file():
+        others, second, new = _of_run(data, None, None)
+        if (theirs := others.input_box) != (ours := there.input_box) and theirs is not None and ours is not None:
+            raise BadInput(f"{data} has inputs in the box {theirs}, {run} in {ours}")
+        if any(settings.get(name) != second.settings.get(name) for name in _SAME):
+            new = replace(new, radii=None)
+    else:
+        new = _given(data, there, threat_from(settings["threat"]))
     if old.x.shape[1:] == new.x.shape[1:]:
         if there.classifier is None:
             notes.append(f"Margins are not compared: {there.no_model}.")
@@ -80,9 +78,23 @@ def compare_data(
             old, new = (replace(one, margins=_margins(there.classifier, one.x)) for one in (old, new))
             if old.margins is None:
                 notes.append("Margins are not compared: the model names classes alone.")
+        if old.radii is None or new.radii is None:
+            threat = threat_from(settings["threat"])
+            radii = [_quick_radii(there.classifier, threat, one.x, place) for place, one in enumerate((old, new))]
+            old, new = (replace(one, radii=quick) for one, quick in zip((old, new), radii, strict=True))
+            notes.append(
+                "Radii are those that interval bounds prove of the predicted class."
+                if old.radii is not None and new.radii is not None
+                else "Radii are not compared: that takes a second run that was certified in the same way, or a network."
+            )
         same = len({one.tobytes() for one in new.x} & {one.tobytes() for one in old.x})
         if same:
             notes.append(f"{same:,} of the new inputs are inputs of the run, which makes the samples look alike.")
+    if isinstance(met := manifest.context.get("met"), Mapping):
+        notes.append(
+            f"The model was trained on {met.get('trained')!s:.20} of the run's inputs and chosen by "
+            f"{met.get('held_out')!s:.20}: margins and radii may differ for this alone."
+        )
     head = {"model": head_of(manifest)["model"]}
     return compare_samples(old, new, level=level, head=head, notes=tuple(notes))
 
@@ -102,11 +114,6 @@ def _of_run(path: Path | str, model: str | None, data: str | None) -> tuple[AtHa
     sample = sample_of(settings["data"], there.dataset, there.no_data)
     if sample.positions is None or sample.claim.standing is Standing.REFUTED:
         raise DataError(f"the data at hand are not those of {path} ({sample.claim.said}): name them with --data")
-    if there.classifier is not None and there.classifier.digest != settings["model"]["digest"]:
-        named, other = str(settings["model"]["digest"])[:12], there.classifier.digest[:12]
-        raise BadInput(
-            f"{path} is about model {named}, {there.classifier.name} is {other}: name the right one with --model"
-        )
     chosen: Dataset = there.dataset.rows([there.rows[position] for position in sample.positions])
     layers = read_run(path).summary.sandwich
     radius = dict(zip(layers.index.tolist(), np.nan_to_num(layers.certified, nan=NO_CLASS).tolist(), strict=True))
@@ -116,10 +123,33 @@ def _of_run(path: Path | str, model: str | None, data: str | None) -> tuple[AtHa
     return there, manifest, Sample(str(path), chosen.x, np.array(positions, dtype=np.int64), radii=radii)
 
 
-def _given(x: NDArray[Any], there: AtHand) -> Sample:
-    box = there.input_box
-    dataset = Dataset("the inputs given", x, np.zeros(len(x), dtype=np.int64), 2, box)
-    return Sample(dataset.name, dataset.x, np.arange(len(x)))
+def _given(data: Path | str | NDArray[Any], there: AtHand, threat: Threat) -> Sample:
+    """New inputs by their SPEC, or as they are."""
+    assert there.dataset is not None
+    if isinstance(data, Path | str):
+        dataset = data_of(str(data), there.input_box, threat, there.dataset.targets is not None)
+    else:
+        x = np.asarray(data)
+        dataset = Dataset("the inputs given", x, np.zeros(len(x), dtype=np.int64), 2, there.input_box)
+    if isinstance(threat, Transform):
+        dataset = dataset.beside(len(threat.parameters))
+    return Sample(dataset.name, dataset.x, np.array(dataset.positions, dtype=np.int64))
+
+
+def _quick_radii(
+    classifier: Classifier | None, threat: Threat, x: NDArray[Any], place: int
+) -> NDArray[np.float64] | None:
+    """Radii of the predicted class by interval bounds, of the inputs that tests look at; None where there are none."""
+    if classifier is None or isinstance(threat, Transform):
+        return None
+    rows = drawn(len(x), place)
+    try:
+        found = certify(classifier.base, x[rows], threat=threat, certifier=Bounds("ibp"))
+    except CertifyError:
+        return None
+    radii = np.full(len(x), np.nan)
+    radii[rows] = [NO_CLASS if one.radius is None else one.radius for one in found]
+    return radii
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ Needs no torch. Formats and drawings register themselves in :data:`DATA_FORMATS`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -28,7 +29,7 @@ from certify.stats.two_sample import (
 )
 from certify.summary.words import percent
 
-__all__ = ["DATA_FORMATS", "DataComparison", "ForeignInput", "Moved", "Sample", "Tested", "compare_samples"]
+__all__ = ["DATA_FORMATS", "DataComparison", "ForeignInput", "Moved", "Sample", "Tested", "compare_samples", "drawn"]
 
 MOST_INPUTS: Final = 1000
 """Of each sample, drawn by a seed, in a test: permutations take time, and a thousand show what matters."""
@@ -51,7 +52,8 @@ class Sample:
         x: the inputs (n, ...).
         index: the position of each in its data.
         margins: the lead of the first class over the second (n,), of the model; None where it names classes alone.
-        radii: the certified radius around the right class, -1 where there is none; None where nothing was certified.
+        radii: the certified radius, -1 where there is none; None where nothing was certified. Only rows that
+            :func:`drawn` gives are looked at.
     """
 
     name: str
@@ -229,10 +231,9 @@ def compare_samples(
             raise BadInput(f"{one.name} has {many(len(one.x), 'input')}; tests need at least {FEWEST} of each sample")
     size = int(np.prod(shape))
     places = np.unique(np.linspace(0, size - 1, min(size, MOST_FEATURES)).round().astype(np.int64))
-    whole = [one.x.reshape(len(one.x), -1)[:, places].astype(np.float64) for one in (old, new)]
-    drawn = [_drawn(len(one), place) for place, one in enumerate(whole)]
-    part = [one[rows] for one, rows in zip(whole, drawn, strict=True)]
-    by_feature = distances(*part)
+    before, after = (one.x.reshape(len(one.x), -1)[:, places].astype(np.float64) for one in (old, new))
+    first, second = drawn(len(before), 0), drawn(len(after), 1)
+    by_feature = distances(before[first], after[second])
     found = [
         (
             "features",
@@ -241,12 +242,12 @@ def compare_samples(
             f"{by_feature.distance.max():.3f}",
         )
     ]
-    for test, one, another in (("margins", old.margins, new.margins), ("certified radii", old.radii, new.radii)):
-        if one is not None and another is not None:
-            apart = distances(one[drawn[0], None], another[drawn[1], None])
-            low, high = float(np.median(one)), float(np.median(another))
-            found.append((test, apart.overall, f"distance {apart.distance[0]:.3f}, medians {low:.4g} and {high:.4g}"))
-    split = classifier_test(*part)
+    for test, ours, theirs in (("margins", old.margins, new.margins), ("certified radii", old.radii, new.radii)):
+        if ours is not None and theirs is not None:
+            apart = distances(ours[first, None], theirs[second, None])
+            medians = f"medians {np.median(ours[first]):.4g} and {np.median(theirs[second]):.4g}"
+            found.append((test, apart.overall, f"distance {apart.distance[0]:.3f}, {medians}"))
+    split = classifier_test(before[first], after[second])
     found.append(
         (
             "classifier",
@@ -262,16 +263,23 @@ def compare_samples(
             _place(int(places[column]), shape),
             float(by_feature.distance[column]),
             by_feature.p_value[column],
-            float(whole[0][:, column].mean()),
-            float(whole[1][:, column].mean()),
+            float(before[:, column].mean()),
+            float(after[:, column].mean()),
         )
         for column in np.argsort(-by_feature.distance, kind="stable").tolist()
         if tests[0].moved and by_feature.p_value[column] <= level
     ]
     if size > len(places):
         notes = (*notes, f"Of {size:,} features, {len(places):,} are looked at, evenly spaced.")
-    if any(len(one) > MOST_INPUTS for one in whole):
+    if max(len(before), len(after)) > MOST_INPUTS:
         notes = (*notes, f"Tests look at {MOST_INPUTS:,} inputs of a larger sample, drawn by a seed.")
+    together = math.ceil(len(new.x) / (level * (len(old.x) - len(old.x) // 2 + 1)))
+    if together > 1:
+        few = f"With {len(old.x):,} inputs of the run and {len(new.x):,} new ones"
+        if together > len(new.x):
+            notes = (*notes, f"{few}, no single input can be named as foreign, however far it is.")
+        else:
+            notes = (*notes, f"{few}, none is named as foreign before {together:,} are farther than the calibration.")
     return DataComparison(
         head={**(head or {}), "run": old.name, "new data": new.name},
         n=len(old.x),
@@ -280,13 +288,14 @@ def compare_samples(
         tests=tests,
         features=tuple(moved),
         of=len(places),
-        inputs=_foreign(*whole, new.index, level),
-        statement=_statement(level, len(whole[0]), len(tests)),
+        inputs=_foreign(before, after, new.index, level),
+        statement=_statement(level, len(before), len(tests)),
         notes=notes,
     )
 
 
-def _drawn(count: int, place: int) -> NDArray[np.int64]:
+def drawn(count: int, place: int) -> NDArray[np.int64]:
+    """The rows of a sample that tests look at: of the run's (``place`` 0) or the new one (1)."""
     if count <= MOST_INPUTS:
         return np.arange(count)
     return np.sort(np.random.default_rng([SEED, place]).permutation(count)[:MOST_INPUTS])

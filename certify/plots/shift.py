@@ -53,7 +53,7 @@ def draw_curve(found: Shift, one: Curve, axes: Any) -> Any:
     if found.threshold is not None:
         axes.axhline(100 * found.threshold, color="tab:gray", linewidth=0.8, label="threshold")
     axes.set_ylim(-2, 102)
-    axes.set_xlabel(f"shift, {one.title}: at most")
+    axes.set_xlabel(f"shift, {one.title}: at most", parse_math=False)  # a column's name with two dollars is no formula
     axes.set_ylabel("certified accuracy, at least (%)")
     axes.legend(fontsize="small", frameon=False)
     return axes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from decimal import ROUND_CEILING, Decimal
 
-from certify.core.rounding import brief_up, round_up
+from certify.core.rounding import brief_up
 from certify.deployment.samples import DATA_FORMATS, DataComparison
 from certify.report.titled import Titled
 from certify.report.told import Told, register_told
@@ -31,17 +32,20 @@ def _told(found: DataComparison) -> Told:
     return Told(found.head, tables, [found.verdict, *none, *found.statement, *found.notes])
 
 
+def _p(value: float) -> str:
+    """A p-value with four places, never rounded down: of the decimal that is meant, as 1 / 1000 is no float."""
+    return str(Decimal(repr(value)).quantize(Decimal("0.0001"), rounding=ROUND_CEILING))
+
+
 def _tests(found: DataComparison) -> Titled:
-    lines = [
-        [one.test, round_up(one.p_value), "moved" if one.moved else "not told apart", one.said] for one in found.tests
-    ]
+    lines = [[one.test, _p(one.p_value), "moved" if one.moved else "not told apart", one.said] for one in found.tests]
     title = f"Are {found.m:,} new inputs drawn as the {found.n:,} of the run, at level {brief_up(found.level)}?"
     return Titled(title, [["test", "p", "answer", "found"], *lines], "", "data-tests", [True, False, True, True])
 
 
 def _features(found: DataComparison) -> Titled:
     lines = [
-        [one.feature, f"{one.distance:.3f}", round_up(one.p_value), f"{one.before:.4g}", f"{one.after:.4g}"]
+        [one.feature, f"{one.distance:.3f}", _p(one.p_value), f"{one.before:.4g}", f"{one.after:.4g}"]
         for one in found.features[:SHOWN]
     ]
     note = f"The {len(lines)} that moved farthest, of {len(found.features):,}." * (len(found.features) > SHOWN)
@@ -52,7 +56,7 @@ def _features(found: DataComparison) -> Titled:
 
 def _inputs(found: DataComparison) -> Titled:
     foreign = found.foreign
-    lines = [[str(one.index), f"{one.score:.3f}", round_up(one.p_value)] for one in foreign[:SHOWN]]
+    lines = [[str(one.index), f"{one.score:.3f}", _p(one.p_value)] for one in foreign[:SHOWN]]
     note = f"The {SHOWN} farthest." * (len(foreign) > SHOWN)
     title = f"Foreign inputs: {len(foreign):,} of {found.m:,}"
     return Titled(title, [["input", "distance", "p"], *lines], note, "data-inputs", [True, False, False])

@@ -63,11 +63,23 @@ def test_moved_data_are_seen_and_named(made):
     assert [one.feature for one in found.features] == ["0"]
     assert found.features[0].after - found.features[0].before == pytest.approx(0.25, abs=0.05)
     assert "not drawn as" in found.verdict
-    assert any("second run" in note for note in found.notes)
-    assert found.foreign
+    assert any("interval bounds" in note for note in found.notes)
+    assert [one.test for one in found.tests] == ["features", "margins", "certified radii", "classifier"]
+    assert not found.foreign  # a fifth of them could have been drawn before
+
+
+def test_foreign_inputs_are_named():
+    draw = np.random.default_rng(4)
+    old = Sample("old", draw.normal(size=(400, 3)), np.arange(400))
+    x = np.concatenate([draw.normal(size=(40, 3)), draw.normal(6, 1, size=(20, 3))])
+    found = compare_samples(old, Sample("new", x, np.arange(100, 160)))
+    assert {one.index for one in found.foreign} >= set(range(140, 160))
+    assert len(found.foreign) <= 23
     assert found.foreign[0].score == max(one.score for one in found.inputs)
-    foreign = [one.index for one in found.foreign]
-    assert np.load(made / "moved.npz")["x"][foreign, 0].min() > 0.7  # none that could have been drawn before
+    assert "Foreign inputs: 2" in found.table()
+    assert any("before 6 are farther" in note for note in found.notes)
+    alone = compare_samples(old, Sample("new", x[-9:], np.arange(9)), level=0.0001)
+    assert any("no single input can be named" in note for note in alone.notes)
 
 
 def test_data_drawn_alike_are_not_told_apart_and_radii_come_from_a_second_run(made):
@@ -156,7 +168,7 @@ def test_many_inputs_and_features_are_thinned_and_it_is_said(monkeypatch):
     new = replace(old, name="b", x=draw.normal(size=(30, 1, 6, 6)), index=np.arange(30))
     found = compare_samples(old, new)
     assert found.of == 10
-    assert len(found.notes) == 2
+    assert len(found.notes) == 3
     assert len(found.inputs) == 30
     with pytest.raises(BadInput, match="shape"):
         compare_samples(old, replace(new, x=np.zeros((30, 3))))
