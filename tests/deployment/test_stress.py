@@ -217,6 +217,26 @@ def test_costs_are_measured_apart():
     assert with_load.statement == without.statement
 
 
+def test_a_smoothed_model_is_asked_by_votes():
+    run = [
+        "run",
+        "--model",
+        "stress_nets:build",
+        "--data",
+        "npz:data.npz",
+        "--quiet",
+        "--radii",
+        "0,0.1",
+        "--limit",
+        "5",
+    ]
+    assert main([*run, "--sigma", "0.25", "--n", "200", "--out", "noisy"]) == 0
+    found = stress_run("noisy", ["brightness"], out="noisy.json", count=2, samples=50, **NET)
+    assert "inputs and the votes (50 about each)" in found.statement[0]
+    assert {one.prediction for one in found.cases} <= {0, 1}
+    assert found.contradictions == ()
+
+
 @pytest.mark.parametrize("format", list(STRESS_FORMATS))
 def test_every_format_tells_falls_cases_and_the_statement(format):
     found = stress_run("run", ["brightness"], out="told.json", count=3, load=True, **NET)

@@ -22,6 +22,7 @@ MEMBERS = [
     *(f"certifier:{name}" for name in {*CERTIFIERS, *METHODS}),
     "certifier:published",
     "attack:smoothed",
+    "corruptions:severities",
     "property:top-k",
     "property:within",
     *(

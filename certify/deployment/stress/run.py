@@ -150,9 +150,10 @@ def _statement(there: Opened, corruptions: int, delta: float, samples: int) -> t
     votes = f" and the votes ({samples:,} about each)" if isinstance(there.first.target, Smoothed) else ""
     return (
         f"With probability at least {percent_down(1 - delta)} % over the draw of the {len(there.inputs):,} "
-        f"inputs{votes}, every fall of accuracy on new inputs, between neighbouring severities and from none to severity 5 of "
-        f"{corruptions} corruptions, lies inside its interval at once; the inputs are assumed to be independent draws "
-        "from one source, new ones come from there, and the model, the corruptions and the seed are fixed.",
+        f"inputs{votes}, every fall of accuracy on new inputs, between neighbouring severities and from none to "
+        f"severity 5 of {corruptions} corruptions, lies inside its interval at once; the inputs are assumed to be "
+        "independent draws from one source, new ones come from there, and the model, the corruptions and the seed are "
+        "fixed.",
         f"Sudden: some part, by the lower end of its interval, is steeper than {STEEP:g} times the whole fall by its "
         "upper end. Graceful: no part is, the ends the other way round. Flat: the whole fall is at most "
         f"{100 * FLAT:g} points by its upper end. Open: these inputs do not decide it.",

@@ -46,10 +46,8 @@ def candidates(there: Opened, group: tuple[str, list[Any]], watch: Observer) -> 
     """All candidates by kind, the first of each kind the most telling one."""
     x, kinds = torch.from_numpy(there.inputs.x), [one for one in fitting(there.form) if isinstance(one, AlongThreat)]
     with watch.stage("searching", len(x)) as advance:
-        answers = []
-        for one in x:
-            answers.append(int(there.classifier.predict(one[None])[0]))
-        found = []
+        answers = [int(there.classifier.predict(one[None])[0]) for one in x]
+        found: list[Candidate] = []
         for row in range(len(x)):
             found += _between(there, x, answers, row)
             found += _transforms(there, x[row], answers[row], row, kinds)
