@@ -316,6 +316,8 @@ def _read(named: str, value: Any, parameter: inspect.Parameter) -> Any:
         readers = [one for one in get_args(kind) if isinstance(one, Reader)]
         return readers[0].read(named, value) if readers else value
     several = get_origin(kind) in (tuple, list, Sequence)
+    if several and get_args(kind)[0] is str and isinstance(value, Written):
+        return tuple(one.strip() for one in value.split(","))
     said = _WORDS.get(get_args(kind)[0] if several else kind)
     if said is None or not isinstance(value, Written):
         return value

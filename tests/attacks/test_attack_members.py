@@ -21,7 +21,7 @@ from certify.core.threats.lp import ThreatModel
 from certify.errors import BadInput, CertifyError, MissingExtra, ModelError
 from certify.models.classifier import Classifier
 from certify.models.regressor import Regressor
-from certify.registry import make
+from certify.registry import Written, make
 
 EXAMPLES = {
     "fgsm": {"loss": "margin"},
@@ -205,6 +205,11 @@ def test_wrong_settings_are_named(name, settings, message):
         make(ATTACKS, name, settings)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_parts_of_a_custom_version_are_read_from_a_command_line():
+    told = {"version": Written("custom"), "attacks": Written("apgd-ce, square")}
+    assert make(ATTACKS, "autoattack", told).attacks == ("apgd-ce", "square")
 
 
 def test_autoattack_refuses_what_it_cannot_do(linear, image_clf, images, normal, monkeypatch):

@@ -58,6 +58,13 @@ def test_what_no_record_shows_is_not_measured_and_the_command_stands_beside_it(f
     assert "not measured" in about([replace(folder, path=None)], "Monitor")[1]
 
 
+def test_what_is_not_watched_is_no_evidence_of_a_monitor(folder):
+    shown, missing, towards = about([folder], "Monitor")
+    assert not shown
+    assert "whether the certificates are in force: not measured" in missing
+    assert towards.startswith("Records would be evidence towards")
+
+
 def test_commands_exist():
     known = {one.stem.replace("_", "-") for one in Path(certify.cli.__file__).parent.glob("*.py")} | ROOMS
     told = [one.command for one in RECORDS] + ["certify gate", "certify improve", "certify compare"]

@@ -59,10 +59,10 @@ class Record:
             yield Statement(f"{self.what}: unknown: {self.file} is about another model.", gap=True)
             return
         whose = "" if digest is not None else ", which does not say about which model,"
-        said = list(_said(head))
-        if not said:
+        quotes = list(_said(head))
+        if not quotes:
             yield Statement(f"{self.what}: on record in {self.file}{whose}; `{self.command}` shows what it says.")
-        for text in said:
+        for text in quotes:
             yield Statement(f'{self.what}: {self.file}{whose} says: "{text}"')
 
     def _head(self, path: Any) -> Mapping[str, Any]:

@@ -51,7 +51,7 @@ def _requirement(run: Run) -> Iterator[Statement]:
     one, threat = run.summary, run.summary.threat
     radii = ", ".join(map(threat.number, one.declared or threat.radii))
     yield Statement(
-        f"declared with the run: {threat.measure} radii {radii}, in {threat.units}; to stay: {one.property}."
+        f"declared with the run: {threat.measure} radii {radii}, in {threat.units}; the demand is to {one.property}."
     )
     yield Statement(
         "which radius and which share are enough: not on record: `certify gate RUN --policy POLICY.toml` holds a run "
@@ -100,13 +100,13 @@ STEPS: Final = (
         "Strategy",
         "by which methods, on which data and with what confidence this is found out",
         (f"{_24029} clause 6, which formal methods apply", f"{_RMF} MEASURE 1.1", f"{_42001} A.6.2.4"),
-        (_strategy, promise),
+        (_strategy, promise, record),
     ),
     Step(
         "Measurement",
         "what was found, with what probability it is wrong, and what was tried against it",
         (
-            f"{_24029} clause 5, stability and relevance, and clause 7, verification and validation",
+            f"{_24029} clause 5, stability, and clause 7, verification and validation",
             f"{_ACT}(1), (3), (4) and (5)",
             f"{_RMF} MEASURE 2.5, 2.6 and 2.7",
             f"{_42001} A.6.2.4",
@@ -114,7 +114,11 @@ STEPS: Final = (
         (accuracy, robustness, attacked, undecided),
         (
             Record("accuracy under corruptions", "corrupt.json", "certify corrupt RUN"),
-            Record("other distributions than that of the data", "shift.json", "certify shift RUN"),
+            Record(
+                "other distributions than that of the data",
+                "shift.json",
+                "certify shift RUN --format json > RUN/shift.json",
+            ),
             Record("prediction sets", "conformal.json", "certify conformal RUN --coverage C --calibration DATA"),
             Record("edge cases and degradation", "stress.json", "certify stress RUN"),
         ),
@@ -139,7 +143,7 @@ STEPS: Final = (
             f"{_RMF} MEASURE 2.4 and MANAGE 4",
             f"{_42001} 9.1 and A.6.2.6",
         ),
-        (record,),
+        (),
         (
             Record("whether the certificates are in force", "monitor.jsonl", "certify monitor RUN --stream SOURCE"),
             Record("new data beside the old", "compare_data.json", "certify compare-data RUN DATA"),
