@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from certify.deployment.monitor.monitor import Monitor as Monitor
     from certify.deployment.samples import DataComparison as DataComparison
     from certify.deployment.shift import Shift as Shift
-    from certify.deployment.shift import shift as shift
+    from certify.deployment.shift import shift_run as shift_run
     from certify.deployment.stress.run import stress_run as stress_run
     from certify.errors import CertifyError as CertifyError
     from certify.gate.judge import judge_run as judge_run

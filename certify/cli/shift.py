@@ -10,8 +10,7 @@ import typer
 from certify.cli.app import Radii, app, exit_code, radii_or_declared
 from certify.cli.files import evidence_files, require_picture, require_writable, save_picture
 from certify.core.written import numbers
-from certify.deployment.shift import SHIFT_FORMATS
-from certify.deployment.shift import shift as shifted
+from certify.deployment.shift import SHIFT_FORMATS, shift_run
 from certify.study.read import read_run
 
 __all__ = ["shift"]
@@ -52,7 +51,7 @@ def shift(
     require_picture("--plot", plot)
     require_writable({"--plot": plot}, evidence_files(run))
     read = read_run(run, radii_or_declared(radii))
-    found = shifted(
+    found = shift_run(
         read,
         measures=measure,
         amounts=None if amounts is None else numbers("amounts", amounts),

@@ -50,7 +50,7 @@ __all__ = [
     "Mixture",
     "Shift",
     "Weighted",
-    "shift",
+    "shift_run",
     "shifted_lower",
     "source_lower",
 ]
@@ -215,7 +215,7 @@ class Shift:
         Raises:
             MissingExtra: without matplotlib.
         """
-        return DRAWINGS["shift"](self, axes)
+        return DRAWINGS["shift_run"](self, axes)
 
     def __str__(self) -> str:
         return self.table()
@@ -227,7 +227,7 @@ class Shift:
 SHIFT_FORMATS: Registry[Callable[[Shift], str]] = Registry("shift format", package="certify.report")
 
 
-def shift(
+def shift_run(
     run: Run | Path | str,
     *,
     radii: Sequence[float] | None = None,

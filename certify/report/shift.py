@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from certify.core.rounding import brief, percent_below, percent_down, percent_up, round_down, round_up
 from certify.core.run import Run
-from certify.deployment.shift import SHIFT_FORMATS, Curve, Shift, shift
+from certify.deployment.shift import SHIFT_FORMATS, Curve, Shift, shift_run
 from certify.errors import BadInput, IncompleteRun
 from certify.report.titled import Titled
 from certify.report.told import Told, register_told
@@ -26,7 +26,7 @@ def render_json(found: Shift) -> str:
 def shift_if_known(run: Run) -> Shift | None:
     """What a page shows of a run: the usual curves; None where nothing follows for other distributions."""
     try:
-        return shift(run, delta=_delta(run))
+        return shift_run(run, delta=_delta(run))
     except (BadInput, IncompleteRun):
         return None
 

@@ -34,7 +34,7 @@ def test_the_answer_is_alone_on_standard_output(made, tmp_path, capsys):
         assert main([*command, "--plot", str(tmp_path / name), "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out.split("\n}\n")[0] + "\n}")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    direct = certify.shift(made, threshold=0.6, shares={0: 0.5, 1: 0.5}, measures=["total_variation"])
+    direct = certify.shift_run(made, threshold=0.6, shares={0: 0.5, 1: 0.5}, measures=["total_variation"])
     assert found == json.loads(json.dumps(direct.to_dict()))
     assert main(command) == 0
     out, err = capsys.readouterr()
@@ -83,4 +83,4 @@ def test_the_page_has_a_section(made, tmp_path):
     text = page([certify.read_run(made)])
     assert 'id="shift"' in text
     assert "Certified accuracy under shift" in text
-    assert certify.shift(made).statements[0] in text
+    assert certify.shift_run(made).statements[0] in text
