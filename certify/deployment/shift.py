@@ -215,7 +215,7 @@ class Shift:
         Raises:
             MissingExtra: without matplotlib.
         """
-        return DRAWINGS["shift_run"](self, axes)
+        return DRAWINGS["shift"](self, axes)
 
     def __str__(self) -> str:
         return self.table()
