@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from certify.core.monitoring import (
     MONITOR,
+    RISKS,
     SCORES,
     Alarm,
     Columns,
@@ -24,6 +26,7 @@ from certify.core.monitoring import (
     Row,
     Watched,
 )
+from certify.core.threats.base import threat_from
 from certify.errors import BadInput
 from certify.stats.binomial import clopper_pearson_upper
 from certify.stats.e_processes import (
@@ -37,7 +40,7 @@ from certify.stats.e_processes import (
     uniform,
 )
 
-__all__ = ["Life", "header_fault", "in_group", "level", "tolerance_of"]
+__all__ = ["Life", "header_fault", "in_group", "instant", "level", "tolerance_of"]
 
 DRAWN: Final = 400
 """Points of a drawn curve at most."""
@@ -74,7 +77,29 @@ def tolerance_of(failures: int, inputs: int, delta: float, risks: int) -> float:
     >>> round(tolerance_of(30, 1000, 0.05, 2), 4)
     0.0426
     """
-    return clopper_pearson_upper(failures, inputs, delta / risks)
+    return clopper_pearson_upper(failures, inputs, level(delta, risks))
+
+
+def instant(text: str) -> float:
+    """Seconds since 1970, or the number that a time is; a date without a time zone counts as UTC.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> instant("1970-01-02"), instant("17.5")
+    (86400.0, 17.5)
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        try:
+            given = datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ValueError(f"time {text[:40]!r} is no number and no ISO 8601 date") from None
+        value = (given if given.tzinfo is not None else given.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(value):
+        raise ValueError(f"time {text[:40]!r} is no time")
+    return value
 
 
 def header_fault(header: Header) -> str:
@@ -83,11 +108,18 @@ def header_fault(header: Header) -> str:
         return f"its format is {header.format!r:.40}"
     if not (0 < header.alpha < 1 and 0 < header.delta < 1 and header.watched):
         return "alpha and delta lie between 0 and 1, and something is watched"
+    if not (header.classes >= 2 and 0 <= header.radius < math.inf):
+        return "there are two classes at least, and a radius is a number from 0"
+    try:
+        threat_from(header.threat)
+    except (BadInput, LookupError, TypeError, ValueError) as problem:
+        return f"its threat is none ({problem})"
     risks = [one for one in header.watched.values() if one.tolerance is not None]
     for name, one in header.watched.items():
         if one.alpha != level(header.alpha, len(header.watched)):
             return f"{name} may spend {one.alpha:g}, and not its part of alpha"
-        if (one.tolerance is None) != (name in SCORES):
+        risk = name in RISKS or name.startswith(_GROUP)
+        if (one.tolerance is None and name not in SCORES) or (one.tolerance is not None and not risk):
             return f"{name} is watched in another way"
         if one.tolerance is None:
             if len(one.scores) != one.inputs or any(
@@ -183,7 +215,7 @@ class Life:
     def __init__(self, header: Header) -> None:
         self.header = header
         self.columns: tuple[str, ...] | None = None
-        self.time: str | None = None
+        self._now: tuple[float, str] | None = None
         self._processes = {name: _Process.of(name, one) for name, one in header.watched.items()}
         self._rows: dict[str, _Seen] = {}
         self._labels = self._unread = 0
@@ -208,6 +240,7 @@ class Life:
         seen = self._rows.get(id)
         return None if seen is None else (seen.row.digest, seen.label)
 
+    @property
     def wants_group(self) -> bool:
         """Whether each row has to name its group."""
         return self.header.group not in ("", "label")
@@ -216,6 +249,13 @@ class Life:
         """Why an event cannot follow those so far, in words; empty where it can."""
         if isinstance(event, Columns):
             return "its columns are stated twice" if self.columns is not None else ""
+        if event.time is not None:
+            try:
+                now = instant(event.time)
+            except ValueError as problem:
+                return str(problem)
+            if self._now is not None and now < self._now[0]:
+                return f"time {event.time:.40} is before {self._now[1]:.40}, which came earlier: times go on"
         if event.label is not None and not 0 <= event.label < self.header.classes:
             return f"label {event.label} is no class of the run: they are 0 to {self.header.classes - 1}"
         if isinstance(event, Late):
@@ -230,8 +270,9 @@ class Life:
             not math.isfinite(one) for one in event.scores.values() if one is not None
         ):
             return "its scores are others than what is watched"
-        if self.wants_group() and (event.group is None or in_group(event.group) not in self.header.watched):
-            return f"group {event.group!r:.60} is none of the run's"
+        if self.wants_group and (event.group is None or in_group(event.group) not in self.header.watched):
+            known = [name.removeprefix(_GROUP) for name in self.header.watched if name.startswith(_GROUP)]
+            return f"group {event.group!r:.60} is none of the run's; they are {', '.join(known):.200}"
         return ""
 
     def add(self, event: Event) -> dict[str, float]:
@@ -247,7 +288,8 @@ class Life:
         if isinstance(event, Columns):
             self.columns = event.columns
             return {}
-        self.time = event.time if event.time is not None else self.time
+        if event.time is not None:
+            self._now = instant(event.time), event.time
         if isinstance(event, Late):
             return self._settle(self._rows[event.id], event.label, event.time)
         place, moved, p = len(self._rows), {}, {}

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import SubElement
 
 from certify.core.legible import legible_line, many
 from certify.core.monitoring import MONITOR_FORMATS, Force, MonitorReport, ProcessReport
+from certify.core.rounding import round_up
 from certify.report import html, markdown
 from certify.report.blocks import labelled, wrapped
 from certify.report.latex.text import escape as tex
@@ -56,7 +57,7 @@ def cells_of(one: ProcessReport) -> list[str]:
     """The line of a process."""
     return [
         one.name,
-        "" if one.tolerance is None else f"{100 * one.tolerance:.2f}",
+        "" if one.tolerance is None else round_up(100 * one.tolerance, 2),
         f"{one.observed:,}",
         f"{one.failures:,}" if one.risk or one.failures else "",
         e_value(one.log_e),

@@ -23,7 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from certify.errors import BadInput
 
 __all__ = [
+    "RISES",
     "ROUNDING",
+    "SLOPES",
     "Capital",
     "log_threshold",
     "rank_factors",

@@ -81,13 +81,13 @@ class LifeLog:
         Raises:
             StoreError: where the file cannot be written.
         """
-        lines = []
+        lines, chain = [], self.chain
         for event in events:
             text = msgspec.json.encode(event)
-            self.chain = _link(self.chain, text)
-            lines.append(_BEFORE + self.chain.encode() + _BETWEEN + text + _AFTER)
+            chain = _link(chain, text)
+            lines.append(_BEFORE + chain.encode() + _BETWEEN + text + _AFTER)
         if self.path is None:
-            self._lines += lines
+            self._lines, self.chain = self._lines + lines, chain
             return
         written = b"".join(line + b"\n" for line in lines)
         try:
@@ -104,7 +104,7 @@ class LifeLog:
                     _settle(file.fileno())
         except OSError as problem:
             raise StoreError(f"cannot write {self.path} ({problem.strerror}); choose another --state") from problem
-        self._whole += len(written)
+        self._whole, self.chain = self._whole + len(written), chain
 
     def _each_line(self) -> Iterator[bytes]:
         if self.path is None:

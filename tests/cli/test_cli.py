@@ -21,6 +21,7 @@ import typer
 from certify.cli import main
 from certify.cli.app import app
 from certify.core.comparison import COMPARISON_FORMATS
+from certify.core.monitoring import MONITOR_FORMATS
 from certify.core.summary import FORMATS
 from certify.gate.judge import GATE_FORMATS
 from certify.store.export import EXPORTS
@@ -381,7 +382,13 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize(
     ("command", "formats"),
-    [("summary", FORMATS), ("compare", COMPARISON_FORMATS), ("gate", GATE_FORMATS), ("export", EXPORTS)],
+    [
+        ("summary", FORMATS),
+        ("compare", COMPARISON_FORMATS),
+        ("gate", GATE_FORMATS),
+        ("export", EXPORTS),
+        ("monitor", MONITOR_FORMATS),
+    ],
 )
 def test_the_help_of_a_command_names_every_format_it_knows(command, formats):
     assert main(["--help"]) == 0  # which imports every command

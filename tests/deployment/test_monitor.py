@@ -224,6 +224,21 @@ def test_inputs_that_nobody_can_read_are_counted_and_never_fine(begun):
     json.loads(json.dumps(found.to_dict(), allow_nan=False))
 
 
+def test_a_disk_that_was_full_for_a_while_loses_nothing(begun, monkeypatch):
+    x, y = drawn(6, 20)
+    with begun("full.jsonl") as monitor:
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "certify.store.life_log._settle", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+            )
+            with pytest.raises(certify.CertifyError, match="cannot write full.jsonl"):
+                monitor.update(x[:3], y[:3])
+        monitor.update(x[3:], y[3:])
+    with begun("never-full.jsonl") as monitor:
+        monitor.update(x, y)
+    assert told("full.jsonl") == told("never-full.jsonl")
+
+
 def test_votes_radii_and_groups_are_watched(capsys):
     x, y = drawn(10, 9)
     watch = ["--watch", "error,p_A,radius", "--group", "label"]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -267,7 +266,7 @@ class Monitor:
         else:
             x = self._looking.values(item.x, item.where)
             if known is None:
-                self._add(self._row(item, x, label))
+                self._add(self._row(item, x, label), item.where)
                 return
             if known[0] != input_digest(x):
                 raise DataError(
@@ -277,30 +276,26 @@ class Monitor:
             return
         if known[1] is not None:
             raise DataError(f"{item.where}: the label of {item.id!r:.60} was {known[1]}, and is {label} now")
-        when = self._time(item) if item.x is None else None  # the time of a row is that of its input
-        self._add(Late(item.id, when, label, {}))
+        when = item.time if item.x is None else None  # the time of a row is that of its input
+        self._add(Late(item.id, when, label, {}), item.where)
 
     def _row(self, item: Item, x: Any, label: int | None) -> Row:
         watched = self._life.header.watched
         scores = [name for name in watched if name in SCORES]
-        group = item.group if self._life.wants_group() else None
-        if self._life.wants_group() and (group is None or in_group(group) not in watched):
-            named = ", ".join(name.removeprefix(in_group("")) for name in watched if name.startswith(in_group("")))
-            raise DataError(f"{item.where}: group {group!r:.60} is none of the run's; they are {named:.200}")
-        when = self._time(item)
+        group = item.group if self._life.wants_group else None
         looked = self._looking.look(x, self._life.rows, scores, "certified" in watched)
         return Row(
-            item.id, looked.digest, looked.prediction, looked.radius, looked.read, looked.scores, group, when, label, {}
+            item.id,
+            looked.digest,
+            looked.prediction,
+            looked.radius,
+            looked.read,
+            looked.scores,
+            group,
+            item.time,
+            label,
+            {},
         )
-
-    def _time(self, item: Item) -> str | None:
-        """The time of a row, which is not before the one that came last."""
-        if item.time is None or not item.time.strip():
-            return None
-        now, last = instant(item.time, item.where), self._life.time
-        if last is not None and now < instant(last, "the time before"):
-            raise DataError(f"{item.where}: time {item.time:.40} is before {last:.40}, which came earlier: times go on")
-        return item.time
 
     def _label_of(self, item: Item) -> int | None:
         """The label of a row as a class of the run."""
@@ -319,7 +314,9 @@ class Monitor:
             )
         return int(value)
 
-    def _add(self, event: Row | Late) -> None:
+    def _add(self, event: Row | Late, where: str) -> None:
+        if fault := self._life.fault(event):
+            raise DataError(f"{where}: {fault}")
         self._written_soon(structs.replace(event, log_e=self._life.add(event)))
 
     def _check_columns(self, columns: tuple[str, ...], stream: Stream) -> None:
@@ -342,28 +339,9 @@ class Monitor:
 
     def _flush(self) -> None:
         if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            self._log.append(waiting)
+            self._log.append(self._waiting)
+            self._waiting = []
         self._written = time.monotonic()
-
-
-def instant(text: str, where: str) -> float:
-    """Seconds since 1970, or the number that a time is; a date without a time zone counts as UTC.
-
-    >>> instant("1970-01-02", "row 1"), instant("17.5", "row 2")
-    (86400.0, 17.5)
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        try:
-            given = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise DataError(f"{where}: time {text[:40]!r} is no number and no ISO 8601 date") from None
-        value = (given if given.tzinfo is not None else given.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(value):
-        raise DataError(f"{where}: time {text[:40]!r} is no time")
-    return value
 
 
 def _begun(log: LifeLog, manifest: Manifest) -> Life | None:
@@ -517,8 +495,8 @@ def _statement(header: Header) -> tuple[str, ...]:
         said.append(
             f"The tolerances of {', '.join(taken)} are upper confidence limits from the run: if its inputs were drawn "
             f"independently from what the stream is drawn from, all of them are at least the true risks with "
-            f"probability {1 - header.delta:g}, over the draw of the run's inputs; an alarm about them is false with "
-            f"probability at most {header.alpha:g} beyond that."
+            f"probability {1 - header.delta:g}, over the draw of the run's inputs; so while nothing changes, any alarm "
+            f"at all has probability at most {header.alpha + header.delta:g} over both draws."
         )
     if any(one.tolerance is not None for one in header.watched.values()):
         said.append(
