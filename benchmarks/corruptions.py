@@ -5,7 +5,9 @@
         --data idx:/usr/share/datasets/fashion-mnist --limit 60                                     # minutes, one core
 
 Certifies each transform at the strengths of its five severities, and a ball, in run folders under ``runs/corruptions``;
-then asks for all corruptions beside them. Writes results/deployment/corruptions: README.md, corrupt.json, corrupt.svg.
+then asks for all corruptions beside them, and for edge cases and the shape of falls. Writes
+results/deployment/corruptions (README.md, corrupt.json, corrupt.svg) and results/deployment/stress (README.md,
+stress.json, stress.npz).
 """
 
 from __future__ import annotations
@@ -26,9 +28,12 @@ from certify.core.rounding import percent_down
 from certify.core.threats.base import Threat
 from certify.corruptions.base import CORRUPTIONS
 from certify.deployment.corrupt import corrupt_run
+from certify.deployment.stress.run import stress_run
 from certify.plots.corrupted import draw_all, inches
 
-OUT: Final = Path(__file__).parent.parent / "results" / "deployment" / "corruptions"
+RESULTS: Final = Path(__file__).parent.parent / "results" / "deployment"
+
+OUT: Final = RESULTS / "corruptions"
 
 RUNS: Final = Path("runs/corruptions")
 
@@ -90,8 +95,18 @@ def page(found: Corrupted, command: str, seconds: dict[str, float]) -> str:
     )
 
 
+def stress_page(command: str, model: str, data: str) -> None:
+    """The edge cases of the model, and the page about them."""
+    out = RESULTS / "stress"
+    out.mkdir(parents=True, exist_ok=True)
+    found = stress_run(RUNS / "linf", out=out / "stress.json", count=40, load=True, model=model, data=data)
+    about = f"`{command}`, Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}."
+    shared = "The machine was shared with other work while times were taken: they are what this hour gave."
+    (out / "README.md").write_text("\n\n".join(["# Edge cases and falls", about, shared, found.render("markdown"), ""]))
+
+
 def main() -> None:
-    """Certify, corrupt, write the page."""
+    """Certify, corrupt, write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--data", default="idx:/usr/share/datasets/fashion-mnist")
@@ -109,6 +124,7 @@ def main() -> None:
     figure = Figure(figsize=inches(found), layout="constrained")
     draw_all(found, figure)
     figure.savefig(OUT / "corrupt.svg", metadata={"Date": None})
+    stress_page(command, **given)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from certify.core.properties.top_k import TopK as TopK
     from certify.core.properties.within import Within as Within
     from certify.core.run import Run as Run
+    from certify.core.stressed import Stressed as Stressed
     from certify.core.summary import Summary as Summary
     from certify.core.threats.blur import Blur as Blur
     from certify.core.threats.brightness import Brightness as Brightness
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from certify.data.dataset import Dataset as Dataset
     from certify.data.loaders import load_data as load_data
     from certify.deployment.corrupt import corrupt_run as corrupt_run
+    from certify.deployment.stress.run import stress_run as stress_run
     from certify.errors import CertifyError as CertifyError
     from certify.gate.judge import judge_run as judge_run
     from certify.gate.policy import read_policy as read_policy

@@ -32,7 +32,7 @@ def run(
         str | None,
         typer.Option(
             help=r"digits\[:train], mnist5k\[:train], idx:FOLDER\[:train], npz:FILE, csv:FILE\[:COLUMN], "
-            "images:FOLDER, package.module:function"
+            "images:FOLDER, stress:FILE.json, package.module:function"
         ),
     ] = None,
     mean: Annotated[

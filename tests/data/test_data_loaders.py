@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import struct
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from certify.core.stressed import STRESSED
 from certify.data.dataset import input_digest
 from certify.data.loaders import LOADERS, load_data
 from certify.errors import BadInput, CertifyError, DataError, MissingExtra
@@ -50,6 +52,15 @@ def table(folder: Path) -> Path:
     return folder / "table.csv"
 
 
+def edge_cases(folder: Path) -> Path:
+    x = np.float32([[0.5, 0.25], [0.0, 1.0]])
+    np.savez(folder / "cases.npz", x=x)
+    cases = [{"row": row, "digest": input_digest(one), "expected": row} for row, one in enumerate(x)]
+    record = {"format": STRESSED, "inputs": "cases.npz", "num_classes": 2, "input_box": [0.0, 1.0], "cases": cases}
+    (folder / "cases.json").write_text(json.dumps(record))
+    return folder / "cases.json"
+
+
 EXAMPLES = {
     "csv": lambda folder: f"csv:{table(folder)}",
     "digits": lambda _: "digits",
@@ -57,6 +68,7 @@ EXAMPLES = {
     "images": lambda folder: f"images:{image_folder(folder)}",
     "mnist5k": lambda _: "mnist5k",
     "npz": lambda folder: f"npz:{npz_file(folder)}",
+    "stress": lambda folder: f"stress:{edge_cases(folder)}",
 }
 
 

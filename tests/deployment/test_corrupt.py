@@ -209,6 +209,39 @@ def test_texts_get_typos(tmp_path, monkeypatch):
     assert first.certified[0] <= first.accuracy
     with pytest.raises(BadInput, match="choose typos"):
         corrupt_run("run", ["gaussian-noise"], model="corrupt_texts:build")
+    rows = np.float32([[5, 2, 4, 0], [5, 6, 3, 4], [2, 2, 4, 0], [3, 4, 0, 0]])  # the same without their words
+    np.savez("ids.npz", x=rows, y=np.array([1, 0, 1, 0]), input_box=(0.0, 6.0))
+    bare = [*run[:3], "--data", "npz:ids.npz", *run[5:], *options[:-1], "bare"]
+    assert main(bare) == 0
+    with pytest.raises(BadInput, match="token ids whose words are not known"):
+        corrupt_run("bare", model="corrupt_texts:build")
+
+
+def test_missing_features_of_a_table_are_on_the_axis_of_the_threat_features(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("corrupt_table.py").write_text(
+        "import torch\n"
+        "def build():\n"
+        "    net = torch.nn.Linear(8, 2).requires_grad_(False).eval()\n"
+        "    net.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 8))\n"
+        "    net.bias.copy_(torch.tensor([4.0, -4.0]))\n"
+        "    return net\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    level = np.linspace(0.02, 0.98, 30)[:, None]
+    x = np.clip(level + np.random.default_rng(0).normal(0, 0.05, (30, 8)), 0.01, 1).astype(np.float32)
+    np.savez("table.npz", x=x, y=(x.sum(1) > 4).astype(int))
+    run = ["run", "--model", "corrupt_table:build", "--data", "npz:table.npz", "--quiet", "--out", "run"]
+    assert main([*run, "--threat", "features", "--radii", "0,1,2,3", "--certifier", "crown"]) == 0
+    found, summary = corrupt_run("run", model="corrupt_table:build"), certify.read_run("run").summary
+    assert found.contradictions == ()
+    assert {"missing", "stuck", "gaussian-noise"} <= set(found.corruptions)
+    for name in ("missing", "stuck"):
+        for row in found.of(name)[1:]:
+            (share,) = row.certified
+            assert share == summary.certified_at(row.strength)
+            assert share <= row.accuracy
+    assert 0 < (found.of("missing")[2].certified[0] or 0) < found.of("missing")[2].accuracy
 
 
 BAD = [

@@ -21,6 +21,7 @@ MEMBERS = [
     *(f"certifier:{name}" for name in {*CERTIFIERS, *METHODS}),
     "certifier:published",
     "attack:smoothed",
+    "corruptions:severities",
     "property:top-k",
     "property:within",
     *(
