@@ -39,6 +39,10 @@ ALPHA: Final = 1e-6
 """Probability with which votes about one input, at all its corruptions together, refute its label although it wins."""
 
 
+_TOKENS: Final = ("insertions", "substitutions")
+"""Threats whose inputs are rows of token ids: as numbers, they mean nothing."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
     """One run's certificates about the inputs at hand.
@@ -154,6 +158,10 @@ def opened(
         raise BadInput(f"the data at hand are not those of the run ({sample.claim.said}): name them with --data")
     inputs = plain.dataset.rows([plain.rows[position] for position in sample.positions])
     words = words_in(data if data is not None else _spec(context, settings))
+    if words is None and threat.kind in _TOKENS:
+        raise BadInput(
+            f"{path} is about token ids whose words are not known: name the data csv:FILE:TEXT,LABEL:VOCABULARY"
+        )
     form = Form(tuple(inputs.x.shape[1:]), plain.classifier.input_box, words)
     runs = tuple(
         _certified(run, plain.classifier, inputs, samples, strict=bool(place))

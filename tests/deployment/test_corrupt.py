@@ -209,6 +209,12 @@ def test_texts_get_typos(tmp_path, monkeypatch):
     assert first.certified[0] <= first.accuracy
     with pytest.raises(BadInput, match="choose typos"):
         corrupt_run("run", ["gaussian-noise"], model="corrupt_texts:build")
+    rows = np.float32([[5, 2, 4, 0], [5, 6, 3, 4], [2, 2, 4, 0], [3, 4, 0, 0]])  # the same without their words
+    np.savez("ids.npz", x=rows, y=np.array([1, 0, 1, 0]), input_box=(0.0, 6.0))
+    bare = [*run[:3], "--data", "npz:ids.npz", *run[5:], *options[:-1], "bare"]
+    assert main(bare) == 0
+    with pytest.raises(BadInput, match="token ids whose words are not known"):
+        corrupt_run("bare", model="corrupt_texts:build")
 
 
 def test_missing_features_of_a_table_are_on_the_axis_of_the_threat_features(tmp_path, monkeypatch):

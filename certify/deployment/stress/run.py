@@ -18,7 +18,7 @@ from certify.core.stressed import EdgeCase, Stressed
 from certify.core.whole import writing
 from certify.corruptions.base import SEVERITIES
 from certify.data.dataset import input_digest
-from certify.deployment.corrupt import NONE, answers_under, chosen
+from certify.deployment.answers import NONE, answers_under, chosen
 from certify.deployment.opened import Opened, opened
 from certify.deployment.stress.falls import FLAT, STEEP, fall_of, level_of
 from certify.deployment.stress.load import loads
