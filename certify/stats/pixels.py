@@ -96,7 +96,13 @@ def at_least(p_values: NDArray[np.float64], k: int) -> float:
     return 0.0 if k < 1 else min(1.0, (p_values.size - k + 1) * float(np.sort(p_values.ravel())[k - 1]))
 
 
-def true_share_lower(shares: Sequence[float], copies: Sequence[int], alpha: float, delta: float) -> float:
+def true_share_lower(
+    shares: Sequence[float],
+    copies: Sequence[int],
+    alpha: float,
+    delta: float,
+    labels: Sequence[int] | None = None,
+) -> float:
     """Lower bound on the mean share of these images that is truly kept, with probability >= 1 - delta over the noise.
 
     All claims about an image are true together with probability at least 1 - alpha, and independently of other images:
@@ -106,13 +112,14 @@ def true_share_lower(shares: Sequence[float], copies: Sequence[int], alpha: floa
     Args:
         shares: certified share of each image.
         copies: how often each distinct image occurs among them; together they are all.
+        labels: how many label maps each of them has, see :func:`~certify.stats.simultaneous.false_inputs`.
 
     >>> [true_share_lower([0.5] * 10, [1] * 10, alpha, 0.05) for alpha in (0.001, 0.01)]
-    [0.5, 0.45]
+    [0.5, 0.449...]
     """
     if len(shares) != sum(copies) or not all(0 <= one <= 1 for one in shares):
         raise BadInput(f"there is one share between 0 and 1 for each of {sum(copies)} images")
-    false = false_inputs(copies, alpha, delta)
+    false = false_inputs(copies, alpha, delta, labels)
     kept = sum(map(Fraction, sorted(shares, reverse=True)[false:]), Fraction(0)) / len(shares)
     return _below(kept)
 
@@ -125,7 +132,7 @@ def mean_lower(shares: Sequence[float], alpha: float, delta: float) -> float:
     exceeds the true one with probability at most alpha, so that its expectation exceeds the true one by alpha at most.
 
     >>> mean_lower([0.8] * 100, 0.001, 0.05), mean_lower([0.0, 0.0], 0.001, 0.05)
-    (0.694..., 0.0)
+    (0.690..., 0.0)
     """
     check_delta(delta)
     check_alpha(alpha)

@@ -125,11 +125,16 @@ def join(certificates: CertificateColumns, findings: FindingColumns) -> Joined:
 def copies_of(digest: Digests, label: NDArray[np.int64], kinds: Sequence[Certificate]) -> Copies:
     """Count copies of inputs by their digests, and their different labels, unless votes named the class.
 
+    Copies with different targets are copies as well: noise is drawn by the values of an input alone.
+
     Args:
         digest, label: of every input.
         kinds: one certificate of each kind.
     """
     numbers = digest.numbers()
+    if any(kind.property.per_input for kind in kinds):
+        inputs = Digests(text.partition(":")[0] for text in digest).numbers()
+        return Copies(np.bincount(inputs).tolist(), different(inputs, numbers))
     often = np.bincount(numbers).tolist()
     by_votes = all(kind.evidence is not None and not kind.evidence.of_label for kind in kinds)
     if by_votes or len(often) == len(digest):

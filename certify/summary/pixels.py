@@ -17,6 +17,7 @@ from certify.core.summary import PixelRow
 from certify.core.threats.base import Threat
 from certify.stats.pixels import mean_lower, true_share_lower
 from certify.stats.simultaneous import share
+from certify.summary.join import Copies
 from certify.summary.words import percent
 
 __all__ = ["pixel_rows", "pixels_in_words"]
@@ -61,13 +62,13 @@ class _Count:
         return _mean(ratios)
 
 
-def _count(found: dict[int, int], labels: NDArray[np.int64]) -> None:
+def _count(found: dict[int, int], labels: NDArray[np.int32]) -> None:
     for label, count in zip(*(one.tolist() for one in np.unique(labels, return_counts=True)), strict=True):
         found[label] = found.get(label, 0) + count
 
 
 def pixel_rows(
-    certificates: CertificateColumns, threat: Threat, copies: Sequence[int], guarantee: Guarantee, delta: float
+    certificates: CertificateColumns, threat: Threat, copies: Copies, guarantee: Guarantee, delta: float
 ) -> tuple[PixelRow, ...]:
     """What is certified of pixels at each of the threat's radii, from the certificates of one image each.
 
@@ -86,7 +87,7 @@ def pixel_rows(
         truths |= set(np.unique(one.property.right[one.property.judged]).tolist())
         for place, radius in enumerate(declared):
             counts[radius].add(one.property, evidence, place)
-    alpha, distinct = guarantee.alpha or 0.0, max(copies) == 1
+    alpha, distinct = guarantee.alpha or 0.0, max(copies.often) == 1
     rows = []
     for radius in threat.radii:
         held = min((one for one in declared if one >= radius), default=None)
@@ -97,7 +98,7 @@ def pixel_rows(
             PixelRow(
                 radius=radius,
                 certified=_mean(found.right),
-                certified_lower=true_share_lower(found.right, copies, alpha, delta),
+                certified_lower=true_share_lower(found.right, copies.often, alpha, delta, copies.labels),
                 population_lower=mean_lower(found.right, alpha, level) if distinct else None,
                 wrong=_mean(found.wrong),
                 abstain=max(0.0, 1.0 - _mean(found.right) - _mean(found.wrong)),

@@ -121,7 +121,7 @@ def tabulate(
         of=of,
         delta=delta,
     )
-    pixels = pixel_rows(certificates, threat, copies.often, guarantee, delta) if first.property.by_pixel else ()
+    pixels = pixel_rows(certificates, threat, copies, guarantee, delta) if first.property.by_pixel else ()
     logs, reports = beside_logs(joined.sandwich, kinds[0].method, list(reported), threat)
     reach = min((kind.radii[-1] for kind in findings.kinds), default=-1.0) if joined.found.all() else -1.0
     return Summary(

@@ -171,6 +171,7 @@ class Training:
     def _check_fits(self, dataset: Dataset) -> None:
         if dataset.targets is not None or dataset.several:
             held = "several labels an input" if dataset.several else "the true values of a regression"
+            held = "label maps" if dataset.of_pixels else held
             raise BadInput(f"recipes train classifiers, and these data hold {held}")
         if len(dataset) < self.recipe.batch_size:
             raise BadInput(

@@ -54,3 +54,19 @@ def test_label_maps_of_another_size_are_refused_in_one_line(folder, tmp_path, ca
     printed = capsys.readouterr()
     assert "3 x 2 pixels, and the model gives a class to 2 x 2" in printed.err
     assert len(printed.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["improve", "pixels"], "about the pixels of images"),
+        (["conformal", "pixels", "--calibration", "npz:maps.npz"], "about another property"),
+        (["train", "noise", "--data", "npz:maps.npz", "--out", "t"], "these data hold label maps"),
+    ],
+)
+def test_commands_about_one_class_an_input_refuse_pixels_in_one_line(folder, monkeypatch, capsys, command, says):
+    monkeypatch.chdir(folder)
+    assert main(command) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("certify: ")
+    assert says in last

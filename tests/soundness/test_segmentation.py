@@ -26,6 +26,8 @@ from certify.data.batch import Batch
 from certify.errors import BadInput, DataError, ModelError
 from certify.stats.pixels import at_least, fewest_hits, mean_lower, not_on_top, on_top, true_share_lower
 from certify.stats.simultaneous import holm
+from certify.summary.columns import certificate_columns
+from certify.summary.join import copies_of
 from certify.summary.pixels import _Count
 
 SIGMA = 0.25
@@ -291,6 +293,27 @@ def test_a_summary_tells_the_figures_of_pixels_each_with_its_probability(planted
     assert len(found.to_dict()["pixels"]) == 3
     between = certify.summarize(made, radii=(0.0, 0.07))
     assert between.pixels[1].certified == found.pixels[2].certified
+
+
+def test_copies_with_other_label_maps_share_their_noise(planted):
+    """So their claims may all be false at once: two such images are no two independent ones."""
+    clf, x, y, _ = planted
+    several = certify.certify(
+        clf,
+        np.repeat(x[:1], 30, axis=0),
+        np.concatenate([np.repeat(y[:1], 29, axis=0), 1 - y[:1]]),
+        threat=L2,
+        property=certify.Pixels(0.1),
+        certifier=certify.Pixelwise(sigma=SIGMA, n=300, alpha=0.03),
+    )
+    assert len({one.evidence.hits for one in several}) == 1
+    columns = certificate_columns(several)
+    copies = copies_of(columns.digest, columns.label, columns.kinds)
+    assert (copies.often, copies.labels) == ([30], [2])
+    found = certify.summarize(several)
+    assert [row.certified_lower for row in found.rows] == [0.0] * 3
+    assert [row.certified_lower for row in found.pixels] == [0.0] * 3
+    assert [row.population_lower for row in found.pixels] == [None] * 3
 
 
 def test_bounds_on_shares_fail_no_more_often_than_they_say():

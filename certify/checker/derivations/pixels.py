@@ -6,6 +6,7 @@ pixel with the most hits among the others must not.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -143,22 +144,26 @@ def _least(certificate: Certificate, evidence: PixelsEvidence, judged_pixels: ND
     alpha, hits, n = certificate.alpha, evidence.counts[judged_pixels], evidence.n
     if alpha is None or not 0 < alpha < 1:
         return f"no alpha pays for them, the record says {alpha}"
-    values, often = (one[::-1].tolist() for one in np.unique(hits, return_counts=True))
+    values, often = (one.tolist() for one in np.unique(hits, return_counts=True))
     part = Fraction(alpha) / len(evidence.least)
     level = arb(part.numerator) / arb(part.denominator)
     for radius, missed, least in zip(certificate.threat.radii, evidence.missed, evidence.least, strict=True):
-        above = 0
-        for value, count in zip(values, often, strict=True):
-            tail = _tail(n - value, n, missed) * (hits.size - above)
-            if value >= least:
-                if not tail <= level:
-                    return f"pixels with {value:,} of {n:,} hits are not certified at radius {brief(radius)}"
-                above += count
-                continue
-            if tail <= level * (1 - LEVEL_RTOL):
-                return f"pixels with {value:,} of {n:,} hits are certified as well at radius {brief(radius)}"
-            break
-        if least != (min((value for value in values if value >= least), default=n + 1)):
+
+        def passes(value: int, left: int, missed: float = missed) -> arb:
+            return level - _tail(n - value, n, missed) * left
+
+        # More hits have smaller tails: from the first value on that passes among all pixels, all larger ones do.
+        sure, above = bisect_left(values, True, key=lambda value: bool(passes(value, hits.size) >= 0)), 0
+        for place in reversed(range(len(values))):
+            value, count = values[place], often[place]
+            if value < least:
+                if passes(value, hits.size - above) >= LEVEL_RTOL * level:
+                    return f"pixels with {value:,} of {n:,} hits are certified as well at radius {brief(radius)}"
+                break
+            if place < sure and not passes(value, hits.size - above) >= 0:
+                return f"pixels with {value:,} of {n:,} hits are not certified at radius {brief(radius)}"
+            above += count
+        if least != min((value for value in values if value >= least), default=n + 1):
             return f"no pixel has the fewest hits that are stated, {least:,}"
     return ""
 

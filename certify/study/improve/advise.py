@@ -116,7 +116,7 @@ def improve(path: Path | str, *, groups: Sequence[str] = (), frozen: bool = Fals
 
     Raises:
         IncompleteRun: for a run that is not finished.
-        BadInput: for a published log, which has no model.
+        BadInput: for a published log, which has no model, and for a segmentation.
         StoreError: for no run folder, a damaged one, or one without any record.
     """
     case, notes = case_of(read_run(path), groups, frozen)
@@ -131,6 +131,8 @@ def case_of(run: Run, groups: Sequence[str] = (), frozen: bool = False) -> tuple
     summary = run.summary
     if "published" in summary.methods:
         raise BadInput(f"{run.path} is a published log without model and data: there is nothing to train or run again")
+    if summary.property.by_pixel:
+        raise BadInput(f"{run.path} is about the pixels of images, and recipes train models of one class an input")
     if not summary.complete:
         done = summary.n if summary.attacked is None else min(summary.n, summary.attacked)
         raise IncompleteRun(
