@@ -135,7 +135,10 @@ def run(
     ] = None,
     attack: Annotated[
         str | None,
-        typer.Option(help="none (default), or one that `certify supports --threats` lists, such as pgd"),
+        typer.Option(
+            help="none (default), or one that `certify supports --threats` lists, such as pgd; of others art:CLASS, "
+            "foolbox:CLASS, or package.module:function"
+        ),
     ] = None,
     attack_option: Annotated[
         list[str] | None, typer.Option(help="name=value for the attack, such as steps=100")

@@ -36,6 +36,7 @@ def supports(
 
 def _threats() -> Sequence[str]:
     """Two tables, who knows each threat and who each property, and why the others refuse."""
+    from certify.attacks.base import ATTACKS
     from certify.study.matrix import handling, knowing, members_of_both
 
     members = members_of_both()
@@ -51,4 +52,5 @@ def _threats() -> Sequence[str]:
         "",
         "Certifiers prove, and attacks search, each threat together with each property that they know. Of the others:",
         *(f"{name} {one.limits}." for name, one in members.items() if one.limits),
+        f"Attacks of others, {', '.join(ATTACKS.forms)}: any that looks for another top class, in the same balls.",
     ]

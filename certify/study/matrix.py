@@ -59,6 +59,9 @@ Some conditions are about the model and the inputs, whatever the threat:
 * `features` and `patch` may set anything in the input box, so they ask for one. `patch`, warps and `blur` ask for
   images, `time-shift` for series, `categories` for one-hot features.
 * Attacks that follow gradients refuse functions.
+
+Attacks of others, {forms}, look for another top class in balls of the three norms, and are examined like ours:
+[extending](extending.md#an-attack), [coming from another tool](coming_from/index.md).
 """
 
 
@@ -84,6 +87,7 @@ def matrix_page() -> str:
         refused="\n".join(f"* {', '.join(names)}: {said}." for said, names in refusing.items()),
         laws=f"{laws}.",
         networks=networks,
+        forms=" and ".join(f"`--attack {form}`" for form in ATTACKS.forms),
     )
 
 

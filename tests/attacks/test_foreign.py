@@ -67,6 +67,11 @@ def liar(model_fn, x, eps):
     return torch.full_like(x, 50.0)
 
 
+def nowhere(model_fn, x, eps):
+    """Is no point at all."""
+    return torch.full_like(x, torch.nan)
+
+
 def silent(model_fn, x, eps):
     """Returns nothing."""
 
@@ -115,6 +120,7 @@ def test_a_function_that_leaves_ball_and_box_invents_nothing(image_clf, images):
     x, y = images[0][2:4], images[1][2:4]
     found = attack(image_clf, x, y, threat=ThreatModel("linf", (1e-6,)), attack=liar)
     assert not any(one.succeeded for one in found)
+    assert not any(one.succeeded for one in attack(image_clf, x, y, threat=LINF, attack=nowhere))
     for one, original in zip(attack(image_clf, x, y, threat=LINF, attack=liar), x, strict=True):
         assert not one.succeeded or LINF.contains(original.numpy(), one.x_adv, one.radius)
 

@@ -29,7 +29,7 @@ from certify.core.threats.base import Threat
 from certify.core.threats.features import Features
 from certify.core.threats.lp import ThreatModel
 from certify.core.verdict import Verdict
-from certify.errors import IncompleteRun, ModelError, StoreError
+from certify.errors import BadInput, IncompleteRun, ModelError, StoreError
 from certify.models.networks.base import NETWORKS
 from certify.registry import make
 from certify.study.evaluate import _asked
@@ -512,6 +512,9 @@ def test_inputs_of_a_fold_are_grouped_by_their_positions_in_the_whole_data(made,
     found, _ = case_of(replace(run, settings={**run.settings, "data": fold}), [f"{tmp_path / 'parts.npz'}:part"])
     [of_each] = [tables[0] for name, tables in found.groups.items() if name != "label"]
     assert {name: n for name, (_, n) in of_each.items()} == {"0": 8, "1": 8}
+    np.savez(tmp_path / "slices.npz", low=np.arange(40) < 9)
+    with pytest.raises(BadInput, match="slices overlap: name one column"):
+        case_of(replace(run, settings={**run.settings, "data": fold}), [f"slices:{tmp_path / 'slices.npz'}"])
 
 
 def test_origins_are_those_of_the_certified_model(made, tmp_path):
