@@ -245,7 +245,7 @@ def compare_samples(
     for test, ours, theirs in (("margins", old.margins, new.margins), ("certified radii", old.radii, new.radii)):
         if ours is not None and theirs is not None:
             apart = distances(ours[first, None], theirs[second, None])
-            medians = f"medians {np.median(ours[first]):.4g} and {np.median(theirs[second]):.4g}"
+            medians = f"medians {_median(ours[first]):.4g} and {_median(theirs[second]):.4g}"
             found.append((test, apart.overall, f"distance {apart.distance[0]:.3f}, {medians}"))
     split = classifier_test(before[first], after[second])
     found.append(
@@ -299,6 +299,11 @@ def drawn(count: int, place: int) -> NDArray[np.int64]:
     if count <= MOST_INPUTS:
         return np.arange(count)
     return np.sort(np.random.default_rng([SEED, place]).permutation(count)[:MOST_INPUTS])
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """One of the values: half the sum of two infinite ones may be no number."""
+    return float(np.sort(values)[(len(values) - 1) // 2])
 
 
 def _place(feature: int, shape: tuple[int, ...]) -> str:

@@ -61,6 +61,9 @@ GROUP_SHARES: Final = "group_shares"
 ROUNDED: Final = Fraction(1, 10**6)
 """How far from one given shares may add up: people write 0.333333."""
 
+LISTED: Final = 10
+"""Groups that a sentence names; the rest are counted."""
+
 HEAVIEST: Final = 1e9
 """A weight that no density ratio of a thinkable sample has."""
 
@@ -408,6 +411,10 @@ class _Grouped:
     names: tuple[str, ...]
     codes: np.ndarray[Any, Any]
     absent: tuple[str, ...]
+    here: Mapping[str, Fraction]
+    """Share of each known group among the inputs of the run, 0 for those without an input."""
+    counted: bool
+    """Whether it is known which groups there are."""
 
     @classmethod
     def of(cls, run: Run, spec: str) -> _Grouped:
@@ -418,20 +425,11 @@ class _Grouped:
             raise BadInput(f"shares are of groups that every input is in one of, and {name} is not so: name a column")
         classes = run.context.get("num_classes") if spec == "label" else None
         absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
-        return cls(run, name, tuple(names), codes, tuple(absent))
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        return (*self.names, *self.absent)
-
-    @property
-    def here(self) -> dict[str, Fraction]:
-        """Share of each group among the inputs of the run."""
-        sizes = np.bincount(self.codes, minlength=len(self.names)).tolist()
-        return {
-            name: Fraction(size, len(self.codes))
-            for name, size in zip(self.known, [*sizes, *[0] * len(self.absent)], strict=True)
-        }
+        sizes = np.bincount(codes, minlength=len(names)).tolist()
+        here = {group: Fraction(size, len(codes)) for group, size in zip(names, sizes, strict=True)}
+        here |= dict.fromkeys(absent, Fraction(0))
+        known = spec != "label" or classes is not None
+        return cls(run, name, tuple(names), codes, tuple(absent), here, known)
 
     def lowers(self, delta: float) -> list[dict[str, float]]:
         """For each radius, a bound for every group, all right at once; 0 for a group without inputs."""
@@ -499,13 +497,13 @@ class _Grouped:
         )
         return Mixture(
             self.name,
-            self.known,
-            tuple(float(self.here[group]) for group in self.known),
-            tuple(float(low[group]) for group in self.known),
-            tuple(float(high[group]) for group in self.known),
-            tuple(tuple(one[group] for one in lowers) for group in self.known),
+            tuple(self.here),
+            tuple(map(float, self.here.values())),
+            tuple(float(low[group]) for group in self.here),
+            tuple(float(high[group]) for group in self.here),
+            tuple(tuple(one[group] for one in lowers) for group in self.here),
             tuple(bounds),
-            tuple(counted[group] for group in self.known) if counted else (),
+            tuple(counted[group] for group in self.here) if counted else (),
             statement,
         )
 
@@ -517,17 +515,21 @@ class _Grouped:
         )
 
     def _unknown(self) -> str:
-        return (
-            f" No input of {self.name} {', '.join(self.absent)} is here: its accuracy counts as 0."
-            if self.absent
-            else ""
-        )
+        if not self.counted:
+            return (
+                " The manifest does not say how many classes there are: a deployment has none that is not among these "
+                "inputs."
+            )
+        if not self.absent:
+            return ""
+        more = f" and {len(self.absent) - LISTED:,} more" if len(self.absent) > LISTED else ""
+        return f" No input of {self.name} {', '.join(self.absent[:LISTED])}{more} is here: its accuracy counts as 0."
 
     def _name(self, group: Any) -> str:
         plain = group.item() if isinstance(group, np.generic) else group
         name = str(int(plain)) if isinstance(plain, float) and plain.is_integer() else str(plain).strip()
-        if name not in self.known:
-            known = list(self.known)
+        if name not in self.here:
+            known = list(self.here)
             raise BadInput(f"unknown {self.name} {name!r:.40}{nearest(name, known)} known: {', '.join(known[:20])}")
         return name
 
@@ -535,11 +537,11 @@ class _Grouped:
         if not len(sample):
             raise BadInput("the sample of the deployment holds no input")
         found = Counter(map(self._name, sample))
-        return {group: found[group] for group in self.known}
+        return {group: found[group] for group in self.here}
 
     def _given(self, shares: Mapping[Any, Any]) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
         """Ends of the intervals of the shares that somebody gave; a group that is not named has none."""
-        low, high = dict.fromkeys(self.known, Fraction(0)), dict.fromkeys(self.known, Fraction(0))
+        low, high = dict.fromkeys(self.here, Fraction(0)), dict.fromkeys(self.here, Fraction(0))
         for group, value in shares.items():
             name = self._name(group)
             if high[name]:

@@ -160,6 +160,15 @@ def test_alike_samples_are_called_moved_at_most_at_the_level():
     assert sum(shares) <= 21  # nobody is foreign here: each discovery is a false one
 
 
+def test_margins_without_an_end_and_features_without_a_difference_are_compared():
+    draw, rows = np.random.default_rng(2), np.zeros((20, 2))
+    ends = np.repeat([-np.inf, np.inf], 10)
+    found = compare_samples(
+        Sample("a", rows, np.arange(20), margins=ends), Sample("b", rows, np.arange(20), margins=draw.permutation(ends))
+    )
+    assert [one.p_value for one in found.tests[:2]] == [1.0, 1.0]
+
+
 def test_many_inputs_and_features_are_thinned_and_it_is_said(monkeypatch):
     monkeypatch.setattr("certify.deployment.samples.MOST_INPUTS", 30)
     monkeypatch.setattr("certify.deployment.samples.MOST_FEATURES", 10)

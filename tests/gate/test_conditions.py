@@ -80,6 +80,10 @@ def test_accuracy_under_shift_follows_from_the_bound_of_the_source(run_of):
         assert "is assumed" in found.holds
         assert not outcome("shifted_accuracy", run, **fields, at_least=np.nextafter(end, 1)).passed
     shares = {"radius": 0.25, "measure": "group_shares", "at_least": 0.01}
+    unknown = outcome("shifted_accuracy", run, **shares, amount=0.1)
+    assert unknown.result is Result.UNDECIDED
+    assert "how many classes" in unknown.reason
+    run = replace(run, context={"num_classes": 2})
     moved = [outcome("shifted_accuracy", run, **shares, amount=amount).end for amount in (0.0, 0.5, 1.0)]
     assert moved[0] > moved[1] == moved[2] == group_lowers({1: (30, 50)}, 0.001, SHARE / 6)[1]
     chosen = outcome(

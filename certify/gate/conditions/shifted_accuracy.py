@@ -72,6 +72,9 @@ class ShiftedAccuracy(Condition):
         row = trial.row(self.radius)
         if no_sample(trial.run) or row.population_lower is None:
             return self.undecided(trial, trial.no_population(self.radius))
+        if self.measure == GROUP_SHARES and self.group == "label" and trial.run.context.get("num_classes") is None:
+            said = "the manifest does not say how many classes there are, and one without an input may have any share"
+            return self.undecided(trial, said)
         end = shifted_lower(trial.run, self.radius, self.measure, self.amount, trial.share, self.group)
         return self.lower(
             trial,
