@@ -420,9 +420,7 @@ class _Grouped:
     def of(cls, run: Run, spec: str) -> _Grouped:
         summary = run.summary
         name, of = group_column(spec, summary.sandwich, whole_size(run.settings["data"]))
-        codes, inputs, names = coded(name, summary.sandwich.index, of)
-        if len(inputs) != len(summary.sandwich.index) or len(np.unique(inputs)) != len(inputs):
-            raise BadInput(f"shares are of groups that every input is in one of, and {name} is not so: name a column")
+        codes, names = coded(name, summary.sandwich.index, of)
         classes = run.context.get("num_classes") if spec == "label" else None
         absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
         sizes = np.bincount(codes, minlength=len(names)).tolist()

@@ -40,7 +40,8 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
         BadInput: where an input has no group, or a fraction for one.
         MissingExtra: without fairlearn.
     """
-    codes, inputs, names = coded(name, summary.sandwich.index, of)
+    inputs, groups = _memberships(name, summary.sandwich.index, of)
+    codes, names = coded(name, summary.sandwich.index[inputs], groups)
     absent = groups_without_inputs(of, summary.sandwich.index.tolist(), classes)
     lowers, worst_lower = _bounds(summary, codes, inputs, len(names))
     if absent:
@@ -79,30 +80,37 @@ def grouped(summary: Summary, name: str, of: Sequence[Any] | Mapping[int, Any], 
 
 def coded(
     name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Every pair of a group and an input in it, as two columns, and the names of the groups, which the first counts.
-
-    Names are in numeric or alphabetic order, inputs in theirs.
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The group of each input as an index into the names; the names are in numeric or alphabetic order.
 
     Raises:
         BadInput: where an input has no group, or a fraction for one.
     """
     positions = index.tolist()
-    given = [groups_of(one) for one in in_order(name, of, positions)]
-    pairs = [(row, _value(name, positions[row], value)) for row, groups in enumerate(given) for value in groups]
-    if not pairs:
-        raise BadInput(f"no input here is in any {name}: there is nothing to group by")
-    values = [value for _, value in pairs]
+    given = in_order(name, of, positions)
+    values = [_value(name, position, value) for position, value in zip(positions, given, strict=True)]
     if not all(isinstance(value, int) for value in values):
         values = [str(value) for value in values]
     names = sorted(set(values))
     places = {value: place for place, value in enumerate(names)}
-    codes = np.array([places[value] for value in values], dtype=np.int64)
-    return codes, np.array([row for row, _ in pairs], dtype=np.int64), [str(value) for value in names]
+    return np.array([places[value] for value in values], dtype=np.int64), [str(value) for value in names]
+
+
+def _memberships(
+    name: str, index: NDArray[np.int64], of: Sequence[Any] | Mapping[int, Any]
+) -> tuple[NDArray[np.int64], list[Any]]:
+    """Every pair of an input, as its row, and a group that it is in: of slices none, one or several an input."""
+    given = [groups_of(one) for one in in_order(name, of, index.tolist())]
+    groups = [group for each in given for group in each]
+    if not groups:
+        raise BadInput(f"no input here is in any {name}: there is nothing to group by")
+    return np.repeat(np.arange(len(given)), [len(each) for each in given]), groups
 
 
 def _value(name: str, position: int, value: Any) -> int | str:
     plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, tuple):
+        raise BadInput(f"{name} has several groups for input {position}, and here each is in one: name one column")
     if plain is None or plain != plain or plain == "":  # noqa: PLR0124  (NaN)
         raise BadInput(f"{name} has no group for input {position}; give every input one")
     if isinstance(plain, float):

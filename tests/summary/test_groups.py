@@ -17,7 +17,7 @@ from certify.errors import BadInput, DataError, MissingExtra
 from certify.stats.groups import group_lowers, worst_group_lower
 from certify.stats.simultaneous import share
 from certify.summary.group_columns import group_column
-from certify.summary.groups import grouped
+from certify.summary.groups import coded, grouped
 from certify.summary.slices import slices
 
 NAN = np.nan
@@ -331,5 +331,7 @@ def test_conditions_that_are_none(conditions, message, six):
     with pytest.raises((BadInput, DataError)) as refusal:
         slices(np.zeros((2, 1)), conditions)
     assert message in str(refusal.value)
+    with pytest.raises(BadInput, match="several groups for input 0, and here each is in one"):
+        coded("slice", six.sandwich.index, [("a", "b")] * 6)
     with pytest.raises(BadInput, match="no input here is in any slice"):
         grouped(six, "slice", [()] * 6)

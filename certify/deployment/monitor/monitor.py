@@ -469,7 +469,8 @@ def _groups(spec: str, run: Path, manifest: Manifest, looking: Looking) -> list[
     name, of = group_column(spec, read_run(run).summary.sandwich, whole_size(manifest.settings["data"]))
     if spec == "label":
         return [str(label) for label in looking.labels]
-    return [str(group) for group in in_order(name, of, looking.positions)]
+    codes, names = coded(name, np.array(looking.positions), of)
+    return [names[code] for code in codes.tolist()]
 
 
 def _head(manifest: Manifest, header: Header, looking: Looking) -> dict[str, str]:
