@@ -298,7 +298,7 @@ def check_asked(sweep: Sequence[Settings]) -> None:
     load_data(sweep[0].data, sweep[0].input_box, property.task == "regression")
 
 
-_ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around")
+_ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around", "truth")
 """Settings of members that a study gives them: the first four have flags of their own."""
 
 

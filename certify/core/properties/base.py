@@ -244,7 +244,7 @@ def need_property(given: object) -> Property:
         return TOP_CLASS
     if isinstance(given, Property):
         if given.target is not None:
-            raise BadInput(f"{given.kind} takes its target from each input: leave around out")
+            raise BadInput(f"{given.kind} takes its target from each input: leave it out")
         return given
     raise BadInput(f"expected a property, got a {type(given).__name__}; make one: certify.TopK(3), certify.Never(2)")
 

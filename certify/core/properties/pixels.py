@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Pixels"]
+
+CLOSE: Final = 0.1
+"""Which part of the mean margin of right pixels is close to being lost."""
 
 
 @PROPERTIES.register("pixels")
@@ -147,7 +150,8 @@ class Pixels(Property):
     def scores(self, scores: Tensor) -> Tensor:
         """How far the last pixel that is needed is right (B, 2), and 0.
 
-        Slopes are those of the mean over the pixels that are still right: a single pixel would lead nowhere.
+        Slopes are those of a mean over the pixels that are still right, in which those close to being lost count most:
+        a single pixel would lead nowhere, and neither would a background that nobody can move.
         """
         self.check_outputs(tuple(scores.shape[1:]))
         right = scores.new_tensor(self.right).long()
@@ -156,7 +160,9 @@ class Pixels(Property):
         rivals = scores.scatter(1, own, float("-inf")).amax(dim=1)
         margins = (scores.gather(1, own).squeeze(1) - rivals)[:, judged]
         last = margins.detach().sort(dim=1, descending=True).values[:, self.needed - 1]
-        slopes = margins.clamp(min=0.0).mean(dim=1)
+        ahead = margins.clamp(min=0.0)
+        close = CLOSE * ahead.detach().mean(dim=1, keepdim=True) + 1e-6
+        slopes = (close * (1 + ahead / close).log()).mean(dim=1)
         answers = scores.new_zeros(len(scores), 2)
         answers[:, 0] = last + (slopes - slopes.detach())
         return answers
@@ -188,5 +194,5 @@ class Pixels(Property):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the label map where there is one."""
-        truth = {} if self.truth is None else {"truth": self.truth}
-        return {"property": self.kind, "share": self.share, "ignore": self.ignore, **truth}
+        more = {"ignore": self.ignore, "truth": self.truth}
+        return {"property": self.kind, "share": self.share} | {n: one for n, one in more.items() if one is not None}

@@ -41,7 +41,8 @@ from certify.progress.observer import Observer, watching
 from certify.store.life_log import LifeLog
 from certify.store.run_folder import Manifest, RunFolder
 from certify.study.read import head_of, read_run
-from certify.summary.group_columns import group_column, in_order, whole_size
+from certify.summary.group_columns import group_column, whole_size
+from certify.summary.groups import coded
 
 __all__ = ["DELTA", "STATE", "Monitor"]
 
