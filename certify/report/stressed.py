@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 
 from certify.core.legible import legible_line, many
-from certify.core.rounding import brief
 from certify.core.stressed import STRESS_FORMATS, Stressed
 from certify.report import html, markdown
 from certify.report.blocks import labelled, wrapped
@@ -64,15 +64,15 @@ def _falls(found: Stressed) -> Titled:
             one.corruption,
             one.shape,
             f"{one.amounts[0]} to {one.amounts[1]}",
-            *(_points(one.step), _points(one.step_lower), _points(one.step_upper)),
-            *(_points(one.whole), _points(one.whole_lower), _points(one.whole_upper)),
+            *(_points(one.step), _down(one.step_lower), _up(one.step_upper)),
+            *(_points(one.whole), _down(one.whole_lower), _up(one.whole_upper)),
         ]
         for one in found.falls
     ]
     return Titled(
         "How accuracy falls: where it is steepest, and in all, in points.",
         [["corruption", "fall", "steepest between", "points", "from", "to", "in all", "from", "to"], *lines],
-        "From, to: the intervals for new inputs.",
+        "From, to: the intervals for new inputs, rounded outward.",
         "falls",
         [True, True, True, *[False] * 6],
     )
@@ -83,8 +83,8 @@ def _cases(found: Stressed) -> Titled:
         [
             str(one.row),
             one.kind,
-            brief(one.measure),
-            brief(one.margin),
+            f"{one.measure:.3g}",
+            f"{one.margin:.3g}",
             "" if one.prediction is None else str(one.prediction),
             one.source,
         ]
@@ -121,7 +121,17 @@ def _load(found: Stressed) -> Titled:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # no -0.0
+
+
+def _down(value: float) -> str:
+    """Points of a lower end, never more than it is."""
+    return f"{math.floor(1000 * value) / 10 + 0.0:.1f}"
+
+
+def _up(value: float) -> str:
+    """Points of an upper end, never less than it is."""
+    return f"{math.ceil(1000 * value) / 10 + 0.0:.1f}"
 
 
 def _below(found: Stressed) -> list[str]:

@@ -26,7 +26,7 @@ def fall_interval(counts: PairedCounts, alpha: float) -> tuple[float, float]:
 
     >>> lower, upper = fall_interval(PairedCounts(n11=60, n10=30, n01=2, n00=8), 0.05)
     >>> round(lower, 3), round(upper, 3)
-    (0.116, 0.411)
+    (0.123, 0.412)
     """
     level, n = check_alpha(alpha) / 4, counts.n
     lower = clopper_pearson_lower(counts.n10, n, level) - clopper_pearson_upper(counts.n01, n, level)

@@ -237,6 +237,15 @@ def test_a_smoothed_model_is_asked_by_votes():
     assert found.contradictions == ()
 
 
+def test_ends_of_intervals_are_rounded_outward():
+    found = stress_run("run", ["brightness"], out="ends.json", count=1, **NET)
+    (fall,) = found.falls
+    told = next(line for line in found.table().splitlines() if line.split()[:1] == ["brightness"]).split()
+    lower, upper = map(float, told[-2:])
+    assert lower <= 100 * fall.whole_lower < lower + 0.11
+    assert upper - 0.11 < 100 * fall.whole_upper <= upper
+
+
 @pytest.mark.parametrize("format", list(STRESS_FORMATS))
 def test_every_format_tells_falls_cases_and_the_statement(format):
     found = stress_run("run", ["brightness"], out="told.json", count=3, load=True, **NET)

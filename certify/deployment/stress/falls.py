@@ -45,7 +45,7 @@ def fall_of(
     for place in range(5):
         counts = PairedCounts.of(right[:, place].tolist(), right[:, place + 1].tolist())
         part = (strengths[place + 1] - strengths[place]) / strengths[-1]
-        steps.append((-counts.difference, *fall_interval(counts, level), part, place))
+        steps.append((0.0 - counts.difference, *fall_interval(counts, level), part, place))
     # The steepest is chosen by looking; its interval holds all the same, because all of them hold at once.
     step, lower, upper, part, place = max(steps, key=lambda one: (one[0] / one[3], -one[4]))
     if high <= FLAT:
@@ -57,4 +57,4 @@ def fall_of(
     else:
         shape = "open"
     ends = amounts[strengths[place]], amounts[strengths[place + 1]]
-    return Fall(name, ends, step, lower, upper, part, -whole.difference, low, high, shape)
+    return Fall(name, ends, step, lower, upper, part, 0.0 - whole.difference, low, high, shape)

@@ -13,6 +13,7 @@ import torch
 
 from certify.attacks.smoothed import Smoothed
 from certify.attacks.target import Plain
+from certify.core.legible import many
 from certify.core.rounding import percent_down
 from certify.core.stressed import EdgeCase, Stressed
 from certify.core.whole import writing
@@ -102,7 +103,7 @@ def stress_run(
         confidence=1 - delta,
         contradictions=tuple(one for made in answers.values() for one in made.contradictions),
         load=loads(there.classifier, torch.from_numpy(there.inputs.x)) if load else (),
-        machine=f"{described(there.classifier.device)}, {torch.get_num_threads()} threads" if load else "",
+        machine=f"{described(there.classifier.device)}, {many(torch.get_num_threads(), 'thread')}" if load else "",
         inputs=record.with_suffix(".npz").name,
         num_classes=there.classifier.num_classes,
         input_box=None if box is None else box.to_json(),

@@ -118,7 +118,7 @@ def _transforms(there: Opened, x: Tensor, answer: int, row: int, kinds: list[Alo
             best = Candidate(
                 found.at,
                 "transform",
-                f"{kind.amount(found.at * most)} of {kind.noun} on input {position}",
+                f"about {kind.amount(float(f'{found.at * most:.3g}'))} of {kind.noun} on input {position}",
                 (position,),
                 found.x,
             )
