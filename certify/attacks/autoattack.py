@@ -20,7 +20,7 @@ from certify.core.norms import NORMS
 from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
-from certify.data.generators import keyed_generator
+from certify.data.generators import keyed_seed
 from certify.errors import BadInput, MissingExtra, ModelError
 from certify.registry import nearest
 
@@ -158,7 +158,7 @@ class AutoAttack(Attack):
             version=self.version,
             norm=threat.norm.capitalize(),
             eps=search.radius / width,
-            seed=keyed_generator(search.keys[row]).initial_seed(),
+            seed=keyed_seed(search.keys[row]),
             device=search.x.device,
         )
         rivals = search.target.num_classes - 1

@@ -23,7 +23,7 @@ from certify.attacks.base import Attack, Search
 from certify.core.norms import NORMS
 from certify.core.properties.base import Property
 from certify.core.threats.lp import ThreatModel
-from certify.data.generators import keyed_generator
+from certify.data.generators import keyed_seed
 from certify.errors import BadInput, ModelError, one_line
 from certify.registry import Reader
 
@@ -165,7 +165,7 @@ class Space(nn.Module):
 @contextmanager
 def apart(key: str) -> Iterator[None]:
     """Let somebody else's code run: with seeds of ``key``, and without a trace in generators, warnings or output."""
-    seed = int(torch.randint(2**32, (), generator=keyed_generator(key), dtype=torch.int64))
+    seed = keyed_seed(key)
     numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         with torch.random.fork_rng(), warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):

@@ -21,7 +21,7 @@ from certify.core.properties.base import Property
 from certify.core.threats.base import Threat
 from certify.core.threats.lp import ThreatModel
 from certify.core.values import whole
-from certify.data.generators import keyed_generator
+from certify.data.generators import keyed_seed
 from certify.errors import BadInput, MissingExtra
 
 __all__ = ["HopSkipJump"]
@@ -97,7 +97,7 @@ class HopSkipJump(Attack):
         from art.estimators.classification import BlackBoxClassifier
 
         space = _Space(search, row)
-        generator = np.random.default_rng(keyed_generator(search.keys[row]).initial_seed())
+        generator = np.random.default_rng(keyed_seed(search.keys[row]))
         begun = self._start(space, generator)
         if begun is None:
             return search.x[row : row + 1]
