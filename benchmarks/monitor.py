@@ -304,7 +304,11 @@ def page(result: dict[str, Any]) -> str:
         "(test_level 0.05, of which "
         "it spends half on the stream); it was looked at every 50 inputs. Its bound is about the *mean* "
         "risk so far, so a "
-        "quiet past weighs on it. Its jumper martingale was given our p-values.",
+        "quiet past weighs on it. Its jumper martingale was given our p-values: with three bets and one rate of jumping it "
+        "sees falls of 5 points a tenth earlier than our mixture of seven bets and four rates, and falls of 2 points at "
+        "less than half the speed.",
+        "`river`'s DDM is fast because it cries in most streams without a fall; ADWIN on margins is as quiet as ours and "
+        "about as fast where the fall is large.",
         f"A fall of 1 point is about what separates the tolerance of {limit:.1f} % from the risk of "
         f"{100 * RISK:g} %: with "
         f"{INPUTS:,} inputs in the run nobody can tell the two apart. To state the tolerance is to see it, "
