@@ -299,7 +299,7 @@ def check_asked(sweep: Sequence[Settings]) -> None:
 
 
 _ELSEWHERE: Final = ("radii", "units", "input_box", "seed", "around", "truth")
-"""Settings of members that a study gives them: the first four have flags of their own."""
+"""Settings that a study gives its members: the first four have flags of their own, the others belong to an input."""
 
 
 def _asked(settings: Settings) -> tuple[Threat, Property, Mapping[str, Any]]:
@@ -339,8 +339,9 @@ def _by_owner(settings: Settings) -> dict[str, dict[str, Any]]:
             one: member for (one, member), names in members.items() if (name in names if not dot else one == role)
         }
         if name in _ELSEWHERE:
-            flags = ", ".join(one.replace("_", "-") for one in _ELSEWHERE[:-1])
-            raise BadInput(f"{name} is no option: {flags} are settings of the study, around is each input's own")
+            flags = ", ".join(one.replace("_", "-") for one in _ELSEWHERE[:4])
+            own = name if name in _ELSEWHERE[4:] else _ELSEWHERE[4]
+            raise BadInput(f"{name} is no option: {flags} are settings of the study, {own} is each input's own")
         if len(owners) > 1:
             both = " and ".join(f"{one} {member}" for one, member in owners.items())
             raise BadInput(
