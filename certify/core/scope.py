@@ -19,7 +19,7 @@ class Scope:
 
     __slots__ = ()
 
-    limits: ClassVar[str] = "knows what threats do to single features, and what outputs do as a whole, only"
+    limits: ClassVar[str] = "judges answers as a whole, and knows what threats do to single features only"
     """What the member does, where it does not know everything: to go on after its name."""
 
     @classmethod

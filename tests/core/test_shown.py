@@ -211,7 +211,7 @@ def test_every_view_and_drawing_belongs_to_an_object_above():
     tables = {f"{of}.{name}" for of in ("envelope", "replicates") for name in FORMATS if name != "bibtex"}
     tables -= {"replicates.curve"}
     assert set(VIEWS) == records | tables | {"sandwich.html", "groups.html", "interval.html"}
-    assert set(DRAWINGS) == {"interval", "groups", "runs", "envelope"}
+    assert set(DRAWINGS) == {"interval", "groups", "runs", "envelope", "monitor", "shift", "data"}
 
 
 def test_what_a_reader_holds_shows_itself_in_short(tmp_path):
