@@ -97,7 +97,7 @@ def _mean(shares: Sequence[float]) -> str:
 
 def _pages() -> Iterator[str]:
     """Every page with its title and the first command on it."""
-    for page in sorted([*RESULTS.glob("*.md"), *RESULTS.glob("*/README.md"), *RESULTS.glob("threats/*.md")]):
+    for page in sorted([*RESULTS.glob("*.md"), *RESULTS.glob("**/README.md"), *RESULTS.glob("threats/*.md")]):
         text = page.read_text()
         title = re.search(r"^#+ (.+)$", text, re.MULTILINE)
         command = re.search(
