@@ -25,6 +25,7 @@ from certify.stats.two_sample import (
     conformal_p_values,
     discoveries,
     distances,
+    mingled,
     nearest_distances,
 )
 from certify.summary.words import percent
@@ -52,8 +53,8 @@ class Sample:
         x: the inputs (n, ...).
         index: the position of each in its data.
         margins: the lead of the first class over the second (n,), of the model; None where it names classes alone.
-        radii: the certified radius, -1 where there is none; None where nothing was certified. Only rows that
-            :func:`drawn` gives are looked at.
+        radii: the certified radius, -1 where there is none; None where nothing was certified. Of margins and radii,
+            only rows that :func:`drawn` gives are looked at.
     """
 
     name: str
@@ -316,8 +317,11 @@ def _foreign(
 ) -> tuple[ForeignInput, ...]:
     order = np.random.default_rng([SEED, len(old)]).permutation(len(old))
     reference, calibration = old[order[: len(old) // 2]], old[order[len(old) // 2 :]]
-    scores = nearest_distances(new, reference)
-    p_values = conformal_p_values(nearest_distances(calibration, reference), scores)
+    together = mingled(len(calibration), len(new))
+    found = np.empty(len(together))
+    found[together] = nearest_distances(np.concatenate([calibration, new])[together], reference)
+    scores = found[len(calibration) :]
+    p_values = conformal_p_values(found[: len(calibration)], scores)
     named = discoveries(p_values, rate)
     return tuple(
         ForeignInput(int(position), float(score), p, yes)
