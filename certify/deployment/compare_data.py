@@ -97,7 +97,8 @@ def compare_data(
             f"{met.get('held_out')!s:.20}: margins and radii may differ for this alone."
         )
     head = {"model": head_of(manifest)["model"]}
-    return compare_samples(old, new, level=level, head=head, notes=tuple(notes))
+    found = compare_samples(old, new, level=level, head=head, notes=tuple(notes))
+    return replace(found, model_digest=str(settings["model"]["digest"]))
 
 
 def _of_run(path: Path | str, model: str | None, data: str | None) -> tuple[AtHand, Manifest, Sample]:

@@ -130,6 +130,7 @@ class DataComparison:
         inputs: the new ones, in their order.
         statement: what the verdict means, a sentence each.
         notes: what else a reader has to know.
+        model_digest: of the model of the run.
     """
 
     head: Mapping[str, str]
@@ -142,6 +143,7 @@ class DataComparison:
     inputs: tuple[ForeignInput, ...]
     statement: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    model_digest: str = ""
 
     @property
     def moved(self) -> bool:
@@ -164,6 +166,7 @@ class DataComparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
+            "model_digest": self.model_digest,
             "verdict": "moved" if self.moved else "not told apart",
             "level": self.level,
             "n": self.n,
