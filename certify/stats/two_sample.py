@@ -27,8 +27,8 @@ __all__ = [
     "conformal_p_values",
     "discoveries",
     "distances",
-    "mingled",
     "hypergeometric_at_least",
+    "mingled",
     "nearest_distances",
     "permutation_p",
 ]

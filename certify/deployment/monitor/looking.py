@@ -161,7 +161,7 @@ class Looking:
 
     @property
     def beyond(self) -> int:
-        """The position of the first input of a stream: behind all data, so that it shares its noise with none of them."""
+        """The position of the first input of a stream: behind all data, so that it shares noise with none of them."""
         return max(self.data.positions) + 1
 
     @property
