@@ -151,7 +151,6 @@ class _Process:
     peak: float = 0.0
     least: float = 0.0
     since: int = 0
-    mark: int = 0
     series: list[tuple[int, float]] = field(default_factory=lambda: [(0, 0.0)])
 
     @classmethod
@@ -176,7 +175,7 @@ class _Process:
         if self.alarm is None:
             self.least = min(self.least, now)
             if now <= self.least + NEAR:
-                self.since, self.mark = rows, mark
+                self.since = mark
             if now > self.threshold:
                 self.alarm = Alarm(rows, time)
 
@@ -389,12 +388,12 @@ class Life:
         for process in (one for one in self._processes.values() if one.alarm is not None):
             name = process.name
             if process.watched.tolerance is None:
-                since = [seen for seen in self._rows.values() if seen.place >= process.mark]
+                since = [seen for seen in self._rows.values() if seen.place >= process.since]
                 least = sorted(since, key=lambda seen: (seen.p[name], seen.place))[:SHOWN]
                 found += [Moved(one.row.id, one.place + 1, name, _scored(one, name)) for one in least]
                 continue
             since = sorted(
-                (seen for seen in self._rows.values() if seen.settled > process.mark), key=lambda seen: seen.settled
+                (seen for seen in self._rows.values() if seen.settled > process.since), key=lambda seen: seen.settled
             )
             failed = [one for one in since if self._losses(one).get(name)][-SHOWN:]
             found += [Moved(one.row.id, one.place + 1, name, _failed(one)) for one in failed]

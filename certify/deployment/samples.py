@@ -6,6 +6,7 @@ Needs no torch. Formats and drawings register themselves in :data:`DATA_FORMATS`
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from certify.core.rounding import brief_up
 from certify.core.shown import DRAWINGS
 from certify.errors import BadInput
 from certify.registry import Registry
-from certify.stats.simultaneous import check_delta, holm
+from certify.stats.simultaneous import holm
 from certify.stats.two_sample import (
     PERMUTATIONS,
     classifier_test,
@@ -226,7 +227,8 @@ def compare_samples(
     Raises:
         BadInput: for inputs of other shapes, fewer than 8 in a sample, or a level outside (0, 1).
     """
-    check_delta(level)
+    if not sys.float_info.min <= level < 1:
+        raise BadInput(f"level must lie strictly between 0 and 1, got {level}; 0.05 is usual")
     shape, other = old.x.shape[1:], new.x.shape[1:]
     if shape != other:
         raise BadInput(f"the run's inputs have the shape {shape}, those of {new.name} {other}: they cannot be compared")

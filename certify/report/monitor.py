@@ -95,9 +95,9 @@ def _below(report: MonitorReport) -> list[str]:
         said.append(f"{many(report.unread, 'input')} could not be read: they hold NaN, or the model answers with it.")
     for one in report.processes:
         if one.alarm is not None:
+            first = f"{'label' if one.risk else 'row'} {one.since + 1:,}"
             said.append(
-                f"{one.name}: the evidence grows from row {one.since + 1:,} on; certify again first: "
-                f"{_named(report, one.name)}."
+                f"{one.name}: the evidence grows from {first} on; certify again first: {_named(report, one.name)}."
             )
     return [*said, *report.statement, f"chain: {report.chain}"]
 

@@ -213,6 +213,17 @@ def test_labels_come_late_in_any_order_and_some_never(begun):
         assert monitor.follow("labels.csv").processes == found.processes
 
 
+def test_a_rise_of_a_risk_is_told_by_its_labels(begun):
+    x, y = drawn(80, 21)
+    with begun("fresh.jsonl") as monitor:
+        monitor.update(x)
+        late = monitor.label([f"row {place}" for place in range(1, 81)], np.where(np.arange(80) < 30, y, (y + 1) % 3))
+    [error] = [one for one in late.processes if one.name == "error"]
+    assert 20 <= error.since < 45
+    assert error.alarm.rows == 80
+    assert f"error: the evidence grows from label {error.since + 1} on" in " ".join(late.table().split())
+
+
 def test_inputs_that_nobody_can_read_are_counted_and_never_fine(begun):
     x, y = drawn(30, 8)
     x[10:] = np.nan

@@ -31,6 +31,7 @@ from certify.core.monitoring import (
     Row,
     Watched,
 )
+from certify.core.rounding import brief_up
 from certify.core.threats.base import threat_from
 from certify.core.values import number, one_of
 from certify.data.csv import feature_names
@@ -565,8 +566,8 @@ def _statement(header: Header, manifest: Manifest) -> tuple[str, ...]:
     parts = len(header.watched)
     said = [
         f"While every hypothesis holds, the probability that any of the {parts} process{'es' * (parts > 1)} "
-        f"ever raises an alarm, however long the stream and however often anybody looks, is at most {header.alpha:g}: "
-        f"each of them spends {header.alpha / parts:.3g}."
+        f"ever raises an alarm, however long the stream and however often anybody looks, is at most "
+        f"{brief_up(header.alpha)}: each of them spends {brief_up(header.alpha / parts)}."
     ]
     taken = [name for name, one in header.watched.items() if one.tolerance is not None and not one.stated]
     if taken:
@@ -574,7 +575,7 @@ def _statement(header: Header, manifest: Manifest) -> tuple[str, ...]:
             f"The tolerances of {', '.join(taken)} are upper confidence limits from the run: if its inputs were drawn "
             f"independently from what the stream is drawn from, all of them are at least the true risks with "
             f"probability {1 - header.delta:g}, over the draw of the run's inputs; so while nothing changes, any alarm "
-            f"at all has probability at most {header.alpha + header.delta:g} over both draws."
+            f"at all has probability at most {brief_up(header.alpha + header.delta)} over both draws."
         )
     if any(one.tolerance is not None for one in header.watched.values()):
         said.append(
