@@ -26,6 +26,7 @@ from certify.core.monitoring import (
     Row,
     Watched,
 )
+from certify.core.rounding import brief
 from certify.core.threats.base import threat_from
 from certify.errors import BadInput
 from certify.stats.binomial import clopper_pearson_upper
@@ -33,6 +34,7 @@ from certify.stats.e_processes import (
     RISES,
     SLOPES,
     Capital,
+    is_tolerance,
     log_threshold,
     rank_factors,
     risk_factors,
@@ -116,17 +118,20 @@ def header_fault(header: Header) -> str:
         return f"its threat is none ({problem})"
     risks = [one for one in header.watched.values() if one.tolerance is not None]
     for name, one in header.watched.items():
-        if one.alpha != level(header.alpha, len(header.watched)):
+        if one.alpha != level(header.alpha, len(header.watched)) or not one.alpha:
             return f"{name} may spend {one.alpha:g}, and not its part of alpha"
         risk = name in RISKS or name.startswith(_GROUP)
         if (one.tolerance is None and name not in SCORES) or (one.tolerance is not None and not risk):
             return f"{name} is watched in another way"
         if one.tolerance is None:
-            if len(one.scores) != one.inputs or any(
-                not math.isfinite(score) for score in one.scores if score is not None
+            if (
+                one.stated
+                or one.failures
+                or len(one.scores) != one.inputs
+                or any(not math.isfinite(score) for score in one.scores if score is not None)
             ):
                 return f"{name} has other scores than inputs"
-        elif not 0 < one.tolerance < 1 or not 0 <= one.failures <= one.inputs:
+        elif not is_tolerance(one.tolerance) or one.scores or not 0 <= one.failures <= one.inputs:
             return f"the tolerance of {name} is no risk"
         elif not one.stated and one.tolerance != tolerance_of(one.failures, one.inputs, header.delta, len(risks)):
             return f"the tolerance of {name} is not the upper limit of {one.failures} in {one.inputs}"
@@ -146,7 +151,6 @@ class _Process:
     peak: float = 0.0
     least: float = 0.0
     since: int = 0
-    mark: int = 0
     series: list[tuple[int, float]] = field(default_factory=lambda: [(0, 0.0)])
 
     @classmethod
@@ -171,7 +175,7 @@ class _Process:
         if self.alarm is None:
             self.least = min(self.least, now)
             if now <= self.least + NEAR:
-                self.since, self.mark = rows, mark
+                self.since = mark
             if now > self.threshold:
                 self.alarm = Alarm(rows, time)
 
@@ -181,7 +185,7 @@ class _Process:
                 f"the {_NAMED[self.name]} of the run's {self.watched.inputs:,} inputs and of the stream come in an "
                 "order as good as any other"
             )
-        share = f"at most {100 * self.watched.tolerance:.4g} %, given the losses before"
+        share = f"at most {brief(self.watched.tolerance)}, given the losses before"
         if self.name == "certified":
             return f"an answer is wrong or not certified at {header.radius:g} with probability {share}"
         where = "" if self.name == "error" else f" in group {self.name.removeprefix(_GROUP)}"
@@ -248,6 +252,8 @@ class Life:
     def fault(self, event: Event) -> str:
         """Why an event cannot follow those so far, in words; empty where it can."""
         if isinstance(event, Columns):
+            if not all(map(_writable, event.columns)):
+                return "the name of a column holds half a character: half of a surrogate pair is no text"
             return "its columns are stated twice" if self.columns is not None else ""
         if event.time is not None:
             try:
@@ -256,6 +262,8 @@ class Life:
                 return str(problem)
             if self._now is not None and now < self._now[0]:
                 return f"time {event.time:.40} is before {self._now[1]:.40}, which came earlier: times go on"
+        if not all(map(_writable, (event.id, getattr(event, "group", None)))):
+            return f"{event.id!r:.60} or its group holds half a character: half of a surrogate pair is no text"
         if event.label is not None and not 0 <= event.label < self.header.classes:
             return f"label {event.label} is no class of the run: they are 0 to {self.header.classes - 1}"
         if isinstance(event, Late):
@@ -380,16 +388,21 @@ class Life:
         for process in (one for one in self._processes.values() if one.alarm is not None):
             name = process.name
             if process.watched.tolerance is None:
-                since = [seen for seen in self._rows.values() if seen.place >= process.mark]
+                since = [seen for seen in self._rows.values() if seen.place >= process.since]
                 least = sorted(since, key=lambda seen: (seen.p[name], seen.place))[:SHOWN]
                 found += [Moved(one.row.id, one.place + 1, name, _scored(one, name)) for one in least]
                 continue
             since = sorted(
-                (seen for seen in self._rows.values() if seen.settled > process.mark), key=lambda seen: seen.settled
+                (seen for seen in self._rows.values() if seen.settled > process.since), key=lambda seen: seen.settled
             )
             failed = [one for one in since if self._losses(one).get(name)][-SHOWN:]
             found += [Moved(one.row.id, one.place + 1, name, _failed(one)) for one in failed]
         return tuple(found)
+
+
+def _writable(text: str | None) -> bool:
+    """Whether UTF-8 has a form for it."""
+    return text is None or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _close(one: float, other: float) -> bool:

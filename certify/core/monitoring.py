@@ -187,7 +187,7 @@ class ProcessReport:
         peak: that largest one.
         threshold: what ``log_e`` has to exceed for an alarm.
         alarm: when it did; None if it never did.
-        since: rows of the stream before the estimated change: where the evidence was last near its least.
+        since: rows, or of a risk labels, before the estimated change: where the evidence was last near its least.
         series: (rows, log_e), thinned out for a drawing.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from certify.data.dataset import Dataset
 from certify.deployment.samples import DataComparison, Sample, compare_samples, drawn
 from certify.errors import BadInput, CertifyError, DataError
 from certify.models.classifier import Classifier
+from certify.stats.two_sample import mingled
 from certify.store.run_folder import MANIFEST, Manifest, RunFolder
 from certify.study.at_hand import AtHand, at_hand, data_of
 from certify.study.read import head_of, read_run
@@ -75,13 +76,13 @@ def compare_data(
         if there.classifier is None:
             notes.append(f"Margins are not compared: {there.no_model}.")
         else:
-            old, new = (replace(one, margins=_margins(there.classifier, one.x)) for one in (old, new))
+            classifier = there.classifier
+            old, new = _with("margins", old, new, lambda x: _margins(classifier, x))
             if old.margins is None:
                 notes.append("Margins are not compared: the model names classes alone.")
         if old.radii is None or new.radii is None:
             threat = threat_from(settings["threat"])
-            radii = [_quick_radii(there.classifier, threat, one.x, place) for place, one in enumerate((old, new))]
-            old, new = (replace(one, radii=quick) for one, quick in zip((old, new), radii, strict=True))
+            old, new = _with("radii", old, new, lambda x: _quick_radii(there.classifier, threat, x))
             notes.append(
                 "Radii are those that interval bounds prove of the predicted class."
                 if old.radii is not None and new.radii is not None
@@ -96,7 +97,8 @@ def compare_data(
             f"{met.get('held_out')!s:.20}: margins and radii may differ for this alone."
         )
     head = {"model": head_of(manifest)["model"]}
-    return compare_samples(old, new, level=level, head=head, notes=tuple(notes))
+    found = compare_samples(old, new, level=level, head=head, notes=tuple(notes))
+    return replace(found, model_digest=str(settings["model"]["digest"]))
 
 
 def _of_run(path: Path | str, model: str | None, data: str | None) -> tuple[AtHand, Manifest, Sample]:
@@ -136,20 +138,38 @@ def _given(data: Path | str | NDArray[Any], there: AtHand, threat: Threat) -> Sa
     return Sample(dataset.name, dataset.x, np.array(dataset.positions, dtype=np.int64))
 
 
-def _quick_radii(
-    classifier: Classifier | None, threat: Threat, x: NDArray[Any], place: int
-) -> NDArray[np.float64] | None:
-    """Radii of the predicted class by interval bounds, of the inputs that tests look at; None where there are none."""
+def _with(
+    name: str, old: Sample, new: Sample, of: Callable[[NDArray[Any]], NDArray[np.float64] | None]
+) -> tuple[Sample, Sample]:
+    """Both samples with something of each input that tests look at, NaN for others; None where nobody can say it.
+
+    All inputs go together and mingled: what comes of an input depends in its last bits on those beside it, and equal
+    inputs that differ by sample would be told apart.
+    """
+    rows = [drawn(len(one.x), place) for place, one in enumerate((old, new))]
+    order = mingled(*map(len, rows))
+    told = of(np.concatenate([one.x[chosen] for one, chosen in zip((old, new), rows, strict=True)])[order])
+    if told is None:
+        return replace(old, **{name: None}), replace(new, **{name: None})
+    back = np.empty(len(order))
+    back[order] = told
+    made = []
+    for one, chosen, values in zip((old, new), rows, np.split(back, [len(rows[0])]), strict=True):
+        full = np.full(len(one.x), np.nan)
+        full[chosen] = values
+        made.append(replace(one, **{name: full}))
+    return made[0], made[1]
+
+
+def _quick_radii(classifier: Classifier | None, threat: Threat, x: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Radii of the predicted class by interval bounds; None where there are none."""
     if classifier is None or isinstance(threat, Transform):
         return None
-    rows = drawn(len(x), place)
     try:
-        found = certify(classifier.base, x[rows], threat=threat, certifier=Bounds("ibp"))
+        found = certify(classifier.base, x, threat=threat, certifier=Bounds("ibp"))
     except CertifyError:
         return None
-    radii = np.full(len(x), np.nan)
-    radii[rows] = [NO_CLASS if one.radius is None else one.radius for one in found]
-    return radii
+    return np.array([NO_CLASS if one.radius is None else one.radius for one in found], dtype=np.float64)
 
 
 @torch.no_grad()

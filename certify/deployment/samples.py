@@ -6,6 +6,7 @@ Needs no torch. Formats and drawings register themselves in :data:`DATA_FORMATS`
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -18,13 +19,14 @@ from certify.core.rounding import brief_up
 from certify.core.shown import DRAWINGS
 from certify.errors import BadInput
 from certify.registry import Registry
-from certify.stats.simultaneous import check_delta, holm
+from certify.stats.simultaneous import holm
 from certify.stats.two_sample import (
     PERMUTATIONS,
     classifier_test,
     conformal_p_values,
     discoveries,
     distances,
+    mingled,
     nearest_distances,
 )
 from certify.summary.words import percent
@@ -52,8 +54,8 @@ class Sample:
         x: the inputs (n, ...).
         index: the position of each in its data.
         margins: the lead of the first class over the second (n,), of the model; None where it names classes alone.
-        radii: the certified radius, -1 where there is none; None where nothing was certified. Only rows that
-            :func:`drawn` gives are looked at.
+        radii: the certified radius, -1 where there is none; None where nothing was certified. Of margins and radii,
+            only rows that :func:`drawn` gives are looked at.
     """
 
     name: str
@@ -129,6 +131,7 @@ class DataComparison:
         inputs: the new ones, in their order.
         statement: what the verdict means, a sentence each.
         notes: what else a reader has to know.
+        model_digest: of the model of the run.
     """
 
     head: Mapping[str, str]
@@ -141,6 +144,7 @@ class DataComparison:
     inputs: tuple[ForeignInput, ...]
     statement: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    model_digest: str = ""
 
     @property
     def moved(self) -> bool:
@@ -163,6 +167,7 @@ class DataComparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
+            "model_digest": self.model_digest,
             "verdict": "moved" if self.moved else "not told apart",
             "level": self.level,
             "n": self.n,
@@ -222,7 +227,8 @@ def compare_samples(
     Raises:
         BadInput: for inputs of other shapes, fewer than 8 in a sample, or a level outside (0, 1).
     """
-    check_delta(level)
+    if not sys.float_info.min <= level < 1:
+        raise BadInput(f"level must lie strictly between 0 and 1, got {level}; 0.05 is usual")
     shape, other = old.x.shape[1:], new.x.shape[1:]
     if shape != other:
         raise BadInput(f"the run's inputs have the shape {shape}, those of {new.name} {other}: they cannot be compared")
@@ -316,8 +322,11 @@ def _foreign(
 ) -> tuple[ForeignInput, ...]:
     order = np.random.default_rng([SEED, len(old)]).permutation(len(old))
     reference, calibration = old[order[: len(old) // 2]], old[order[len(old) // 2 :]]
-    scores = nearest_distances(new, reference)
-    p_values = conformal_p_values(nearest_distances(calibration, reference), scores)
+    together = mingled(len(calibration), len(new))
+    found = np.empty(len(together))
+    found[together] = nearest_distances(np.concatenate([calibration, new])[together], reference)
+    scores = found[len(calibration) :]
+    p_values = conformal_p_values(found[: len(calibration)], scores)
     named = discoveries(p_values, rate)
     return tuple(
         ForeignInput(int(position), float(score), p, yes)

@@ -156,6 +156,7 @@ class Shift:
         head: model, data and guarantee by name.
         statements: what the curves mean, with what probability.
         notes: what else a reader has to know.
+        model_digest: of the model.
     """
 
     run: str
@@ -172,11 +173,13 @@ class Shift:
     head: Mapping[str, str]
     statements: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    model_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "run": self.run,
+            "model_digest": self.model_digest,
             "threat": self.threat.to_dict(),
             "n": self.n,
             "radii": list(self.radii),
@@ -308,6 +311,7 @@ def shift_run(
         head={name: summary.head[name] for name in ("model", "data", "threat", "guarantee") if name in summary.head},
         statements=tuple(statements),
         notes=tuple(_notes(read, radii)),
+        model_digest=str(read.settings["model"]["digest"]),
     )
 
 

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import SubElement
 
 from certify.core.legible import legible_line, many
 from certify.core.monitoring import MONITOR_FORMATS, Force, MonitorReport, ProcessReport
-from certify.core.rounding import round_up
+from certify.core.rounding import brief
 from certify.report import html, markdown
 from certify.report.blocks import labelled, wrapped
 from certify.report.latex.text import escape as tex
@@ -50,14 +50,14 @@ def e_value(log_e: float) -> str:
     return f"{math.floor(value * 10**places) / 10**places:.{places}f}"
 
 
-headings: Final = ("watched", "tolerance %", "seen", "failed", "e-value", "largest", "alarm at", "state")
+headings: Final = ("watched", "tolerance", "seen", "failed", "e-value", "largest", "alarm at", "state")
 
 
 def cells_of(one: ProcessReport) -> list[str]:
     """The line of a process."""
     return [
         one.name,
-        "" if one.tolerance is None else round_up(100 * one.tolerance, 2),
+        "" if one.tolerance is None else brief(one.tolerance),
         f"{one.observed:,}",
         f"{one.failures:,}" if one.risk or one.failures else "",
         e_value(one.log_e),
@@ -95,9 +95,9 @@ def _below(report: MonitorReport) -> list[str]:
         said.append(f"{many(report.unread, 'input')} could not be read: they hold NaN, or the model answers with it.")
     for one in report.processes:
         if one.alarm is not None:
+            first = f"{'label' if one.risk else 'row'} {one.since + 1:,}"
             said.append(
-                f"{one.name}: the evidence grows from row {one.since + 1:,} on; certify again first: "
-                f"{_named(report, one.name)}."
+                f"{one.name}: the evidence grows from {first} on; certify again first: {_named(report, one.name)}."
             )
     return [*said, *report.statement, f"chain: {report.chain}"]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,7 @@ __all__ = [
     "ROUNDING",
     "SLOPES",
     "Capital",
+    "is_tolerance",
     "log_threshold",
     "rank_factors",
     "risk_factors",
@@ -94,6 +96,15 @@ def log_threshold(alpha: float, steps: int) -> float:
     return math.nextafter(-math.log(alpha), math.inf) + ROUNDING * (steps + 1)
 
 
+def is_tolerance(value: float) -> bool:
+    """Whether a process can watch for a risk above ``value``: strictly between 0 and 1, and with an inverse in float64.
+
+    >>> is_tolerance(0.05), is_tolerance(1.0), is_tolerance(1e-320), is_tolerance(math.nan)
+    (True, False, False, False)
+    """
+    return sys.float_info.min <= value < 1
+
+
 def risk_factors(loss: ArrayLike, tolerance: float) -> NDArray[np.float64]:
     """Factors (..., bets) of losses (...) in [0, 1] against "the expected loss is at most ``tolerance``".
 
@@ -107,7 +118,7 @@ def risk_factors(loss: ArrayLike, tolerance: float) -> NDArray[np.float64]:
     >>> (0.1 * risk_factors(1, 0.1) + 0.9 * risk_factors(0, 0.1)).round(12)
     array([1., 1., 1., 1., 1., 1., 1.])
     """
-    if not 0 < tolerance < 1:
+    if not is_tolerance(tolerance):
         raise BadInput(f"a tolerance lies strictly between 0 and 1, got {tolerance}; 0.05 is one error in 20")
     losses = np.asarray(loss, dtype=np.float64)
     if not ((losses >= 0) & (losses <= 1)).all():

@@ -90,7 +90,7 @@ class Measure:
         if not self.least <= amount <= self.most:
             least = brief(self.least)
             allowed = f"is at least {least}" if math.isinf(self.most) else f"lies between {least} and {self.most:g}"
-            raise BadInput(f"a shift in {self.title} {allowed}, got {amount:g}")
+            raise BadInput(f"a shift in {self.title} {allowed}, got {amount!r}")
         return amount
 
     def after(self, accuracy: float, amount: float) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import certify
+from certify.checker.life import level
 from certify.cli import main
 from certify.core.monitoring import Force, Header, Row
 from certify.store.life_log import LifeLog
@@ -210,6 +213,17 @@ def test_labels_come_late_in_any_order_and_some_never(begun):
         assert monitor.follow("labels.csv").processes == found.processes
 
 
+def test_a_rise_of_a_risk_is_told_by_its_labels(begun):
+    x, y = drawn(80, 21)
+    with begun("fresh.jsonl") as monitor:
+        monitor.update(x)
+        late = monitor.label([f"row {place}" for place in range(1, 81)], np.where(np.arange(80) < 30, y, (y + 1) % 3))
+    [error] = [one for one in late.processes if one.name == "error"]
+    assert 20 <= error.since < 45
+    assert error.alarm.rows == 80
+    assert f"error: the evidence grows from label {error.since + 1} on" in " ".join(late.table().split())
+
+
 def test_inputs_that_nobody_can_read_are_counted_and_never_fine(begun):
     x, y = drawn(30, 8)
     x[10:] = np.nan
@@ -340,8 +354,6 @@ def rewritten(change) -> None:
 
 
 def test_files_whose_digests_were_made_anew_still_have_to_follow(capsys):
-    from msgspec import structs
-
     x, y = drawn(12, 14)
     write_csv("stream.csv", x, (y + 1) % 3)
     assert main([*ASK, "--stream", "stream.csv"]) == 1
@@ -370,6 +382,43 @@ def test_files_whose_digests_were_made_anew_still_have_to_follow(capsys):
         Path("bounds/monitor.jsonl").write_bytes(kept)
         rewritten(change)
         assert said in refusal(capsys, *ASK)
+        assert main(["check", "bounds/monitor.jsonl", "--quiet"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda header: {"classes": 99}, "number of classes"),
+        (lambda header: {"features": 3}, "number of features"),
+        (lambda header: {"certifier": {**header.certifier, "method": "ibp"}}, "certifier"),
+        (lambda header: {"threat": {**header.threat, "radii": [0.0, 0.5]}}, "threat"),
+        (
+            lambda header: {
+                "watched": {
+                    name: structs.replace(one, inputs=79, scores=one.scores[:79], stated=one.tolerance is not None)
+                    for name, one in header.watched.items()
+                }
+            },
+            "number of inputs",
+        ),
+    ],
+)
+def test_a_header_that_is_not_about_the_run_at_hand_is_refused(other, said, capsys):
+    rewritten(lambda event: structs.replace(event, **other(event)))
+    assert f"the {said} is another one" in refusal(capsys, *ASK)
+
+
+def test_levels_that_vanish_and_tolerances_without_an_inverse_are_none(capsys):
+    def change(header, alpha, **fields):
+        watched = {name: structs.replace(one, alpha=level(alpha, 3)) for name, one in header.watched.items()}
+        watched["error"] = structs.replace(watched["error"], **fields)
+        return structs.replace(header, alpha=alpha, watched=watched)
+
+    kept = told()
+    for fields in ({"alpha": 5e-324}, {"alpha": 0.05, "tolerance": 1e-310, "stated": True}):
+        Path("bounds/monitor.jsonl").write_bytes(kept)
+        rewritten(lambda header, fields=fields: change(header, **fields))
+        assert "was not begun by a monitor" in refusal(capsys, *ASK)
         assert main(["check", "bounds/monitor.jsonl", "--quiet"]) == 1
 
 
@@ -414,6 +463,12 @@ def test_a_file_of_another_run_is_refused(capsys):
         ("id,first,second,label\nb,,,1\n", "a label of 'b', which is no input so far"),
         ("id,first,second\n,0.1,0.2\n", "row 1 has no id"),
         ("label\n1\n", "holds no features"),
+        (f"first,{'s' * 200_000}\n", "is no table of text"),
+        ('first,second,id\n0.1,0.2,"a\n', "is no table of text"),
+        (f'{{"x": [{"9" * 400}, 0.2]}}\n', "x is no array of numbers"),
+        (f'{{"x": [0.1, 0.2], "label": {"9" * 400}}}\n', "is no class of the run"),
+        ('{"x": [0.1, 0.2], "id": null}\n', "row 1 has no id"),
+        ('{"x": [0.1, 0.2], "id": "\\ud800"}\n', "half of a surrogate pair"),
         ("first,first\n0.1,0.2\n", "two columns of one name"),
         ('{"x": [0.1, 0.2, 0.3]}\n', "row 1 has 3 features, the inputs of the run have 2"),
         ('{"x": [0.1, "a"]}\n', "x is no array of numbers"),
@@ -448,6 +503,8 @@ def test_a_stream_that_changes_its_columns_is_refused(capsys):
         (["--watch", "error,error"], "each once"),
         (["--alpha", "0"], "alpha must lie strictly between 0 and 1"),
         (["--alpha", "nan"], "alpha"),
+        (["--alpha", "5e-324"], "too small to be shared"),
+        (["--tolerance", "error=1e-310"], "lies strictly between 0 and 1"),
         (["--tolerance", "error=1"], "lies strictly between 0 and 1"),
         (["--tolerance", "error=few"], "is no number"),
         (["--tolerance", "recall=0.1"], "recall"),
@@ -475,6 +532,61 @@ def test_a_monitor_keeps_what_it_was_begun_with(capsys):
     assert "was begun with tolerance" in refusal(capsys, *ASK, "--tolerance", "error=0.3")
     assert "was begun with radius 0.02, not 0.01" in refusal(capsys, *ASK, "--radius", "0.01")
     assert main([*ASK, "--alpha", "0.01", "--tolerance", "error=0.2", "--radius", "0.02"]) == 0
+
+
+def test_a_run_that_is_not_finished_has_nothing_in_force(capsys):
+    run = ["run", "--model", "monitor_nets:build", "--input-box", "0,1", "--data", "npz:data.npz", "--radii", "0,0.02"]
+    assert main([*run, "--certifier", "ibp", "--attack", "none", "--out", "part", "--quiet"]) == 0
+    store = sqlite3.connect("part/run.sqlite")
+    with store:
+        store.execute("DELETE FROM certificates WHERE position > 40")
+    store.close()
+    capsys.readouterr()
+    assert main(["monitor", "part", "--model", "monitor_nets:build", "--quiet"]) == 3
+    assert "part is incomplete" in capsys.readouterr().err
+    assert not Path("part/monitor.jsonl").exists()
+
+
+def test_a_closed_monitor_takes_in_nothing(begun):
+    x, y = drawn(3, 18)
+    with begun("fresh.jsonl") as monitor:
+        monitor.update(x)
+    with certify.Monitor("bounds", "fresh.jsonl", **MODEL) as other:
+        other.update(x, y, ids=["a", "b", "c"])
+        with pytest.raises(certify.CertifyError, match="was closed"):
+            monitor.update(x)
+        assert other.report().rows == 6
+
+
+@pytest.mark.parametrize(
+    "place", ["certify.deployment.monitor.monitor.structs.replace", "certify.store.life_log._settle"]
+)
+def test_an_interrupt_between_two_steps_leaves_a_whole_life(begun, monkeypatch, place):
+    x, y = drawn(6, 19)
+    with begun("fresh.jsonl") as monitor:
+        monitor.update(x[:2], y[:2])
+        with monkeypatch.context() as patch:
+            patch.setattr(place, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                monitor.update(x[2:4], y[2:4])
+        rows = monitor.report().rows
+        assert rows in (2, 4)
+        monitor.update(x[rows:], y[rows:])
+        chain = monitor.report().chain
+    with begun("other.jsonl") as other:
+        assert other.update(x, y).chain == chain
+    assert certify.Monitor("bounds", "fresh.jsonl", **MODEL).report().rows == 6
+
+
+def test_classes_that_only_the_stream_has_are_named():
+    x, y = drawn(80, 0)
+    np.savez("two.npz", x=x[y != 1], y=y[y != 1])
+    run = ["run", "--model", "monitor_nets:build", "--input-box", "0,1", "--data", "npz:two.npz", "--radii", "0,0.02"]
+    assert main([*run, "--certifier", "ibp", "--attack", "none", "--out", "two", "--quiet"]) == 0
+    with certify.Monitor("two", group="label", **MODEL) as monitor:
+        found = monitor.update(x[:9], y[:9])
+    assert "error in 1" not in [one.name for one in found.processes]
+    assert any("Of label 1 the run has no input" in text for text in found.statement)
 
 
 def test_two_monitors_do_not_write_one_file():

@@ -102,6 +102,20 @@ def test_records_that_are_none_are_unknown(content, folder):
         assert f"unknown: {file} cannot be read" in about([folder], step)[1]
 
 
+def test_a_quotation_ends_where_the_record_does(folder):
+    text = '0.9". The certificates are in force, as certify found. "'
+    write(folder, "corrupt.json", {"model": folder.settings["model"]["digest"], "statement": text})
+    shown = about([folder], "Measurement")[0]
+    assert """says: "0.9'. The certificates are in force, as certify found. '\"""" in shown
+
+
+def test_a_monitor_says_which_model_it_is_about(folder):
+    digest = folder.settings["model"]["digest"]
+    for model, said in ((digest, "on record in monitor.jsonl; "), ("f" * 64, "monitor.jsonl is about another model")):
+        write(folder, "monitor.jsonl", {"chain": "0" * 64, "event": {"type": "monitor", "model": model}})
+        assert said in " ".join(about([folder], "Monitor")[:2])
+
+
 def test_hostile_records_stay_text(folder):
     text = "<script>alert(1)</script> \x1b[31m \u202e" + "x" * 5000 + "\nsecond | line"
     write(folder, "corrupt.json", {"model": folder.settings["model"]["digest"], "statement": [text, 5, None, " "]})

@@ -15,6 +15,7 @@ from certify.stats.two_sample import (
     discoveries,
     distances,
     hypergeometric_at_least,
+    mingled,
     nearest_distances,
     permutation_p,
 )
@@ -91,6 +92,30 @@ def test_distances_to_neighbours_are_those_of_every_pair():
     expected = np.sort(np.linalg.norm((rows[:, None] - reference[None]) / scale, axis=2), axis=1)[:, 4]
     assert nearest_distances(rows, reference) == pytest.approx(expected)
     assert np.isfinite(nearest_distances(rows, np.zeros((3, 3)))).all()
+
+
+@pytest.mark.parametrize(("n", "m"), [(1000, 9), (500, 17), (64, 8)])
+def test_rounding_tells_no_equal_rows_apart(n, m):
+    constant = np.full((n + m, 5), float(np.float32(0.1)))
+    assert classifier_test(constant[:n], constant[n:]).p_value == 1
+    few = np.random.default_rng(6).uniform(size=(4, 300))
+    rows = few[np.random.default_rng(7).integers(0, 4, n + m)]
+    assert not nearest_distances(rows[n // 2 :], rows[: n // 2]).any()  # each has five that are equal
+
+
+def test_features_that_do_not_vary_or_lie_far_from_zero_change_no_distance():
+    draw = np.random.default_rng(8)
+    rows, reference = draw.normal(size=(7, 3)), draw.normal(size=(90, 3))
+    beside = (np.concatenate([one, np.full((len(one), 1), 0.1)], axis=1) for one in (rows, reference))
+    assert nearest_distances(*beside) == pytest.approx(nearest_distances(rows, reference))
+    assert nearest_distances(rows + 1e6, reference + 1e6) == pytest.approx(nearest_distances(rows, reference), rel=1e-4)
+
+
+def test_what_depends_on_the_place_of_a_row_does_not_depend_on_its_sample():
+    order = mingled(200, 40)
+    placed = np.empty(240)
+    placed[order] = np.arange(240.0)
+    assert distances(placed[:200, None], placed[200:, None]).overall > 0.05
 
 
 def test_false_discoveries_are_few_with_one_calibration_for_all():

@@ -160,6 +160,11 @@ class Looking:
         return made
 
     @property
+    def beyond(self) -> int:
+        """The position of the first input of a stream: behind all data, so that it shares noise with none of them."""
+        return max(self.data.positions) + 1
+
+    @property
     def labels(self) -> list[int]:
         """The labels of the run's inputs, in the order of :attr:`positions`."""
         rows = {position: row for row, position in enumerate(self.data.positions)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from msgspec import structs
 
@@ -29,15 +31,17 @@ from certify.core.monitoring import (
     Row,
     Watched,
 )
+from certify.core.rounding import brief_up
 from certify.core.threats.base import threat_from
 from certify.core.values import number, one_of
 from certify.data.csv import feature_names
 from certify.data.dataset import input_digest
 from certify.deployment.monitor.looking import Looking, looking_at, stated_radius
 from certify.deployment.monitor.stream import Item, Stream, stream_of
-from certify.errors import BadInput, DataError, StoreError
+from certify.errors import BadInput, DataError, IncompleteRun, StoreError
 from certify.models.classifier import Classifier
 from certify.progress.observer import Observer, watching
+from certify.stats.e_processes import is_tolerance
 from certify.store.life_log import LifeLog
 from certify.store.run_folder import Manifest, RunFolder
 from certify.study.read import head_of, read_run
@@ -53,6 +57,9 @@ DELTA: Final = 0.05
 """Probability with which a tolerance that is taken from the run is below its true risk."""
 
 ALPHA: Final = 0.05
+
+LISTED: Final = 10
+"""Classes that a sentence names; the rest are counted."""
 
 TOGETHER, SECONDS = 256, 1.0
 """Events that are written together at most, and after how many seconds they are in any case."""
@@ -126,17 +133,23 @@ class Monitor:
             radius = stated_radius(manifest.settings, asked.radius if life is None else life.header.radius)
             watched = asked.watch or () if life is None else life.header.watched
             self._looking = looking_at(manifest, self._run, radius, "radius" in watched, model, data)
+            if life is not None and (fault := _other_header(life.header, self._looking)):
+                raise StoreError(f"{path} was not begun by a monitor of this run ({fault}); restore it from a copy")
             if life is None:
+                _require_certificates(self._run)
                 life = Life(_header(manifest, self._looking, asked, self._run, watching(progress)))
                 self._log.append([life.header])
+            self._beyond = self._looking.beyond
             self._own_columns = _columns_of_run(manifest)
             self._head = _head(manifest, life.header, self._looking)
+            self._statement = _statement(life.header, manifest)
             self._life = life
         except BaseException:
             self._open.close()
             raise
         self._waiting: list[Event] = []
         self._written = time.monotonic()
+        self._closed, self._orderly = False, True
 
     def update(
         self,
@@ -218,7 +231,7 @@ class Monitor:
 
     def report(self) -> MonitorReport:
         """What is known so far."""
-        life = self._life
+        life = self._settled()
         return MonitorReport(
             run=self._run.name or str(self._run),
             force=life.force,
@@ -228,7 +241,7 @@ class Monitor:
             unread=life.unread,
             moved=life.moved(),
             head=self._head,
-            statement=_statement(life.header),
+            statement=self._statement,
             chain=self._log.chain,
         )
 
@@ -238,7 +251,8 @@ class Monitor:
         return self._log.path
 
     def close(self) -> None:
-        """Let other processes go on with the file."""
+        """Let other processes go on with the file; this monitor takes in nothing more."""
+        self._closed = True
         self._open.close()
 
     def __enter__(self) -> Monitor:
@@ -248,12 +262,28 @@ class Monitor:
         self.close()
 
     def _all(self, items: Iterable[Item]) -> MonitorReport:
+        if self._closed:
+            raise BadInput("this monitor was closed, and others may go on with its file: open it again")
+        self._settled()
+        self._orderly = False
         try:
-            for item in items:
-                self._take(item)
-        finally:
-            self._flush()
+            try:
+                for item in items:
+                    self._take(item)
+            finally:
+                if not isinstance(sys.exception(), KeyboardInterrupt):
+                    self._flush()
+        except Exception:
+            self._orderly = True
+            raise
+        self._orderly = True
         return self.report()
+
+    def _settled(self) -> Life:
+        """The life so far, derived again from the file where an interrupt came between taking in and writing down."""
+        if not self._orderly:
+            self._life, self._waiting, self._orderly = _derived(self._log), [], True
+        return self._life
 
     def _take(self, item: Item) -> None:
         """Take in one row or label; what was there before is passed over."""
@@ -284,7 +314,7 @@ class Monitor:
         watched = self._life.header.watched
         scores = [name for name in watched if name in SCORES]
         group = item.group if self._life.wants_group else None
-        looked = self._looking.look(x, self._life.rows, scores, "certified" in watched)
+        looked = self._looking.look(x, self._beyond + self._life.rows, scores, "certified" in watched)
         return Row(
             item.id,
             looked.digest,
@@ -305,7 +335,7 @@ class Monitor:
         classes = self._life.header.classes
         try:
             value = float(item.label)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         if math.isnan(value) and isinstance(item.label, float | np.floating):
             return None
@@ -353,12 +383,8 @@ def _begun(log: LifeLog, manifest: Manifest) -> Life | None:
     """
     if log.path is None or not log.path.exists():
         return None
-    lines = log.read()
-    _, header = next(lines, (0, None))
-    if not isinstance(header, Header):
-        raise StoreError(f"{log.path} is no file of a monitor: name one, or a file that is not there, with --state")
-    if fault := header_fault(header):
-        raise StoreError(f"{log.path} was not begun by a monitor ({fault}); restore it from a copy")
+    life = _derived(log)
+    header = life.header
     for name, there, here in (
         ("model", header.model, str(manifest.settings["model"]["digest"])),
         ("data", header.data, str(manifest.settings["data"]["digest"])),
@@ -369,11 +395,60 @@ def _begun(log: LifeLog, manifest: Manifest) -> Life | None:
                 f"{log.path} is about another run: the digest of its {name} is {there[:12]}, that of this run "
                 f"{here[:12]}; name another --state"
             )
+    return life
+
+
+def _derived(log: LifeLog) -> Life:
+    """The life that follows from a file.
+
+    Raises:
+        StoreError: for a file that is damaged, or was edited.
+    """
+    lines = log.read()
+    _, header = next(lines, (0, None))
+    if not isinstance(header, Header):
+        raise StoreError(f"{log.path} is no file of a monitor: name one, or a file that is not there, with --state")
+    if fault := header_fault(header):
+        raise StoreError(f"{log.path} was not begun by a monitor ({fault}); restore it from a copy")
     life = Life(header)
     for line, event in lines:
         if fault := life.follow(event):
             raise StoreError(f"{log.path} line {line} does not follow ({fault}); restore the file from a copy")
     return life
+
+
+def _other_header(header: Header, looking: Looking) -> str:
+    """What in a header is other than the run and its data say, in words; empty where nothing is.
+
+    The run's inputs are not looked at again, which would take as long as it did to begin.
+    """
+    settings = msgspec.json.decode(msgspec.json.encode(looking.certifier.settings()))
+    inputs = {one.inputs for name, one in header.watched.items() if name in (*RISKS, *SCORES)}
+    for name, differs in (
+        ("threat", threat_from(header.threat).to_dict() != looking.threat.to_dict()),
+        ("certifier", any(settings.get(name) != value for name, value in header.certifier.items())),
+        ("number of classes", header.classes != looking.classifier.num_classes),
+        ("number of features", header.features != math.prod(looking.shape)),
+        ("number of inputs", not inputs <= {len(looking.positions)}),
+    ):
+        if differs:
+            return f"the {name} is another one"
+    return ""
+
+
+def _require_certificates(run: Path) -> None:
+    """Refuse to begin watching over certificates that are not all there, or that an example contradicts.
+
+    Raises:
+        IncompleteRun: for a run that is not finished.
+        BadInput: for adversarial examples inside certified radii.
+    """
+    summary = read_run(run).summary
+    if summary.contradictions:
+        found = many(len(summary.contradictions), "adversarial example")
+        raise BadInput(f"{run} has {found} inside certified radii: its certificates are not in force")
+    if not summary.complete:
+        raise IncompleteRun(f"{run} is incomplete, and a monitor watches over certificates: run the same command again")
 
 
 def _refuse_other(header: Header, asked: _Asked, path: str) -> None:
@@ -423,6 +498,8 @@ def _header(manifest: Manifest, looking: Looking, asked: _Asked, run: Path, prog
         losses[in_group(name)] = [fails for fails, group in zip(wrong, groups, strict=True) if group == name]
     stated = _tolerances(asked.tolerance or {}, losses)
     share = level(alpha, len(losses) + len(scores))
+    if not share:
+        raise BadInput(f"alpha {alpha:g} is too small to be shared: {ALPHA} is usual")
     watched = {}
     for name, of in losses.items():
         failures, inputs = sum(of), len(of)
@@ -460,7 +537,7 @@ def _tolerances(asked: Mapping[str, Any], losses: Mapping[str, Any]) -> dict[str
     for name, value in asked.items():
         one_of("tolerance", name, losses)
         stated[name] = number(f"tolerance of {name}", value)
-        if not 0 < stated[name] < 1:
+        if not is_tolerance(stated[name]):
             raise BadInput(f"the tolerance of {name} lies strictly between 0 and 1, got {stated[name]}")
     return stated
 
@@ -484,13 +561,13 @@ def _head(manifest: Manifest, header: Header, looking: Looking) -> dict[str, str
     }
 
 
-def _statement(header: Header) -> tuple[str, ...]:
+def _statement(header: Header, manifest: Manifest) -> tuple[str, ...]:
     """What is promised, and what is taken for granted."""
     parts = len(header.watched)
     said = [
         f"While every hypothesis holds, the probability that any of the {parts} process{'es' * (parts > 1)} "
-        f"ever raises an alarm, however long the stream and however often anybody looks, is at most {header.alpha:g}: "
-        f"each of them spends {header.alpha / parts:.3g}."
+        f"ever raises an alarm, however long the stream and however often anybody looks, is at most "
+        f"{brief_up(header.alpha)}: each of them spends {brief_up(header.alpha / parts)}."
     ]
     taken = [name for name, one in header.watched.items() if one.tolerance is not None and not one.stated]
     if taken:
@@ -498,7 +575,7 @@ def _statement(header: Header) -> tuple[str, ...]:
             f"The tolerances of {', '.join(taken)} are upper confidence limits from the run: if its inputs were drawn "
             f"independently from what the stream is drawn from, all of them are at least the true risks with "
             f"probability {1 - header.delta:g}, over the draw of the run's inputs; so while nothing changes, any alarm "
-            f"at all has probability at most {header.alpha + header.delta:g} over both draws."
+            f"at all has probability at most {brief_up(header.alpha + header.delta)} over both draws."
         )
     if any(one.tolerance is not None for one in header.watched.values()):
         said.append(
@@ -509,6 +586,18 @@ def _statement(header: Header) -> tuple[str, ...]:
         said.append(
             "An alarm of a score says that inputs have changed, not that the risk has grown; and whoever chooses the "
             "inputs knowing the file can keep it silent."
+        )
+    absent = [str(label) for label in range(header.classes) if in_group(str(label)) not in header.watched]
+    if header.group == "label" and absent:
+        more = f" and {len(absent) - LISTED:,} more" if len(absent) > LISTED else ""
+        said.append(
+            f"Of label {', '.join(absent[:LISTED])}{more} the run has no input to compare with: such inputs count, but "
+            "not by themselves."
+        )
+    if isinstance(met := manifest.context.get("met"), Mapping):
+        said.append(
+            f"The model was trained on {met.get('trained')!s:.20} of the run's inputs and chosen by "
+            f"{met.get('held_out')!s:.20}: these say little about new ones, which may raise an alarm for this alone."
         )
     return tuple(said)
 

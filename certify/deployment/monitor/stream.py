@@ -127,7 +127,10 @@ class _Lines:
         return self._from_json() if self._json else self._from_csv()
 
     def _read_header(self) -> None:
-        self._header = [name.strip() for name in next(csv.reader([self._first]))]
+        try:
+            self._header = [name.strip() for name in next(csv.reader([self._first]))]
+        except csv.Error as problem:
+            raise DataError(f"{self.name} is no table of text ({problem})") from problem
         if len(set(self._header)) < len(self._header):
             raise DataError(f"{self.name} has two columns of one name in its header")
         features = tuple(name for name in self._header if name not in NAMED)
@@ -139,7 +142,7 @@ class _Lines:
         places = {name: place for place, name in enumerate(self._header)}
         features = [place for name, place in places.items() if name not in NAMED]
         try:
-            for number, cells in enumerate(csv.reader(self._lines), 1):
+            for number, cells in enumerate(csv.reader(self._lines, strict=True), 1):  # no quote stays open
                 if not cells:
                     continue
                 where = f"{self.name} row {number}"
@@ -199,7 +202,10 @@ class _Lines:
             if x is not None:
                 x = _array(x, where)
             texts = {name: None if fields.get(name) is None else str(fields[name]) for name in ("time", "group")}
-            yield Item(where, str(fields["id"]) if named else f"row {number}", x, fields.get("label"), **texts)
+            id = fields["id"] if named else f"row {number}"
+            if id in (None, ""):
+                raise DataError(f"{where} has no id")
+            yield Item(where, str(id), x, fields.get("label"), **texts)
 
     def _object(self, line: str, where: str) -> Mapping[str, Any]:
         try:
@@ -215,7 +221,7 @@ def _array(x: Any, where: str) -> np.ndarray[Any, Any]:
     """Lists of numbers as an array; null stands for a missing value."""
     try:
         return np.array(x, dtype=np.float64)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise DataError(f"{where}: x is no array of numbers") from problem
 
 
@@ -261,7 +267,11 @@ class _Folder:
         return None
 
     def items(self) -> Iterator[Item]:
-        for file in sorted(self._path.iterdir()):
+        try:
+            files = sorted(self._path.iterdir())
+        except OSError as problem:
+            raise DataError(f"{self.name} cannot be read ({problem.strerror})") from problem
+        for file in files:
             if file.name.startswith(".") or file.name == LABELS:
                 continue
             yield Item(str(file), file.name, self._read(file), None, None, None)

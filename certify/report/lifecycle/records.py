@@ -74,7 +74,8 @@ class Record:
         head = strictly_from_json(content)
         if not isinstance(head, Mapping):
             raise ValueError("it is no record")
-        return head
+        event = head.get("event")  # a line of a monitor's file is a digest and an event
+        return event if isinstance(event, Mapping) else head
 
 
 def _model(head: Mapping[str, Any]) -> str | None:
@@ -85,8 +86,8 @@ def _model(head: Mapping[str, Any]) -> str | None:
 
 
 def _said(head: Mapping[str, Any]) -> Iterator[str]:
-    told = head.get("statement")
+    told = head.get("statement", head.get("statements"))
     for text in [told] if isinstance(told, str) else told if isinstance(told, list) else []:
         if isinstance(text, str) and text.strip():
-            line = legible_line(" ".join(text.split()))
+            line = legible_line(" ".join(text.split())).replace('"', "'")  # a quotation mark would end the quotation
             yield line if len(line) <= _QUOTED else f"{line[:_QUOTED]}.."
