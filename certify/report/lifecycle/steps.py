@@ -146,7 +146,11 @@ STEPS: Final = (
         (),
         (
             Record("whether the certificates are in force", "monitor.jsonl", "certify monitor RUN --stream SOURCE"),
-            Record("new data beside the old", "compare_data.json", "certify compare-data RUN DATA"),
+            Record(
+                "new data beside the old",
+                "compare_data.json",
+                "certify compare-data RUN DATA --format json > RUN/compare_data.json",
+            ),
         ),
         ("Who is told of an alarm, and what happens then, lies outside of any record.",),
     ),
