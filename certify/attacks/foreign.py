@@ -24,7 +24,7 @@ from certify.core.norms import NORMS
 from certify.core.properties.base import Property
 from certify.core.threats.lp import ThreatModel
 from certify.data.generators import keyed_seed
-from certify.errors import BadInput, ModelError, one_line
+from certify.errors import BadInput, CertifyError, ModelError, one_line
 from certify.registry import Reader
 
 __all__ = ["ORDERS", "Foreign", "Space", "apart", "factory", "no_member", "refused", "share_of"]
@@ -86,11 +86,20 @@ class Foreign(Attack):
 
     def _perturb_row(self, search: Search, row: int) -> Tensor:
         space = Space(search, row)
-        with apart(search.keys[row]):
-            moved = self.walk(space)
+        try:
+            with apart(search.keys[row]):
+                moved = self.walk(space)
+        except (CertifyError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as problem:  # somebody else's code may raise anything
+            raise ModelError(f"{self.name} raised {one_line(problem)}") from problem
         if not isinstance(moved, Tensor) or moved.shape != space.origin.shape:
             said = f"shape {tuple(moved.shape)}" if isinstance(moved, Tensor) else type(moved).__name__
             raise ModelError(f"{self.name} returned {said} for an input of shape {tuple(space.origin.shape)}")
+        if moved.layout != torch.strided or moved.is_complex():
+            raise ModelError(
+                f"{self.name} returned a {moved.layout} tensor of {moved.dtype}, and inputs are dense and real"
+            )
         return space.points(moved.detach().to(space.origin))
 
     @abstractmethod
@@ -113,7 +122,7 @@ class Space(nn.Module):
         assert isinstance(search.threat, ThreatModel)  # it knows no other
         self.search, self.row = search, row
         self.radius, self.norm = search.radius, search.threat.norm
-        self.label = search.labels[row : row + 1]
+        self.label = search.labels[row : row + 1].clone()  # somebody else's code may write into it
         self.whole = search.x[row : row + 1]
         scale = search.threat.scale
         weight = torch.ones_like(self.whole) if scale is None else torch.tensor(scale).to(self.whole)

@@ -68,12 +68,11 @@ def derived_seed(certificates: Iterable[Certificate]) -> int:
 def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[Chosen]:
     """Choose ``replay`` blocks of noise to draw again, one of each certificate in random order before a second of any.
 
-    Only smoothing certificates that claim a radius take part. Where the first look is drawn again in full anyway, the
-    blocks are chosen among those after it; a certificate without any such block is replayed all the same.
+    Only smoothing certificates that claim something take part: a radius, or pixels, which count even where they are too
+    few for a radius. Where the first look is drawn again in full anyway, the blocks are chosen among those after it; a
+    certificate without any such block is replayed all the same.
     """
-    able = [
-        one for one in certificates if one.radius is not None and isinstance(one.evidence, Sampled | PixelsEvidence)
-    ]
+    able = [one for one in certificates if _claims_votes(one)]
     draw = random.Random(seed)
     draw.shuffle(able)
     able = able[: max(0, replay)]
@@ -88,6 +87,14 @@ def chosen(certificates: Sequence[Certificate], replay: int, seed: int) -> list[
         blocks = tuple(sorted(draw.sample(remaining, wanted)))
         found.append(Chosen(certificate, blocks, LEVEL / len(able)))
     return found
+
+
+def _claims_votes(certificate: Certificate) -> bool:
+    """Whether something is claimed that rests on votes."""
+    evidence = certificate.evidence
+    if isinstance(evidence, PixelsEvidence):
+        return any(evidence.shown(place).any() for place in range(len(evidence.least)))
+    return certificate.radius is not None and isinstance(evidence, Sampled)
 
 
 def _remaining(evidence: Sampled) -> range:

@@ -24,7 +24,7 @@ def stress(
     ] = None,
     count: Annotated[int, typer.Option(help="edge cases at most")] = 50,
     group_by: Annotated[
-        str, typer.Option(help="what makes an input rare: label, FILE.csv:COLUMN or FILE.npz:ARRAY")
+        str, typer.Option(help="what makes an input rare: label, FILE.csv:COLUMN, FILE.npz:ARRAY or slices:FILE.csv")
     ] = "label",
     load: Annotated[bool, typer.Option("--load", help="measure times and memory of the model, apart")] = False,
     seed: Annotated[int, typer.Option(help="seed of what corruptions draw")] = 0,

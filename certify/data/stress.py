@@ -42,9 +42,13 @@ def load_stress(where: str, input_box: BoxLike = None) -> Dataset:
         if type(classes) is not int or not isinstance(file, str) or Path(file).name != file:
             raise ValueError("its number of classes or its file of inputs is none")
         labels = {case["row"]: (case["digest"], case["expected"]) for case in cases}
+        if len(labels) < len(cases):
+            raise ValueError("two of its cases name the same row")
         box = check_box(record["input_box"] if input_box is None else input_box)
         arrays, _ = arrays_of(path.with_name(file), ("x",))
         x = arrays["x"]
+        if x.ndim < 2:
+            raise ValueError(f"x in its file of inputs has shape {x.shape}, and holds no inputs")
     except (OSError, KeyError, TypeError, ValueError, BadInput) as problem:
         raise DataError(f"{path} cannot be read as edge cases: {one_line(problem)}") from problem
     kept = [row for row, (_, expected) in labels.items() if expected != INVALID_INPUT]

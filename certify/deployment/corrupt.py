@@ -113,8 +113,8 @@ def corrupt_run(
             one for found in answers.values() for one in found.contradictions if one.severity in (0, *wanted)
         ),
         pinned={
-            "model_digest": there.classifier.digest,
-            "data_digest": there.inputs.digest,
+            "model_digest": there.first.run.settings["model"]["digest"],
+            "data_digest": there.first.run.settings["data"]["digest"],
             "seed": seed,
             "samples": None if isinstance(there.first.target, Plain) else samples,
             "corruptions": {kind.name: kind.noun for kind in kinds},
@@ -131,7 +131,8 @@ def _statement(there: Opened, rows: int, delta: float, samples: int) -> tuple[st
     n, smoothed = len(there.inputs), not isinstance(there.first.target, Plain)
     fixed = "the model, the corruptions and the seed are fixed"
     votes = f", and over the votes ({samples:,} about each input)" if isinstance(there.first.target, Smoothed) else ""
-    model = "the model that its run certifies, and not of the network alone" if smoothed else "the model"
+    whose = f"the vote of {samples:,} draws" if votes else "the model that its run certifies"
+    model = f"{whose}, and not of the network alone," if smoothed else "the model"
     said = [
         f"With probability at least {percent_down(1 - delta)} % over the draw of the {many(n, 'input')}{votes}, the "
         f"accuracy of {model} on new inputs lies inside the interval in all {rows:,} rows at once; the inputs are "

@@ -16,7 +16,7 @@ from certify.lazy import later
 from certify.stats.binomial import binomial_at_most, check_alpha
 from certify.stats.simultaneous import check_delta, false_inputs
 
-__all__ = ["at_least", "fewest_hits", "mean_lower", "not_on_top", "on_top", "true_share_lower"]
+__all__ = ["at_least", "below", "fewest_hits", "mean_lower", "not_on_top", "on_top", "true_share_lower"]
 
 special = later("scipy.special")
 
@@ -121,7 +121,7 @@ def true_share_lower(
         raise BadInput(f"there is one share between 0 and 1 for each of {sum(copies)} images")
     false = false_inputs(copies, alpha, delta, labels)
     kept = sum(map(Fraction, sorted(shares, reverse=True)[false:]), Fraction(0)) / len(shares)
-    return _below(kept)
+    return below(kept)
 
 
 def mean_lower(shares: Sequence[float], alpha: float, delta: float) -> float:
@@ -155,7 +155,11 @@ def _apart(mean: float, p: float) -> float:
     return (mean * math.log(mean / p) if mean > 0 else 0.0) + rest
 
 
-def _below(share: Fraction) -> float:
-    """The nearest float that is not above."""
+def below(share: Fraction) -> float:
+    """The nearest float that is not above.
+
+    >>> below(Fraction(1, 3)) <= Fraction(1, 3)
+    True
+    """
     nearest = float(share)
     return nearest if Fraction(nearest) <= share else math.nextafter(nearest, 0.0)

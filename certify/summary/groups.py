@@ -101,6 +101,9 @@ def _memberships(
 ) -> tuple[NDArray[np.int64], list[Any]]:
     """Every pair of an input, as its row, and a group that it is in: of slices none, one or several an input."""
     given = [groups_of(one) for one in in_order(name, of, index.tolist())]
+    for position, each in zip(index.tolist(), given, strict=True):
+        if len(set(map(str, each))) < len(each):
+            raise BadInput(f"{name} names one group twice for input {position}: it would count as two inputs")
     groups = [group for each in given for group in each]
     if not groups:
         raise BadInput(f"no input here is in any {name}: there is nothing to group by")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from certify.core.properties.pixels import Pixels
 from certify.core.rounding import brief, percent_below, percent_up
 from certify.core.summary import PixelRow
 from certify.core.threats.base import Threat
-from certify.stats.pixels import mean_lower, true_share_lower
+from certify.stats.pixels import below, mean_lower, true_share_lower
 from certify.stats.simultaneous import share
 from certify.summary.join import Copies
 from certify.summary.words import percent
@@ -56,10 +57,10 @@ class _Count:
         """The mean over classes of the fewest pixels that both maps share over the most that either has."""
         anything = sum(self.abstained.values())  # may be given any class, and adds to the union of all but its own
         ratios = [
-            self.kept.get(label, 0) / (self.either[label] + anything - self.abstained.get(label, 0))
+            Fraction(self.kept.get(label, 0), self.either[label] + anything - self.abstained.get(label, 0))
             for label in classes
         ]
-        return _mean(ratios)
+        return below(sum(ratios, Fraction(0)) / len(ratios))
 
 
 def _count(found: dict[int, int], labels: NDArray[np.int32]) -> None:
@@ -68,7 +69,13 @@ def _count(found: dict[int, int], labels: NDArray[np.int32]) -> None:
 
 
 def pixel_rows(
-    certificates: CertificateColumns, threat: Threat, copies: Copies, guarantee: Guarantee, delta: float
+    certificates: CertificateColumns,
+    threat: Threat,
+    copies: Copies,
+    guarantee: Guarantee,
+    delta: float,
+    *,
+    sampled: bool,
 ) -> tuple[PixelRow, ...]:
     """What is certified of pixels at each of the threat's radii, from the certificates of one image each.
 
@@ -76,7 +83,8 @@ def pixel_rows(
     kept here. The intersection over union of a class is taken over the pixels of all images: the pixels certified to
     keep it where it is right, over those where it is right, those certified to keep it where it is wrong, and all
     pixels elsewhere that abstain, because they may be given this class. No adversary within the radius can bring the
-    smoothed model below that if all claims are true. The mean is over the classes that some label map holds.
+    smoothed model below that if all claims are true. The mean is over the classes that some label map holds. Of a
+    population nothing is said unless the images are ``sampled``: every one attempted, once.
     """
     declared = certificates.kinds[0].threat.radii
     counts, truths = {radius: _Count() for radius in declared}, set[int]()
@@ -87,7 +95,7 @@ def pixel_rows(
         truths |= set(np.unique(one.property.right[one.property.judged]).tolist())
         for place, radius in enumerate(declared):
             counts[radius].add(one.property, evidence, place)
-    alpha, distinct = guarantee.alpha or 0.0, max(copies.often) == 1
+    alpha = guarantee.alpha or 0.0
     rows = []
     for radius in threat.radii:
         held = min((one for one in declared if one >= radius), default=None)
@@ -99,7 +107,7 @@ def pixel_rows(
                 radius=radius,
                 certified=_mean(found.right),
                 certified_lower=true_share_lower(found.right, copies.often, alpha, delta, copies.labels),
-                population_lower=mean_lower(found.right, alpha, level) if distinct else None,
+                population_lower=mean_lower(found.right, alpha, level) if sampled else None,
                 wrong=_mean(found.wrong),
                 abstain=max(0.0, 1.0 - _mean(found.right) - _mean(found.wrong)),
                 miou=found.miou(sorted(truths)),

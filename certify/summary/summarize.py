@@ -110,18 +110,20 @@ def tabulate(
     attacks = list({kind.attack: kind for kind in reversed(findings.kinds)}.values())[::-1]
     copies = copies_of(joined.digest, sandwich.label, kinds)
     published = first.evidence is not None and first.evidence.published
+    sampled = len(copies.often) == n and expected in (None, n)
     population = population_of(
         [int(np.count_nonzero(sandwich.sure >= radius)) for radius in first.threat.radii],
         sandwich.index,
         declared=first.threat.radii,
         asked=threat.radii,
         guarantee=guarantee,
-        distinct=len(copies.often) == n and expected in (None, n),
+        distinct=sampled,
         published=published,
         of=of,
         delta=delta,
     )
-    pixels = pixel_rows(certificates, threat, copies, guarantee, delta) if first.property.by_pixel else ()
+    by_pixel = first.property.by_pixel
+    pixels = pixel_rows(certificates, threat, copies, guarantee, delta, sampled=sampled) if by_pixel else ()
     logs, reports = beside_logs(joined.sandwich, kinds[0].method, list(reported), threat)
     reach = min((kind.radii[-1] for kind in findings.kinds), default=-1.0) if joined.found.all() else -1.0
     return Summary(

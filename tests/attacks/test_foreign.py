@@ -76,6 +76,23 @@ def silent(model_fn, x, eps):
     """Returns nothing."""
 
 
+def broken(model_fn, x):
+    """Raises what no library should."""
+    raise KeyError("first\nsecond")
+
+
+def thin(model_fn, x):
+    """Returns no dense tensor."""
+    return (x + 0.1).to_sparse()
+
+
+def relabel(model_fn, x, y):
+    """Writes into what it was given."""
+    y.add_(1)
+    x.zero_()
+    return x
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_what_a_library_finds_is_examined_like_ours(name, image_clf, images):
     x, y = images
@@ -123,6 +140,13 @@ def test_a_function_that_leaves_ball_and_box_invents_nothing(image_clf, images):
     assert not any(one.succeeded for one in attack(image_clf, x, y, threat=LINF, attack=nowhere))
     for one, original in zip(attack(image_clf, x, y, threat=LINF, attack=liar), x, strict=True):
         assert not one.succeeded or LINF.contains(original.numpy(), one.x_adv, one.radius)
+
+
+def test_a_function_may_write_into_what_it_is_given(image_clf, images):
+    x, y = images[0][2:4], images[1][2:4]
+    for one, label in zip(attack(image_clf, x, y, threat=LINF, attack=relabel), y.tolist(), strict=True):
+        assert one.label == label
+        assert not one.succeeded or one.adversarial_prediction != label
 
 
 def test_a_named_function_is_found_in_the_current_folder(image_clf, images, tmp_path, monkeypatch):
@@ -183,6 +207,10 @@ def test_smoothed_models_are_attacked_too(image_clf, images, normal):
         (basic_iterative_method, {}, "needs nb_iter: give it a value"),
         (fast_gradient_method, {"eps": 0.1}, "has no setting 'eps'"),
         (silent, {}, "returned NoneType for an input of shape (1, "),
+        (broken, {}, ":broken raised KeyError: 'first"),
+        (thin, {}, ":thin returned a torch.sparse_coo tensor"),
+        ("foolbox:GenAttack", {}, "foolbox:GenAttack raised ValueError: unsupported criterion"),
+        ("foolbox:LinfPGD", {"steps": "many"}, "foolbox:LinfPGD raised TypeError"),
         (7, {}, "an attack is a name or a function"),
     ],
 )

@@ -93,6 +93,14 @@ def test_worst_case_below_average_case_on_one_axis():
         assert row.right + len(row.missed) == found.n == 40
 
 
+@pytest.mark.parametrize("run", ["light", "linf"])
+def test_a_record_is_about_the_certified_model_and_its_data(run, tmp_path):
+    """Of a transform that is the model behind it, and the life cycle of the run knows its record again."""
+    found, settings = corrupt_run(run, ["blur"], **NET).to_dict(), certify.read_run(run).settings
+    assert found["model_digest"] == settings["model"]["digest"]
+    assert found["data_digest"] == settings["data"]["digest"]
+
+
 def test_intervals_are_exact_binomial_ones_that_share_the_error():
     found = corrupt_run("linf", ["gaussian-noise", "missing"], severities=(2, 5), delta=0.1, **NET)
     level = share(0.1, 2 * 5)
@@ -149,6 +157,7 @@ def test_a_planted_model_is_caught_inside_its_certified_radius(monkeypatch):
 def test_votes_are_drawn_about_the_smoothed_model():
     found = corrupt_run("noisy", ["sensor-noise"], severities=(1,), samples=40, **NET)
     assert found.to_dict()["samples"] == 40
+    assert "the accuracy of the vote of 40 draws" in found.statement[0]
     assert "over the votes (40 about each input)" in found.statement[0]
     assert "not of the network alone" in found.statement[0]
     with pytest.raises(BadInput, match="smoothed or defended"):

@@ -107,6 +107,14 @@ def test_the_rarest_group_of_a_column_is_taken():
     assert sorted(rare) == [(3,), (7,)]
 
 
+def test_slices_may_overlap_and_the_rarest_is_taken():
+    np.savez("slices.npz", dark=np.arange(30) < 20, odd=np.arange(30) % 2 == 1, last=np.arange(30) > 26)
+    found = stress_run("run", ["brightness"], out="slices.json", group="slices:slices.npz", **NET)
+    rare = [one for one in found.cases if one.kind == "group"]
+    assert {one.parents[0] for one in rare} <= {27, 28, 29}
+    assert "the rarest group, slice last (3 of 30)" in rare[0].source
+
+
 def test_cases_load_as_data_once_people_have_labelled_them():
     stress_run("run", ["brightness"], out="labels.json", count=6, **NET)
     with pytest.raises(DataError, match="6 of 6 cases have no expected label"):
@@ -132,6 +140,10 @@ def test_cases_load_as_data_once_people_have_labelled_them():
         (lambda record: record["cases"][0].update(digest="ab"), "is another one than that of the record"),
         (lambda record: record["cases"][0].update(row=99), "there is no input in row 99"),
         (lambda record: record["cases"][0].update(row=[1]), "cannot be read as edge cases"),
+        (
+            lambda record: record["cases"].append(record["cases"][0] | {"expected": 0}),
+            "two of its cases name the same row",
+        ),
         (lambda record: record.update(cases=[]), "no case with an expected label"),
         (lambda record: record.update(inputs="../x.npz"), "its file of inputs is none"),
         (lambda record: record.update(format="other"), "no record of certify stress"),
@@ -148,6 +160,15 @@ def test_an_edited_record_is_refused(change, said, tmp_path):
     (tmp_path / "edited.npz").write_bytes(Path("edited.npz").read_bytes())
     (tmp_path / "edited.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match=said):
+        load_data(f"stress:{tmp_path}/edited.json")
+
+
+def test_a_file_without_rows_is_refused(tmp_path):
+    if not Path("edited.npz").exists():
+        stress_run("run", ["brightness"], out="edited.json", count=2, **NET)
+    (tmp_path / "edited.json").write_text(Path("edited.json").read_text())
+    np.savez(tmp_path / "edited.npz", x=np.float32(1))
+    with pytest.raises(DataError, match="holds no inputs"):
         load_data(f"stress:{tmp_path}/edited.json")
 
 
@@ -233,6 +254,7 @@ def test_a_smoothed_model_is_asked_by_votes():
     assert main([*run, "--sigma", "0.25", "--n", "200", "--out", "noisy"]) == 0
     found = stress_run("noisy", ["brightness"], out="noisy.json", count=2, samples=50, **NET)
     assert "inputs and the votes (50 about each)" in found.statement[0]
+    assert "accuracy of the vote of 50 draws on new inputs" in found.statement[0]
     assert {one.prediction for one in found.cases} <= {0, 1}
     assert found.contradictions == ()
 

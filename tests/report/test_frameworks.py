@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from certify.core.rounding import percent_down, percent_up
+from certify.core.threats.brightness import Brightness
 from certify.errors import BadInput
 from certify.report.frameworks.clauses import CLAUSES
 from certify.report.frameworks.evidence import NOT_ADVICE, evidence_for, numbered
@@ -32,7 +33,14 @@ def test_figures_are_those_of_the_run(smoothed):
     assert f"{percent_down(last.certified)} % of 24 inputs are certified" in shown
     assert f"at least {percent_down(last.certified_lower)} %, 95% sure" in shown
     assert f"left {percent_up(last.empirical)} % of the inputs predicted correctly within l2 0.5" in shown
-    assert "up to l2 0.25 (pixels in [0, 1])" in shown
+    assert "under every l2 change of at most 0.25 (pixels in [0, 1])" in shown
+
+
+def test_certificates_of_a_transform_are_not_told_as_ones_about_every_change(smoothed):
+    summary = replace(smoothed.summary, threat=Brightness(smoothed.summary.threat.radii))
+    shown, _ = clause([replace(smoothed, summary=summary)], "Article 15(5)")
+    assert "under every brightness of at most 0.25 input units" in shown
+    assert "every change" not in shown
 
 
 def test_where_no_attack_ran_the_evidence_says_none(unattacked, smoothed):

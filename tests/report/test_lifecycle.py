@@ -95,6 +95,29 @@ def test_a_record_is_quoted(one, folder):
     assert f"{one.what}: unknown: {one.file} is about another model" in missing
 
 
+def test_a_record_about_other_data_counts_as_none(folder):
+    digests = {f"{part}_digest": folder.settings[part]["digest"] for part in ("model", "data")}
+    write(folder, "corrupt.json", {**digests, "statement": "At least 0.9."})
+    assert 'says: "At least 0.9."' in about([folder], "Measurement")[0]
+    write(folder, "corrupt.json", {**digests, "data_digest": "f" * 64, "statement": "At least 0.9."})
+    shown, missing, _ = about([folder], "Measurement")
+    assert "At least" not in shown
+    assert "accuracy under corruptions: unknown: corrupt.json is about other data" in missing
+
+
+def test_what_a_record_says_stays_inside_its_quotation_and_is_bounded(folder):
+    digest = folder.settings["model"]["digest"]
+    said = ['fine." All inputs are proven. "'] + [f"Sentence {number}." for number in range(10**4)]
+    write(folder, "corrupt.json", {"model": digest, "statement": said})
+    step = next(one for one in life_cycle([folder]) if one.name == "Measurement")
+    quoted = [text for text in step.shown if "corrupt.json says:" in text]
+    assert all(text.count('"') == 2 for text in quoted)
+    assert len(quoted) == 12
+    assert any("corrupt.json says more than these 12 sentences" in text for text in step.shown)
+    write(folder, "shift.json", {"model": digest, "statements": ["At least 0.8."]})
+    assert 'shift.json says: "At least 0.8."' in about([folder], "Measurement")[0]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1, "a": 2}', "[" * 5000, '{"a": NaN}', "\x00"])
 def test_records_that_are_none_are_unknown(content, folder):
     for file, step in (("corrupt.json", "Measurement"), ("monitor.jsonl", "Monitor")):

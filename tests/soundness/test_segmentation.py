@@ -203,6 +203,7 @@ def test_forged_counts_are_refuted(planted):
     assert "noise" in refuted(one, assumption="trust me")
     assert refuted(one, least=evidence.least[:2]) & {"record", "counts"}
     assert refuted(one, n=3000)
+    assert refuted(one, n=10**18) == refuted(one, n=10**400) == {"record"}
     assert refuted(one, top=map_text(1 - evidence.classes))
     assert refuted(one, radius=0.07) == {"record"}
     assert "confidence bound" in refuted(one, guarantee=certify.Guarantee.probabilistic(0.1))
@@ -238,6 +239,32 @@ def test_a_replay_sees_every_pixel_whose_class_or_hits_were_changed(planted):
     assert standing(one, (0,), other)["hits of a block"] is Standing.REFUTED
     small = dataclasses.replace(one.evidence, generator="another")
     assert standing(dataclasses.replace(one, evidence=small))["votes"] is Standing.OPEN
+
+
+def test_pixels_are_drawn_again_where_they_are_too_few_for_a_radius(planted):
+    """They count in the figures all the same."""
+    clf, x, y, _ = planted
+    made = certify.certify(
+        clf, x, y, threat=L2, property=certify.Pixels(1.0), certifier=certify.Pixelwise(sigma=SIGMA, n=300)
+    )
+    assert [one.radius for one in made] == [None] * 3
+    assert {one.certificate.index for one in chosen(made, 3, seed=0)} == {0, 1, 2}
+    hits = np.full_like(made[0].evidence.counts, 300)  # which Holm's procedure certifies
+    least = (300, 300, 300)
+    forged = dataclasses.replace(
+        made[0], evidence=dataclasses.replace(made[0].evidence, hits=map_text(hits), least=least)
+    )
+    [choice] = chosen([forged], 1, seed=0)
+    claims = replay_claims(choice.certificate, clf, torch.from_numpy(x[0]), blocks=(), level=1e-6, seed=3)
+    assert "hits" in {one.claim for one in claims if one.standing is Standing.REFUTED}
+
+
+def test_a_part_of_the_images_is_no_sample_of_a_population(planted):
+    _, _, _, made = planted
+    assert certify.summarize(made, expected=3).pixels[0].population_lower is not None
+    part = certify.summarize(made[:2], expected=3)
+    assert [row.population_lower for row in part.pixels] == [None] * 3
+    assert "population" not in part.table()
 
 
 def test_check_holds_a_record_against_model_and_image(planted):

@@ -333,5 +333,7 @@ def test_conditions_that_are_none(conditions, message, six):
     assert message in str(refusal.value)
     with pytest.raises(BadInput, match="several groups for input 0, and here each is in one"):
         coded("slice", six.sandwich.index, [("a", "b")] * 6)
+    with pytest.raises(BadInput, match="names one group twice for input 0: it would count as two inputs"):
+        grouped(six, "slice", [("a", "a")] * 6)
     with pytest.raises(BadInput, match="no input here is in any slice"):
         grouped(six, "slice", [()] * 6)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from certify.core.evidence.base import EVIDENCE, Evidence
-from certify.core.runs import read_map
+from certify.core.runs import MOST, read_map
 from certify.core.schema import Count, Positive, PositiveInt, Probability
 from certify.errors import BadInput
 
@@ -46,7 +46,8 @@ class PixelsEvidence(Evidence):
         generator: which generator drew the blocks, with the library version.
 
     Raises:
-        BadInput: for maps of two sizes, more hits than samples, or lists of two lengths.
+        BadInput: for maps of two sizes, more hits than samples, more samples than maps can count, or lists of two
+            lengths.
     """
 
     noise: str
@@ -70,6 +71,8 @@ class PixelsEvidence(Evidence):
     def __post_init__(self) -> None:
         if self.classes.shape != self.counts.shape:
             raise BadInput(f"classes and hits are maps of {self.classes.shape} and {self.counts.shape} pixels")
+        if self.n > MOST:
+            raise BadInput(f"n is at most {MOST:,}: maps hold no larger numbers of hits")
         if int(self.counts.max()) > self.n:
             raise BadInput(f"{int(self.counts.max()):,} of {self.n:,} samples cannot return a class")
         if len(self.missed) != len(self.least) or not all(0 <= one <= 1 for one in self.missed):

@@ -59,7 +59,7 @@ def stress_run(
         corruptions: whose falls are measured; None for all that fit the inputs.
         out: name of the record, which ends in ``.json``; ``stress.json`` in the run folder if None.
         count: edge cases at most.
-        group: what makes an input rare: ``label``, ``FILE.csv:COLUMN`` or ``FILE.npz:ARRAY``.
+        group: what makes an input rare: ``label``, ``FILE.csv:COLUMN``, ``FILE.npz:ARRAY`` or ``slices:FILE.csv``.
         load: whether times and memory of the model are measured, apart from everything else.
         seed: of what corruptions draw.
         samples: votes about each corrupted input, where the certified model is smoothed.
@@ -108,8 +108,8 @@ def stress_run(
         num_classes=there.classifier.num_classes,
         input_box=None if box is None else box.to_json(),
         pinned={
-            "model_digest": there.classifier.digest,
-            "data_digest": there.inputs.digest,
+            "model_digest": there.first.run.settings["model"]["digest"],
+            "data_digest": there.first.run.settings["data"]["digest"],
             "seed": seed,
             "samples": None if isinstance(there.first.target, Plain) else samples,
         },
@@ -148,11 +148,14 @@ def _examined(there: Opened, row: int, one: Any) -> EdgeCase:
 
 def _statement(there: Opened, corruptions: int, delta: float, samples: int) -> tuple[str, ...]:
     """What is promised, a sentence each."""
-    votes = f" and the votes ({samples:,} about each)" if isinstance(there.first.target, Smoothed) else ""
+    smoothed = isinstance(there.first.target, Smoothed)
+    votes, whose = (
+        (f" and the votes ({samples:,} about each)", f" of the vote of {samples:,} draws") if smoothed else ("", "")
+    )
     return (
         f"With probability at least {percent_down(1 - delta)} % over the draw of the {len(there.inputs):,} "
-        f"inputs{votes}, every fall of accuracy on new inputs, between neighbouring severities and from none to "
-        f"severity 5 of {corruptions} corruptions, lies inside its interval at once; the inputs are assumed to be "
+        f"inputs{votes}, every fall of accuracy{whose} on new inputs, between neighbouring severities and from "
+        f"none to severity 5 of {many(corruptions, 'corruption')}, lies inside its interval at once; the inputs are assumed to be "
         "independent draws from one source, new ones come from there, and the model, the corruptions and the seed are "
         "fixed.",
         f"Sudden: some part, by the lower end of its interval, is steeper than {STEEP:g} times the whole fall by its "

@@ -15,6 +15,7 @@ from certify.corruptions.transforms import AlongThreat
 from certify.deployment.opened import Opened
 from certify.deployment.stress.boundary import first_crossing
 from certify.progress.observer import Observer
+from certify.summary.group_columns import groups_of
 
 __all__ = ["Candidate", "candidates", "distinct", "margin_at"]
 
@@ -146,9 +147,10 @@ def _corners(there: Opened, x: Tensor) -> Iterator[Candidate]:
 
 def _groups(there: Opened, x: Tensor, column: str, groups: list[Any]) -> Iterator[Candidate]:
     """The inputs of the rarest group, by the margin there."""
-    often = Counter(map(str, groups))
-    rare = min(often, key=lambda name: (often[name], name))
-    for row in (place for place, name in enumerate(groups) if str(name) == rare):
+    held = [set(map(str, groups_of(one))) for one in groups]  # of slices an input may be in several, or in none
+    often = Counter(name for names in held for name in names)
+    rare = min(often, key=lambda name: (often[name], name), default=None)
+    for row in (place for place, names in enumerate(held) if rare in names):
         position = there.inputs.positions[row]
         source = f"input {position} of the rarest group, {column} {rare} ({often[rare]} of {len(groups)})"
         yield Candidate(margin_at(there, x[row]), "group", source, (position,), x[row])

@@ -138,11 +138,10 @@ def _certified(summary: Summary, row: Row) -> str:
         lower = percent_down(row.certified_lower)
         sure = f" (truly right and robust: at least {lower} %, {percent(summary.confidence)} sure)"
     box = "" if summary.threat.input_box is None else " inside the input box"
-    up_to = f"{summary.threat.amount(row.radius)} ({summary.threat.units})"
     kept = "keep the right class" if summary.property == TOP_CLASS else str(summary.property)
     return (
         f"{percent_down(row.certified)} % of {summary.n:,} inputs are certified{sure} to {kept} under "
-        f"every change{box} up to {up_to}, whatever causes it."
+        f"every {summary.threat.change(row.radius)}{box}, whatever causes it."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from certify.bounded.files import content_of, opened
@@ -24,13 +25,17 @@ _FIRST: Final = 2**20
 _QUOTED: Final = 400
 """Characters of a statement that are quoted."""
 
+_QUOTES: Final = 12
+"""Statements of a record that are quoted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What a command leaves in a run folder.
 
     A record is quoted, not believed: its statements are set in quotation marks beside the name of the file, and the
-    command that made it can make it again. One about another model, or one that cannot be read, counts as none.
+    command that made it can make it again. One about another model or other data, or one that cannot be read, counts as
+    none.
 
     Args:
         what: it shows, as a noun: to go before "not measured".
@@ -54,16 +59,20 @@ class Record:
             said = legible_line(problem.strerror or "") if isinstance(problem, OSError) else one_line(problem)
             yield Statement(f"{self.what}: unknown: {self.file} cannot be read ({said:.200}).", gap=True)
             return
-        digest, own = _model(head), run.settings["model"]["digest"]
-        if digest is not None and digest != own:
-            yield Statement(f"{self.what}: unknown: {self.file} is about another model.", gap=True)
-            return
+        for part, other in (("model", "another model"), ("data", "other data")):
+            digest = _digest(head, part)
+            if digest is not None and digest != run.settings[part]["digest"]:
+                yield Statement(f"{self.what}: unknown: {self.file} is about {other}.", gap=True)
+                return
+        digest = _digest(head, "model")
         whose = "" if digest is not None else ", which does not say about which model,"
-        quotes = list(_said(head))
+        quotes = list(islice(_said(head), _QUOTES + 1))
         if not quotes:
             yield Statement(f"{self.what}: on record in {self.file}{whose}; `{self.command}` shows what it says.")
-        for text in quotes:
+        for text in quotes[:_QUOTES]:
             yield Statement(f'{self.what}: {self.file}{whose} says: "{text}"')
+        if len(quotes) > _QUOTES:
+            yield Statement(f"{self.what}: {self.file} says more than these {_QUOTES} sentences.")
 
     def _head(self, path: Any) -> Mapping[str, Any]:
         if self.file.endswith(".jsonl"):
@@ -78,16 +87,17 @@ class Record:
         return event if isinstance(event, Mapping) else head
 
 
-def _model(head: Mapping[str, Any]) -> str | None:
-    """The digest of the model that a record is about, in whichever place it stands."""
-    model = head.get("model")
-    places = (head.get("model_digest"), model.get("digest") if isinstance(model, Mapping) else model)
+def _digest(head: Mapping[str, Any], part: str) -> str | None:
+    """The digest of the model or the data that a record is about, in whichever place it stands."""
+    named = head.get(part)
+    places = (head.get(f"{part}_digest"), named.get("digest") if isinstance(named, Mapping) else named)
     return next((one for one in places if isinstance(one, str)), None)
 
 
 def _said(head: Mapping[str, Any]) -> Iterator[str]:
     told = head.get("statement", head.get("statements"))
-    for text in [told] if isinstance(told, str) else told if isinstance(told, list) else []:
+    texts = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    for text in texts:
         if isinstance(text, str) and text.strip():
-            line = legible_line(" ".join(text.split())).replace('"', "'")  # a quotation mark would end the quotation
+            line = legible_line(" ".join(text[: 8 * _QUOTED].split())).replace('"', "'")  # it ends where we end it
             yield line if len(line) <= _QUOTED else f"{line[:_QUOTED]}.."
