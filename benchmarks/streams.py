@@ -143,8 +143,8 @@ def fashion(work: Path, model: Path, data: str) -> list[Stream]:
     order = np.random.default_rng(0).permutation(len(whole.y))
     x, y = whole.x[order], whole.y[order]
     run = certified(work / "fashion", x[:1000], y[:1000], model, "0.02,0.05", 10)
-    x, y = x[1000:5000], y[1000:5000]
-    unchanged, slow = 1000, np.clip((np.arange(len(y)) - 1000) / 2000, 0, 1)
+    x, y = x[1000:4000], y[1000:4000]
+    unchanged, slow = 1000, np.clip((np.arange(len(y)) - 1000) / 1500, 0, 1)
     blurred = np.stack([gaussian_filter(one, (0, 2 * part, 2 * part)) for one, part in zip(x, slow, strict=True)])
     brighter = np.clip(x + 0.3 * slow[:, None, None, None].astype(np.float32), 0, 1)
     # every row beyond the unchanged ones is, more and more often, one of the classes that are confused most
@@ -154,14 +154,14 @@ def fashion(work: Path, model: Path, data: str) -> list[Stream]:
         shifted[place] = rng.choice(np.flatnonzero(hard))
     return [
         Stream("Fashion-MNIST, no change", run, x, y, "nothing", None),
-        Stream("Fashion-MNIST, blur", run, blurred, y, "blur of width 0 to 2 pixels over 2,000 images", unchanged + 1),
-        Stream("Fashion-MNIST, light", run, brighter, y, "0 to 0.3 brighter over 2,000 images", unchanged + 1),
+        Stream("Fashion-MNIST, blur", run, blurred, y, "blur of width 0 to 2 pixels over 1,500 images", unchanged + 1),
+        Stream("Fashion-MNIST, light", run, brighter, y, "0 to 0.3 brighter over 1,500 images", unchanged + 1),
         Stream(
             "Fashion-MNIST, labels",
             run,
             x[shifted],
             y[shifted],
-            "tops, pullovers, coats and shirts come more and more often, over 2,000 images",
+            "tops, pullovers, coats and shirts come more and more often, over 1,500 images",
             unchanged + 1,
         ),
     ]
