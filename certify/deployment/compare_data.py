@@ -77,14 +77,14 @@ def compare_data(
             notes.append(f"Margins are not compared: {there.no_model}.")
         else:
             classifier = there.classifier
-            ours, theirs = _together(old, new, lambda x: _margins(classifier, x))
-            old, new = replace(old, margins=ours), replace(new, margins=theirs)
+            before, after = _together(old, new, lambda x: _margins(classifier, x))
+            old, new = replace(old, margins=before), replace(new, margins=after)
             if old.margins is None:
                 notes.append("Margins are not compared: the model names classes alone.")
         if old.radii is None or new.radii is None:
             threat = threat_from(settings["threat"])
-            ours, theirs = _together(old, new, lambda x: _quick_radii(there.classifier, threat, x))
-            old, new = replace(old, radii=ours), replace(new, radii=theirs)
+            before, after = _together(old, new, lambda x: _quick_radii(there.classifier, threat, x))
+            old, new = replace(old, radii=before), replace(new, radii=after)
             notes.append(
                 "Radii are those that interval bounds prove of the predicted class."
                 if old.radii is not None and new.radii is not None
