@@ -559,7 +559,7 @@ def test_a_closed_monitor_takes_in_nothing(begun):
 
 
 def test_a_file_that_somebody_shortened_meanwhile_is_not_filled_up(begun):
-    x, y = drawn(4, 22)
+    x, _ = drawn(4, 22)
     with begun("fresh.jsonl") as monitor:
         monitor.update(x[:2])
         short = told("fresh.jsonl")[:-40]
