@@ -77,12 +77,14 @@ def compare_data(
             notes.append(f"Margins are not compared: {there.no_model}.")
         else:
             classifier = there.classifier
-            old, new = _with("margins", old, new, lambda x: _margins(classifier, x))
+            before, after = _together(old, new, lambda x: _margins(classifier, x))
+            old, new = replace(old, margins=before), replace(new, margins=after)
             if old.margins is None:
                 notes.append("Margins are not compared: the model names classes alone.")
         if old.radii is None or new.radii is None:
             threat = threat_from(settings["threat"])
-            old, new = _with("radii", old, new, lambda x: _quick_radii(there.classifier, threat, x))
+            before, after = _together(old, new, lambda x: _quick_radii(there.classifier, threat, x))
+            old, new = replace(old, radii=before), replace(new, radii=after)
             notes.append(
                 "Radii are those that interval bounds prove of the predicted class."
                 if old.radii is not None and new.radii is not None
@@ -138,27 +140,24 @@ def _given(data: Path | str | NDArray[Any], there: AtHand, threat: Threat) -> Sa
     return Sample(dataset.name, dataset.x, np.array(dataset.positions, dtype=np.int64))
 
 
-def _with(
-    name: str, old: Sample, new: Sample, of: Callable[[NDArray[Any]], NDArray[np.float64] | None]
-) -> tuple[Sample, Sample]:
-    """Both samples with something of each input that tests look at, NaN for others; None where nobody can say it.
+def _together(
+    old: Sample, new: Sample, of: Callable[[NDArray[Any]], NDArray[np.float64] | None]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Something of each input of both samples that tests look at, NaN for others; None where nobody can say it.
 
     All inputs go together and mingled: what comes of an input depends in its last bits on those beside it, and equal
     inputs that differ by sample would be told apart.
     """
     rows = [drawn(len(one.x), place) for place, one in enumerate((old, new))]
     order = mingled(*map(len, rows))
-    told = of(np.concatenate([one.x[chosen] for one, chosen in zip((old, new), rows, strict=True)])[order])
+    told = of(np.concatenate([old.x[rows[0]], new.x[rows[1]]])[order])
     if told is None:
-        return replace(old, **{name: None}), replace(new, **{name: None})
+        return None, None
     back = np.empty(len(order))
     back[order] = told
-    made = []
-    for one, chosen, values in zip((old, new), rows, np.split(back, [len(rows[0])]), strict=True):
-        full = np.full(len(one.x), np.nan)
-        full[chosen] = values
-        made.append(replace(one, **{name: full}))
-    return made[0], made[1]
+    ours, theirs = (np.full(len(one.x), np.nan) for one in (old, new))
+    ours[rows[0]], theirs[rows[1]] = np.split(back, [len(rows[0])])
+    return ours, theirs
 
 
 def _quick_radii(classifier: Classifier | None, threat: Threat, x: NDArray[Any]) -> NDArray[np.float64] | None:

@@ -623,7 +623,8 @@ def _notes(run: Run, radii: Sequence[float]) -> list[str]:
             "are left out."
         )
     data = run.settings.get("data", {})
-    if isinstance(of := data.get("of"), int) and of > summary.n:
+    of, drawn = data.get("of"), data.get("inputs")
+    if isinstance(of, int) and isinstance(drawn, int) and run.settings.get("inputs") == drawn < of:  # no shard
         said.append(
             f"The inputs are a random subset of {of:,}. The run's summary bounds what holds of these {of:,}; the "
             "source P "

@@ -97,6 +97,8 @@ class LifeLog:
                     _settle(file.fileno())
             else:
                 with open(self.path, "r+b") as file:
+                    if os.fstat(file.fileno()).st_size < self._whole:
+                        raise StoreError(f"{self.path} was shortened meanwhile; restore it from a copy")
                     file.truncate(self._whole)  # a line without an end, of a process that was killed
                     file.seek(self._whole)
                     file.write(written)

@@ -11,7 +11,7 @@ import pytest
 
 import certify
 from certify.cli import main
-from certify.deployment.compare_data import _with
+from certify.deployment.compare_data import _together
 from certify.deployment.samples import DATA_FORMATS, Sample, compare_samples
 from certify.errors import BadInput
 
@@ -172,11 +172,10 @@ def test_margins_without_an_end_and_features_without_a_difference_are_compared()
 
 def test_what_a_model_says_of_an_input_by_its_place_moves_nothing():
     rows = np.zeros((40, 2))
-    ours, theirs = _with(
-        "margins", Sample("a", rows, np.arange(40)), Sample("b", rows[:9], np.arange(9)), lambda x: np.arange(len(x))
-    )
-    assert not compare_samples(ours, theirs).moved
-    assert sorted([*ours.margins, *theirs.margins]) == list(range(49))
+    old, new = Sample("a", rows, np.arange(40)), Sample("b", rows[:9], np.arange(9))
+    ours, theirs = _together(old, new, lambda x: np.arange(len(x)))
+    assert not compare_samples(replace(old, margins=ours), replace(new, margins=theirs)).moved
+    assert sorted([*ours, *theirs]) == list(range(49))
 
 
 def test_many_inputs_and_features_are_thinned_and_it_is_said(monkeypatch):

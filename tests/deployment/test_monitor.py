@@ -558,6 +558,17 @@ def test_a_closed_monitor_takes_in_nothing(begun):
         assert other.report().rows == 6
 
 
+def test_a_file_that_somebody_shortened_meanwhile_is_not_filled_up(begun):
+    x, _ = drawn(4, 22)
+    with begun("fresh.jsonl") as monitor:
+        monitor.update(x[:2])
+        short = told("fresh.jsonl")[:-40]
+        Path("fresh.jsonl").write_bytes(short)
+        with pytest.raises(certify.CertifyError, match="was shortened meanwhile"):
+            monitor.update(x[2:])
+    assert told("fresh.jsonl") == short
+
+
 @pytest.mark.parametrize(
     "place", ["certify.deployment.monitor.monitor.structs.replace", "certify.store.life_log._settle"]
 )

@@ -55,6 +55,10 @@ def test_curves_follow_from_the_bound_of_the_summary(run):
 def test_a_random_subset_is_about_the_source_and_smoothing_pays_for_alpha(run):
     subset = replace(run, settings={**run.settings, "data": {**run.settings["data"], "of": 4000}})
     assert any("random subset of 4,000" in note for note in certify.shift_run(subset).notes)
+    shard = replace(
+        subset, settings={**subset.settings, "inputs": N, "data": {**subset.settings["data"], "inputs": 4000}}
+    )
+    assert not any("random subset" in note for note in certify.shift_run(shard).notes)
     noisy = replace(run, summary=replace(run.summary, guarantee=certify.Guarantee.probabilistic(0.01)))
     counts = [int(np.sum(run.summary.sandwich.sure >= radius)) for radius in RADII]
     assert certify.shift_run(noisy).source == population_lower(counts, N, 0.01, 0.05)
