@@ -74,6 +74,8 @@ def compare_data(
     if old.x.shape[1:] == new.x.shape[1:]:
         if there.classifier is None:
             notes.append(f"Margins are not compared: {there.no_model}.")
+        elif there.dataset is not None and there.dataset.of_pixels:
+            notes.append("Margins are not compared: the model gives each pixel a class.")
         else:
             old, new = (replace(one, margins=_margins(there.classifier, one.x)) for one in (old, new))
             if old.margins is None:
@@ -127,7 +129,8 @@ def _given(data: Path | str | NDArray[Any], there: AtHand, threat: Threat) -> Sa
     """New inputs by their SPEC, or as they are."""
     assert there.dataset is not None
     if isinstance(data, Path | str):
-        dataset = data_of(str(data), there.input_box, threat, there.dataset.targets is not None)
+        regression = there.dataset.targets is not None and not there.dataset.of_pixels
+        dataset = data_of(str(data), there.input_box, threat, regression)
     else:
         x = np.asarray(data)
         dataset = Dataset("the inputs given", x, np.zeros(len(x), dtype=np.int64), 2, there.input_box)
