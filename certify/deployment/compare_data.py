@@ -74,12 +74,10 @@ def compare_data(
     if old.x.shape[1:] == new.x.shape[1:]:
         if there.classifier is None:
             notes.append(f"Margins are not compared: {there.no_model}.")
-        elif there.dataset is not None and there.dataset.of_pixels:
-            notes.append("Margins are not compared: the model gives each pixel a class.")
         else:
             old, new = (replace(one, margins=_margins(there.classifier, one.x)) for one in (old, new))
             if old.margins is None:
-                notes.append("Margins are not compared: the model names classes alone.")
+                notes.append("Margins are not compared: the model names classes alone, or one for each pixel.")
         if old.radii is None or new.radii is None:
             threat = threat_from(settings["threat"])
             radii = [_quick_radii(there.classifier, threat, one.x, place) for place, one in enumerate((old, new))]
@@ -157,11 +155,13 @@ def _quick_radii(
 
 @torch.no_grad()
 def _margins(classifier: Classifier, x: NDArray[Any]) -> NDArray[np.float64] | None:
-    """The lead of the first class over the second, by input; of one output, the output; None for classes alone."""
+    """The lead of the first class over the second, by input, or the one output; None for classes alone, or pixels."""
     asked, found, graded = classifier.base, [], False
     for start in range(0, len(x), BATCH):
         scores = asked.scores(torch.from_numpy(np.ascontiguousarray(x[start : start + BATCH])).to(asked.device))
         graded = graded or bool(((scores != 0) & (scores != 1)).any())
+        if scores.dim() > 2:  # each pixel has a class
+            return None
         if scores.shape[1] == 1:
             found.append(scores[:, 0])
             continue
