@@ -80,7 +80,7 @@ def compare_data(
             before, after = _together(old, new, lambda x: _margins(classifier, x))
             old, new = replace(old, margins=before), replace(new, margins=after)
             if old.margins is None:
-                notes.append("Margins are not compared: the model names classes alone.")
+                notes.append("Margins are not compared: the model names classes alone, or one for each pixel.")
         if old.radii is None or new.radii is None:
             threat = threat_from(settings["threat"])
             before, after = _together(old, new, lambda x: _quick_radii(there.classifier, threat, x))
@@ -131,7 +131,8 @@ def _given(data: Path | str | NDArray[Any], there: AtHand, threat: Threat) -> Sa
     """New inputs by their SPEC, or as they are."""
     assert there.dataset is not None
     if isinstance(data, Path | str):
-        dataset = data_of(str(data), there.input_box, threat, there.dataset.targets is not None)
+        regression = there.dataset.targets is not None and not there.dataset.of_pixels
+        dataset = data_of(str(data), there.input_box, threat, regression)
     else:
         x = np.asarray(data)
         dataset = Dataset("the inputs given", x, np.zeros(len(x), dtype=np.int64), 2, there.input_box)
@@ -173,11 +174,13 @@ def _quick_radii(classifier: Classifier | None, threat: Threat, x: NDArray[Any])
 
 @torch.no_grad()
 def _margins(classifier: Classifier, x: NDArray[Any]) -> NDArray[np.float64] | None:
-    """The lead of the first class over the second, by input; of one output, the output; None for classes alone."""
+    """The lead of the first class over the second, by input, or the one output; None for classes alone, or pixels."""
     asked, found, graded = classifier.base, [], False
     for start in range(0, len(x), BATCH):
         scores = asked.scores(torch.from_numpy(np.ascontiguousarray(x[start : start + BATCH])).to(asked.device))
         graded = graded or bool(((scores != 0) & (scores != 1)).any())
+        if scores.dim() > 2:  # each pixel has a class
+            return None
         if scores.shape[1] == 1:
             found.append(scores[:, 0])
             continue

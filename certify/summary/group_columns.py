@@ -137,6 +137,8 @@ def _from_csv(path: Path, wanted: Sequence[str]) -> dict[str, dict[int, str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         known = list(reader.fieldnames or ())
+        if twice := [one for place, one in enumerate(known) if one in known[:place]]:
+            raise BadInput(f"{path} has two columns {twice[0]!r}: nobody knows which is meant")
         for one in ("index", *wanted):
             if one not in known:
                 raise BadInput(f"{path} has no column {one!r}{nearest(one, known)} known: {', '.join(known)}")

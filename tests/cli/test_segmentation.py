@@ -56,6 +56,33 @@ def test_label_maps_of_another_size_are_refused_in_one_line(folder, tmp_path, ca
     assert len(printed.err.strip().splitlines()) == 1
 
 
+def test_new_images_are_compared_by_their_features(folder, tmp_path, capsys):
+    """Their label maps are read as those of the run were, and no single class of an image has a margin."""
+    generator = np.random.default_rng(0)
+    x = generator.random((12, 1, 2, 2)).astype(np.float32)
+    for name, part in (("old", x), ("new", 0.9 * x[::-1])):
+        np.savez(tmp_path / f"{name}.npz", x=part, y=(part[:, 0] > 0.5).astype(np.int64))
+    asked = [
+        "run",
+        "--model",
+        str(folder / "model-of-pixels"),
+        "--radii",
+        "0",
+        "--norm",
+        "l2",
+        "--sigma",
+        "0.25",
+        "--quiet",
+    ]
+    asked += ["--certifier", "pixelwise", "--property", "pixels", "--n", "100", "--out", str(tmp_path / "run")]
+    assert main([*asked, "--data", f"npz:{tmp_path / 'old.npz'}"]) == 0
+    capsys.readouterr()
+    assert main(["compare-data", str(tmp_path / "run"), f"npz:{tmp_path / 'new.npz'}", "--format", "json"]) in (0, 1)
+    found = json.loads(capsys.readouterr().out)
+    assert {one["test"] for one in found["tests"]} == {"features", "classifier"}
+    assert any("one for each pixel" in note for note in found["notes"])
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [

@@ -302,11 +302,14 @@ def test_slices_from_files(six, tmp_path):
     [groups] = grouped(six, name, {0: ("dark",), **few}).groups
     assert "No input of slice rare is here" in groups.statement
     assert groups.worst[0].lower == 0.0
+    twice = tmp_path / "twice.csv"
+    twice.write_text("index,dark,dark\n" + "".join(f"{one},1,0\n" for one in range(11)))
     for spec, message in (
         (f"slices:{file}", "no input is in slice none"),
         (f"slices:{file}:name", "is 'n0' for input 0; a slice is true or false, 1 or 0"),
         (f"slices:{file}:drak", "has no column 'drak'; did you mean 'dark'?"),
         (f"slices:{tmp_path / 'no.csv'}", "no file"),
+        (f"slices:{twice}", "has two columns 'dark': nobody knows which is meant"),
         ("slices:", "unknown group 'slices:'"),
     ):
         with pytest.raises(BadInput) as refusal:

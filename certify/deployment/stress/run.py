@@ -156,8 +156,8 @@ def _statement(there: Opened, corruptions: int, delta: float, samples: int) -> t
         f"With probability at least {percent_down(1 - delta)} % over the draw of the {len(there.inputs):,} "
         f"inputs{votes}, every fall of accuracy{whose} on new inputs, between neighbouring severities and from "
         f"none to severity 5 of {many(corruptions, 'corruption')}, lies inside its interval at once; the inputs are "
-        "assumed to be independent draws from one source, new ones come from there, and the model, the corruptions "
-        "and the seed are fixed.",
+        "assumed to be independent draws from one source, new ones come from there, and the model, the corruptions and "
+        "the seed are fixed.",
         f"Sudden: some part, by the lower end of its interval, is steeper than {STEEP:g} times the whole fall by its "
         "upper end. Graceful: no part is, the ends the other way round. Flat: the whole fall is at most "
         f"{100 * FLAT:g} points by its upper end. Open: these inputs do not decide it.",

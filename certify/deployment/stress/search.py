@@ -149,7 +149,9 @@ def _groups(there: Opened, x: Tensor, column: str, groups: list[Any]) -> Iterato
     """The inputs of the rarest group, by the margin there."""
     held = [set(map(str, groups_of(one))) for one in groups]  # of slices an input may be in several, or in none
     often = Counter(name for names in held for name in names)
-    rare = min(often, key=lambda name: (often[name], name), default=None)
+    if not often:
+        return
+    rare = min(often, key=lambda name: (often[name], name))
     for row in (place for place, names in enumerate(held) if rare in names):
         position = there.inputs.positions[row]
         source = f"input {position} of the rarest group, {column} {rare} ({often[rare]} of {len(groups)})"
