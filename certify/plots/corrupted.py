@@ -19,7 +19,8 @@ def inches(found: Corrupted) -> tuple[float, float]:
 
 
 def draw_all(found: Corrupted, figure: Any) -> None:
-    """Draw each corruption in a field of its own."""
+    """Draw each corruption in a field of its own, which explains the lines that no field before it has."""
+    explained: set[str] = set()
     count = len(found.corruptions)
     fields = figure.subplots(-(-count // _ACROSS), min(count, _ACROSS), squeeze=False, sharey=True).flatten()
     for place, axes in enumerate(fields):
@@ -29,8 +30,11 @@ def draw_all(found: Corrupted, figure: Any) -> None:
         accuracy(found, axes, found.corruptions[place])
         if place % _ACROSS:
             axes.set_ylabel("")
-        if place:
-            axes.get_legend().remove()
+        axes.get_legend().remove()
+        lines = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        if new := {label: line for label, line in lines.items() if label not in explained}:
+            axes.legend(new.values(), new, fontsize="small", frameon=False)
+        explained |= set(lines)
 
 
 @CORRUPT_PLOTS.register("accuracy")
