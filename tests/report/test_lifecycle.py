@@ -85,6 +85,7 @@ def test_a_record_is_quoted(one, folder):
         shown, missing, _ = about([folder], step)
         assert f'{one.file} says: "At least 0.9, with probability 0.95."' in shown
         assert f"{one.what}: not measured" not in missing
+        assert f"{one.file} is quoted as it was found, and was not checked: it is what `{one.command}`" in missing
     write(folder, one.file, {"statement": "x"})
     assert "which does not say about which model" in about([folder], step)[0]
     write(folder, one.file, {"model": digest})

@@ -73,6 +73,11 @@ class Record:
             yield Statement(f'{self.what}: {self.file}{whose} says: "{text}"')
         if len(quotes) > _QUOTES:
             yield Statement(f"{self.what}: {self.file} says more than these {_QUOTES} sentences.")
+        yield Statement(
+            f"{self.what}: {self.file} is quoted as it was found, and was not checked: it is what `{self.command}` "
+            "writes.",
+            gap=True,
+        )
 
     def _head(self, path: Any) -> Mapping[str, Any]:
         if self.file.endswith(".jsonl"):
