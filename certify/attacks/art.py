@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Attack
-from certify.attacks.foreign import ORDERS, Foreign, Space, apart, factory, no_member, refused, share_of
+from certify.attacks.foreign import ORDERS, Foreign, Space, apart, factory, member, refused, share_of
 from certify.attacks.target import Target
 from certify.core.threats.base import Threat
 from certify.errors import ModelError, needs
-from certify.registry import nearest
 
 __all__ = ["ArtAttack"]
 
@@ -126,13 +125,7 @@ def _class_of(name: str) -> Callable[..., Any]:
     with needs("adversarial-robustness-toolbox", "blackbox", f"the attack {name}"), apart("import"):
         import art.attacks.evasion as library
         from art.attacks import EvasionAttack
-    asked = name.partition(":")[2]
-    found = getattr(library, asked, None)
-    if isinstance(found, type) and issubclass(found, EvasionAttack):
-        return found
-    known = [one for one, member in vars(library).items() if isinstance(member, type)]
-    known = sorted(one for one in known if issubclass(getattr(library, one), EvasionAttack))
-    raise no_member(asked, "art", known, nearest(asked, known))
+    return member(name, library, EvasionAttack)
 
 
 @ATTACKS.opens("art:CLASS")

@@ -9,11 +9,10 @@ from typing import Any, Final
 from torch import Tensor
 
 from certify.attacks.base import ATTACKS, Attack
-from certify.attacks.foreign import ORDERS, Foreign, Space, apart, factory, no_member, refused
+from certify.attacks.foreign import ORDERS, Foreign, Space, apart, factory, member, refused
 from certify.attacks.target import Target
 from certify.core.threats.base import Threat
 from certify.errors import BadInput, needs
-from certify.registry import nearest
 
 __all__ = ["FoolboxAttack"]
 
@@ -80,12 +79,7 @@ def _class_of(name: str) -> Callable[..., Any]:
     with needs("foolbox", "foolbox", f"the attack {name}"), apart("import"):
         import foolbox.attacks as library
         from foolbox.attacks.base import Attack as Base
-    asked = name.partition(":")[2]
-    found = getattr(library, asked, None)
-    if isinstance(found, type) and issubclass(found, Base):
-        return found
-    known = sorted(one for one, each in vars(library).items() if isinstance(each, type) and issubclass(each, Base))
-    raise no_member(asked, "foolbox", known, nearest(asked, known))
+    return member(name, library, Base)
 
 
 @ATTACKS.opens("foolbox:CLASS")

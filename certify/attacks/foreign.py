@@ -25,9 +25,9 @@ from certify.core.properties.base import Property
 from certify.core.threats.lp import ThreatModel
 from certify.data.generators import keyed_seed
 from certify.errors import BadInput, CertifyError, ModelError, one_line
-from certify.registry import Reader
+from certify.registry import Reader, nearest
 
-__all__ = ["ORDERS", "Foreign", "Space", "apart", "factory", "no_member", "refused", "share_of"]
+__all__ = ["ORDERS", "Foreign", "Space", "apart", "factory", "member", "refused", "share_of"]
 
 ORDERS: Final = {"l1": 1, "l2": 2, "linf": np.inf}
 """Norms as the libraries number them."""
@@ -214,9 +214,18 @@ def factory(
     return made
 
 
-def no_member(name: str, library: str, known: list[str], close: str) -> BadInput:
-    """The refusal of a name that a library does not have."""
-    return BadInput(f"{library} has no attack {name!r}{close} known: {', '.join(known)}")
+def member(name: str, library: Any, base: type) -> Callable[..., Any]:
+    """The class below ``base`` that ``LIBRARY:CLASS`` names.
+
+    Raises:
+        BadInput: for none; the nearest is named.
+    """
+    said, _, asked = name.partition(":")
+    attacks = {one: each for one, each in vars(library).items() if isinstance(each, type) and issubclass(each, base)}
+    if asked in attacks:
+        return attacks[asked]
+    known = sorted(attacks)
+    raise BadInput(f"{said} has no attack {asked!r}{nearest(asked, known)} known: {', '.join(known)}")
 
 
 def refused(name: str, problem: Exception) -> BadInput:

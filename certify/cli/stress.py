@@ -23,7 +23,7 @@ def stress(
         list[str] | None, typer.Option(help="name of a corruption, several times; all that fit if not given")
     ] = None,
     count: Annotated[int, typer.Option(help="edge cases at most")] = 50,
-    group_by: Annotated[
+    group: Annotated[
         str, typer.Option(help="what makes an input rare: label, FILE.csv:COLUMN, FILE.npz:ARRAY or slices:FILE.csv")
     ] = "label",
     load: Annotated[bool, typer.Option("--load", help="measure times and memory of the model, apart")] = False,
@@ -55,7 +55,7 @@ def stress(
             corruption or None,
             out=record,
             count=count,
-            group=group_by,
+            group=group,
             load=load,
             seed=seed,
             samples=samples,

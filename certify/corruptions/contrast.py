@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from certify.core.threats.contrast import Contrast
-from certify.corruptions.base import CORRUPTIONS, Form
+from certify.corruptions.base import CORRUPTIONS
 from certify.corruptions.transforms import AlongThreat
 
 __all__ = ["LessContrast"]
@@ -24,16 +24,9 @@ class LessContrast(AlongThreat):
     name: ClassVar[str] = "contrast"
     units: ClassVar[str] = "of the differences"
     strengths: ClassVar[tuple[float, float, float, float, float]] = (0.25, 0.5, 0.6, 0.7, 0.85)
+    shares: ClassVar[bool] = True
     direction: ClassVar[int] = -1
 
     def usual(self) -> Contrast:
         """About 1/2."""
         return Contrast((0.0,))
-
-    def refusal(self, form: Form) -> str:
-        """Only values between 0 and 1 keep their ends."""
-        if said := AlongThreat.refusal(self, form):
-            return said
-        if form.input_box is None or form.input_box.pair != (0.0, 1.0):
-            return "is about values from 0 to 1: declare the input box 0,1"
-        return ""

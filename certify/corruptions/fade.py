@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from certify.core.threats.fade import Fade
-from certify.corruptions.base import CORRUPTIONS, Form
+from certify.corruptions.base import CORRUPTIONS
 from certify.corruptions.transforms import AlongThreat
 
 __all__ = ["Fading"]
@@ -23,15 +23,8 @@ class Fading(AlongThreat):
     name: ClassVar[str] = "fade"
     units: ClassVar[str] = "of the input"
     strengths: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    shares: ClassVar[bool] = True
 
     def usual(self) -> Fade:
         """Towards white."""
         return Fade((0.0,))
-
-    def refusal(self, form: Form) -> str:
-        """Only values between 0 and 1 keep their ends."""
-        if said := AlongThreat.refusal(self, form):
-            return said
-        if form.input_box is None or form.input_box.pair != (0.0, 1.0):
-            return "is about values from 0 to 1: declare the input box 0,1"
-        return ""

@@ -39,6 +39,9 @@ class AlongThreat(Corruption):
     direction: ClassVar[int] = 1
     """The sign of the parameter."""
 
+    shares: ClassVar[bool] = False
+    """Whether it is about values from 0 to 1 alone, which keep their ends."""
+
     threat: Transform | None = None
 
     def parameter(self, strength: float) -> float:
@@ -71,6 +74,8 @@ class AlongThreat(Corruption):
             self.transform.check_form(form.shape)
         except BadInput as problem:
             return f"does not fit: {problem}"
+        if self.shares and (form.input_box is None or form.input_box.pair != (0.0, 1.0)):
+            return "is about values from 0 to 1: declare the input box 0,1"
         return ""
 
     def apply(self, x: Tensor, strength: float, form: Form, draws: Draws) -> Tensor:

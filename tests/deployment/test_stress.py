@@ -283,7 +283,7 @@ def test_every_format_tells_falls_cases_and_the_statement(format):
         (["--count", "0"], "count and samples must be at least 1"),
         (["--corruption", "typos"], "corruption typos is about texts"),
         (["--corruption", "nois"], "unknown corruption 'nois'"),
-        (["--group-by", "sites"], "unknown group 'sites'"),
+        (["--group", "sites"], "unknown group 'sites'"),
         (["--out", "a.txt"], "is a file .json"),
         (["--out", "nowhere/a.json"], "there is no folder nowhere"),
         (["--delta", "0"], "delta must lie strictly between 0 and 1"),
