@@ -19,6 +19,7 @@ from certify.errors import BadInput
 
 __all__ = [
     "above",
+    "below",
     "brief",
     "brief_up",
     "one_in",
@@ -43,6 +44,16 @@ def above(value: Fraction) -> float:
     """
     near = float(value)
     return near if near >= value else math.nextafter(near, math.inf)
+
+
+def below(value: Fraction) -> float:
+    """The largest float that is not above a fraction.
+
+    >>> below(Fraction(1, 4)), below(Fraction(1, 3)) <= Fraction(1, 3)
+    (0.25, True)
+    """
+    near = float(value)
+    return near if near <= value else math.nextafter(near, -math.inf)
 
 
 def one_in(count: int) -> float:
@@ -151,7 +162,8 @@ def percent_below(bound: float) -> str:
 
 
 def _tenths(fraction: Decimal, rounding: str) -> str:
-    return str(fraction.scaleb(2, _WIDE).quantize(Decimal("0.1"), rounding=rounding, context=_WIDE))
+    tenths = fraction.scaleb(2, _WIDE).quantize(Decimal("0.1"), rounding=rounding, context=_WIDE)
+    return str(_WIDE.plus(tenths))  # no -0.0
 
 
 def _fraction(value: float) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 
 from certify.core.legible import legible_line, many
+from certify.core.rounding import percent_below, percent_up
 from certify.core.stressed import STRESS_FORMATS, Stressed
 from certify.report import html, markdown
 from certify.report.blocks import labelled, wrapped
@@ -64,8 +64,8 @@ def _falls(found: Stressed) -> Titled:
             one.corruption,
             one.shape,
             f"{one.amounts[0]} to {one.amounts[1]}",
-            *(_points(one.step), _down(one.step_lower), _up(one.step_upper)),
-            *(_points(one.whole), _down(one.whole_lower), _up(one.whole_upper)),
+            *(_points(one.step), percent_below(one.step_lower), percent_up(one.step_upper)),
+            *(_points(one.whole), percent_below(one.whole_lower), percent_up(one.whole_upper)),
         ]
         for one in found.falls
     ]
@@ -122,16 +122,6 @@ def _load(found: Stressed) -> Titled:
 
 def _points(value: float) -> str:
     return f"{round(100 * value, 1) + 0.0:.1f}"  # no -0.0
-
-
-def _down(value: float) -> str:
-    """Points of a lower end, never more than it is."""
-    return f"{math.floor(1000 * value) / 10 + 0.0:.1f}"
-
-
-def _up(value: float) -> str:
-    """Points of an upper end, never less than it is."""
-    return f"{math.ceil(1000 * value) / 10 + 0.0:.1f}"
 
 
 def _below(found: Stressed) -> list[str]:

@@ -11,12 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.core.rounding import below
 from certify.errors import BadInput
 from certify.lazy import later
 from certify.stats.binomial import binomial_at_most, check_alpha
 from certify.stats.simultaneous import check_delta, false_inputs
 
-__all__ = ["at_least", "below", "fewest_hits", "mean_lower", "not_on_top", "on_top", "true_share_lower"]
+__all__ = ["at_least", "fewest_hits", "mean_lower", "not_on_top", "on_top", "true_share_lower"]
 
 special = later("scipy.special")
 
@@ -153,13 +154,3 @@ def _apart(mean: float, p: float) -> float:
     """The Kullback-Leibler divergence of two coins, mean >= p."""
     rest = 0.0 if mean >= 1 else (1 - mean) * math.log((1 - mean) / (1 - p))
     return (mean * math.log(mean / p) if mean > 0 else 0.0) + rest
-
-
-def below(share: Fraction) -> float:
-    """The nearest float that is not above.
-
-    >>> below(Fraction(1, 3)) <= Fraction(1, 3)
-    True
-    """
-    nearest = float(share)
-    return nearest if Fraction(nearest) <= share else math.nextafter(nearest, 0.0)

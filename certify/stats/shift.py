@@ -20,7 +20,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from certify.core.rounding import brief
+from certify.core.rounding import below, brief
 from certify.core.values import finite
 from certify.errors import BadInput
 from certify.stats.balls import working_precision
@@ -136,18 +136,12 @@ def _threshold(value: float) -> Fraction:
     return Fraction(value)
 
 
-def _below(value: Fraction) -> float:
-    """The largest float that is not above a fraction; infinite ones are none."""
-    near = float(value)
-    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
-
-
 def _after_total_variation(p: Fraction, amount: Fraction) -> float:
-    return max(0.0, _below(p - amount))
+    return max(0.0, below(p - amount))
 
 
 def _after_density_ratio(p: Fraction, amount: Fraction) -> float:
-    return max(0.0, _below(1 - amount * (1 - p)))
+    return max(0.0, below(1 - amount * (1 - p)))
 
 
 def _after_chi2(p: Fraction, amount: Fraction) -> float:
@@ -174,7 +168,7 @@ def _after_kl(p: Fraction, amount: Fraction) -> float:
         return float(p)  # what P never does, no Q of finite divergence does
     with working_precision(BITS):
         limit = arb(amount.numerator) / amount.denominator
-        low, high = 0.0, _below(p)
+        low, high = 0.0, below(p)
         if not _divergence(low, p) >= limit:
             return 0.0
         while low < (middle := (low + high) / 2) < high:
@@ -186,15 +180,15 @@ def _after_kl(p: Fraction, amount: Fraction) -> float:
 
 
 def _largest_total_variation(p: Fraction, t: Fraction) -> float:
-    return _below(p - t)
+    return below(p - t)
 
 
 def _largest_density_ratio(p: Fraction, t: Fraction) -> float:
-    return _below((1 - t) / (1 - p))
+    return below((1 - t) / (1 - p))
 
 
 def _largest_chi2(p: Fraction, t: Fraction) -> float:
-    return _below((p - t) ** 2 / (p * (1 - p)))
+    return below((p - t) ** 2 / (p * (1 - p)))
 
 
 def _largest_kl(p: Fraction, t: Fraction) -> float:
@@ -283,7 +277,7 @@ def least_mix(lowers: Mapping[Group, float], low: Mapping[Group, Fraction], high
         more = min(left, high[group] - low[group])
         left -= more
         total += (low[group] + more) * Fraction(lowers[group])
-    return max(0.0, _below(total))
+    return max(0.0, below(total))
 
 
 def least_mix_near(lowers: Mapping[Group, float], shares: Mapping[Group, Fraction], amount: float) -> float:
@@ -304,7 +298,7 @@ def least_mix_near(lowers: Mapping[Group, float], shares: Mapping[Group, Fractio
         moved = min(left, shares[group])
         left -= moved
         total += (shares[group] - moved) * Fraction(lowers[group]) + moved * least
-    return max(0.0, _below(total))
+    return max(0.0, below(total))
 
 
 def largest_move(lowers: Mapping[Group, float], shares: Mapping[Group, Fraction], threshold: float) -> float | None:
@@ -320,7 +314,7 @@ def largest_move(lowers: Mapping[Group, float], shares: Mapping[Group, Fraction]
     for group in sorted(lowers, key=lowers.__getitem__, reverse=True):
         cost = Fraction(lowers[group]) - least
         if cost * shares[group] > spare:
-            return min(1.0, _below(moved + spare / cost))
+            return min(1.0, below(moved + spare / cost))
         spare -= cost * shares[group]
         moved += shares[group]
     return 1.0

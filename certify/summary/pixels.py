@@ -13,10 +13,10 @@ from certify.core.columns import CertificateColumns
 from certify.core.evidence.pixels import PixelsEvidence
 from certify.core.guarantee import Guarantee
 from certify.core.properties.pixels import Pixels
-from certify.core.rounding import brief, percent_below, percent_up
+from certify.core.rounding import below, brief, percent_below, percent_up
 from certify.core.summary import PixelRow
 from certify.core.threats.base import Threat
-from certify.stats.pixels import below, mean_lower, true_share_lower
+from certify.stats.pixels import mean_lower, true_share_lower
 from certify.stats.simultaneous import share
 from certify.summary.join import Copies
 from certify.summary.words import percent
